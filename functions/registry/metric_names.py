@@ -1,0 +1,66 @@
+"""The metrics that the functions write, in one list from which dashboard and reference are made.
+
+They stand in the CloudWatch namespace of `POWERTOOLS_METRICS_NAMESPACE` (Tramo) with the one dimension
+`service` (`POWERTOOLS_SERVICE_NAME`), which Powertools adds by itself. No metric carries a task, a namespace
+or a service of the mesh as a dimension: their number would be the bill.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its CloudWatch name, its unit, the function that writes it, and what it says."""
+
+    name: str
+    unit: str
+    function: str
+    meaning: str
+
+
+EVENTS_APPLIED: Final = Metric(
+    "EventsApplied", "Count", "registrar", "Task events that changed the registry."
+)
+EVENTS_STALE: Final = Metric(
+    "EventsStale", "Count", "registrar", "Task events that came late or twice and changed nothing."
+)
+EVENTS_IGNORED: Final = Metric(
+    "EventsIgnored", "Count", "registrar", "Task events of tasks without the tramo.service-connect label."
+)
+EVENTS_REJECTED: Final = Metric(
+    "EventsRejected",
+    "Count",
+    "registrar",
+    "Task events whose task definition is unknown to ECS or has a mistake in its label.",
+)
+EVENTS_MALFORMED: Final = Metric(
+    "EventsMalformed", "Count", "registrar", "Input that is not an ECS task state change."
+)
+TASKS_SWEPT: Final = Metric(
+    "TasksSwept", "Count", "reconciler", "Tasks that a sweep of the ECS API looked at."
+)
+DRIFT: Final = Metric(
+    "Drift", "Count", "reconciler", "Tasks whose record a sweep had to correct: lost events."
+)
+SNAPSHOTS_PUBLISHED: Final = Metric(
+    "SnapshotsPublished", "Count", "publisher", "Snapshots of a namespace that got a new revision."
+)
+PUBLISH_CONFLICTS: Final = Metric(
+    "PublishConflicts",
+    "Count",
+    "publisher",
+    "Attempts to publish that lost against another publisher and were made again.",
+)
+
+METRICS: Final = (
+    EVENTS_APPLIED,
+    EVENTS_STALE,
+    EVENTS_IGNORED,
+    EVENTS_REJECTED,
+    EVENTS_MALFORMED,
+    TASKS_SWEPT,
+    DRIFT,
+    SNAPSHOTS_PUBLISHED,
+    PUBLISH_CONFLICTS,
+)
