@@ -1,0 +1,1 @@
+"""The function that turns changes of the registry into snapshots."""

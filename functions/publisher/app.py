@@ -1,0 +1,113 @@
+"""Publisher: a batch of the table's stream to one build per namespace.
+
+The records of a namespace whose build failed are reported as failed, so that Lambda brings the batch again
+from the first of them; namespaces that were published find nothing to change then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from publisher.build import Changes, Publisher
+from registry import metric_names
+from registry.settings import Settings
+from registry.store import open_store
+
+settings = Settings.from_environment(os.environ)
+logger = Logger()
+metrics = Metrics()
+# "pynamodb" too would trace each call twice: PynamoDB calls botocore.
+tracer = Tracer(patch_modules=["botocore"])
+publisher = Publisher(open_store(settings.table, settings.region))
+
+
+def changes_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
+    """Return what may have changed, by namespace. Records of our own output say nothing."""
+    tasks: defaultdict[str, set[str]] = defaultdict(set)
+    services: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        namespace, kind, name = key_of(record)
+        if kind == "SERVICE":
+            services[namespace].add(name)
+        elif kind == "TASK":
+            tasks[namespace].add(name)
+            services[namespace] |= _services_in(record)
+    return {
+        namespace: Changes(frozenset(tasks[namespace]), frozenset(services[namespace]))
+        for namespace in sorted(tasks.keys() | services.keys())
+    }
+
+
+def key_of(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return namespace, kind of item (TASK, SERVICE, HEAD, ...) and name of the item a record is about."""
+    keys = record["dynamodb"]["Keys"]
+    namespace = str(keys["pk"]["S"]).partition("#")[2]
+    kind, _, name = str(keys["sk"]["S"]).partition("#")
+    return namespace, kind, name
+
+
+def _services_in(record: Mapping[str, Any]) -> set[str]:
+    """Return the services in a task's images: where its endpoints are or were."""
+    return {
+        endpoint["M"]["service"]["S"]
+        for image in ("NewImage", "OldImage")
+        for endpoint in record["dynamodb"].get(image, {}).get("endpoints", {}).get("L", ())
+    }
+
+
+def publish_all(publisher: Publisher, changes: Mapping[str, Changes]) -> dict[str, Exception]:
+    """Publish each namespace and return what went wrong, by namespace."""
+    failed: dict[str, Exception] = {}
+    for namespace, change in changes.items():
+        try:
+            published = publisher.publish(namespace, change)
+        except Exception as error:
+            # One namespace's trouble must not keep the others back; its records are reported as failed.
+            logger.exception("the namespace is not published", namespace=namespace)
+            failed[namespace] = error
+            continue
+        _count(metric_names.SNAPSHOTS_PUBLISHED, int(published.is_new))
+        _count(metric_names.PUBLISH_CONFLICTS, published.conflicts)
+        logger.info(
+            "published" if published.is_new else "nothing changed",
+            namespace=namespace,
+            revision=published.revision,
+            tasks=len(change.tasks),
+            conflicts=published.conflicts,
+        )
+    return failed
+
+
+def _count(metric: metric_names.Metric, value: int) -> None:
+    if value:
+        metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
+
+
+@metrics.log_metrics
+@tracer.capture_lambda_handler(capture_response=False)
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Handle one batch and return the records that must come again."""
+    failed = publish_all(publisher, changes_of(event["Records"]))
+
+    # Powertools passes the record by this name.
+    def report(record: DynamoDBRecord) -> None:
+        error = failed.get(key_of(record.raw_event)[0])
+        if error is not None:
+            raise error
+
+    processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+    return process_partial_response(event=event, record_handler=report, processor=processor, context=context)

@@ -1,0 +1,1 @@
+"""The function that compares the registry with ECS."""

@@ -1,0 +1,1 @@
+"""The function that brings ECS task events into the registry."""

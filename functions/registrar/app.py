@@ -1,0 +1,84 @@
+"""Registrar: one ECS task event to one conditional write.
+
+What it cannot do anything about (input that is no task event, an unknown task definition, a mistake in a
+label) is logged and counted, and the function returns: to try again would bring the same. What may pass (a
+failing AWS call) is raised, so that Lambda tries again and the event ends in the dead-letter queue.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from registry import metric_names
+from registry.definition import DefinitionError
+from registry.ecs import Lookups, UnknownTaskDefinitionError
+from registry.events import EventError, parse_event
+from registry.registration import Outcome, register
+from registry.settings import Settings
+from registry.store import Store, open_store
+
+settings = Settings.from_environment(os.environ)
+logger = Logger()
+metrics = Metrics()
+# "pynamodb" too would trace each call twice: PynamoDB calls botocore.
+tracer = Tracer(patch_modules=["botocore"])
+store = open_store(settings.table, settings.region)
+lookups = Lookups(
+    ecs=lambda: boto3.client("ecs", region_name=settings.region),
+    ec2=lambda: boto3.client("ec2", region_name=settings.region),
+)
+
+_METRIC_OF_OUTCOME = {
+    Outcome.APPLIED: metric_names.EVENTS_APPLIED,
+    Outcome.STALE: metric_names.EVENTS_STALE,
+    Outcome.IGNORED: metric_names.EVENTS_IGNORED,
+}
+
+
+def handle(event: object, store: Store, lookups: Lookups, now: float) -> metric_names.Metric:
+    """Register the task in an event and return the metric that counts what became of it."""
+    try:
+        task = parse_event(event)
+    except EventError as error:
+        logger.error("not an ECS task event", field=error.field, reason=error.reason, task=error.task)
+        return metric_names.EVENTS_MALFORMED
+    logger.append_keys(
+        task=task.task_arn, version=task.version, last_status=task.last_status, desired=task.desired_status
+    )
+    try:
+        registered = register(task, store, lookups, now)
+    except DefinitionError as error:
+        logger.error(
+            "the task is left out: its task definition has a mistake",
+            task_definition=error.task_definition,
+            container=error.container,
+            path=error.path,
+            mistake=error.mistake,
+            remedy=error.remedy,
+        )
+        return metric_names.EVENTS_REJECTED
+    except UnknownTaskDefinitionError as error:
+        logger.error(
+            "the task is left out: its task definition is unknown",
+            task_definition=task.task_definition_arn,
+            mistake=str(error),
+        )
+        return metric_names.EVENTS_REJECTED
+    logger.info("task event " + registered.outcome)
+    return _METRIC_OF_OUTCOME[registered.outcome]
+
+
+@metrics.log_metrics
+@tracer.capture_lambda_handler(capture_response=False)
+@logger.inject_lambda_context(correlation_id_path="id", clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Handle one EventBridge event."""
+    metric = handle(event, store, lookups, time.time())
+    metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=1)

@@ -1,0 +1,211 @@
+"""A task's state as ECS tells it, from an event or from an API answer. Pure.
+
+Rules:
+1. Only what the registry needs is kept; unknown fields are ignored and `overrides` are never looked at, since
+   they may hold secrets.
+2. Attachments are selected by their type, never by their place: a task may have several.
+3. What may come late (address, start time) is None until it is there. What must be there and is not, is named
+   in the error.
+4. Times are epoch seconds. Events write them as ISO texts, the API as datetimes.
+
+Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+DETAIL_TYPE: Final = "ECS Task State Change"
+
+# Events say "eni", DescribeTasks says "ElasticNetworkInterface" for the same attachment.
+_NETWORK_INTERFACE_TYPES: Final = frozenset({"eni", "ElasticNetworkInterface"})
+
+
+class EventError(Exception):
+    """The input is not an ECS task's state.
+
+    Attributes: field (JSON path at fault), reason, task (the task's ARN if known).
+    """
+
+    def __init__(self, field: str, reason: str, task: str | None = None) -> None:
+        self.field = field
+        self.reason = reason
+        self.task = task
+        super().__init__(f"{field}: {reason}" + (f" (task {task})" if task else ""))
+
+
+@dataclass(frozen=True, slots=True)
+class PortBinding:
+    """In bridge mode: the host's port behind which a container's port is."""
+
+    container: str
+    container_port: int
+    host_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """One version of a task. Higher versions are later, whatever the order of arrival.
+
+    `address` is the task's own address (awsvpc), IPv4 before IPv6; `bindings` are its host ports (bridge).
+    `health` is only in API answers: HEALTHY or UNHEALTHY, None for UNKNOWN or not told.
+    """
+
+    task_arn: str
+    cluster_arn: str
+    task_definition_arn: str
+    version: int
+    last_status: str
+    desired_status: str
+    group: str | None
+    started_by: str | None
+    launch_type: str | None
+    zone: str | None
+    container_instance_arn: str | None
+    address: str | None
+    bindings: tuple[PortBinding, ...]
+    created_at: float | None
+    started_at: float | None
+    stopping_at: float | None
+    stopped_at: float | None
+    changed_at: float
+    stop_code: str | None
+    stopped_reason: str | None
+    health: str | None
+
+    @property
+    def task_id(self) -> str:
+        """The last part of the ARN; it is unique in the account and region."""
+        return self.task_arn.rpartition("/")[2]
+
+
+def parse_event(event: object) -> TaskEvent:
+    """Return the task in an EventBridge event. Raises EventError, also when the event is of another kind."""
+    if not isinstance(event, Mapping):
+        raise EventError("$", f"an EventBridge event is an object, this is {type(event).__name__}")
+    if event.get("source") != "aws.ecs":
+        raise EventError("source", f'"aws.ecs" was expected, this is {event.get("source")!r}')
+    if event.get("detail-type") != DETAIL_TYPE:
+        raise EventError("detail-type", f'"{DETAIL_TYPE}" was expected, this is {event.get("detail-type")!r}')
+    detail = event.get("detail")
+    if not isinstance(detail, Mapping):
+        raise EventError("detail", "it is missing or not an object")
+    return _parse(detail, "detail.", fallback_time=event.get("time"))
+
+
+def parse_task(task: Mapping[str, Any], now: float) -> TaskEvent:
+    """Return the task in one element of DescribeTasks' `tasks`, read at `now`. Raises EventError."""
+    return _parse(task, "tasks[].", fallback_time=now)
+
+
+def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskEvent:
+    arn = task.get("taskArn")
+    known_arn = arn if isinstance(arn, str) else None
+
+    def text(field: str) -> str:
+        value = task.get(field)
+        if not isinstance(value, str) or not value:
+            raise EventError(prefix + field, "it is missing or not a text", known_arn)
+        return value
+
+    def optional(field: str) -> str | None:
+        value = task.get(field)
+        return value if isinstance(value, str) and value else None
+
+    def time(field: str) -> float | None:
+        return _epoch(task.get(field), prefix + field, known_arn)
+
+    version = task.get("version")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+        raise EventError(prefix + "version", f"a whole number was expected, this is {version!r}", known_arn)
+    health = optional("healthStatus")
+    changes = (time("stoppedAt"), time("stoppingAt"), time("startedAt"), time("createdAt"))
+    changed_at = time("updatedAt")
+    if changed_at is None:
+        # The API has no updatedAt: the latest of the times it tells is when the task last changed.
+        changed_at = max((change for change in changes if change is not None), default=None)
+    if changed_at is None:
+        changed_at = _epoch(fallback_time, "time", known_arn)
+    if changed_at is None:
+        raise EventError(prefix + "updatedAt", "neither it nor any other time is there", known_arn)
+    return TaskEvent(
+        task_arn=text("taskArn"),
+        cluster_arn=text("clusterArn"),
+        task_definition_arn=text("taskDefinitionArn"),
+        version=version,
+        last_status=text("lastStatus"),
+        desired_status=text("desiredStatus"),
+        group=optional("group"),
+        started_by=optional("startedBy"),
+        launch_type=optional("launchType"),
+        zone=optional("availabilityZone"),
+        container_instance_arn=optional("containerInstanceArn"),
+        address=_address(task),
+        bindings=_bindings(task),
+        created_at=time("createdAt"),
+        started_at=time("startedAt"),
+        stopping_at=time("stoppingAt"),
+        stopped_at=time("stoppedAt"),
+        changed_at=changed_at,
+        stop_code=optional("stopCode"),
+        stopped_reason=optional("stoppedReason"),
+        health=health if health in ("HEALTHY", "UNHEALTHY") else None,
+    )
+
+
+def _epoch(value: object, field: str, task: str | None) -> float | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise EventError(field, f"{value!r} is not an ISO 8601 time", task) from error
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    raise EventError(field, f"a time was expected, this is {type(value).__name__}", task)
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def _address(task: Mapping[str, Any]) -> str | None:
+    """Return the address of the task's network interface, from the attachment, else from its containers."""
+    found: dict[str, str] = {}
+    for attachment in _objects(task.get("attachments")):
+        if attachment.get("type") in _NETWORK_INTERFACE_TYPES:
+            for detail in _objects(attachment.get("details")):
+                name, value = detail.get("name"), detail.get("value")
+                if isinstance(name, str) and isinstance(value, str) and value:
+                    found.setdefault(name.lower(), value)
+    for container in _objects(task.get("containers")):
+        for interface in _objects(container.get("networkInterfaces")):
+            for name in ("privateIpv4Address", "ipv6Address"):
+                if isinstance(interface.get(name), str) and interface[name]:
+                    found.setdefault(name.lower(), interface[name])
+    for name in ("privateipv4address", "privateipv6address", "ipv6address"):
+        if name in found:
+            return found[name]
+    return None
+
+
+def _bindings(task: Mapping[str, Any]) -> tuple[PortBinding, ...]:
+    """Return the TCP bindings of all containers, each once: Docker reports IPv4 and IPv6 apart."""
+    found: dict[PortBinding, None] = {}
+    for container in _objects(task.get("containers")):
+        for binding in _objects(container.get("networkBindings")):
+            container_port, host_port = binding.get("containerPort"), binding.get("hostPort")
+            if (
+                isinstance(container_port, int)
+                and isinstance(host_port, int)
+                and binding.get("protocol", "tcp") == "tcp"
+            ):
+                found[PortBinding(str(container.get("name")), container_port, host_port)] = None
+    return tuple(found)

@@ -1,0 +1,240 @@
+"""The items of the one DynamoDB table.
+
+| pk | sk | model |
+|---|---|---|
+| NAMESPACES | NAMESPACE#{namespace} | NamespaceItem |
+| NAMESPACE#{namespace} | TASK#{task id} | TaskItem |
+| NAMESPACE#{namespace} | SERVICE#{name} | ServiceItem |
+| NAMESPACE#{namespace} | VIP#{address} | VipItem |
+| NAMESPACE#{namespace} | HEAD | HeadItem |
+| NAMESPACE#{namespace} | PART#{00..63} | PartItem |
+
+Rules:
+1. Items are changed by `update()` with a condition, never by `save()`: that would erase what a newer release
+   or another writer has put there.
+2. Attributes may be absent on any item; the stores turn items into records and know the defaults.
+3. The template owns the table. `bind` makes the models speak to it; the classes here have no table.
+"""
+
+# PynamoDB's maps have no annotations on some of their methods.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import new_class
+from typing import Any, Final, TypeVar, cast
+
+from pynamodb.attributes import (
+    BinaryAttribute,
+    BooleanAttribute,
+    ListAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+from pynamodb.connection import Connection
+from pynamodb.expressions.update import Action
+from pynamodb.models import Model
+
+NAMESPACES: Final = "NAMESPACES"
+HEAD: Final = "HEAD"
+
+# PynamoDB's own (15 s, 30 s) are longer than a function lives.
+CONNECT_TIMEOUT_SECONDS: Final = 1.0
+READ_TIMEOUT_SECONDS: Final = 2.0
+TOTAL_ATTEMPTS: Final = 3
+
+
+def namespace_key(namespace: str) -> str:
+    """Return the partition key of a namespace's items, and its sort key in the list of namespaces."""
+    return f"NAMESPACE#{namespace}"
+
+
+def task_key(task_id: str) -> str:
+    """Return the sort key of a task."""
+    return f"TASK#{task_id}"
+
+
+def service_key(name: str) -> str:
+    """Return the sort key of a service."""
+    return f"SERVICE#{name}"
+
+
+def vip_key(address: str) -> str:
+    """Return the sort key of a claim of a VIP."""
+    return f"VIP#{address}"
+
+
+def part_key(number: int) -> str:
+    """Return the sort key of a part of the snapshot."""
+    return f"PART#{number:02d}"
+
+
+class Item(Model):
+    """What all items have: the table's two keys."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class NamespaceItem(Item):
+    """A namespace in the list of namespaces."""
+
+    created_at = NumberAttribute(null=True)
+
+
+class EndpointMap(MapAttribute[str, Any]):
+    """One service of a task."""
+
+    service = UnicodeAttribute()
+    port_name = UnicodeAttribute()
+    protocol = UnicodeAttribute()
+    port = NumberAttribute(null=True)
+    container_port = NumberAttribute()
+
+
+class TaskItem(Item):
+    """The facts known of a task; times are epoch seconds. `gone` marks a tombstone."""
+
+    task_arn = UnicodeAttribute(null=True)
+    cluster_arn = UnicodeAttribute(null=True)
+    version = NumberAttribute(null=True)
+    last_status = UnicodeAttribute(null=True)
+    desired_status = UnicodeAttribute(null=True)
+    task_definition = UnicodeAttribute(null=True)
+    group = UnicodeAttribute(null=True)
+    started_by = UnicodeAttribute(null=True)
+    launch_type = UnicodeAttribute(null=True)
+    zone = UnicodeAttribute(null=True)
+    address = UnicodeAttribute(null=True)
+    endpoints = ListAttribute(of=EndpointMap, null=True)
+    created_at = NumberAttribute(null=True)
+    started_at = NumberAttribute(null=True)
+    stopping_at = NumberAttribute(null=True)
+    stopped_at = NumberAttribute(null=True)
+    changed_at = NumberAttribute(null=True)
+    stop_code = UnicodeAttribute(null=True)
+    stopped_reason = UnicodeAttribute(null=True)
+    health_wait = NumberAttribute(null=True)
+    health = UnicodeAttribute(null=True)
+    health_at = NumberAttribute(null=True)
+    waited = BooleanAttribute(null=True)
+    gone = BooleanAttribute(null=True)
+    expires_at = NumberAttribute(null=True)
+
+
+class AliasMap(MapAttribute[str, Any]):
+    """A name and port of a service."""
+
+    dns_name = UnicodeAttribute()
+    port = NumberAttribute()
+
+
+class ServiceItem(Item):
+    """A service. `declared_at` is when the task was created whose definition says the rest."""
+
+    protocol = UnicodeAttribute(null=True)
+    aliases = ListAttribute(of=AliasMap, null=True)
+    request_seconds = NumberAttribute(null=True)
+    idle_seconds = NumberAttribute(null=True)
+    vip = UnicodeAttribute(null=True)
+    declared_at = NumberAttribute(null=True)
+    policy: MapAttribute[str, Any] = MapAttribute(null=True)
+    policy_revision = NumberAttribute(null=True)
+
+
+class VipItem(Item):
+    """A service's claim of an address. A released claim holds until `expires_at`."""
+
+    service = UnicodeAttribute(null=True)
+    released_at = NumberAttribute(null=True)
+    expires_at = NumberAttribute(null=True)
+
+
+class HeadItem(Item):
+    """The head of a namespace's snapshot. `parts` maps part numbers (two digits) to their revisions."""
+
+    revision = NumberAttribute(null=True)
+    generated_at = NumberAttribute(null=True)
+    parts: MapAttribute[str, Any] = MapAttribute(null=True)
+
+
+class PartItem(Item):
+    """A part of a namespace's snapshot."""
+
+    revision = NumberAttribute(null=True)
+    data = BinaryAttribute(legacy_encoding=False, null=True)
+
+
+M = TypeVar("M", bound=Item)
+V = TypeVar("V")
+
+
+def maybe(value: V) -> V | None:
+    """Return an attribute that may be absent, as its type should be: PynamoDB's forgets `null=True`."""
+    return value
+
+
+def whole(value: float | None) -> int | None:
+    """Return a number attribute that is a whole number."""
+    return None if value is None else int(value)
+
+
+def change(attribute: Any, value: object) -> Action:
+    """Return the action that sets an attribute, or removes it when the value is None."""
+    action: Action = attribute.remove() if value is None else attribute.set(value)
+    return action
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The models of one table, and a connection to it for transactions."""
+
+    name: str
+    region: str
+    host: str | None = None
+    namespaces: type[NamespaceItem] = field(init=False)
+    tasks: type[TaskItem] = field(init=False)
+    services: type[ServiceItem] = field(init=False)
+    vips: type[VipItem] = field(init=False)
+    heads: type[HeadItem] = field(init=False)
+    parts: type[PartItem] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive the models that know this table."""
+        for attribute, model in (
+            ("namespaces", NamespaceItem),
+            ("tasks", TaskItem),
+            ("services", ServiceItem),
+            ("vips", VipItem),
+            ("heads", HeadItem),
+            ("parts", PartItem),
+        ):
+            object.__setattr__(self, attribute, self._derive(model))
+
+    def _derive(self, model: type[M]) -> type[M]:
+        meta = type(
+            "Meta",
+            (),
+            {
+                "table_name": self.name,
+                "region": self.region,
+                "host": self.host,
+                "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
+                "read_timeout_seconds": READ_TIMEOUT_SECONDS,
+                "retry_configuration": {"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+            },
+        )
+        derived = new_class(model.__name__, (model,), exec_body=lambda body: body.update(Meta=meta))
+        return cast(type[M], derived)
+
+    def connection(self) -> Connection:
+        """Return a connection for transactions over several models."""
+        return Connection(
+            region=self.region,
+            host=self.host,
+            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            read_timeout_seconds=READ_TIMEOUT_SECONDS,
+            retry_configuration={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+        )

@@ -1,0 +1,28 @@
+"""The registry's door to DynamoDB: one object with the stores of one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry.models import Table
+from registry.service_store import ServiceStore
+from registry.snapshot_store import SnapshotStore
+from registry.task_store import TaskStore
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Everything that is stored. Nothing is opened before its first use."""
+
+    tasks: TaskStore
+    services: ServiceStore
+    snapshots: SnapshotStore
+
+
+def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
+    """Return the stores of a table.
+
+    Without `endpoint` botocore finds it (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL, else AWS itself).
+    """
+    table = Table(table_name, region, endpoint)
+    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table))
