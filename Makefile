@@ -1,20 +1,58 @@
-# tramo. `make help` lists the targets. Everything is installed into .venv and .tools, nothing else is touched.
+# tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
+# the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types build bench lock clean
+.PHONY: help setup demo test lint types build dashboard lock clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
+export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= python3.11
 BIN := .venv/bin
+# sam build takes the first python3.11 with pip, and lambda-builders its first helper programs, from PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 setup: .venv/installed .tools/dynamodb-local/installed ## install all that the other targets need
 
+demo: setup ## a mesh on this machine: scale, crash, deployment and outage under load
+	@$(BIN)/python -m infra.cli.demo
+
+test: setup ## run all tests
+	@$(BIN)/pytest
+
+lint: .venv/installed ## check style, formatting, import rules and the template
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports
+	@$(BIN)/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate
+
+types: .venv/installed ## check types
+	@$(BIN)/mypy
+
+build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants them
+	@$(BIN)/sam build
+
+dashboard: .venv/installed ## write the dashboard into template.yaml anew
+	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
+
+lock: ## write the lock files anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  pyproject.toml --group test --group lint -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group functions -c requirements-dev.txt -o functions/requirements.txt
+
+clean: ## remove all that the other targets made
+	@rm -rf .venv .tools .aws-sam .cache dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find functions infra sidecar tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
 .venv/installed: requirements-dev.txt pyproject.toml
+	@infra/packaging/need.sh python3.11-venv $(PYTHON) -c 'import ensurepip, venv'
 	@echo "setup: Python packages into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
@@ -22,8 +60,8 @@ setup: .venv/installed .tools/dynamodb-local/installed ## install all that the o
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-lock: ## write the lock files anew from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  pyproject.toml --group test --group lint -o requirements-dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --group functions -c requirements-dev.txt -o functions/requirements.txt
+.tools/dynamodb-local/installed: infra/packaging/dynamodb_local.sh
+	@infra/packaging/need.sh default-jre-headless java -version
+	@infra/packaging/need.sh npm npm --version
+	@infra/packaging/dynamodb_local.sh .tools/dynamodb-local
+	@touch $@

@@ -1,0 +1,1 @@
+"""The CloudWatch dashboard that the stack brings with it."""
