@@ -97,9 +97,7 @@ class Publisher:
             published = self._attempt(namespace, changes, attempt)
             if published is not None:
                 return published
-        raise PublishConflictError(
-            f"namespace {namespace}: {ATTEMPTS} attempts lost against other publishers"
-        )
+        raise PublishConflictError(f"namespace {namespace}: {ATTEMPTS} attempts lost against other publishers")
 
     def _attempt(self, namespace: str, changes: Changes, conflicts: int) -> Published | None:
         """Return what was published, None when another publisher came first."""

@@ -4,9 +4,9 @@ Rules:
 1. Every task that ECS tells of goes through the same rules as an event. Versions compare, so a sweep never
    overwrites what is newer.
 2. Health is in no event. Here it is learned from DescribeTasks, beside what sidecars report.
-3. A registered task becomes a tombstone only when ECS itself says that it does not know the task (MISSING) or
-   its cluster, and only after a list of that cluster, or of all clusters, that was read to its end. A call that
-   fails or a list that is cut short proves nothing.
+3. A registered task becomes a tombstone only when ECS itself says that it does not know the task (MISSING)
+   or its cluster, and only after a list of that cluster, or of all clusters, that was read to its end. A call
+   that fails or a list that is cut short proves nothing.
 4. The sweep stops when its time is nearly over. What it did stands; the next sweep starts with the cluster at
    which this one stopped.
 """
@@ -106,9 +106,7 @@ class Sweep:
     def _sweep_cluster(self, cluster: str) -> bool:
         """Sweep one cluster; return False when time ran out."""
         for desired in DESIRED_STATUSES:
-            arns = self._pages(
-                self._lookups.ecs.list_tasks, "taskArns", cluster=cluster, desiredStatus=desired
-            )
+            arns = self._pages(self._lookups.ecs.list_tasks, "taskArns", cluster=cluster, desiredStatus=desired)
             page: list[str] = []
             for arn in arns:
                 page.append(arn)
@@ -165,9 +163,7 @@ class Sweep:
     def _learn_health(self, known: TaskRecord, event: TaskEvent) -> None:
         if event.health is None or known.gone or known.health == event.health:
             return
-        outcome = self._store.tasks.report_health(
-            known.namespace, known.task_id, Health(event.health), self._now
-        )
+        outcome = self._store.tasks.report_health(known.namespace, known.task_id, Health(event.health), self._now)
         self._report.health_learned += outcome is HealthOutcome.APPLIED
 
     def _look_for_lost(self) -> None:

@@ -45,9 +45,7 @@ class DefinitionError(Exception):
     inside the label or the task definition), mistake, remedy.
     """
 
-    def __init__(
-        self, task_definition: str, container: str | None, path: str, mistake: str, remedy: str
-    ) -> None:
+    def __init__(self, task_definition: str, container: str | None, path: str, mistake: str, remedy: str) -> None:
         self.task_definition = task_definition
         self.container = container
         self.path = path
@@ -139,8 +137,7 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
             name,
             None,
             f"label {SIDECAR_LABEL}",
-            "more than one container is marked as the sidecar: "
-            + ", ".join(str(c["name"]) for c in sidecars),
+            "more than one container is marked as the sidecar: " + ", ".join(str(c["name"]) for c in sidecars),
             "mark one container only",
         )
     reader = _LabelReader(name, labelled[0], containers, sidecars[0] if sidecars else None)
@@ -180,8 +177,7 @@ def _health_wait(containers: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the longest time the essential containers' health checks may need, capped at 8 minutes."""
     waits = [
         float(check.get("startPeriod") or 0)
-        + float(check.get("retries") or 3)
-        * (float(check.get("interval") or 30) + float(check.get("timeout") or 5))
+        + float(check.get("retries") or 3) * (float(check.get("interval") or 30) + float(check.get("timeout") or 5))
         for container in containers
         if container.get("essential", True) and (check := container.get("healthCheck"))
     ]
@@ -248,17 +244,13 @@ class _LabelReader:
 
     def _integer(self, value: Any, path: str, lowest: int, highest: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise self._error(
-                path, f"{json.dumps(value)} is not allowed", f"write a number from {lowest} to {highest}"
-            )
+            raise self._error(path, f"{json.dumps(value)} is not allowed", f"write a number from {lowest} to {highest}")
         return value
 
     def namespace(self, configuration: Mapping[str, Any]) -> str:
         return self._name(configuration.get("namespace"), "$.namespace", NAMESPACE_PATTERN, _NAMESPACE_RULE)
 
-    def offers(
-        self, configuration: Mapping[str, Any], namespace: str, network_mode: str
-    ) -> tuple[Offer, ...]:
+    def offers(self, configuration: Mapping[str, Any], namespace: str, network_mode: str) -> tuple[Offer, ...]:
         services = self._list(configuration.get("services"), "$.services")
         if services and network_mode == "none":
             raise self._error("$.services", "networkMode none has no ports", "use awsvpc, bridge or host")

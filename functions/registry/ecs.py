@@ -116,9 +116,7 @@ class Lookups:
         return self._hosts[container_instance_arn]
 
     def _read_host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
-        answer = self.ecs.describe_container_instances(
-            cluster=cluster_arn, containerInstances=[container_instance_arn]
-        )
+        answer = self.ecs.describe_container_instances(cluster=cluster_arn, containerInstances=[container_instance_arn])
         ids = [each.get("ec2InstanceId") for each in answer.get("containerInstances", ())]
         if not ids or not ids[0]:
             return None

@@ -19,9 +19,7 @@ class Metric:
     meaning: str
 
 
-EVENTS_APPLIED: Final = Metric(
-    "EventsApplied", "Count", "registrar", "Task events that changed the registry."
-)
+EVENTS_APPLIED: Final = Metric("EventsApplied", "Count", "registrar", "Task events that changed the registry.")
 EVENTS_STALE: Final = Metric(
     "EventsStale", "Count", "registrar", "Task events that came late or twice and changed nothing."
 )
@@ -34,15 +32,9 @@ EVENTS_REJECTED: Final = Metric(
     "registrar",
     "Task events whose task definition is unknown to ECS or has a mistake in its label.",
 )
-EVENTS_MALFORMED: Final = Metric(
-    "EventsMalformed", "Count", "registrar", "Input that is not an ECS task state change."
-)
-TASKS_SWEPT: Final = Metric(
-    "TasksSwept", "Count", "reconciler", "Tasks that a sweep of the ECS API looked at."
-)
-DRIFT: Final = Metric(
-    "Drift", "Count", "reconciler", "Tasks whose record a sweep had to correct: lost events."
-)
+EVENTS_MALFORMED: Final = Metric("EventsMalformed", "Count", "registrar", "Input that is not an ECS task state change.")
+TASKS_SWEPT: Final = Metric("TasksSwept", "Count", "reconciler", "Tasks that a sweep of the ECS API looked at.")
+DRIFT: Final = Metric("Drift", "Count", "reconciler", "Tasks whose record a sweep had to correct: lost events.")
 SNAPSHOTS_PUBLISHED: Final = Metric(
     "SnapshotsPublished", "Count", "publisher", "Snapshots of a namespace that got a new revision."
 )

@@ -81,9 +81,7 @@ class ServiceStore:
         except UpdateError as error:
             if error.cause_response_code != CONDITION_FAILED:
                 raise
-            if self.get(namespace, offer.service) is None and not self._create(
-                namespace, offer, actions, now
-            ):
+            if self.get(namespace, offer.service) is None and not self._create(namespace, offer, actions, now):
                 # Another registrar has created it meanwhile, perhaps from an older task's definition.
                 self.declare(namespace, offer, created_at, now)
         self._declared[(namespace, offer.service)] = created_at
@@ -138,9 +136,7 @@ class ServiceStore:
         """Return a VIP to claim: the service's own of old, else a low free one, later attempts spread out."""
         taken: set[str] = set()
         model = self._table.vips
-        for item in model.query(
-            namespace_key(namespace), model.sk.startswith(vip_key("")), consistent_read=True
-        ):
+        for item in model.query(namespace_key(namespace), model.sk.startswith(vip_key("")), consistent_read=True):
             address = item.sk.partition("#")[2]
             if item.service == service:
                 return address
@@ -161,7 +157,12 @@ class ServiceStore:
 
     def get(self, namespace: str, name: str) -> ServiceRecord | None:
         """Return one service, consistently read."""
-        return self.get_all(namespace, [name]).get(name)
+        model = self._table.services
+        try:
+            item = model.get(namespace_key(namespace), service_key(name), consistent_read=True)
+        except model.DoesNotExist:
+            return None
+        return _record(item)
 
     def get_all(self, namespace: str, names: Iterable[str]) -> dict[str, ServiceRecord]:
         """Return services by their names, consistently read; unknown ones are left out."""

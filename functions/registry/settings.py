@@ -31,9 +31,7 @@ class Settings:
         return cls(
             table=_required(environment, "TRAMO_TABLE", "the name of the registry's DynamoDB table"),
             region=_required(environment, "AWS_REGION", "the region (Lambda sets it by itself)"),
-            clusters=tuple(
-                name.strip() for name in environment.get("TRAMO_CLUSTERS", "").split(",") if name.strip()
-            ),
+            clusters=tuple(name.strip() for name in environment.get("TRAMO_CLUSTERS", "").split(",") if name.strip()),
             poll_seconds=int(poll),
         )
 

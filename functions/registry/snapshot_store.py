@@ -69,9 +69,7 @@ class SnapshotStore:
         return Head(
             revision=int(item.revision),
             generated_at=float(item.generated_at or 0),
-            parts={
-                int(number): int(at) for number, at in (parts.as_dict() if parts is not None else {}).items()
-            },
+            parts={int(number): int(at) for number, at in (parts.as_dict() if parts is not None else {}).items()},
         )
 
     def parts(self, namespace: str, numbers: Iterable[int], consistent: bool) -> dict[int, StoredPart]:
@@ -89,10 +87,13 @@ class SnapshotStore:
             found[int(item.sk.partition("#")[2])] = StoredPart(int(item.revision or 0), part)
         return found
 
-    def read(self, namespace: str, head: Head, newer_than: int = 0) -> tuple[Head, dict[int, Part]]:
+    def read(
+        self, namespace: str, head: Head, newer_than: int = 0, numbers: frozenset[int] | None = None
+    ) -> tuple[Head, dict[int, Part]]:
         """Return a head and the parts of exactly its revision; `head` is the one read before.
 
-        With `newer_than` only parts that changed after that revision. Raises SnapshotBusyError.
+        With `newer_than` only parts that changed after that revision, with `numbers` only those parts.
+        Raises SnapshotBusyError.
         """
         current: Head | None = head
         for attempt in range(READ_ATTEMPTS):
@@ -101,7 +102,11 @@ class SnapshotStore:
                 if current is None:
                     break
             assert current is not None  # noqa: S101 - for mypy: it is only None in the branch above
-            wanted = {number: at for number, at in current.parts.items() if at > newer_than}
+            wanted = {
+                number: at
+                for number, at in current.parts.items()
+                if at > newer_than and (numbers is None or number in numbers)
+            }
             found = self._cached(namespace, wanted)
             missing = [number for number in wanted if number not in found]
             found |= self.parts(namespace, missing, consistent=attempt > 0)
@@ -113,9 +118,7 @@ class SnapshotStore:
             if len(whole) == len(wanted):
                 self._cache.update(((namespace, number), stored) for number, stored in found.items())
                 return current, whole
-        raise SnapshotBusyError(
-            f"namespace {namespace}: no whole snapshot in {READ_ATTEMPTS} attempts to read it"
-        )
+        raise SnapshotBusyError(f"namespace {namespace}: no whole snapshot in {READ_ATTEMPTS} attempts to read it")
 
     def _cached(self, namespace: str, wanted: Mapping[int, int]) -> dict[int, StoredPart]:
         cached = {number: self._cache.get((namespace, number)) for number in wanted}
@@ -138,9 +141,7 @@ class SnapshotStore:
                 )
         heads, stored = self._table.heads, self._table.parts
         key = namespace_key(namespace)
-        condition: Condition = (
-            heads.revision.does_not_exist() if known is None else heads.revision == known.revision
-        )
+        condition: Condition = heads.revision.does_not_exist() if known is None else heads.revision == known.revision
         try:
             with TransactWrite(connection=self._connection) as transaction:
                 transaction.update(

@@ -151,7 +151,12 @@ class TaskStore:
 
     def get(self, namespace: str, task_id: str) -> TaskRecord | None:
         """Return one task, consistently read, tombstones too."""
-        return self.get_all(namespace, [task_id]).get(task_id)
+        model = self._table.tasks
+        try:
+            item = model.get(namespace_key(namespace), task_key(task_id), consistent_read=True)
+        except model.DoesNotExist:
+            return None
+        return _record(namespace, item)
 
     def get_all(self, namespace: str, task_ids: Iterable[str]) -> dict[str, TaskRecord]:
         """Return tasks by their ids, consistently read; those that have no item are left out."""
@@ -163,9 +168,7 @@ class TaskStore:
     def all(self, namespace: str) -> Iterator[TaskRecord]:
         """Yield every task of a namespace, consistently read, tombstones too."""
         model = self._table.tasks
-        for item in model.query(
-            namespace_key(namespace), model.sk.startswith(task_key("")), consistent_read=True
-        ):
+        for item in model.query(namespace_key(namespace), model.sk.startswith(task_key("")), consistent_read=True):
             record = _record(namespace, item)
             if record is not None:
                 yield record

@@ -1,0 +1,161 @@
+"""The API. One route here is one event of template.yaml: Chalice finds a route by API Gateway's resource path.
+
+IAM is checked by API Gateway before this code runs; `IAMAuthorizer` here is for the description and for
+Chalice's local server. Errors are problem documents (`problems.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from chalice.app import Chalice, IAMAuthorizer, Request, Response
+
+from api import openapi, reading, requests
+from api.problems import Problem, as_problems
+from registry.rules import Health
+from registry.service_store import PolicyConflictError
+from registry.settings import Settings
+from registry.snapshot import ServiceRecord
+from registry.store import open_store
+from registry.task_store import HealthOutcome
+
+settings = Settings.from_environment(os.environ)
+logger = Logger()
+metrics = Metrics()
+# "pynamodb" too would trace each call twice: PynamoDB calls botocore.
+tracer = Tracer(patch_modules=["botocore"])
+store = open_store(settings.table, settings.region)
+
+# Chalice writes into the environment that it is given; the process's own is not its to change.
+app = Chalice(app_name="tramo-api", configure_logs=False, env=dict(os.environ))
+app.register_middleware(as_problems, "http")
+authorizer = IAMAuthorizer()
+
+
+def request() -> Request:
+    """Return the request at work."""
+    current = app.current_request
+    if current is None:
+        raise RuntimeError("there is a request only inside a view")
+    return current
+
+
+def query() -> dict[str, str]:
+    """Return the request's query parameters, the last of each name."""
+    return dict(request().query_params or {})
+
+
+@app.route("/v1/health", methods=["GET"])
+def get_health() -> Any:
+    """Whether the API answers. Needs no credentials and reads nothing."""
+    return {"status": "ok"}
+
+
+@app.route("/v1/openapi.json", methods=["GET"], authorizer=authorizer)
+def get_openapi() -> Any:
+    """Return this API's description, OpenAPI 3.1."""
+    return openapi.describe(app.routes)
+
+
+@app.route("/v1/namespaces", methods=["GET"], authorizer=authorizer)
+def get_namespaces() -> Any:
+    """List the namespaces that tasks have joined."""
+    return {"namespaces": [{"name": name} for name in store.tasks.namespaces()]}
+
+
+@app.route("/v1/namespaces/{namespace}/services", methods=["GET"], authorizer=authorizer)
+def get_services(namespace: str) -> Any:
+    """List the services of a namespace by name, a page at a time."""
+    limit = requests.whole_number(query(), "limit", 1, requests.LARGEST_PAGE) or requests.DEFAULT_PAGE
+    return reading.service_page(store, requests.namespace_name(namespace), limit, query().get("next", ""))
+
+
+@app.route("/v1/namespaces/{namespace}/services/{service}", methods=["GET"], authorizer=authorizer)
+def get_service(namespace: str, service: str) -> Any:
+    """Return a service with its endpoints."""
+    document = reading.service(store, requests.namespace_name(namespace), requests.service_name(service))
+    return Response(document, headers={"ETag": requests.etag(document["revision"])})
+
+
+@app.route("/v1/namespaces/{namespace}/services/{service}/policy", methods=["GET"], authorizer=authorizer)
+def get_policy(namespace: str, service: str) -> Any:
+    """Return a service's policy; its ETag is for If-Match."""
+    record = store.services.get(requests.namespace_name(namespace), requests.service_name(service))
+    return policy_answer(record, namespace, service)
+
+
+@app.route("/v1/namespaces/{namespace}/services/{service}/policy", methods=["PUT"], authorizer=authorizer)
+def put_policy(namespace: str, service: str) -> Any:
+    """Replace a service's policy."""
+    policy = requests.policy(requests.body(request().raw_body))
+    return policy_answer(write_policy(namespace, service, policy), namespace, service)
+
+
+@app.route("/v1/namespaces/{namespace}/services/{service}/policy", methods=["DELETE"], authorizer=authorizer)
+def delete_policy(namespace: str, service: str) -> Any:
+    """Remove a service's policy; the defaults hold again."""
+    policy_answer(write_policy(namespace, service, {}), namespace, service)
+    return Response("", status_code=204)
+
+
+def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> ServiceRecord | None:
+    """Write a policy on the condition that the request's If-Match states."""
+    expected = requests.expected_revision(request().headers.get("if-match"))
+    try:
+        return store.services.set_policy(
+            requests.namespace_name(namespace), requests.service_name(service), policy, expected
+        )
+    except PolicyConflictError as error:
+        detail = f"the policy is at revision {error.revision}, not {expected}; read it and decide anew"
+        raise Problem(
+            412, "precondition-failed", detail, "If-Match", {"ETag": requests.etag(error.revision)}
+        ) from error
+
+
+def policy_answer(record: ServiceRecord | None, namespace: str, service: str) -> Response:
+    """Return a service's policy as an answer."""
+    if record is None:
+        raise reading.unknown_service(namespace, service)
+    return Response(dict(record.policy), headers={"ETag": requests.etag(record.policy_revision)})
+
+
+@app.route("/v1/namespaces/{namespace}/snapshot", methods=["GET"], authorizer=authorizer)
+def get_snapshot(namespace: str) -> Any:
+    """Return a namespace's snapshot: all of it, what changed since a revision, or 304."""
+    name = requests.namespace_name(namespace)
+    since = requests.whole_number(query(), "since", 0, 10**15)
+    wanted = requests.names(query(), "services")
+    known = requests.known_revisions(request().headers.get("if-none-match"))
+    head = reading.head_of(store, name, max(known | {since or 0}))
+    headers = {"Tramo-Poll-Seconds": str(settings.poll_seconds)}
+    if head.revision in known:
+        return Response("", status_code=304, headers={**headers, "ETag": requests.etag(head.revision)})
+    document = reading.snapshot(store, name, head, since, wanted)
+    return Response(document, headers={**headers, "ETag": requests.etag(document["revision"])})
+
+
+@app.route("/v1/namespaces/{namespace}/tasks/{task}/health", methods=["POST"], authorizer=authorizer)
+def post_task_health(namespace: str, task: str) -> Any:
+    """Take a sidecar's report of its task's health."""
+    name, task_id = requests.namespace_name(namespace), requests.task_id(task)
+    status, at = requests.health_report(requests.body(request().raw_body), time.time())
+    if status == "UNKNOWN":
+        return {"outcome": "ignored"}  # no report is what UNKNOWN means
+    outcome = store.tasks.report_health(name, task_id, Health(status), at)
+    if outcome is HealthOutcome.UNKNOWN_TASK:
+        detail = f"namespace {name} has no living task {task_id}; its event may still be on the way"
+        raise Problem(404, "unknown-task", detail, "task")
+    return {"outcome": outcome.value}
+
+
+@metrics.log_metrics
+@tracer.capture_lambda_handler(capture_response=False)
+@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Answer one request of API Gateway."""
+    return app(event, context)

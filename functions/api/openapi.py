@@ -1,0 +1,248 @@
+"""The API's description, generated from Chalice's routes and the registry's schemas.
+
+The routes say which paths and methods there are, the views' docstrings what they do; `_OPERATIONS` adds what
+neither knows. A route that is not in it fails the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api import requests
+
+_PROBLEM: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "field": {"type": "string"},
+    },
+}
+
+_SCHEMAS: Final[Mapping[str, Any]] = {
+    "Problem": _PROBLEM,
+    "Health": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "status": {"enum": list(requests.HEALTH_STATUSES)},
+            "observed_at": {"type": "string", "format": "date-time"},
+        },
+    },
+    "HealthOutcome": {
+        "type": "object",
+        "required": ["outcome"],
+        "properties": {"outcome": {"enum": ["applied", "stale", "ignored"]}},
+    },
+    "Status": {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}},
+    "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
+    "Namespaces": {
+        "type": "object",
+        "required": ["namespaces"],
+        "properties": {
+            "namespaces": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {"name": {"type": "string"}},
+                },
+            }
+        },
+    },
+    "Services": {
+        "type": "object",
+        "required": ["namespace", "revision", "services", "next"],
+        "properties": {
+            "namespace": {"type": "string"},
+            "revision": {"type": "integer", "minimum": 1},
+            "services": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "protocol", "vip", "revision", "aliases", "endpoints"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "protocol": {"enum": ["http", "http2", "grpc", "tcp"]},
+                        "vip": {"type": "string"},
+                        "revision": {"type": "integer"},
+                        "aliases": {"type": "array", "items": {"$ref": "#/components/schemas/alias"}},
+                        "endpoints": {
+                            "type": "object",
+                            "additionalProperties": {"type": "integer", "minimum": 1},
+                            "description": "Number of endpoints by state.",
+                        },
+                    },
+                },
+            },
+            "next": {"type": ["string", "null"], "description": "Pass it as `next` to get the next page."},
+        },
+    },
+}
+
+
+def _query(name: str, schema: Mapping[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
+
+
+# operation -> (schema of the answer, status, further statuses, parameters, schema of the body)
+_OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[dict[str, Any], ...], str | None]]] = {
+    "get_health": ("Status", 200, (), (), None),
+    "get_openapi": ("Description", 200, (), (), None),
+    "get_namespaces": ("Namespaces", 200, (), (), None),
+    "get_services": (
+        "Services",
+        200,
+        (400, 404, 503),
+        (
+            _query(
+                "limit",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": requests.LARGEST_PAGE,
+                    "default": requests.DEFAULT_PAGE,
+                },
+                "Most services in the answer.",
+            ),
+            _query("next", {"type": "string"}, "The `next` of the page before."),
+        ),
+        None,
+    ),
+    "get_service": ("service", 200, (400, 404, 503), (), None),
+    "get_policy": ("Policy", 200, (400, 404), (), None),
+    "put_policy": (
+        "Policy",
+        200,
+        (400, 404, 412, 415, 422),
+        (_header("If-Match", "Write only if the policy still has this ETag."),),
+        "Policy",
+    ),
+    "delete_policy": (
+        None,
+        204,
+        (400, 404, 412),
+        (_header("If-Match", "Remove only if the policy still has this ETag."),),
+        None,
+    ),
+    "get_snapshot": (
+        "Snapshot",
+        200,
+        (304, 400, 404, 503),
+        (
+            _query(
+                "since",
+                {"type": "integer", "minimum": 0},
+                "Answer only what changed after this revision, if that is still known.",
+            ),
+            _query("services", {"type": "string"}, "Names, separated by commas: answer only these."),
+            _header("If-None-Match", "The ETag of the snapshot that the reader has."),
+        ),
+        None,
+    ),
+    "post_task_health": ("HealthOutcome", 200, (400, 404, 415, 422), (), "Health"),
+}
+
+_STATUS_TEXT: Final = {
+    200: "Done.",
+    204: "Done, nothing to say.",
+    304: "The reader has the present revision.",
+    400: "A parameter or the body's form is wrong.",
+    404: "There is no such namespace, service or task.",
+    412: "The resource has changed since the reader saw it.",
+    415: "The body is not application/json.",
+    422: "The body is not valid.",
+    503: "Busy; try again.",
+}
+
+
+def describe(routes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the OpenAPI document of a Chalice application's routes."""
+    paths: dict[str, Any] = {}
+    for path, methods in sorted(routes.items()):
+        paths[path] = {
+            method.lower(): _operation(path, entry.view_function, entry.authorizer is not None)
+            for method, entry in sorted(methods.items())
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tramo",
+            "version": "1",
+            "description": "Snapshots for sidecars; services and their policies for people and tools.",
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas(), "securitySchemes": {"sigv4": _SIGV4}},
+    }
+
+
+_SIGV4: Final = {
+    "type": "apiKey",
+    "name": "Authorization",
+    "in": "header",
+    "description": "AWS Signature Version 4, service execute-api.",
+    "x-amazon-apigateway-authtype": "awsSigv4",
+}
+
+
+def _schemas() -> dict[str, Any]:
+    """Return all schemas; the snapshot's own definitions move beside it."""
+    snapshot = _moved(requests.schema("snapshot"))
+    definitions = snapshot.pop("$defs")
+    policy = dict(requests.schema("policy"))
+    for schema in (snapshot, policy):
+        schema.pop("$id", None)
+        schema.pop("$schema", None)
+    return {**_SCHEMAS, **definitions, "Snapshot": snapshot, "Policy": policy}
+
+
+def _moved(value: Any) -> Any:
+    """Return a schema with its references pointing to the components."""
+    if isinstance(value, dict):
+        return {
+            key: item.replace("#/$defs/", "#/components/schemas/") if key == "$ref" else _moved(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_moved(item) for item in value]
+    return value
+
+
+def _operation(path: str, view: Any, needs_credentials: bool) -> dict[str, Any]:
+    name = view.__name__
+    answer, status, further, parameters, body = _OPERATIONS[name]
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": (view.__doc__ or "").strip().splitlines()[0],
+        "parameters": [
+            {"name": field, "in": "path", "required": True, "schema": {"type": "string"}}
+            for field in re.findall(r"{(\w+)}", path)
+        ]
+        + list(parameters),
+        "responses": {str(status): _response(status, answer)}
+        | {str(each): _response(each, None if each == 304 else "Problem") for each in further},
+        "security": [{"sigv4": []}] if needs_credentials else [],
+    }
+    if body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}},
+        }
+    return operation
+
+
+def _response(status: int, schema: str | None) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": _STATUS_TEXT[status]}
+    if schema is not None:
+        kind = "application/problem+json" if schema == "Problem" else "application/json"
+        response["content"] = {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return response

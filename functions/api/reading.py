@@ -1,0 +1,71 @@
+"""What the API reads from the published snapshots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from api.problems import Problem
+from registry.snapshot import Document, Head, assemble, can_delta, part_of
+from registry.snapshot_store import SnapshotBusyError
+from registry.store import Store
+
+
+def head_of(store: Store, namespace: str, known: int) -> Head:
+    """Return a namespace's head, at least as new as the revision that the caller knows, where there is one."""
+    head = store.snapshots.head(namespace, consistent=False)
+    if head is None or head.revision < known:
+        # Half the price, but it may lag behind what this caller was told a moment ago.
+        head = store.snapshots.head(namespace, consistent=True)
+    if head is None:
+        raise Problem(404, "unknown-namespace", f"no task has joined namespace {namespace} yet", "namespace")
+    return head
+
+
+def snapshot(store: Store, namespace: str, head: Head, since: int | None, wanted: frozenset[str] | None) -> Document:
+    """Return the snapshot document: a delta if `since` is given and one is possible, else all."""
+    numbers = None if wanted is None else frozenset(part_of(name) for name in wanted)
+    try:
+        if since is not None and 0 < since <= head.revision:
+            found, parts = store.snapshots.read(namespace, head, newer_than=since, numbers=numbers)
+            if can_delta(parts.values(), found, since):
+                return assemble(namespace, found, parts.values(), since, wanted)
+        found, parts = store.snapshots.read(namespace, head, numbers=numbers)
+    except SnapshotBusyError as error:
+        raise Problem(503, "busy", str(error), headers={"Retry-After": "1"}) from error
+    return assemble(namespace, found, parts.values(), None, wanted)
+
+
+def service(store: Store, namespace: str, name: str) -> Document:
+    """Return one service as the snapshot shows it."""
+    head = head_of(store, namespace, 0)
+    services = snapshot(store, namespace, head, None, frozenset({name}))["services"]
+    if not services:
+        raise unknown_service(namespace, name)
+    found: Document = services[0]
+    return found
+
+
+def unknown_service(namespace: str, name: str) -> Problem:
+    """Return the problem of a service that does not exist."""
+    return Problem(404, "unknown-service", f"namespace {namespace} has no service {name}", "service")
+
+
+def service_page(store: Store, namespace: str, limit: int, after: str) -> dict[str, Any]:
+    """Return services after a name, in order, with the number of their endpoints by state."""
+    head = head_of(store, namespace, 0)
+    document = snapshot(store, namespace, head, None, None)
+    services = [each for each in document["services"] if each["name"] > after]
+    page = services[:limit]
+    return {
+        "namespace": namespace,
+        "revision": document["revision"],
+        "services": [
+            {
+                **{field: each[field] for field in ("name", "protocol", "vip", "revision", "aliases")},
+                "endpoints": dict(Counter(endpoint["state"] for endpoint in each["endpoints"])),
+            }
+            for each in page
+        ],
+        "next": page[-1]["name"] if len(services) > limit else None,
+    }

@@ -1,0 +1,137 @@
+"""Reading parameters, headers and bodies of requests. What is wrong becomes a Problem that names the field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from api.problems import Problem
+from registry.definition import NAME_PATTERN, NAMESPACE_PATTERN
+
+LARGEST_PAGE: Final = 500
+DEFAULT_PAGE: Final = 100
+HEALTH_STATUSES: Final = ("HEALTHY", "UNHEALTHY", "UNKNOWN")
+
+# Clocks of tasks and functions differ a little. A report from further ahead would win over all that follow.
+LARGEST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
+
+_ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
+_TASK_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def namespace_name(value: str) -> str:
+    """Return a namespace from a path."""
+    return _matching(value, NAMESPACE_PATTERN, "namespace", "letters, digits, ., _ and -")
+
+
+def service_name(value: str) -> str:
+    """Return a service's name from a path."""
+    return _matching(value, NAME_PATTERN, "service", "1 to 64 of lower-case letters, digits, _ and -")
+
+
+def task_id(value: str) -> str:
+    """Return a task's id from a path."""
+    return _matching(value, _TASK_ID, "task", "the last part of the task's ARN")
+
+
+def _matching(value: str, pattern: re.Pattern[str], field: str, rule: str) -> str:
+    if not pattern.fullmatch(value):
+        raise Problem(400, "bad-parameter", f"{field} {value!r} is not allowed; use {rule}", field)
+    return value
+
+
+def whole_number(query: Mapping[str, str], field: str, lowest: int, highest: int) -> int | None:
+    """Return a number from the query, None when it is not there."""
+    text = query.get(field)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+        detail = f"{field}={text} is not allowed; use a whole number from {lowest} to {highest}"
+        raise Problem(400, "bad-parameter", detail, field)
+    return int(text)
+
+
+def names(query: Mapping[str, str], field: str) -> frozenset[str] | None:
+    """Return the service names in a comma-separated parameter, None when it is not there."""
+    text = query.get(field)
+    if text is None:
+        return None
+    return frozenset(service_name(name.strip()) for name in text.split(",") if name.strip())
+
+
+def etag(revision: int) -> str:
+    """Return the entity tag of a revision."""
+    return f'"{revision}"'
+
+
+def known_revisions(header: str | None) -> frozenset[int]:
+    """Return the revisions in an If-None-Match header; tags that are not ours match nothing."""
+    return frozenset(int(number) for number in _ETAG.findall(header or ""))
+
+
+def expected_revision(header: str | None) -> int | None:
+    """Return the revision that If-Match demands, None for no header or `*`. A weak or foreign tag fails."""
+    if header is None or header.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(header.strip())
+    if found is None or header.strip().startswith("W/"):
+        detail = f'If-Match {header} is no entity tag of this resource; send the ETag of a GET, such as "3"'
+        raise Problem(412, "precondition-failed", detail, "If-Match")
+    return int(found[1])
+
+
+def body(raw: bytes | str) -> Any:
+    """Return the JSON of a request's body."""
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise Problem(400, "bad-body", f"the body is not JSON: {error}", "$") from error
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """Return one of the registry's JSON Schemas."""
+    path = Path(__file__).parent.parent / "registry" / "schemas" / f"{name}.json"
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+def policy(document: Any) -> dict[str, Any]:
+    """Return a valid policy."""
+    # Imported here: most invocations are polls of sidecars, which need no validator.
+    from aws_lambda_powertools.utilities.validation import SchemaValidationError, validate
+
+    try:
+        validate(event=document, schema=schema("policy"))
+    except SchemaValidationError as error:
+        path = "$" + ".".join(["", *(str(part) for part in list(error.path or [])[1:])])
+        reason = str(error.validation_message or error).removeprefix("data").lstrip(".")
+        raise Problem(422, "bad-policy", f"the policy is not valid: {reason}", path) from error
+    checked: dict[str, Any] = document
+    return checked
+
+
+def health_report(document: Any, now: float) -> tuple[str, float]:
+    """Return status and time (epoch seconds) of a health report."""
+    if not isinstance(document, dict):
+        raise Problem(422, "bad-health-report", "an object with a status was expected", "$")
+    status = document.get("status")
+    if status not in HEALTH_STATUSES:
+        detail = f"status {json.dumps(status)} is not allowed; use one of " + ", ".join(HEALTH_STATUSES)
+        raise Problem(422, "bad-health-report", detail, "$.status")
+    observed = document.get("observed_at")
+    if observed is None:
+        return status, now
+    try:
+        moment = datetime.fromisoformat(observed)
+        if moment.tzinfo is None:
+            raise ValueError("it has no time zone")
+    except (TypeError, ValueError) as error:
+        detail = f"observed_at {json.dumps(observed)} is no ISO 8601 time with a zone: {error}"
+        raise Problem(422, "bad-health-report", detail, "$.observed_at") from error
+    return status, min(moment.timestamp(), now + LARGEST_CLOCK_DIFFERENCE_SECONDS)
