@@ -1,0 +1,334 @@
+"""One ECS cluster: its task definitions, services and tasks, and the loop that keeps services as they should be.
+
+Everything here belongs to one event loop. What changes a service or a task wakes the scheduler; the scheduler
+never waits for a time, except where a service's tasks fail to start again and again.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from infra.local import definition as definitions
+from infra.local.definition import TaskDefinition
+from infra.local.environment import Endpoints
+from infra.local.lifecycle import Status, StopCode, TaskState
+from infra.local.network import Networks
+from infra.local.process import Launcher
+from infra.local.runner import TaskRunner
+from infra.local.scheduler import Member, decide, next_zone
+from infra.local.service import Service, new_deployment
+from infra.local.settings import ACCOUNT, LocalError, Settings
+from infra.local.task import TaskIdentity, event_detail, is_healthy, new_identity, zones
+
+_KEEP_STOPPED_SECONDS: Final = 3600.0  # DescribeTasks answers for stopped tasks for about an hour
+
+_PLACE_AGAIN_SECONDS: Final = 5.0
+
+
+class EcsError(Exception):
+    """A request that ECS refuses. `code` is the name of the exception in the ECS API."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Cluster:
+    """A cluster. `publish` takes the `detail` of each task state change."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: Settings,
+        launcher: Launcher,
+        endpoints: Endpoints,
+        private_hosts: bool,
+        publish: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self._launcher = launcher
+        self._endpoints = endpoints
+        self._private_hosts = private_hosts
+        self._publish = publish
+        self._networks = Networks()
+        self._families: dict[str, list[TaskDefinition]] = {}
+        self.services: dict[str, Service] = {}
+        self.tasks: dict[str, TaskRunner] = {}
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._loop: asyncio.Task[None] | None = None
+        self._notifications: set[asyncio.Task[None]] = set()
+
+    @property
+    def arn(self) -> str:
+        """Return the cluster's ARN."""
+        return f"arn:aws:ecs:{self.settings.region}:{ACCOUNT}:cluster/{self.name}"
+
+    def start(self) -> None:
+        """Start the scheduler."""
+        self._loop = asyncio.create_task(self._schedule(), name="service scheduler")
+
+    # ------------------------------------------------------------------------------- task definitions
+
+    def register(self, document: Mapping[str, Any]) -> TaskDefinition:
+        """Register a task definition as the next revision of its family. Raises DefinitionError."""
+        revisions = self._families.get(str(document.get("family")), [])
+        made = definitions.parse(document, revision=len(revisions) + 1, region=self.settings.region)
+        self._families.setdefault(made.family, []).append(made)
+        return made
+
+    def definition(self, reference: str) -> TaskDefinition:
+        """Return a definition by ARN, family:revision or family. Raises EcsError."""
+        family, _, revision = reference.rpartition("task-definition/")[2].partition(":")
+        revisions = self._families.get(family, [])
+        if revisions and not revision:
+            return revisions[-1]
+        if revision.isdecimal() and 1 <= int(revision) <= len(revisions):
+            return revisions[int(revision) - 1]
+        raise EcsError("ClientException", "Unable to describe task definition.")
+
+    # ---------------------------------------------------------------------------------------- services
+
+    def create_service(self, request: Mapping[str, Any]) -> Service:
+        """Create a service from a CreateService input. Raises EcsError."""
+        name = request.get("serviceName")
+        if not isinstance(name, str) or not name:
+            raise EcsError("InvalidParameterException", "serviceName cannot be empty.")
+        if name in self.services:
+            raise EcsError("InvalidParameterException", f"Creation of service {name} was not idempotent.")
+        wanted = self.definition(str(request.get("taskDefinition")))
+        limits = request.get("deploymentConfiguration", {})
+        now = time.time()
+        service = Service(
+            name=name,
+            cluster=self.name,
+            region=self.settings.region,
+            desired_count=_count(request.get("desiredCount", 1)),
+            deployments=[new_deployment(wanted.arn, now)],
+            created_at=now,
+            minimum_healthy_percent=int(limits.get("minimumHealthyPercent", 100)),
+            maximum_percent=int(limits.get("maximumPercent", 200)),
+        )
+        self.services[name] = service
+        self._wake.set()
+        return service
+
+    def service(self, reference: str) -> Service:
+        """Return a service by name or ARN. Raises EcsError."""
+        service = self.services.get(reference.rpartition("/")[2])
+        if service is None:
+            raise EcsError("ServiceNotFoundException", f"Service not found: {reference}")
+        return service
+
+    def update_service(
+        self, reference: str, *, desired_count: int | None, definition: str | None, force: bool
+    ) -> Service:
+        """Change what a service should be; another definition or `force` makes a new deployment. Raises EcsError."""
+        service = self.service(reference)
+        wanted = self.definition(definition).arn if definition else service.primary.definition_arn
+        if desired_count is not None:
+            service.desired_count = _count(desired_count)
+            service.steady = False
+        if force or wanted != service.primary.definition_arn:
+            service.deploy(wanted, time.time())
+        self._wake.set()
+        return service
+
+    def members(self, service: Service) -> list[Member]:
+        """Return the service's tasks that have not STOPPED."""
+        return [
+            Member(
+                task_id=runner.identity.task_id,
+                deployment_id=str(runner.identity.started_by),
+                zone=runner.identity.zone,
+                status=runner.state.status,
+                desired=runner.state.desired,
+                health=runner.state.health,
+                ready=runner.state.status is Status.RUNNING and is_healthy(runner.state),
+                created_at=runner.state.created_at,
+            )
+            for runner in self.tasks.values()
+            if runner.identity.service == service.name and runner.state.status is not Status.STOPPED
+        ]
+
+    # ------------------------------------------------------------------------------------------- tasks
+
+    def run_task(
+        self,
+        reference: str,
+        *,
+        group: str | None = None,
+        started_by: str | None = None,
+        overrides: Sequence[Mapping[str, Any]] = (),
+    ) -> TaskRunner:
+        """Start a task that belongs to no service. Raises EcsError, and LocalError without a free network."""
+        definition = self.definition(reference)
+        names = {container.name for container in definition.containers}
+        for override in overrides:
+            if override.get("name") not in names:
+                message = (
+                    f"Override for container named {override.get('name')} is not a container in the TaskDefinition."
+                )
+                raise EcsError("InvalidParameterException", message)
+        zone = zones(self.settings.region)[len(self.tasks) % 3]
+        return self._start_task(definition, group or f"family:{definition.family}", started_by, zone, overrides)
+
+    def task(self, reference: str) -> TaskRunner:
+        """Return a task by id or ARN, or by the beginning of its id if only one has it. Raises EcsError."""
+        wanted = reference.rpartition("/")[2]
+        if wanted in self.tasks:
+            return self.tasks[wanted]
+        found = [runner for task_id, runner in self.tasks.items() if wanted and task_id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        raise EcsError("InvalidParameterException", "The referenced task was not found.")
+
+    def stop_task(self, reference: str, reason: str | None) -> TaskRunner:
+        """Stop a task. Raises EcsError."""
+        runner = self.task(reference)
+        runner.stop(StopCode.USER_INITIATED, reason or "Task stopped by user")
+        return runner
+
+    def _start_task(
+        self,
+        definition: TaskDefinition,
+        group: str,
+        started_by: str | None,
+        zone: str,
+        overrides: Sequence[Mapping[str, Any]] = (),
+    ) -> TaskRunner:
+        identity = new_identity(
+            definition,
+            cluster=self.name,
+            region=self.settings.region,
+            zone=zone,
+            group=group,
+            started_by=started_by,
+            index=self._networks.take(),
+            overrides=overrides,
+        )
+        runner = TaskRunner(
+            identity,
+            settings=self.settings,
+            launcher=self._launcher,
+            endpoints=self._endpoints,
+            private_hosts=self._private_hosts,
+            on_change=self._task_changed,
+            on_health=lambda _: self._notify(),
+        )
+        self.tasks[identity.task_id] = runner
+        runner.start()
+        return runner
+
+    def _task_changed(self, runner: TaskRunner, state: TaskState) -> None:
+        identity = runner.identity
+        self._publish(event_detail(identity, state))
+        if state.status is Status.STOPPED:
+            self._networks.give_back(identity.index)
+            asyncio.get_running_loop().call_later(_KEEP_STOPPED_SECONDS, self.tasks.pop, identity.task_id, None)
+        self._count_failures(identity, state)
+        self._notify()
+
+    def _count_failures(self, identity: TaskIdentity, state: TaskState) -> None:
+        service = self.services.get(identity.service or "")
+        if service is None or state.status not in (Status.RUNNING, Status.STOPPED):
+            return
+        for number, deployment in enumerate(service.deployments):
+            if deployment.deployment_id != identity.started_by:
+                continue
+            if state.status is Status.RUNNING:
+                service.deployments[number] = replace(deployment, failed_starts=0)
+            elif state.started_at is None:
+                service.note(f"was unable to start a task: {state.stopped_reason}", time.time())
+                service.deployments[number] = replace(
+                    deployment, failed_starts=deployment.failed_starts + 1, last_failure_at=time.time()
+                )
+
+    # --------------------------------------------------------------------------------------- scheduler
+
+    def _notify(self) -> None:
+        """Wake the scheduler and those that wait for something to be so."""
+        self._wake.set()
+
+        async def tell() -> None:
+            async with self._changed:
+                self._changed.notify_all()
+
+        task = asyncio.create_task(tell(), name="notification")
+        self._notifications.add(task)
+        task.add_done_callback(self._notifications.discard)
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Return True as soon as the condition about this cluster holds, False if it does not in time."""
+        try:
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(condition)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _schedule(self) -> None:
+        while True:
+            self._wake.clear()
+            wake_at = min((self._step(service) for service in self.services.values()), default=math.inf)
+            pause = None if math.isinf(wake_at) else max(0.0, wake_at - time.time())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    def _step(self, service: Service) -> float:
+        """Bring one service a step nearer to its wish; return the time of the next step if no change comes before."""
+        members = self.members(service)
+        decision = decide(service.wish(), members, time.time())
+        for stop in decision.stop:
+            self.tasks[stop.task_id].stop(StopCode.SERVICE_SCHEDULER_INITIATED, stop.reason)
+        for _ in range(decision.start):
+            zone = next_zone(zones(self.settings.region), self.members(service))
+            definition = self.definition(service.primary.definition_arn)
+            try:
+                self._start_task(definition, f"service:{service.name}", service.primary.deployment_id, zone)
+            except LocalError as error:
+                service.note(f"was unable to place a task: {error}", time.time())
+                return time.time() + _PLACE_AGAIN_SECONDS
+        service.deployments = [d for d in service.deployments if d.deployment_id not in decision.finished]
+        was_steady = service.steady
+        service.judge(self.members(service), time.time())
+        if service.steady and not was_steady:
+            self._notify()
+        return math.inf if decision.wake_at is None else decision.wake_at
+
+    # --------------------------------------------------------------------------------------------- end
+
+    def steady(self) -> bool:
+        """Say whether every service is in its steady state."""
+        return all(service.steady for service in self.services.values())
+
+    async def stop(self) -> None:
+        """Stop every task as StopTask does but without the time of DEACTIVATING, and wait for it."""
+        await self._stop_scheduler()
+        runners = [runner for runner in self.tasks.values() if runner.state.status is not Status.STOPPED]
+        for runner in runners:
+            runner.stop(StopCode.USER_INITIATED, "The cluster goes down", deactivation_seconds=0)
+        await asyncio.gather(*(runner.stopped.wait() for runner in runners))
+
+    async def close(self) -> None:
+        """End everything at once."""
+        await self._stop_scheduler()
+        await asyncio.gather(*(runner.close() for runner in self.tasks.values()))
+
+    async def _stop_scheduler(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+            self._loop = None
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise EcsError("InvalidParameterException", f"desiredCount must be a number from 0 up, not {value!r}.")
+    return value

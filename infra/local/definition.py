@@ -1,0 +1,233 @@
+"""Task definitions: the JSON that `aws ecs register-task-definition` takes, checked and made into values.
+
+What is read is what changes how a task runs here; the rest of the document is kept as it is and given back by
+DescribeTaskDefinition. Names and defaults are those of the ECS API (RegisterTaskDefinition,
+ContainerDefinition, HealthCheck). A document that ECS would refuse is refused with a message that names the
+container and the field.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from infra.local.settings import ACCOUNT, LocalError
+
+SIDECAR_LABEL: Final = "tramo.sidecar"
+_FAMILY: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+class DefinitionError(LocalError):
+    """ECS would not register this task definition, or it cannot run on this machine."""
+
+
+class Condition(StrEnum):
+    """What a container waits for in another one."""
+
+    START = "START"
+    COMPLETE = "COMPLETE"
+    SUCCESS = "SUCCESS"
+    HEALTHY = "HEALTHY"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A container's health check; times in seconds, defaults are ECS's."""
+
+    command: tuple[str, ...]
+    interval: float = 30
+    timeout: float = 5
+    retries: int = 3
+    start_period: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container definition, as far as it concerns a process."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    essential: bool
+    depends_on: tuple[tuple[str, Condition], ...]
+    health_check: HealthCheck | None
+    stop_timeout: float | None
+    start_timeout: float | None
+    cpu: int
+    memory: int | None
+
+    @property
+    def is_sidecar(self) -> bool:
+        """True for the container that is the mesh's proxy."""
+        return self.labels.get(SIDECAR_LABEL) == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefinition:
+    """A registered revision. `document` is what DescribeTaskDefinition answers."""
+
+    family: str
+    revision: int
+    containers: tuple[Container, ...]
+    document: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return family:revision."""
+        return f"{self.family}:{self.revision}"
+
+    @property
+    def arn(self) -> str:
+        """Return the ARN."""
+        return str(self.document["taskDefinitionArn"])
+
+
+def parse(document: Mapping[str, Any], *, revision: int, region: str) -> TaskDefinition:
+    """Check a RegisterTaskDefinition input and return it as the given revision of its family.
+
+    Raises DefinitionError.
+    """
+    family = document.get("family")
+    if not isinstance(family, str) or not _FAMILY.fullmatch(family):
+        raise DefinitionError(f"family: {family!r} is not a name of letters, digits, '_' and '-'")
+    raw = document.get("containerDefinitions")
+    if not isinstance(raw, list) or not 1 <= len(raw) <= 10:
+        raise DefinitionError(f"{family}: containerDefinitions must list 1 to 10 containers")
+    containers = tuple(_container(family, entry) for entry in raw)
+    _check_names(family, containers)
+    stored = {
+        "status": "ACTIVE",
+        "networkMode": "awsvpc",
+        "compatibilities": ["EC2", "FARGATE"],
+        "volumes": [],
+        "placementConstraints": [],
+        **document,
+        "revision": revision,
+        "taskDefinitionArn": f"arn:aws:ecs:{region}:{ACCOUNT}:task-definition/{family}:{revision}",
+    }
+    if stored["networkMode"] != "awsvpc":
+        raise DefinitionError(f"{family}: networkMode {stored['networkMode']!r} does not run here, only awsvpc")
+    return TaskDefinition(family, revision, containers, stored)
+
+
+def _container(family: str, raw: object) -> Container:
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str) or not raw["name"]:
+        raise DefinitionError(f"{family}: every container needs a name")
+    where = f"{family}: container {raw['name']!r}"
+    if raw.get("secrets"):
+        raise DefinitionError(f"{where}: secrets cannot be resolved on this machine, use environment")
+    labels = _strings(where, "dockerLabels", raw.get("dockerLabels", {}))
+    command = (
+        *_list(where, "entryPoint", raw.get("entryPoint")),
+        *_list(where, "command", raw.get("command")),
+    )
+    if not command and labels.get(SIDECAR_LABEL) != "true":
+        raise DefinitionError(f"{where}: an image cannot be run here, give entryPoint or command")
+    environment = raw.get("environment", [])
+    if not isinstance(environment, list) or not all(isinstance(e, Mapping) and "name" in e for e in environment):
+        raise DefinitionError(f"{where}: environment must be a list of name and value")
+    return Container(
+        name=raw["name"],
+        image=str(raw.get("image", "")),
+        command=command,
+        environment={str(entry["name"]): str(entry.get("value", "")) for entry in environment},
+        labels=labels,
+        essential=_boolean(where, "essential", raw.get("essential", True)),
+        depends_on=_depends_on(where, raw.get("dependsOn", [])),
+        health_check=_health_check(where, raw.get("healthCheck")),
+        stop_timeout=_seconds(where, "stopTimeout", raw.get("stopTimeout")),
+        start_timeout=_seconds(where, "startTimeout", raw.get("startTimeout")),
+        cpu=int(raw.get("cpu", 0)),
+        memory=int(raw["memory"]) if "memory" in raw else None,
+    )
+
+
+def _depends_on(where: str, raw: object) -> tuple[tuple[str, Condition], ...]:
+    if not isinstance(raw, list):
+        raise DefinitionError(f"{where}: dependsOn must be a list")
+    found: list[tuple[str, Condition]] = []
+    for entry in raw:
+        try:
+            found.append((entry["containerName"], Condition(entry["condition"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DefinitionError(
+                f"{where}: dependsOn needs containerName and one of {', '.join(Condition)}, not {entry!r}"
+            ) from error
+    return tuple(found)
+
+
+def _health_check(where: str, raw: object) -> HealthCheck | None:
+    if raw is None:
+        return None
+    command = _list(where, "healthCheck.command", raw.get("command") if isinstance(raw, Mapping) else None)
+    if not isinstance(raw, Mapping) or not command or command[0] not in ("CMD", "CMD-SHELL", "NONE"):
+        raise DefinitionError(f"{where}: healthCheck.command must begin with CMD or CMD-SHELL")
+    if command[0] == "NONE":
+        return None
+    if len(command) < 2:
+        raise DefinitionError(f"{where}: healthCheck.command names no command")
+    argv = ("/bin/sh", "-c", *command[1:]) if command[0] == "CMD-SHELL" else command[1:]
+    # The ranges are those of the HealthCheck type in the ECS API.
+    return HealthCheck(
+        command=argv,
+        interval=_within(where, "interval", raw.get("interval", 30), 5, 300),
+        timeout=_within(where, "timeout", raw.get("timeout", 5), 2, 60),
+        retries=int(_within(where, "retries", raw.get("retries", 3), 1, 10)),
+        start_period=_within(where, "startPeriod", raw.get("startPeriod", 0), 0, 300),
+    )
+
+
+def _check_names(family: str, containers: tuple[Container, ...]) -> None:
+    names = [container.name for container in containers]
+    if len(set(names)) != len(names):
+        raise DefinitionError(f"{family}: two containers have the same name")
+    if not any(container.essential for container in containers):
+        raise DefinitionError(f"{family}: at least one container must be essential")
+    by_name = {container.name: container for container in containers}
+    for container in containers:
+        for name, condition in container.depends_on:
+            where = f"{family}: container {container.name!r} depends on {name!r}"
+            if name not in by_name:
+                raise DefinitionError(f"{where}, which is not in the definition")
+            if condition is Condition.HEALTHY and by_name[name].health_check is None:
+                raise DefinitionError(f"{where} to be HEALTHY, but that one has no healthCheck")
+            if condition in (Condition.COMPLETE, Condition.SUCCESS) and by_name[name].essential:
+                raise DefinitionError(f"{where} to end, but that one is essential")
+    resolved: set[str] = set()
+    while ready := {c.name for c in containers if {n for n, _ in c.depends_on} <= resolved} - resolved:
+        resolved |= ready
+    if len(resolved) < len(containers):
+        raise DefinitionError(f"{family}: dependsOn goes round in a circle: {', '.join(sorted(set(names) - resolved))}")
+
+
+def _list(where: str, field: str, raw: object) -> tuple[str, ...]:
+    if raw is None:
+        return ()
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise DefinitionError(f"{where}: {field} must be a list of strings")
+    return tuple(raw)
+
+
+def _strings(where: str, field: str, raw: object) -> dict[str, str]:
+    if not isinstance(raw, Mapping) or not all(isinstance(value, str) for value in raw.values()):
+        raise DefinitionError(f"{where}: {field} must be an object of strings")
+    return {str(key): value for key, value in raw.items()}
+
+
+def _boolean(where: str, field: str, raw: object) -> bool:
+    if not isinstance(raw, bool):
+        raise DefinitionError(f"{where}: {field} must be true or false")
+    return raw
+
+
+def _seconds(where: str, field: str, raw: object) -> float | None:
+    return None if raw is None else _within(where, field, raw, 0, 120)
+
+
+def _within(where: str, field: str, raw: object, least: float, most: float) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not least <= raw <= most:
+        raise DefinitionError(f"{where}: {field} must be {least} to {most}, not {raw!r}")
+    return raw

@@ -1,0 +1,463 @@
+"""The life of one task, without IO or clock: an input and a time in, the next state and commands out.
+
+Rules, from "Amazon ECS task lifecycle" in the ECS developer guide and from the behaviour of the ECS agent:
+
+1. A task goes PROVISIONING → PENDING → ACTIVATING → RUNNING → DEACTIVATING → STOPPING → DEPROVISIONING →
+   STOPPED and never back; it may leave out what it does not need (`NEXT`).
+2. Every change that the outside sees is published and raises `version` by one: a status, a desired status,
+   the network interface, a container. Health is not among them: ECS sends no event for it.
+3. Containers start as their dependencies allow and not before the network interface is attached. The task is
+   RUNNING when the last of its containers is.
+4. The end of an essential container ends the task at once: the others get SIGTERM without waiting for
+   DEACTIVATING.
+5. A stop that was asked for is first seen as desiredStatus STOPPED, while everything still runs. SIGTERM
+   comes only after DEACTIVATING, which gives every caller time to learn of it.
+6. A container that was told to start is there until it was seen to end: what is STOPPING waits for it.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from infra.local.definition import Condition, TaskDefinition
+
+
+class Status(StrEnum):
+    """lastStatus of a task."""
+
+    PROVISIONING = "PROVISIONING"
+    PENDING = "PENDING"
+    ACTIVATING = "ACTIVATING"
+    RUNNING = "RUNNING"
+    DEACTIVATING = "DEACTIVATING"
+    STOPPING = "STOPPING"
+    DEPROVISIONING = "DEPROVISIONING"
+    STOPPED = "STOPPED"
+
+
+NEXT: Final[dict[Status, frozenset[Status]]] = {
+    Status.PROVISIONING: frozenset({Status.PENDING, Status.DEPROVISIONING}),
+    Status.PENDING: frozenset({Status.ACTIVATING, Status.STOPPING}),
+    Status.ACTIVATING: frozenset({Status.RUNNING}),
+    Status.RUNNING: frozenset({Status.DEACTIVATING}),
+    Status.DEACTIVATING: frozenset({Status.STOPPING}),
+    Status.STOPPING: frozenset({Status.DEPROVISIONING}),
+    Status.DEPROVISIONING: frozenset({Status.STOPPED}),
+    Status.STOPPED: frozenset(),
+}
+"""Which status may follow which."""
+
+
+class Health(StrEnum):
+    """Health of a container or task."""
+
+    UNKNOWN = "UNKNOWN"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+
+
+class StopCode(StrEnum):
+    """Why a task stopped, for programs."""
+
+    TASK_FAILED_TO_START = "TaskFailedToStart"
+    ESSENTIAL_CONTAINER_EXITED = "EssentialContainerExited"
+    USER_INITIATED = "UserInitiated"
+    SERVICE_SCHEDULER_INITIATED = "ServiceSchedulerInitiated"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """One container. `launched`: it was told to start."""
+
+    name: str
+    essential: bool
+    depends_on: tuple[tuple[str, Condition], ...]
+    has_health_check: bool
+    launched: bool = False
+    status: Status = Status.PENDING  # PENDING, RUNNING or STOPPED
+    health: Health = Health.UNKNOWN
+    exit_code: int | None = None
+    reason: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """True from the order to start until the end was seen."""
+        return self.launched and self.status is not Status.STOPPED
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """A task. Times are Unix times in seconds, None until they come."""
+
+    containers: tuple[ContainerState, ...]
+    status: Status = Status.PROVISIONING
+    desired: Status = Status.RUNNING  # RUNNING or STOPPED
+    attachment: str = "PRECREATED"
+    version: int = 0
+    stop_code: StopCode | None = None
+    stopped_reason: str | None = None
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    connectivity_at: float | None = None
+    pull_started_at: float | None = None
+    pull_stopped_at: float | None = None
+    started_at: float | None = None
+    stopping_at: float | None = None
+    execution_stopped_at: float | None = None
+    stopped_at: float | None = None
+
+    @property
+    def health(self) -> Health:
+        """Health judged, as ECS does, on the essential containers that have a health check."""
+        judged = [c.health for c in self.containers if c.essential and c.has_health_check]
+        if not judged or (Health.UNKNOWN in judged and Health.UNHEALTHY not in judged):
+            return Health.UNKNOWN
+        return Health.UNHEALTHY if Health.UNHEALTHY in judged else Health.HEALTHY
+
+    def container(self, name: str) -> ContainerState:
+        """Return the container of that name."""
+        return next(container for container in self.containers if container.name == name)
+
+
+# Inputs: what happened.
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A place was found and the network interface is being attached."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAttached:
+    """The task has its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStarted:
+    """The container's process runs."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFailed:
+    """The container could not be started."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerExited:
+    """The container's process ended. 128 + signal number if a signal ended it, as Docker says."""
+
+    name: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """The container's health check has a new verdict."""
+
+    name: str
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyTimedOut:
+    """The container did not become what others wait for within its startTimeout."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody wants the task to stop."""
+
+    code: StopCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deactivated:
+    """The time of DEACTIVATING is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceDetached:
+    """The network interface is gone."""
+
+
+Input = (
+    Placed
+    | InterfaceAttached
+    | ContainerStarted
+    | ContainerFailed
+    | ContainerExited
+    | HealthChanged
+    | DependencyTimedOut
+    | StopRequested
+    | Deactivated
+    | InterfaceDetached
+)
+
+
+# Commands: what to do.
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send an event with this state."""
+
+    state: TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Find a place; answer with Placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachInterface:
+    """Attach the network interface; answer with InterfaceAttached."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Start the container; answer with ContainerStarted or ContainerFailed, later with ContainerExited."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deactivate:
+    """Let the time of DEACTIVATING pass; answer with Deactivated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """SIGTERM to the container, SIGKILL after its stopTimeout."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DetachInterface:
+    """Remove the network interface; answer with InterfaceDetached."""
+
+
+Command = Publish | Place | AttachInterface | StartContainer | Deactivate | Terminate | DetachInterface
+
+
+def create(definition: TaskDefinition, now: float) -> tuple[TaskState, list[Command]]:
+    """Return a new task and its first commands."""
+    containers = tuple(
+        ContainerState(c.name, c.essential, c.depends_on, c.health_check is not None) for c in definition.containers
+    )
+    state = TaskState(containers=containers, version=1, created_at=now, updated_at=now)
+    return state, [Publish(state), Place()]
+
+
+def advance(state: TaskState, happened: Input, now: float) -> tuple[TaskState, list[Command]]:
+    """Return the state after what happened, and what to do. What comes too late to matter changes nothing."""
+    step = _Step(state, now)
+    match happened:
+        case Placed():
+            step.placed()
+        case InterfaceAttached():
+            step.attached()
+        case ContainerStarted(name):
+            step.container_started(name)
+        case ContainerFailed(name, reason):
+            step.container_ended(name, None, reason, StopCode.TASK_FAILED_TO_START, reason)
+        case ContainerExited(name, exit_code):
+            reason = "Essential container in task exited"
+            step.container_ended(name, exit_code, None, StopCode.ESSENTIAL_CONTAINER_EXITED, reason)
+        case HealthChanged(name, health):
+            step.change_container(name, health=health)
+            step.start_containers()
+        case DependencyTimedOut(name):
+            step.dependency_timed_out(name)
+        case StopRequested(code, reason):
+            step.stop(code, reason, at_once=False)
+        case Deactivated():
+            step.terminate()
+        case InterfaceDetached():
+            step.detached()
+    return step.state, step.commands
+
+
+class _Step:
+    """One call of `advance`: the state on its way and the commands collected."""
+
+    def __init__(self, state: TaskState, now: float) -> None:
+        self.state = state
+        self.now = now
+        self.commands: list[Command] = []
+
+    def change(self, **values: object) -> None:
+        self.state = replace(self.state, **values)  # type: ignore[arg-type]  # the fields of TaskState
+
+    def change_container(self, name: str, **values: object) -> None:
+        changed = tuple(
+            replace(c, **values) if c.name == name else c  # type: ignore[arg-type]  # the fields of ContainerState
+            for c in self.state.containers
+        )
+        self.change(containers=changed)
+
+    def publish(self, status: Status | None = None) -> None:
+        """Publish the state, with the next status if there is one."""
+        if status is not None:
+            if status not in NEXT[self.state.status]:
+                raise AssertionError(f"a task never goes from {self.state.status} to {status}")
+            self.change(status=status)
+        self.change(version=self.state.version + 1, updated_at=self.now)
+        self.commands.append(Publish(self.state))
+
+    @property
+    def wanted(self) -> bool:
+        return self.state.desired is Status.RUNNING
+
+    def placed(self) -> None:
+        if self.state.status is not Status.PROVISIONING:
+            return
+        self.change(attachment="ATTACHING")
+        self.publish(Status.PENDING)
+        self.commands.append(AttachInterface())
+
+    def attached(self) -> None:
+        if self.state.status is not Status.PENDING:
+            return
+        self.change(
+            attachment="ATTACHED",
+            connectivity_at=self.now,
+            pull_started_at=self.now,
+            pull_stopped_at=self.now,
+        )
+        self.publish()
+        self.start_containers()
+
+    def start_containers(self) -> None:
+        """Order the start of every container whose dependencies are met."""
+        if not self.wanted or self.state.attachment != "ATTACHED":
+            return
+        for container in self.state.containers:
+            if not container.launched and all(self._met(name, wish) for name, wish in container.depends_on):
+                self.change_container(container.name, launched=True)
+                self.commands.append(StartContainer(container.name))
+
+    def _met(self, name: str, condition: Condition) -> bool:
+        other = self.state.container(name)
+        match condition:
+            case Condition.START:
+                return other.launched and other.status is not Status.PENDING
+            case Condition.HEALTHY:
+                return other.health is Health.HEALTHY
+            case Condition.COMPLETE:
+                return other.status is Status.STOPPED
+            case Condition.SUCCESS:
+                return other.status is Status.STOPPED and other.exit_code == 0
+
+    def container_started(self, name: str) -> None:
+        if self.state.container(name).status is not Status.PENDING:
+            return
+        self.change_container(name, status=Status.RUNNING)
+        if self.state.status is Status.STOPPING:  # the order to stop overtook it
+            self.commands.append(Terminate(name))
+        self.publish()
+        self.start_containers()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Become RUNNING once the last container runs, or has run."""
+        pending = any(c.status is Status.PENDING for c in self.state.containers)
+        if self.state.status is not Status.PENDING or not self.wanted or pending:
+            return
+        self.publish(Status.ACTIVATING)
+        self.change(started_at=self.now)
+        self.publish(Status.RUNNING)
+
+    def container_ended(
+        self, name: str, exit_code: int | None, reason: str | None, code: StopCode, task_reason: str
+    ) -> None:
+        container = self.state.container(name)
+        if container.status is Status.STOPPED:
+            return
+        self.change_container(name, status=Status.STOPPED, exit_code=exit_code, reason=reason, health=Health.UNKNOWN)
+        if container.essential and self.wanted:
+            self.stop(code, task_reason, at_once=True)
+            return
+        self.publish()
+        self.start_containers()
+        for dependent in self.state.containers:
+            if self.wanted and not dependent.launched and self._hopeless(dependent):
+                self.stop(
+                    StopCode.TASK_FAILED_TO_START,
+                    f"{dependent.name} depends on {name}, which ended",
+                    at_once=True,
+                )
+        self._settle()
+        self._finish()
+
+    def _hopeless(self, container: ContainerState) -> bool:
+        """Say whether a dependency ended that can no longer become what the container waits for."""
+        return any(
+            self.state.container(name).status is Status.STOPPED and not self._met(name, wish)
+            for name, wish in container.depends_on
+        )
+
+    def dependency_timed_out(self, name: str) -> None:
+        waiting = [
+            c.name
+            for c in self.state.containers
+            if not c.launched and any(n == name and not self._met(n, wish) for n, wish in c.depends_on)
+        ]
+        if waiting and self.wanted:
+            reason = f"{waiting[0]} waited too long for {name}"
+            self.stop(StopCode.TASK_FAILED_TO_START, reason, at_once=True)
+
+    def stop(self, code: StopCode, reason: str, *, at_once: bool) -> None:
+        """Begin to stop. `at_once`: without the time of DEACTIVATING."""
+        if not self.wanted:
+            return
+        self.change(desired=Status.STOPPED, stop_code=code, stopped_reason=reason, stopping_at=self.now)
+        self.publish()
+        if self.state.status is Status.RUNNING:
+            self.publish(Status.DEACTIVATING)
+            if not at_once:
+                self.commands.append(Deactivate())
+                return
+        self.terminate()
+
+    def terminate(self) -> None:
+        """Leave DEACTIVATING, or PENDING: SIGTERM to whatever lives."""
+        if self.state.status not in (Status.PENDING, Status.DEACTIVATING):
+            if self.state.status is Status.PROVISIONING:
+                self._deprovision()
+            return
+        self.publish(Status.STOPPING)
+        self.commands.extend(Terminate(c.name) for c in self.state.containers if c.status is Status.RUNNING)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Leave STOPPING once nothing lives any more, and DEACTIVATING when there is nothing to wait for."""
+        if any(c.alive for c in self.state.containers):
+            return
+        if self.state.status is Status.DEACTIVATING:
+            self.publish(Status.STOPPING)
+        if self.state.status is Status.STOPPING:
+            self._deprovision()
+
+    def _deprovision(self) -> None:
+        never_started = [c.name for c in self.state.containers if c.status is Status.PENDING]
+        for name in never_started:
+            self.change_container(name, status=Status.STOPPED)
+        self.change(execution_stopped_at=self.now)
+        self.publish(Status.DEPROVISIONING)
+        self.commands.append(DetachInterface())
+
+    def detached(self) -> None:
+        if self.state.status is not Status.DEPROVISIONING:
+            return
+        self.change(attachment="DELETED", stopped_at=self.now)
+        self.publish(Status.STOPPED)

@@ -1,0 +1,213 @@
+"""Everything that `tramo up` starts, in the order in which it depends on each other.
+
+AWS (moto) → the functions of template.yaml → API Gateway, event bus, stream reader, schedules → the ECS API
+and the metadata endpoint → the cluster with its services → the control socket. It ends in the reverse order:
+the sidecars can still report when their tasks stop.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from infra.local import events, namespace
+from infra.local.api_gateway import ApiGateway
+from infra.local.aws import TABLE, Aws, StreamReader, utc_now
+from infra.local.cluster import Cluster, EcsError
+from infra.local.control import Control
+from infra.local.ecs_api import EcsApi
+from infra.local.environment import Endpoints
+from infra.local.eventbus import DeadLetters, EventBus, on_schedule
+from infra.local.functions import Function
+from infra.local.httpserver import HttpServer
+from infra.local.metadata import MetadataEndpoint
+from infra.local.process import Launcher
+from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError, Settings
+from infra.local.streams import StreamDelivery, follow
+from infra.local.template import ControlPlane, load
+
+SERVICES_FILE: Final = "services.json"
+_LOG: Final = logging.getLogger(__name__)
+_HOST: Final = "127.0.0.1"
+_FORGET_SECONDS: Final = 60.0
+
+
+class Machine:
+    """ECS and AWS on this machine. Made by `machine`; its parts are public because the demo is told by them."""
+
+    def __init__(self, settings: Settings, cluster: str) -> None:
+        self.settings = settings
+        self.aws = Aws(settings.region)
+        self.dead_letters = DeadLetters()
+        self.events_sent = 0
+        self.function_log = settings.state_directory / "functions.log"
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self._cluster_name = cluster
+        self._background: list[asyncio.Task[None]] = []
+        self.api: ApiGateway
+        self.bus: EventBus
+        self.cluster: Cluster
+        self.endpoints: Endpoints
+        self.private_hosts = False
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Start everything but the services; `stack` ends it."""
+        plane = load(parameters={"PollSeconds": str(self.settings.poll_seconds)}, table=TABLE)
+        launcher = stack.enter_context(Launcher())
+        self.private_hosts = await asyncio.to_thread(namespace.usable, self.settings.state_directory)
+        await asyncio.to_thread(self.aws.start, plane)
+        stack.push_async_callback(asyncio.to_thread, self.aws.stop)
+        ecs_server = HttpServer(lambda request: EcsApi(self.cluster).handle(request))
+        ecs = f"http://{_HOST}:{await ecs_server.listen(_HOST)}"
+        stack.push_async_callback(ecs_server.close)
+        await self._start_functions(plane, ecs, launcher, stack)
+        metadata_server = HttpServer(lambda request: MetadataEndpoint(self.cluster.tasks).handle(request))
+        metadata = f"http://{_HOST}:{await metadata_server.listen(_HOST)}"
+        stack.push_async_callback(metadata_server.close)
+        self.endpoints = Endpoints(aws=self.aws.url, ecs=ecs, api=self.api.url, metadata=metadata)
+        self.cluster = Cluster(
+            self._cluster_name,
+            settings=self.settings,
+            launcher=launcher,
+            endpoints=self.endpoints,
+            private_hosts=self.private_hosts,
+            publish=self._publish,
+        )
+        stack.push_async_callback(self.cluster.close)
+        self.cluster.start()
+
+    def create(self, definitions: list[Mapping[str, Any]], services: list[Mapping[str, Any]]) -> None:
+        """Register the definitions and create the services. Raises LocalError."""
+        for document in definitions:
+            self.cluster.register(document)
+        for service in services:
+            try:
+                self.cluster.create_service(service)
+            except EcsError as error:
+                raise LocalError(f"{SERVICES_FILE}: service {service.get('serviceName')!r}: {error}") from error
+
+    async def _start_functions(self, plane: ControlPlane, ecs: str, launcher: Launcher, stack: AsyncExitStack) -> None:
+        environment = {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL": self.aws.url,
+            "AWS_ENDPOINT_URL_ECS": ecs,
+        }
+        functions = [
+            Function(spec, launcher, environment, self.settings.region, self.function_log) for spec in plane.functions
+        ]
+        await asyncio.gather(*(function.start() for function in functions))
+        for function in functions:
+            stack.push_async_callback(function.stop)
+        self.bus = EventBus(functions, self.dead_letters, self.settings.retry_seconds)
+        stack.push_async_callback(self.bus.close)
+        stack.push_async_callback(self._stop_background)
+        served = next((function for function in functions if function.spec.routes), None)
+        if served is None:
+            raise LocalError("template.yaml has no function with an Api event")
+        self.api = ApiGateway(
+            served,
+            stage=plane.stage,
+            region=self.settings.region,
+            minimum_compression_size=plane.minimum_compression_size,
+        )
+        await self.api.back()
+        stack.push_async_callback(self.api.away)
+        for function in functions:
+            if function.spec.stream is not None:
+                reader = await asyncio.to_thread(StreamReader, self.aws, self.settings.region)
+                delivery = StreamDelivery(function, function.spec.stream, self.dead_letters)
+                self._start(follow(reader.read, delivery, self.settings.stream_poll_seconds))
+            if function.spec.every is not None:
+                self._start(on_schedule(function, self.bus, self._schedule_event(function), function.spec.every))
+        self._start(self._forget_old_metrics())
+
+    def _schedule_event(self, function: Function) -> Callable[[], Mapping[str, object]]:
+        return lambda: events.scheduled(function.spec.name, self.settings.region, time.time())
+
+    def _publish(self, detail: Mapping[str, Any]) -> None:
+        event = events.task_state_change(detail, self.settings.region, time.time())
+        self.events_sent += 1
+        self.bus.put(event)
+        for listener in self.listeners:
+            listener(event)
+
+    async def _forget_old_metrics(self) -> None:
+        while True:
+            await asyncio.sleep(_FORGET_SECONDS)
+            self.aws.forget_old_metrics(utc_now())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_report)
+        self._background.append(task)
+
+    async def _stop_background(self) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _LOG.error("a part of the machine has ended: %r", error, exc_info=error)
+
+
+def read_directory(directory: Path) -> tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return the cluster's name, the task definitions and the services of a folder. Raises LocalError."""
+    plan = _read(directory / SERVICES_FILE)
+    if not isinstance(plan.get("services"), list):
+        raise LocalError(f"{directory / SERVICES_FILE}: 'services' must be a list of CreateService inputs")
+    definitions = [_read(path) for path in sorted(directory.glob("*.json")) if path.name != SERVICES_FILE]
+    return str(plan.get("cluster", "default")), definitions, plan["services"]
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LocalError(f"{path}: {error}") from error
+    if not isinstance(document, dict):
+        raise LocalError(f"{path}: not a JSON object")
+    return document
+
+
+@asynccontextmanager
+async def machine(settings: Settings) -> AsyncIterator[tuple[Machine, Control]]:
+    """Bring up the folder of the settings; at the end nothing is left running. Raises LocalError."""
+    cluster, definitions, services = read_directory(settings.image_directory)
+    _prepare(settings)
+    made = Machine(settings, cluster)
+    control = Control(made)
+    server = HttpServer(control.handle)
+    async with AsyncExitStack() as stack:
+        await made.start(stack)
+        made.create(definitions, services)
+        await server.listen_unix(settings.control_socket)
+        stack.callback(settings.control_socket.unlink, missing_ok=True)
+        stack.push_async_callback(server.close)
+        yield made, control
+
+
+def _prepare(settings: Settings) -> None:
+    """Make the state folder and clear what an earlier run left."""
+    settings.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if len(str(settings.control_socket)) > 100:  # sun_path has 108 bytes
+        raise LocalError(f"{settings.control_socket} is too long for a Unix socket: set TRAMO_STATE_DIR")
+    if is_up(settings.control_socket):
+        raise LocalError(f"a cluster is up already in {settings.state_directory}: tramo down, or set TRAMO_STATE_DIR")
+    settings.control_socket.unlink(missing_ok=True)
+    shutil.rmtree(settings.state_directory / "tasks", ignore_errors=True)
+    (settings.state_directory / "functions.log").unlink(missing_ok=True)
+
+
+def is_up(path: Path) -> bool:
+    """Say whether somebody listens on the Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

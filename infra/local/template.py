@@ -1,0 +1,224 @@
+"""What template.yaml deploys, as far as this machine stands in for it.
+
+The template is the only description of the control plane: the table, the functions with their environment,
+the event pattern, the stream's batches and filters, the schedule and the routes are read from it and nowhere
+else.
+
+Intrinsic functions: `!Ref` of a parameter is its value (the default, unless overridden), `!Ref` of a resource
+is the resource's name here; others stay as they are, because what they name (ARNs, roles) has no counterpart
+here.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from infra.local import pattern
+from infra.local.settings import REPOSITORY, LocalError
+
+TEMPLATE: Final = REPOSITORY / "template.yaml"
+_RATE: Final = re.compile(r"rate\((\d+) (second|minute|hour|day)s?\)")
+_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+class TemplateError(LocalError):
+    """The template is not as this machine needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsic:
+    """A CloudFormation function in short form, such as `!GetAtt Registry.Arn`."""
+
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSource:
+    """How Lambda reads the table's stream for a function."""
+
+    batch_size: int
+    retries: int
+    bisect: bool
+    filters: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of the API. `open`: nobody has to sign."""
+
+    method: str
+    path: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """One function and what calls it. Times in seconds."""
+
+    name: str
+    handler: str
+    code: Path
+    timeout: float
+    memory: int
+    environment: Mapping[str, str]
+    retries: int
+    patterns: tuple[Mapping[str, object], ...]
+    every: float | None
+    stream: StreamSource | None
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """What the template deploys."""
+
+    table: Mapping[str, Any]  # the input of CreateTable, without TableName
+    ttl_attribute: str | None
+    functions: tuple[FunctionSpec, ...]
+    stage: str
+    minimum_compression_size: int | None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's tags."""
+
+
+def _construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Intrinsic:
+    if isinstance(node, yaml.ScalarNode):
+        return Intrinsic(suffix, loader.construct_scalar(node))
+    if isinstance(node, yaml.SequenceNode):
+        return Intrinsic(suffix, loader.construct_sequence(node, deep=True))
+    if isinstance(node, yaml.MappingNode):
+        return Intrinsic(suffix, loader.construct_mapping(node, deep=True))
+    raise TemplateError(f"!{suffix} has no value")
+
+
+_Loader.add_multi_constructor("!", _construct)
+
+
+def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, table: str = "tramo") -> ControlPlane:
+    """Read the template. `parameters` override the defaults, `table` is the table's name.
+
+    Raises TemplateError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TemplateError(f"{path} cannot be read: run tramo from a checkout of the project") from error
+    document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+    references = {name: str(value.get("Default", "")) for name, value in document.get("Parameters", {}).items()}
+    unknown = set(parameters or {}) - set(references)
+    if unknown:
+        raise TemplateError(f"{path} has no parameter {', '.join(sorted(unknown))}")
+    resources: Mapping[str, Any] = document["Resources"]
+    tables = [name for name, resource in resources.items() if resource["Type"] == "AWS::DynamoDB::Table"]
+    if len(tables) != 1:
+        raise TemplateError(f"{path} has {len(tables)} tables, one was expected")
+    references |= {**(parameters or {}), tables[0]: table}
+    resolved = _resolve(resources, references)
+    defaults = _resolve(document.get("Globals", {}), references).get("Function", {})
+    properties = dict(resolved[tables[0]]["Properties"])
+    api: Mapping[str, Any] = next(
+        (r["Properties"] for r in resolved.values() if r["Type"] == "AWS::Serverless::Api"), {}
+    )
+    return ControlPlane(
+        table=_create_table(properties),
+        ttl_attribute=properties.get("TimeToLiveSpecification", {}).get("AttributeName"),
+        functions=tuple(
+            _function(name, resource["Properties"], defaults, path.parent)
+            for name, resource in resolved.items()
+            if resource["Type"] == "AWS::Serverless::Function"
+        ),
+        stage=api.get("StageName", "live"),
+        minimum_compression_size=api.get("MinimumCompressionSize"),
+    )
+
+
+def _resolve(value: Any, references: Mapping[str, str]) -> Any:  # a YAML value has no narrower type
+    if isinstance(value, Intrinsic):
+        return references.get(str(value.value), value) if value.name == "Ref" else value
+    if isinstance(value, dict):
+        return {key: _resolve(item, references) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, references) for item in value]
+    return value
+
+
+def _create_table(properties: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+    table = {name: properties[name] for name in names if name in properties}
+    if stream := properties.get("StreamSpecification"):
+        table["StreamSpecification"] = {"StreamEnabled": True, **stream}
+    return table
+
+
+def _function(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], root: Path) -> FunctionSpec:
+    def setting(key: str, otherwise: Any = None) -> Any:
+        return own.get(key, defaults.get(key, otherwise))
+
+    variables: dict[str, str] = {}
+    for part in (defaults, own):
+        for key, value in part.get("Environment", {}).get("Variables", {}).items():
+            if isinstance(value, Intrinsic):
+                raise TemplateError(f"{name}: the variable {key} uses !{value.name}, which is not known here")
+            variables[key] = str(value)
+    patterns: list[Mapping[str, object]] = []
+    routes: list[Route] = []
+    every: float | None = None
+    stream: StreamSource | None = None
+    for kind, properties in _events(own):
+        if kind == "EventBridgeRule":
+            pattern.check(properties["Pattern"])
+            patterns.append(properties["Pattern"])
+        elif kind in ("Schedule", "ScheduleV2"):
+            every = _rate(name, properties.get("Schedule", properties.get("ScheduleExpression")))
+        elif kind == "DynamoDB":
+            stream = _stream(properties)
+        elif kind == "Api":
+            free = properties.get("Auth", {}).get("Authorizer") == "NONE"
+            routes.append(Route(properties["Method"].upper(), properties["Path"], free))
+        else:
+            raise TemplateError(f"{name}: an event of type {kind} is not known here")
+    return FunctionSpec(
+        name=name,
+        handler=setting("Handler"),
+        code=root / setting("CodeUri"),
+        timeout=float(setting("Timeout", 3)),
+        memory=int(setting("MemorySize", 128)),
+        environment=variables,
+        retries=int(setting("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
+        patterns=tuple(patterns),
+        every=every,
+        stream=stream,
+        routes=tuple(routes),
+    )
+
+
+def _events(function: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for event in function.get("Events", {}).values():
+        yield event["Type"], event["Properties"]
+
+
+def _rate(name: str, expression: object) -> float:
+    found = _RATE.fullmatch(str(expression))
+    if not found:
+        raise TemplateError(f"{name}: the schedule {expression!r} is not rate(N minutes)")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _stream(properties: Mapping[str, Any]) -> StreamSource:
+    filters = [json.loads(f["Pattern"]) for f in properties.get("FilterCriteria", {}).get("Filters", [])]
+    for condition in filters:
+        pattern.check(condition)
+    return StreamSource(
+        batch_size=int(properties.get("BatchSize", 100)),
+        retries=int(properties.get("MaximumRetryAttempts", -1)),
+        bisect=bool(properties.get("BisectBatchOnFunctionError", False)),
+        filters=tuple(filters),
+    )
