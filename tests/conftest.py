@@ -1,0 +1,38 @@
+"""Fixtures that all tests share: an AWS that is not AWS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import aws
+from tests.support import dynamodb_local as local
+
+# Before any test module imports a function: the handlers read their environment when they are loaded.
+os.environ.update(aws.ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    """URL of moto's server, which stands for all of AWS."""
+    with aws.moto_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_endpoint() -> Iterator[str]:
+    """URL of AWS's DynamoDB Local."""
+    reason = local.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with local.dynamodb_local() as url:
+        yield url
+
+
+@pytest.fixture(params=["moto", "dynamodb_local"])
+def dynamodb_endpoint(request: pytest.FixtureRequest) -> str:
+    """URL of a DynamoDB; tests that use it run once for each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_endpoint")
+    return url
