@@ -12,11 +12,13 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
 from api import openapi, reading, requests
-from api.problems import Problem, as_problems
+from api.problems import Problem, as_problems, json_by_default
+from registry import metric_names
 from registry.rules import Health
 from registry.service_store import PolicyConflictError
 from registry.settings import Settings
@@ -33,6 +35,7 @@ store = open_store(settings.table, settings.region)
 
 # Chalice writes into the environment that it is given; the process's own is not its to change.
 app = Chalice(app_name="tramo-api", configure_logs=False, env=dict(os.environ))
+app.register_middleware(json_by_default, "http")
 app.register_middleware(as_problems, "http")
 authorizer = IAMAuthorizer()
 
@@ -48,6 +51,12 @@ def request() -> Request:
 def query() -> dict[str, str]:
     """Return the request's query parameters, the last of each name."""
     return dict(request().query_params or {})
+
+
+def count(metric: metric_names.Metric, value: int) -> None:
+    """Count something, if there was something."""
+    if value:
+        metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
 
 
 @app.route("/v1/health", methods=["GET"])
@@ -107,7 +116,7 @@ def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> Servic
     """Write a policy on the condition that the request's If-Match states."""
     expected = requests.expected_revision(request().headers.get("if-match"))
     try:
-        return store.services.set_policy(
+        record = store.services.set_policy(
             requests.namespace_name(namespace), requests.service_name(service), policy, expected
         )
     except PolicyConflictError as error:
@@ -115,6 +124,8 @@ def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> Servic
         raise Problem(
             412, "precondition-failed", detail, "If-Match", {"ETag": requests.etag(error.revision)}
         ) from error
+    count(metric_names.POLICIES_CHANGED, int(record is not None))
+    return record
 
 
 def policy_answer(record: ServiceRecord | None, namespace: str, service: str) -> Response:
@@ -150,12 +161,17 @@ def post_task_health(namespace: str, task: str) -> Any:
     if outcome is HealthOutcome.UNKNOWN_TASK:
         detail = f"namespace {name} has no living task {task_id}; its event may still be on the way"
         raise Problem(404, "unknown-task", detail, "task")
+    count(metric_names.HEALTH_REPORTS, int(outcome is HealthOutcome.APPLIED))
     return {"outcome": outcome.value}
 
 
-@metrics.log_metrics
 @tracer.capture_lambda_handler(capture_response=False)
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Answer one request of API Gateway."""
-    return app(event, context)
+    try:
+        return app(event, context)
+    finally:
+        # Not `log_metrics`: it warns of every request that counts nothing, and nearly all are such.
+        if metrics.metric_set:
+            metrics.flush_metrics()

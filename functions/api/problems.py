@@ -74,3 +74,11 @@ def as_problems(event: Any, get_response: Callable[[Any], Any]) -> Any:
         detail = str(response.body.get("Message", ""))
         return Problem(response.status_code, kind, detail, headers=headers).response()
     return response
+
+
+def json_by_default(event: Any, get_response: Callable[[Any], Any]) -> Any:
+    """Chalice middleware: say that an answer is JSON, unless its view says otherwise or it has no body."""
+    response: Response = get_response(event)
+    if response.body != "" and "Content-Type" not in response.headers:
+        response.headers["Content-Type"] = "application/json"
+    return response

@@ -71,6 +71,7 @@ def _services_in(record: Mapping[str, Any]) -> set[str]:
 def publish_all(publisher: Publisher, changes: Mapping[str, Changes]) -> dict[str, Exception]:
     """Publish each namespace and return what went wrong, by namespace."""
     failed: dict[str, Exception] = {}
+    _count(metric_names.SNAPSHOTS_PUBLISHED, 0)  # so that a batch which changes nothing is seen, too
     for namespace, change in changes.items():
         try:
             published = publisher.publish(namespace, change)
@@ -92,8 +93,7 @@ def publish_all(publisher: Publisher, changes: Mapping[str, Changes]) -> dict[st
 
 
 def _count(metric: metric_names.Metric, value: int) -> None:
-    if value:
-        metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
+    metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
 
 
 @metrics.log_metrics

@@ -44,6 +44,8 @@ PUBLISH_CONFLICTS: Final = Metric(
     "publisher",
     "Attempts to publish that lost against another publisher and were made again.",
 )
+HEALTH_REPORTS: Final = Metric("HealthReports", "Count", "api", "Health reports of sidecars that changed the registry.")
+POLICIES_CHANGED: Final = Metric("PoliciesChanged", "Count", "api", "Policies that were written or removed.")
 
 METRICS: Final = (
     EVENTS_APPLIED,
@@ -55,4 +57,6 @@ METRICS: Final = (
     DRIFT,
     SNAPSHOTS_PUBLISHED,
     PUBLISH_CONFLICTS,
+    HEALTH_REPORTS,
+    POLICIES_CHANGED,
 )
