@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from boto3.session import Session
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 REPOSITORY: Final = Path(__file__).parents[2]
 TEMPLATE: Final = REPOSITORY / "template.yaml"
@@ -114,9 +114,8 @@ def build(architecture: str = HOST_ARCHITECTURE) -> Path:
     binaries = Path(sys.executable).parent
     with tempfile.TemporaryDirectory(dir=BUILDS, prefix="making-") as work:
         made = Path(work) / "build"
-        command = [binaries / "sam", "build", "--build-dir", made, "--parameter-overrides"]
         finished = subprocess.run(
-            [*command, f"Architecture={architecture}"],
+            [binaries / "sam", "build", "--build-dir", made, "--parameter-overrides", f"Architecture={architecture}"],
             cwd=REPOSITORY,
             env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"},
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,167 @@
+"""The table, the functions, and what calls them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infra.local import pattern
+from tests.support import ecs, sam
+
+NAMES = {"Registrar", "Reconciler", "Publisher", "Api"}
+BEFORE_RUNNING = {"PROVISIONING", "PENDING", "ACTIVATING"}
+
+
+def rule_pattern() -> Any:
+    return sam.resources("AWS::Events::Rule")["RegistrarTaskState"]["EventPattern"]
+
+
+def test_the_registry() -> None:
+    resource = sam.expand()["Resources"]["Registry"]
+    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+    assert resource["Properties"] == {
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        "KeySchema": [
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        "StreamSpecification": {"StreamViewType": "NEW_AND_OLD_IMAGES"},
+        "TimeToLiveSpecification": {"AttributeName": "expires_at", "Enabled": True},
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        "SSESpecification": {"SSEEnabled": True},
+    }
+
+
+def test_every_parameter_has_a_default_that_serves() -> None:
+    assert not [name for name, each in sam.read()["Parameters"].items() if "Default" not in each]
+
+
+def test_the_functions_are_traced_and_log_json() -> None:
+    functions = sam.resources("AWS::Lambda::Function")
+    assert functions.keys() == NAMES
+    for name, function in functions.items():
+        assert function["TracingConfig"] == {"Mode": "Active"}, name
+        assert function["Architectures"] == [{"Ref": "Architecture"}], name
+        assert function["LoggingConfig"]["LogFormat"] == "JSON", name
+        assert function["Runtime"] == "python3.11", name
+    assert sam.read()["Parameters"]["Architecture"]["Default"] == "arm64"
+
+
+def test_logs_do_not_stay_for_ever() -> None:
+    groups = sam.resources("AWS::Logs::LogGroup")
+    assert groups.keys() == {f"{name}Logs" for name in NAMES}
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+    assert sam.read()["Parameters"]["LogRetentionDays"]["Default"] == 30
+
+
+def test_the_environment_of_the_functions() -> None:
+    shared = {"TRAMO_TABLE": "tramo", "POWERTOOLS_METRICS_NAMESPACE": "Tramo", "LOG_LEVEL": "INFO"}
+    own = {"Reconciler": {"TRAMO_CLUSTERS": ""}, "Api": {"TRAMO_POLL_SECONDS": "5"}}
+    for name, function in sam.functions().items():
+        service = {"POWERTOOLS_SERVICE_NAME": name.lower()}
+        assert function.environment == shared | service | own.get(name, {})
+
+
+def test_every_handler_is_there() -> None:
+    for function in sam.functions().values():
+        module, _, name = function.handler.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name)), function.handler
+
+
+def test_the_rule_selects_every_state_in_which_a_task_counts() -> None:
+    for event in ecs.life("b8f1c2d3e4f5061728394a5b6c7d8e9f"):
+        status = event["detail"]["lastStatus"]
+        assert pattern.matches(rule_pattern(), event) is (status not in BEFORE_RUNNING), status
+
+
+@pytest.mark.parametrize("path", sorted(ecs.EVENTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_rule_on_recorded_events(path: Any) -> None:
+    event = json.loads(path.read_text(encoding="utf-8"))
+    wanted = event["detail-type"] == "ECS Task State Change" and event["detail"].get("lastStatus") not in BEFORE_RUNNING
+    assert pattern.matches(rule_pattern(), event) is wanted
+
+
+def test_the_rule_takes_tasks_that_no_service_started() -> None:
+    event = ecs.event("standalone")
+    assert event["detail"]["group"].startswith("family:")
+    assert pattern.matches(rule_pattern(), event)
+
+
+def test_what_the_registrar_cannot_work_ends_in_the_queue() -> None:
+    queue = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+    (target,) = sam.resources("AWS::Events::Rule")["RegistrarTaskState"]["Targets"]
+    assert target["DeadLetterConfig"] == {"Arn": queue}
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    failed = sam.resources("AWS::Lambda::EventInvokeConfig")["RegistrarEventInvokeConfig"]
+    assert failed["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
+    assert failed["MaximumRetryAttempts"] == 2
+
+
+def test_sweeps_do_not_overlap() -> None:
+    rule = sam.resources("AWS::Events::Rule")["ReconcilerSweep"]
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    assert sam.functions()["Reconciler"].timeout < 60
+    failed = sam.resources("AWS::Lambda::EventInvokeConfig")["ReconcilerEventInvokeConfig"]
+    assert failed["MaximumRetryAttempts"] == 0
+    # A new account may run ten functions at a time and cannot reserve any of that.
+    functions = sam.resources("AWS::Lambda::Function").values()
+    assert not [each for each in functions if "ReservedConcurrentExecutions" in each]
+
+
+def test_the_publisher_reads_the_stream() -> None:
+    (source,) = sam.resources("AWS::Lambda::EventSourceMapping").values()
+    assert source["EventSourceArn"] == {"Fn::GetAtt": ["Registry", "StreamArn"]}
+    assert source["FunctionName"] == {"Ref": "Publisher"}
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"] is True
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert source["MaximumRetryAttempts"] > 0
+    assert source["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("TASK#b8f1c2d3e4f5061728394a5b6c7d8e9f", True),
+        ("SERVICE#orders", True),
+        ("HEAD", False),
+        ("PART#07", False),
+        ("VIP#127.255.0.2", False),
+        ("NAMESPACE#shop.local", False),
+    ],
+)
+def test_the_publisher_does_not_wake_itself(key: str, wanted: bool) -> None:
+    (source,) = sam.resources("AWS::Lambda::EventSourceMapping").values()
+    (only,) = source["FilterCriteria"]["Filters"]
+    record = {"eventName": "MODIFY", "dynamodb": {"Keys": {"pk": {"S": "NAMESPACE#shop.local"}, "sk": {"S": key}}}}
+    assert pattern.matches(json.loads(only["Pattern"]), record) is wanted
+
+
+def test_dead_letters_are_encrypted_and_stay_for_two_weeks() -> None:
+    assert sam.resources("AWS::SQS::Queue") == {
+        "DeadLetters": {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
+    }
+
+
+def test_the_outputs() -> None:
+    outputs = sam.expand()["Outputs"]
+    assert outputs.keys() == {"ApiUrl", "TableName", "SidecarPolicyArn", "DashboardName", "DeadLettersUrl"}
+    assert outputs["SidecarPolicyArn"]["Value"] == {"Ref": "SidecarPolicy"}
+
+
+def test_nothing_is_named_so_that_a_stack_can_stand_twice_in_an_account() -> None:
+    fixed = re.compile(r"^(TableName|FunctionName|RoleName|QueueName|LogGroupName|ManagedPolicyName)$")
+    for name, resource in sam.expand()["Resources"].items():
+        if resource["Type"] in ("AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig"):
+            continue  # FunctionName is a reference there
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping":
+            continue
+        assert not [key for key in resource["Properties"] if fixed.match(key)], name

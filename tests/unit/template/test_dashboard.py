@@ -1,0 +1,115 @@
+"""The dashboard shows every metric of both planes, and the template holds what the generator makes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infra.dashboards import build
+from infra.dashboards.widgets import COLUMNS, Line, Widget, graph, place, search, text
+from registry.metric_names import METRICS
+from sidecar.core.meters import Meters
+from tests.support import sam
+
+PSEUDO = {"AWS::Region", "AWS::StackName"}
+
+
+def template_body() -> str:
+    written: str = sam.resources("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Fn::Sub"]
+    return written
+
+
+def graphs() -> list[dict[str, Any]]:
+    widgets = json.loads(template_body())["widgets"]
+    return [each["properties"] for each in widgets if each["type"] == "metric"]
+
+
+def metrics() -> set[tuple[str, str]]:
+    """Return dimension and metric of every line in CloudWatch's namespace Tramo."""
+    found: set[tuple[str, str]] = set()
+    for properties in graphs():
+        for line in properties["metrics"]:
+            if isinstance(line[0], dict):
+                query = re.match(r"SEARCH\('\{Tramo,(\w+)\} MetricName=\"(\w+)\"'", line[0]["expression"])
+                assert query is not None, line
+                found.add((query[1], query[2]))
+            elif line[0] == "Tramo":
+                found.add((line[3], line[1]))
+    return found
+
+
+def sent_by_sidecars() -> set[tuple[str, str]]:
+    """Return first dimension and name of all that a sidecar's meters can send."""
+    meters = Meters("", "")
+    server, client = meters.server("orders"), meters.client("orders")
+    for meter in (server, client):
+        for name in type(meter).__slots__:
+            if isinstance(getattr(meter, name), int):
+                setattr(meter, name, 1)
+    for status in (200, 301, 404, 503):
+        client.answered(status, 0.01)
+    return {(datum.dimensions[0][0], datum.name) for datum in meters.take()}
+
+
+def test_the_template_holds_what_the_generator_makes() -> None:
+    assert template_body() == build.body(), "run `make dashboard`"
+
+
+def test_every_metric_is_shown() -> None:
+    functions = {(metric.function, metric.name) for metric in METRICS}
+    assert metrics() == functions | sent_by_sidecars()
+
+
+def test_every_reference_is_to_something_in_the_template() -> None:
+    references = set(re.findall(r"\$\{([^!}][^}]*)\}", template_body()))
+    resources = sam.expand()["Resources"].keys()
+    assert {each.partition(".")[0] for each in references} - PSEUDO <= resources
+    assert "${!PROP('Dim.DiscoveryName')}" in template_body()  # left for CloudWatch
+
+
+def test_widgets_stand_side_by_side_within_the_columns() -> None:
+    widgets = json.loads(template_body())["widgets"]
+    cells: set[tuple[int, int]] = set()
+    for widget in widgets:
+        area = {
+            (x, y)
+            for x in range(widget["x"], widget["x"] + widget["width"])
+            for y in range(widget["y"], widget["y"] + widget["height"])
+        }
+        assert not cells & area, widget
+        assert max(x for x, _ in area) < COLUMNS
+        cells |= area
+
+
+def test_a_row_is_as_high_as_its_highest_widget() -> None:
+    places = place([Widget("metric", {}, 12, 3), Widget("metric", {}, 12, 9), Widget("metric", {}, 8)])
+    assert [(each["x"], each["y"]) for each in places] == [(0, 0), (12, 0), (0, 9)]
+
+
+def test_a_search_with_several_metrics_says_which() -> None:
+    widget = search("Latency", "Tramo", "TargetDiscoveryName", [("Time", "p50"), ("Time", "p99")], 8)
+    first, second = (line[0] for line in widget.properties["metrics"])
+    assert first["expression"] == """SEARCH('{Tramo,TargetDiscoveryName} MetricName="Time"', 'p50', 60)"""
+    assert first["label"] == "${!PROP('Dim.TargetDiscoveryName')} Time p50"
+    assert {first["id"], second["id"]} == {"search1", "search2"}
+
+
+def test_a_line_is_namespace_name_and_dimensions() -> None:
+    widget = graph("Errors", [Line("AWS/Lambda", "Errors", {"FunctionName": "${Api}"})], 8)
+    assert widget.properties["metrics"] == [
+        ["AWS/Lambda", "Errors", "FunctionName", "${Api}", {"stat": "Sum", "label": "Errors"}]
+    ]
+    assert text("hello").width == COLUMNS
+
+
+def test_a_new_body_replaces_the_old_one_only() -> None:
+    template = f"Resources:\n{build.BEGIN}        old\n        lines\n\nOutputs:\n"
+    assert build.replace(template, "new\n") == f"Resources:\n{build.BEGIN}        new\n\nOutputs:\n"
+
+
+def test_a_template_without_a_dashboard_is_an_error() -> None:
+    with pytest.raises(build.MarkError, match="DashboardBody"):
+        build.replace("Resources:\n", "new\n")

@@ -1,0 +1,156 @@
+"""Every permission of the stack, one line each: who may do what to which resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support import sam
+
+REGISTRY_WRITER = "dynamodb:BatchGetItem dynamodb:Query dynamodb:UpdateItem"
+STREAM_READER = "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams"
+TRACES = "xray:PutTraceSegments xray:PutTelemetryRecords on *"
+ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
+MESH = "${RestApi}/live/"
+
+EXPECTED = {
+    "RegistrarRole": [
+        f"{REGISTRY_WRITER} on Registry.Arn",
+        "ecs:DescribeTaskDefinition on *",
+        f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
+        "ec2:DescribeInstances on *",
+        "sqs:SendMessage on DeadLetters.Arn",
+        "logs:CreateLogStream logs:PutLogEvents on RegistrarLogs.Arn",
+        TRACES,
+    ],
+    "ReconcilerRole": [
+        f"{REGISTRY_WRITER} on Registry.Arn",
+        "ecs:ListClusters ecs:ListTasks ecs:DescribeTaskDefinition on *",
+        f"ecs:DescribeTasks on {ARN % ('ecs', 'task/*')}",
+        f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
+        "ec2:DescribeInstances on *",
+        "sqs:SendMessage on DeadLetters.Arn",
+        "logs:CreateLogStream logs:PutLogEvents on ReconcilerLogs.Arn",
+        TRACES,
+    ],
+    "PublisherRole": [
+        "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
+        f"{STREAM_READER} on Registry.StreamArn",
+        "sqs:SendMessage on DeadLetters.Arn",
+        "logs:CreateLogStream logs:PutLogEvents on PublisherLogs.Arn",
+        TRACES,
+    ],
+    "ApiRole": [
+        "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
+        "logs:CreateLogStream logs:PutLogEvents on ApiLogs.Arn",
+        TRACES,
+    ],
+    "SidecarPolicy": [
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/v1/namespaces/*/snapshot')} "
+        f"{ARN % ('execute-api', MESH + 'POST/v1/namespaces/*/tasks/*/health')}",
+        "cloudwatch:PutMetricData on * if {'StringEquals': {'cloudwatch:namespace': 'Tramo'}}",
+        TRACES,
+    ],
+    "DeadLettersPolicy": [
+        "events.amazonaws.com: sqs:SendMessage on DeadLetters.Arn "
+        "if {'ArnEquals': {'aws:SourceArn': ['RegistrarTaskState.Arn', 'ReconcilerSweep.Arn']}}",
+    ],
+}
+
+# AWS knows no resource for these ("Actions, resources, and condition keys" of each service).
+WITHOUT_RESOURCE = {
+    "cloudwatch:PutMetricData",
+    "ec2:DescribeInstances",
+    "ecs:DescribeTaskDefinition",
+    "ecs:ListClusters",
+    "ecs:ListTasks",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def spelled(value: Any) -> Any:
+    """Write intrinsic functions as plain text: `Registry.Arn`, and what stands in `Fn::Sub`."""
+    match value:
+        case {"Fn::GetAtt": [resource, attribute]}:
+            return f"{resource}.{attribute}"
+        case {"Fn::GetAtt": str(text)} | {"Ref": str(text)} | {"Fn::Sub": str(text)}:
+            return text
+        case dict():
+            return {key: spelled(each) for key, each in value.items()}
+        case list():
+            return [spelled(each) for each in value]
+    return value
+
+
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every policy document of the stack with the resource in which it stands."""
+    for name, role in sam.resources("AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in role, f"{name}: AWS's managed policies allow too much"
+        for policy in role["Policies"]:
+            yield name, policy["PolicyDocument"]
+    for kind in ("AWS::IAM::ManagedPolicy", "AWS::SQS::QueuePolicy"):
+        for name, policy in sam.resources(kind).items():
+            yield name, policy["PolicyDocument"]
+
+
+def statement_line(statement: dict[str, Any]) -> str:
+    assert statement["Effect"] == "Allow"
+    assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys()
+    line = f"{' '.join(listed(statement['Action']))} on {' '.join(listed(spelled(statement['Resource'])))}"
+    if "Principal" in statement:
+        line = f"{statement['Principal']['Service']}: {line}"
+    if "Condition" in statement:
+        line += f" if {spelled(statement['Condition'])}"
+    return line
+
+
+def test_the_permissions_are_these_and_no_others() -> None:
+    found: dict[str, list[str]] = {}
+    for name, document in documents():
+        assert document["Version"] == "2012-10-17"
+        found.setdefault(name, []).extend(statement_line(each) for each in document["Statement"])
+    assert found == EXPECTED
+
+
+def test_no_action_has_a_wildcard_and_resources_are_named() -> None:
+    for name, document in documents():
+        for statement in document["Statement"]:
+            actions = listed(statement["Action"])
+            assert not [action for action in actions if "*" in action], name
+            if "*" in listed(statement["Resource"]):
+                assert set(actions) <= WITHOUT_RESOURCE, name
+
+
+def test_only_lambda_takes_the_roles() -> None:
+    for role in sam.resources("AWS::IAM::Role").values():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement == {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+
+
+def test_every_function_has_a_role_and_a_log_group_of_its_own() -> None:
+    for name, function in sam.resources("AWS::Lambda::Function").items():
+        assert spelled(function["Role"]) == f"{name}Role.Arn"
+        assert spelled(function["LoggingConfig"]["LogGroup"]) == f"{name}Logs"
+
+
+def test_functions_are_called_only_by_what_this_stack_made() -> None:
+    permissions = sam.resources("AWS::Lambda::Permission")
+    sources = {name: spelled(each["SourceArn"]) for name, each in permissions.items()}
+    api = {name: source for name, source in sources.items() if name.startswith("Api")}
+    assert {name: source for name, source in sources.items() if name not in api} == {
+        "RegistrarTaskStatePermission": "RegistrarTaskState.Arn",
+        "ReconcilerSweepPermission": "ReconcilerSweep.Arn",
+    }
+    for name in api:
+        source, values = permissions[name]["SourceArn"]["Fn::Sub"]
+        assert "${__ApiId__}/${__Stage__}/" in source
+        assert values["__ApiId__"] == {"Ref": "RestApi"}
