@@ -1,0 +1,140 @@
+"""The admin pages as values: path to (status, document).
+
+Pages are read-only and show what this sidecar really holds, not what it was told to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sidecar
+from sidecar.config import Config
+from sidecar.proxy.destination import Destination
+from sidecar.proxy.mesh import Mesh
+from sidecar.registry.poller import Poller
+from sidecar.telemetry.cloudwatch import CloudWatchSink
+
+Page = tuple[int, dict[str, Any]]
+
+
+class Pages:
+    """The documents behind the admin port."""
+
+    def __init__(self, config: Config, mesh: Mesh, poller: Poller, sink: CloudWatchSink | None) -> None:
+        self._config = config
+        self._mesh = mesh
+        self._poller = poller
+        self._sink = sink
+        self._pages: dict[str, Callable[[], Page]] = {
+            "/": self._index,
+            "/ready": self._ready,
+            "/live": lambda: (200, {"live": True}),
+            "/clusters": self._clusters,
+            "/stats": self._stats,
+            "/config": self._configuration,
+        }
+        self.inbound_bound = False
+
+    def get(self, path: str) -> Page:
+        """The page at this path."""
+        page = self._pages.get(path)
+        if page is None:
+            return 404, {"error": f"no page {path}", "pages": sorted(self._pages)}
+        return page()
+
+    def _index(self) -> Page:
+        return 200, {"pages": sorted(self._pages)}
+
+    def _ready(self) -> Page:
+        checks = {
+            "inbound": self.inbound_bound,
+            "snapshot": self._mesh.snapshot is not None,
+            "draining": self._mesh.runtime.draining,
+        }
+        ready = checks["inbound"] and checks["snapshot"] and not checks["draining"]
+        return (200 if ready else 503), {"ready": ready, **checks}
+
+    def _clusters(self) -> Page:
+        snapshot = self._mesh.snapshot
+        confirmed = self._poller.confirmed_at
+        return 200, {
+            "namespace": self._config.namespace,
+            "revision": snapshot.revision if snapshot is not None else 0,
+            "source": self._poller.source,
+            "age_seconds": round(self._mesh.runtime.now() - confirmed, 3) if confirmed else None,
+            "clusters": [self._cluster(name) for name in sorted(self._mesh.destinations)],
+        }
+
+    def _cluster(self, name: str) -> dict[str, Any]:
+        destination: Destination = self._mesh.destinations[name]
+        cluster = destination.cluster
+        record = self._mesh.snapshot.services[name] if self._mesh.snapshot is not None else None
+        return {
+            "name": name,
+            "protocol": cluster.protocol,
+            "vip": self._mesh.local_address(record.vip) if record is not None else "",
+            "aliases": [f"{alias.dns_name}:{alias.port}" for alias in record.aliases] if record is not None else [],
+            "active_requests": cluster.active_requests,
+            "pending_requests": cluster.pending_requests,
+            "connections": cluster.connections,
+            "retries": cluster.retries,
+            "ejections": cluster.ejections,
+            "overflows": cluster.overflows,
+            "endpoints": [
+                {
+                    "id": endpoint.id,
+                    "address": endpoint.address,
+                    "port": endpoint.port,
+                    "state": endpoint.state,
+                    "health": endpoint.health_name(),
+                    "ejected": endpoint.health_name() == "ejected",
+                    "same_zone": endpoint.same_zone,
+                    "active_requests": endpoint.active,
+                    "requests": endpoint.requests,
+                    "failures": endpoint.failures,
+                    "latency_ms": round(endpoint.latency * 1000.0, 3),
+                }
+                for endpoint in cluster.endpoints
+            ],
+        }
+
+    def _stats(self) -> Page:
+        stats: dict[str, Any] = {
+            "version": sidecar.__version__,
+            "work": self._mesh.runtime.work,
+            "timers": len(self._mesh.runtime.wheel),
+            "draining": self._mesh.runtime.draining,
+            "polls_failed_in_a_row": self._poller.failures,
+        }
+        if self._sink is not None:
+            stats["metrics"] = {
+                "sent": self._sink.sent,
+                "failures": self._sink.failures,
+                "dropped": self._sink.dropped,
+            }
+        return 200, stats
+
+    def _configuration(self) -> Page:
+        mesh = self._mesh
+        return 200, {
+            "namespace": self._config.namespace,
+            "api_url": self._config.api_url,
+            "region": self._config.region,
+            "inbound": [
+                {
+                    "name": service.name,
+                    "ingress_port": service.ingress_port,
+                    "app_port": service.app_port,
+                    "protocol": service.protocol,
+                }
+                for service in self._config.inbound
+            ],
+            "vip_network": str(self._config.vip_network),
+            "listening": [f"{host}:{port}" for host, port in mesh.inbound.addresses() + mesh.outbound.addresses()],
+            "not_listening": {
+                f"{address.host}:{address.port}": why
+                for listeners in (mesh.inbound, mesh.outbound)
+                for address, why in listeners.failed.items()
+            },
+        }

@@ -1,0 +1,57 @@
+"""The admin port: GET of a page, answered as JSON, over the proxy's own HTTP/1.1 codec."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+import msgspec
+
+from sidecar.admin.pages import Pages
+from sidecar.core.errors import ProtocolError
+from sidecar.core.http1 import RequestReader, encode_response_head
+from sidecar.core.messages import RequestHead, ResponseHead
+
+_TYPE: Final = (b"content-type", b"application/json")
+
+
+class AdminConnection(asyncio.Protocol):
+    """A connection to the admin port."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._reader = RequestReader()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        transport = cast("asyncio.Transport", transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """A request; bodies are not looked at."""
+        try:
+            events = self._reader.feed(data)
+        except ProtocolError as error:
+            self._answer(error.status, {"error": error.reason}, b"GET", close=True)
+            return
+        for event in events:
+            if isinstance(event, RequestHead):
+                self._request(event)
+
+    def _request(self, head: RequestHead) -> None:
+        if head.method not in (b"GET", b"HEAD"):
+            self._answer(405, {"error": "the admin pages are read with GET"}, head.method, close=True)
+            return
+        status, document = self._pages.get(head.target.partition(b"?")[0].decode("latin-1"))
+        self._answer(status, document, head.method, close=not self._reader.keep_alive)
+
+    def _answer(self, status: int, document: dict[str, object], method: bytes, close: bool) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        body = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        head = encode_response_head(ResponseHead(status, [_TYPE], len(body)), method, close)
+        transport.write(head if method == b"HEAD" else head + body)
+        if close:
+            transport.close()

@@ -1,0 +1,196 @@
+"""The sidecar's configuration: environment variables, because that is what ECS sets.
+
+`VARIABLES` is the list of all of them with their meaning; the documentation is generated from it. Every mistake
+is a `ConfigError` that names the variable, what is wrong with it and what it should look like.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+
+class ConfigError(ValueError):
+    """The environment does not describe a sidecar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable."""
+
+    name: str
+    default: str | None  # None: it must be set
+    meaning: str
+
+
+VARIABLES: Final = (
+    Variable("TRAMO_NAMESPACE", None, "the namespace whose services this task can call"),
+    Variable("TRAMO_API_URL", None, "the control plane's API, the stack's output ApiUrl"),
+    Variable("AWS_REGION", None, "the region of the API and of the metrics; ECS sets it on Fargate"),
+    Variable("TRAMO_INBOUND", "", "services of this task: name=ingressPort:appPort/protocol, comma separated"),
+    Variable("TRAMO_LISTEN_ADDRESS", "0.0.0.0", "where the ingress ports listen"),  # noqa: S104
+    Variable("TRAMO_APP_ADDRESS", "127.0.0.1", "where the app listens"),
+    Variable("TRAMO_VIP_NETWORK", "127.255.0.0/16", "network of the services' loopback addresses in this task"),
+    Variable("TRAMO_FORWARD_PROXY", "127.0.0.1:15001", "address of the forward proxy for HTTP_PROXY, or `off`"),
+    Variable("TRAMO_ADMIN", "127.0.0.1:9901", "address of the admin pages"),
+    Variable("TRAMO_HOSTS_FILE", "/etc/hosts", "file that gets the services' names, or `off`"),
+    Variable("TRAMO_CACHE_FILE", "/var/lib/tramo/snapshot.json", "where the last good snapshot is kept, or `off`"),
+    Variable("TRAMO_POLL_SECONDS", "5", "interval of polling until the API names its own"),
+    Variable("TRAMO_METRICS", "cloudwatch", "where metrics go: `cloudwatch` or `off`"),
+    Variable("TRAMO_METRICS_SECONDS", "60", "interval of sending metrics"),
+    Variable("TRAMO_SERVICE_NAME", "", "ECS service of this task; default from the task metadata endpoint"),
+    Variable("TRAMO_CLUSTER_NAME", "", "ECS cluster of this task; default from the task metadata endpoint"),
+    Variable("TRAMO_ZONE", "", "availability zone of this task; default from the task metadata endpoint"),
+    Variable("TRAMO_DRAIN_SECONDS", "20", "longest wait for work under way after SIGTERM"),
+    Variable("TRAMO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR; logs are JSON lines on stderr"),
+    Variable("ECS_CONTAINER_METADATA_URI_V4", "", "set by ECS: the task metadata endpoint"),
+)
+
+_PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
+_INBOUND: Final = re.compile(r"([a-z0-9_][a-z0-9_-]{0,63})=(\d{1,5}):(\d{1,5})/(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class InboundService:
+    """A service that this task offers."""
+
+    name: str
+    ingress_port: int
+    app_port: int
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the environment says."""
+
+    namespace: str
+    api_url: str
+    region: str
+    inbound: tuple[InboundService, ...]
+    listen_address: str
+    app_address: str
+    vip_network: ipaddress.IPv4Network
+    forward_proxy: tuple[str, int] | None
+    admin: tuple[str, int]
+    hosts_file: str | None
+    cache_file: str | None
+    poll_seconds: float
+    metrics: str
+    metrics_seconds: float
+    service_name: str
+    cluster_name: str
+    zone: str
+    drain_seconds: float
+    log_level: str
+    metadata_uri: str
+
+
+def read(environment: Mapping[str, str]) -> Config:
+    """The configuration in these variables. Raises ConfigError."""
+    values: dict[str, str] = {}
+    for variable in VARIABLES:
+        value = environment.get(variable.name, "").strip() or variable.default
+        if value is None:
+            raise ConfigError(f"{variable.name} is not set: {variable.meaning}")
+        values[variable.name] = value
+    return Config(
+        namespace=values["TRAMO_NAMESPACE"],
+        api_url=_url(values, "TRAMO_API_URL"),
+        region=values["AWS_REGION"],
+        inbound=_inbound(values["TRAMO_INBOUND"]),
+        listen_address=_address(values, "TRAMO_LISTEN_ADDRESS"),
+        app_address=_address(values, "TRAMO_APP_ADDRESS"),
+        vip_network=_network(values["TRAMO_VIP_NETWORK"]),
+        forward_proxy=_socket(values, "TRAMO_FORWARD_PROXY") if values["TRAMO_FORWARD_PROXY"] != "off" else None,
+        admin=_socket(values, "TRAMO_ADMIN"),
+        hosts_file=_path(values["TRAMO_HOSTS_FILE"]),
+        cache_file=_path(values["TRAMO_CACHE_FILE"]),
+        poll_seconds=_seconds(values, "TRAMO_POLL_SECONDS"),
+        metrics=_choice(values, "TRAMO_METRICS", ("cloudwatch", "off")),
+        metrics_seconds=_seconds(values, "TRAMO_METRICS_SECONDS"),
+        service_name=values["TRAMO_SERVICE_NAME"],
+        cluster_name=values["TRAMO_CLUSTER_NAME"],
+        zone=values["TRAMO_ZONE"],
+        drain_seconds=_seconds(values, "TRAMO_DRAIN_SECONDS"),
+        log_level=_choice(values, "TRAMO_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        metadata_uri=values["ECS_CONTAINER_METADATA_URI_V4"],
+    )
+
+
+def _url(values: dict[str, str], name: str) -> str:
+    parts = urlsplit(values[name])
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"{name} is {values[name]!r}; it should look like https://host/stage")
+    return values[name].rstrip("/")
+
+
+def _inbound(value: str) -> tuple[InboundService, ...]:
+    services = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        match = _INBOUND.fullmatch(item)
+        if match is None or match[4] not in _PROTOCOLS:
+            raise ConfigError(
+                f"TRAMO_INBOUND has {item!r}; it should look like orders=15100:8080/http, "
+                f"with one of the protocols {', '.join(_PROTOCOLS)}"
+            )
+        ports = [_port("TRAMO_INBOUND", match[group]) for group in (2, 3)]
+        services.append(InboundService(match[1], ports[0], ports[1], match[4]))
+    if len({service.ingress_port for service in services}) < len(services):
+        raise ConfigError(f"TRAMO_INBOUND is {value!r}; two services have the same ingress port")
+    return tuple(services)
+
+
+def _address(values: dict[str, str], name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(values[name]))
+    except ValueError:
+        raise ConfigError(f"{name} is {values[name]!r}; it should be an IP address") from None
+
+
+def _network(value: str) -> ipaddress.IPv4Network:
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}: {error}") from None
+    if network.prefixlen > 16 or not network.is_loopback:
+        raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}; it should be a /16 within 127.0.0.0/8")
+    return network
+
+
+def _socket(values: dict[str, str], name: str) -> tuple[str, int]:
+    host, _, port = values[name].rpartition(":")
+    try:
+        return str(ipaddress.ip_address(host)), _port(name, port)
+    except ValueError:
+        raise ConfigError(f"{name} is {values[name]!r}; it should look like 127.0.0.1:9901") from None
+
+
+def _port(name: str, value: str) -> int:
+    if not value.isdigit() or not 0 < int(value) < 65536:
+        raise ConfigError(f"{name} has the port {value!r}; it should be between 1 and 65535")
+    return int(value)
+
+
+def _seconds(values: dict[str, str], name: str) -> float:
+    try:
+        seconds = float(values[name])
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 < seconds <= 86_400.0:
+        raise ConfigError(f"{name} is {values[name]!r}; it should be a number of seconds above 0, at most 86400")
+    return seconds
+
+
+def _choice(values: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
+    if values[name] not in choices:
+        raise ConfigError(f"{name} is {values[name]!r}; it should be one of {', '.join(choices)}")
+    return values[name]
+
+
+def _path(value: str) -> str | None:
+    return None if value == "off" else value

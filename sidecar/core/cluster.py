@@ -1,0 +1,119 @@
+"""A cluster: the endpoints of one service, how to choose among them, and how much may be under way.
+
+Rules:
+- A new snapshot changes the endpoints in place: one that stays keeps its latency, its failures and its
+  ejection, and requests under way on one that went finish there.
+- Ejection is capped: never more than `max_ejection_percent` of the ready endpoints at once, and never the only one.
+- The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
+"""
+
+from __future__ import annotations
+
+from sidecar.core.balancer import candidates, least_request
+from sidecar.core.endpoint import HEALTHY, Endpoint
+from sidecar.core.policy import Policy
+from sidecar.core.retry import RetryBudget
+from sidecar.core.snapshot import EndpointRecord
+
+
+class Cluster:
+    """Routing state of one service."""
+
+    __slots__ = (
+        "_choices",
+        "_choices_valid",
+        "_turn",
+        "active_requests",
+        "by_id",
+        "connections",
+        "ejections",
+        "endpoints",
+        "name",
+        "overflows",
+        "pending_requests",
+        "policy",
+        "protocol",
+        "retries",
+        "retry_budget",
+    )
+
+    def __init__(self, name: str, protocol: str, policy: Policy) -> None:
+        self.name = name
+        self.protocol = protocol
+        self.policy = policy
+        self.endpoints: list[Endpoint] = []
+        self.by_id: dict[str, Endpoint] = {}
+        self.retry_budget = RetryBudget()
+        self.active_requests = 0
+        self.pending_requests = 0
+        self.connections = 0
+        self.ejections = 0
+        self.retries = 0
+        self.overflows = 0
+        self._choices: list[Endpoint] = []
+        self._choices_valid = False
+        self._turn = 0
+
+    def update(self, protocol: str, policy: Policy, records: tuple[EndpointRecord, ...], zone: str) -> list[Endpoint]:
+        """Take over a service's record. Return the endpoints that no new request may go to."""
+        self.protocol = protocol
+        self.policy = policy
+        self._choices_valid = False
+        fresh: dict[str, Endpoint] = {}
+        retired: list[Endpoint] = []
+        for record in records:
+            endpoint = self.by_id.get(record.id)
+            if endpoint is None or (endpoint.address, endpoint.port) != (record.address, record.port):
+                endpoint = Endpoint(record.id, record.address, record.port)
+            if endpoint.state == "ready" and record.state != "ready":
+                retired.append(endpoint)
+            endpoint.state = record.state
+            endpoint.same_zone = not zone or not record.zone or record.zone == zone
+            fresh[record.id] = endpoint
+        for id, endpoint in self.by_id.items():
+            if fresh.get(id) is not endpoint:
+                endpoint.state = "gone"
+                retired.append(endpoint)
+        self.by_id = fresh
+        self.endpoints = list(fresh.values())
+        return retired
+
+    def pick(self, now: float, random: int, tried: list[Endpoint]) -> Endpoint | None:
+        """The endpoint for the next attempt; one not tried before if there is any. None if there is no endpoint."""
+        # While every ready endpoint is healthy, the usual case, the list of choices is the same for all requests.
+        choices = self._choices if self._choices_valid else self._find_choices(now)
+        if tried:
+            choices = [endpoint for endpoint in choices if endpoint not in tried] or choices
+        if not choices:
+            return None
+        if self.policy.load_balancing.algorithm == "round_robin":
+            self._turn += 1
+            return choices[self._turn % len(choices)]
+        return least_request(choices, now, random)
+
+    def _find_choices(self, now: float) -> list[Endpoint]:
+        choices = candidates(self.endpoints, now)
+        if all(endpoint.state == "ready" and endpoint.health == HEALTHY for endpoint in choices):
+            self._choices_valid = not self._any_ejected()
+            self._choices = choices
+        return choices
+
+    def _any_ejected(self) -> bool:
+        return any(endpoint.health != HEALTHY for endpoint in self.endpoints if endpoint.state == "ready")
+
+    def fail(self, endpoint: Endpoint, now: float) -> bool:
+        """An attempt on this endpoint failed. Return whether it leaves routing for it."""
+        ejected = endpoint.fail(now, self.policy.outlier_detection, self._may_eject())
+        if ejected:
+            self.ejections += 1
+            self._choices_valid = False
+        return ejected
+
+    def _may_eject(self) -> bool:
+        ready = [endpoint for endpoint in self.endpoints if endpoint.state == "ready"]
+        ejected = sum(1 for endpoint in ready if endpoint.health != HEALTHY)
+        return (ejected + 1) * 100 <= len(ready) * self.policy.outlier_detection.max_ejection_percent
+
+    def ready_endpoints(self) -> int:
+        """How many endpoints take requests."""
+        return sum(1 for endpoint in self.endpoints if endpoint.state == "ready")

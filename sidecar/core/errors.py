@@ -1,0 +1,54 @@
+"""What can go wrong with a request, whose fault it is, and what the proxy answers.
+
+Rules:
+- `ProtocolError` is the only exception that parsing bytes of a peer can raise. It carries the status to
+  answer with when the peer was a client; when it was a server the answer is always 502.
+- A `LocalReply` is an answer that the proxy makes by itself. Each has one response flag, named as Envoy's
+  access log names it, so that operators find what they know.
+- A local reply with `unprocessed` was made before a byte of the request reached the application. It says so
+  in the field `tramo-unprocessed`, and the calling sidecar may send the request elsewhere, whatever its method.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+class LocalReply:
+    """An answer made by the proxy: status, flag and one sentence that says what to do."""
+
+    __slots__ = ("flag", "message", "status", "unprocessed")
+
+    def __init__(self, status: int, flag: str, message: str, unprocessed: bool = False) -> None:
+        self.status = status
+        self.flag = flag
+        self.message = message
+        self.unprocessed = unprocessed
+
+    def __repr__(self) -> str:
+        return f"<LocalReply {self.status} {self.flag}>"
+
+
+UNPROCESSED_FIELD: Final = b"tramo-unprocessed"
+FLAG_FIELD: Final = b"tramo-response-flags"
+
+NO_ROUTE: Final = LocalReply(404, "NR", "no service of this name in the namespace; see the sidecar's /clusters", True)
+NO_HEALTHY_UPSTREAM: Final = LocalReply(503, "UH", "the service has no endpoint that can take a request", True)
+UPSTREAM_CONNECT_FAILURE: Final = LocalReply(503, "UF", "no connection to the service could be made", True)
+UPSTREAM_OVERFLOW: Final = LocalReply(503, "UO", "the circuit breaker of the service is open", True)
+UPSTREAM_RESET: Final = LocalReply(502, "UC", "the service closed the connection before it answered")
+UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(502, "UPE", "the service's answer was not valid HTTP")
+REQUEST_TIMEOUT: Final = LocalReply(504, "UT", "the service did not answer within the request time-out")
+CONNECT_REFUSED: Final = LocalReply(405, "NR", "CONNECT is served by the forward proxy's port only", True)
+DRAINING: Final = LocalReply(503, "DR", "the sidecar is draining", True)
+
+DOWNSTREAM_DISCONNECT: Final = "DC"

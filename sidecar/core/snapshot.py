@@ -1,0 +1,129 @@
+"""The snapshot document of a namespace: bytes of the API or of the disk cache to values.
+
+Rules:
+- Unknown fields are ignored, missing or ill-typed ones are a `SnapshotError` that names the place.
+- A delta (it has `since`) applies only to the revision it was made from; a document never goes back.
+- One bad policy does not cost the namespace: that service runs with the default policy.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from sidecar.core.policy import DEFAULT, Policy
+
+SCHEMA: Final = 1
+
+
+class SnapshotError(ValueError):
+    """The document cannot be used; the message says where it is wrong."""
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """A name and port under which apps reach a service."""
+
+    dns_name: str
+    port: int
+
+
+class EndpointRecord(msgspec.Struct, frozen=True):
+    """Where one task serves a service."""
+
+    id: str
+    address: str
+    port: int
+    state: str
+    zone: str = ""
+    weight: int = 100
+    task_definition: str = ""
+    deployment: str = ""
+    since: str = ""
+
+
+class ServiceRecord(msgspec.Struct, frozen=True):
+    """One service of the namespace."""
+
+    name: str
+    protocol: str
+    vip: str
+    revision: int
+    aliases: tuple[Alias, ...]
+    endpoints: tuple[EndpointRecord, ...]
+    policy: msgspec.Raw = msgspec.Raw(b"{}")
+
+    def policy_or_default(self) -> Policy:
+        """The service's policy; the default when the stored one cannot be read."""
+        try:
+            return _POLICY.decode(self.policy)
+        except msgspec.DecodeError:
+            return DEFAULT
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A whole snapshot, or a delta when `since` is there."""
+
+    schema: int
+    namespace: str
+    revision: int
+    services: tuple[ServiceRecord, ...]
+    generated_at: str = ""
+    since: int | None = None
+    removed: tuple[str, ...] = ()
+
+
+class Snapshot:
+    """The services of a namespace at one revision."""
+
+    __slots__ = ("namespace", "revision", "services")
+
+    def __init__(self, namespace: str, revision: int, services: dict[str, ServiceRecord]) -> None:
+        self.namespace = namespace
+        self.revision = revision
+        self.services = services
+
+
+_DOCUMENT: Final = msgspec.json.Decoder(Document)
+_POLICY: Final = msgspec.json.Decoder(Policy)
+_PROTOCOLS: Final = frozenset(("http", "http2", "grpc", "tcp"))
+
+
+def decode(data: bytes, namespace: str) -> Document:
+    """The document in these bytes, checked to be for this namespace. Raises SnapshotError."""
+    try:
+        document = _DOCUMENT.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotError(f"not a snapshot: {error}") from None
+    if document.schema != SCHEMA:
+        raise SnapshotError(f"schema is {document.schema}, this sidecar reads {SCHEMA}")
+    if document.namespace != namespace:
+        raise SnapshotError(f"it is for the namespace {document.namespace!r}, not {namespace!r}")
+    for service in document.services:
+        if service.protocol not in _PROTOCOLS:
+            raise SnapshotError(f"service {service.name!r} has the unknown protocol {service.protocol!r}")
+    return document
+
+
+def apply(current: Snapshot | None, document: Document) -> Snapshot:
+    """The snapshot after this document. Raises SnapshotError when it does not fit the current one."""
+    if current is not None and document.revision < current.revision:
+        raise SnapshotError(f"revision {document.revision} is older than {current.revision}")
+    if document.since is None:
+        return Snapshot(document.namespace, document.revision, {s.name: s for s in document.services})
+    if current is None or document.since != current.revision:
+        have = "none" if current is None else str(current.revision)
+        raise SnapshotError(f"a delta since {document.since} came, but the revision here is {have}")
+    services = dict(current.services)
+    for name in document.removed:
+        services.pop(name, None)
+    for service in document.services:
+        services[service.name] = service
+    return Snapshot(document.namespace, document.revision, services)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The snapshot as a whole document, for the disk cache."""
+    return msgspec.json.encode(
+        Document(SCHEMA, snapshot.namespace, snapshot.revision, tuple(snapshot.services.values()))
+    )

@@ -1,0 +1,1 @@
+"""How an app in this task finds the services' addresses by name."""

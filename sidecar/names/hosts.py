@@ -1,0 +1,62 @@
+"""The services' names in the task's hosts file.
+
+Rules:
+- Only what stands between the two marker lines is ours; all else stays byte for byte.
+- The file is written in place: in a container it is a bind mount, and renaming over it is not possible.
+- IPv4 only. A second, IPv6 line made NGINX prefer an address where nobody listens
+  (github.com/aws/containers-roadmap issue 2742).
+- A file that cannot be written is reported once, with the other ways to find a service; traffic goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+BEGIN: Final = "# tramo: services of the namespace, written by the sidecar"
+END: Final = "# tramo: end"
+
+log = logging.getLogger("tramo.names")
+
+
+def merge(text: str, names: dict[str, list[str]]) -> str:
+    """The hosts file with these names by address; the part of ours that it had is replaced."""
+    lines = text.splitlines()
+    if BEGIN in lines:
+        start = lines.index(BEGIN)
+        # Without its end marker the part is taken to reach to the end: it was written last, and cut short.
+        end = lines.index(END, start) + 1 if END in lines[start:] else len(lines)
+        del lines[start:end]
+    if names:
+        lines += [BEGIN, *(f"{address} {' '.join(found)}" for address, found in names.items()), END]
+    return "\n".join(lines) + "\n"
+
+
+class HostsFile:
+    """The hosts file that the containers of this task share."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._failed = False
+
+    def write(self, names: dict[str, list[str]]) -> bool:
+        """Write the names if they changed. Return whether the file holds them."""
+        try:
+            before = self._path.read_text()
+            after = merge(before, names)
+            if after != before:
+                with self._path.open("r+") as file:
+                    file.write(after)
+                    file.truncate()
+        except OSError as error:
+            if not self._failed:
+                log.warning(
+                    "cannot write names into %s: %s; use HTTP_PROXY, a private hosted zone or the services' "
+                    "loopback addresses instead, and set TRAMO_HOSTS_FILE=off to say so",
+                    *(self._path, error),
+                )
+            self._failed = True
+            return False
+        self._failed = False
+        return True

@@ -1,0 +1,66 @@
+"""Where a listener sends traffic: a cluster's rules with the connections that carry it.
+
+Rules:
+- One pool per endpoint, made when the endpoint is first used and dropped with the endpoint.
+- An outbound destination has a client meter; the inbound one, the app of this task, has none: what its callers
+  see is counted by the callers.
+"""
+
+from __future__ import annotations
+
+from sidecar.core.cluster import Cluster
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.meters import ClientMeter
+from sidecar.core.policy import LOCAL_APP, Policy
+from sidecar.core.snapshot import EndpointRecord, ServiceRecord
+from sidecar.proxy.pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Pool
+from sidecar.proxy.runtime import Runtime
+
+
+class Destination:
+    """A cluster and its pools."""
+
+    def __init__(self, runtime: Runtime, cluster: Cluster, meter: ClientMeter | None, idle_seconds: float) -> None:
+        self.runtime = runtime
+        self.cluster = cluster
+        self.meter = meter
+        self._idle_seconds = idle_seconds
+        self._pools: dict[Endpoint, Pool] = {}
+
+    def pool(self, endpoint: Endpoint) -> Pool:
+        """The connections to this endpoint."""
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            pool = Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter)
+            self._pools[endpoint] = pool
+        return pool
+
+    def update(self, record: ServiceRecord, zone: str) -> None:
+        """Take over a service's record of a new snapshot. No connection in use is closed."""
+        self._retire(self.cluster.update(record.protocol, record.policy_or_default(), record.endpoints, zone))
+        if self.meter is not None:
+            self.meter.targets = max(self.cluster.ready_endpoints(), 1)
+
+    def close(self) -> None:
+        """The service has left the namespace: requests under way end where they are."""
+        self._retire(self.cluster.update(self.cluster.protocol, self.cluster.policy, (), ""))
+
+    def _retire(self, endpoints: list[Endpoint]) -> None:
+        for endpoint in endpoints:
+            pool = self._pools.get(endpoint)
+            if pool is not None:
+                pool.close_idle()
+                if endpoint.state == "gone":
+                    del self._pools[endpoint]
+
+
+def outbound(runtime: Runtime, name: str, protocol: str, policy: Policy, meter: ClientMeter) -> Destination:
+    """The destination of traffic to a service of the namespace."""
+    return Destination(runtime, Cluster(name, protocol, policy), meter, MESH_IDLE_SECONDS)
+
+
+def local_app(runtime: Runtime, name: str, protocol: str, address: str, port: int) -> Destination:
+    """The destination of traffic that came in for this task's own app."""
+    cluster = Cluster(name, protocol, LOCAL_APP)
+    cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "")
+    return Destination(runtime, cluster, None, APP_IDLE_SECONDS)

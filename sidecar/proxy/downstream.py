@@ -1,0 +1,354 @@
+"""One HTTP/1.1 connection of a client, and the exchanges on it, one after the other.
+
+Rules:
+- Pipelined requests are answered in order: events of the next request wait in a queue, and while it is not empty
+  nothing more is read.
+- Reading also stops while the endpoint takes the request slower than it comes; the answer's reading stops while
+  the client does not take it (watermarks of the transport).
+- A client that breaks the protocol gets one answer that says how, and the connection is closed.
+- One lazy deadline per connection looks after a head or body that does not come and a connection nobody uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD, LocalReply, ProtocolError
+from sidecar.core.http1 import (
+    Event,
+    RequestReader,
+    encode_chunk,
+    encode_last_chunk,
+    encode_response_head,
+)
+from sidecar.core.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
+from sidecar.core.timers import Timed
+from sidecar.proxy.destination import Destination
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.runtime import HIGH_WATER_BYTES
+
+if TYPE_CHECKING:
+    from sidecar.proxy.listeners import HttpListener
+
+HEAD_SECONDS: Final = 10.0
+"""From the first byte of a head to its last. Slow heads are an attack or a broken client."""
+BODY_IDLE_SECONDS: Final = 30.0
+"""Silence in the middle of a request's body."""
+KEEP_ALIVE_SECONDS: Final = 300.0
+"""Silence between requests: Service Connect's idle time-out."""
+MAX_DISCARDED_BODY_BYTES: Final = 1 << 20
+"""A body that nobody wants any more is read up to here to keep the connection; beyond, the connection is closed."""
+MAX_EARLY_BYTES: Final = 65_536
+"""What a client may send behind a request to leave HTTP before that is answered."""
+
+
+class DownstreamConnection(asyncio.Protocol, Timed):
+    """A connection accepted by a listener."""
+
+    def __init__(self, listener: HttpListener) -> None:
+        Timed.__init__(self)
+        self._listener = listener
+        self._runtime = listener.runtime
+        self._meter = listener.meter
+        self._transport: asyncio.Transport | None = None
+        self._reader = RequestReader(listener.accept_connect)
+        self._queue: deque[Event] = deque()
+        self._pumping = False
+        # The request in hand.
+        self._exchange: Exchange | None = None
+        self._responding = False
+        self._request_whole = True
+        self._method = b""
+        self._chunked = False
+        self._discarded = 0
+        self._close_after = False
+        self._upgrading = False
+        # Flow and time.
+        self._paused = False
+        self._pause_wanted = False
+        self._closing = False
+        self._quiet_since = self._runtime.now()
+        self._head_since = 0.0
+
+    # The loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self._listener.opened(self)
+        self._head_since = self._quiet_since  # the first head must come soon, or at least its first byte
+        self._runtime.wheel.schedule(self, self._quiet_since + KEEP_ALIVE_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._meter is not None:
+            self._meter.bytes += len(data)
+        exchange = self._exchange
+        if exchange is not None and exchange.tunnelling:
+            exchange.on_client_tunnel_data(data)
+            return
+        if self._closing:
+            return
+        if self._upgrading:
+            self._reader.leftover += data
+            if len(self._reader.leftover) > MAX_EARLY_BYTES:
+                self.abort()
+            return
+        now = self._quiet_since = self._runtime.now()
+        idle = self._reader.idle()
+        try:
+            events = self._reader.feed(data)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        if not events and idle and not self._reader.idle():
+            self._head_since = now
+            self._runtime.wheel.schedule(self, now + HEAD_SECONDS)
+        self._queue.extend(events)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Work off the queue as far as the present request lets it."""
+        if self._pumping:
+            return  # an answer came within this very call: the loop below goes on
+        self._pumping = True
+        queue = self._queue
+        while queue and not self._closing:
+            event = queue[0]
+            if isinstance(event, RequestHead):
+                if self._responding or not self._request_whole:
+                    break
+                queue.popleft()
+                self._begin(event)
+            else:
+                queue.popleft()
+                self._on_body_event(event)
+        self._pumping = False
+        self._update_reading()
+
+    def _on_body_event(self, event: Event) -> None:
+        exchange = self._exchange
+        if isinstance(event, bytes):
+            if exchange is not None:
+                exchange.on_request_data(event)
+            else:
+                self._discarded += len(event)
+                if self._discarded > MAX_DISCARDED_BODY_BYTES:
+                    self.close()
+        elif isinstance(event, End):
+            self._request_whole = True
+            if exchange is not None:
+                exchange.on_request_end(event.trailers)
+
+    def _begin(self, head: RequestHead) -> None:
+        self._method = head.method
+        self._responding = True
+        self._request_whole = False
+        self._discarded = 0
+        self._close_after = not self._reader.keep_alive
+        if head.upgrade:
+            self._begin_upgrade(head)
+        elif head.content_length != 0:
+            self._runtime.wheel.schedule(self, self._runtime.now() + BODY_IDLE_SECONDS)
+        target = self._listener.route(head)
+        if isinstance(target, Destination):
+            exchange = self._exchange = Exchange(self, head, target)
+            exchange.start()
+        elif isinstance(target, LocalReply):
+            self.send_local(target)
+        else:
+            target(self)  # the listener takes the connection over (CONNECT)
+
+    def _begin_upgrade(self, head: RequestHead) -> None:
+        """Only a WebSocket may leave HTTP: a tunnel for anything else, h2c above all, would bypass routing."""
+        if head.upgrade.lower() != b"websocket":
+            head.upgrade = b""
+        self._upgrading = True
+
+    def _end_upgrade(self) -> None:
+        """The service stays with HTTP: what came behind the request is the next request."""
+        self._upgrading = False
+        early = self._reader.leftover
+        self._reader = RequestReader(self._listener.accept_connect)
+        if early:
+            self._runtime.loop.call_soon(self.data_received, early)
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport to another protocol, with the bytes that came behind the head."""
+        transport = self._transport
+        if transport is None:
+            raise RuntimeError("the connection is closed already")
+        self._closing = True
+        self._runtime.wheel.cancel(self)
+        self._listener.closed(self)
+        self._transport = None
+        return transport, self._reader.leftover
+
+    def _refuse(self, error: ProtocolError) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+            self.abort()  # an answer may be half written; another one behind it would be read as its body
+            return
+        self._close_after = True
+        self._request_whole = True
+        self._queue.clear()
+        self.send_local(LocalReply(error.status, "DPE", error.reason))
+
+    def eof_received(self) -> bool:
+        """The client sends no more: in a tunnel that is a half-close, else it is gone."""
+        exchange = self._exchange
+        if exchange is not None and exchange.tunnelling:
+            exchange.on_client_tunnel_eof()
+            return True
+        # A client that shuts down its side after the request still reads the answer.
+        self._close_after = True
+        return self._responding and self._request_whole
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        if self._transport is None:
+            return
+        self._closing = True
+        self._queue.clear()
+        self._runtime.wheel.cancel(self)
+        self._listener.closed(self)
+        self._transport = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+
+    def pause_writing(self) -> None:
+        """The client takes the answer slower than it comes."""
+        if self._exchange is not None:
+            self._exchange.on_client_full()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self._exchange is not None:
+            self._exchange.on_client_ready()
+
+    # The exchange's side.
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Begin the answer."""
+        if head.status >= 200:
+            self._close_after = self._close_after or self._runtime.draining
+            self._chunked = head.content_length == UNKNOWN_LENGTH
+            if self._upgrading:
+                self._end_upgrade()
+        self._write(encode_response_head(head, self._method, self._close_after))
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        self._write(encode_chunk(data) if self._chunked else data)
+
+    def send_end(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        if self._chunked:
+            self._write(encode_last_chunk(trailers))
+            self._chunked = False
+        self._answered()
+
+    def send_local(self, reply: LocalReply) -> None:
+        """Answer in the service's place."""
+        body = reply.message.encode() + b"\n"
+        fields = [(b"content-type", b"text/plain; charset=utf-8"), (FLAG_FIELD, reply.flag.encode())]
+        if reply.unprocessed:
+            fields.append((UNPROCESSED_FIELD, b"true"))
+        self.send_head(ResponseHead(reply.status, fields, len(body)))
+        self._chunked = False
+        if self._method != b"HEAD":
+            self._write(body)
+        self._answered()
+
+    def _answered(self) -> None:
+        self._exchange = None
+        self._responding = False
+        self._pause_wanted = False
+        self._quiet_since = self._runtime.now()
+        if self._meter is not None:
+            self._meter.requests += 1
+        if self._close_after and self._request_whole:
+            self.close()
+        else:
+            self._pump()
+
+    def send_eof(self) -> None:
+        """Half-close a tunnel."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self._closing = True
+        self._exchange = None
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._closing = True
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_request(self) -> None:
+        """Read no more of the request for now."""
+        self._pause_wanted = True
+        self._update_reading()
+
+    def resume_request(self) -> None:
+        """Read the request again."""
+        if self._pause_wanted:
+            self._pause_wanted = False
+            self._update_reading()
+
+    def _update_reading(self) -> None:
+        pause = self._pause_wanted or bool(self._queue)
+        if pause == self._paused or self._transport is None or self._closing:
+            return
+        self._paused = pause
+        if pause:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            if self._meter is not None:
+                self._meter.bytes += len(data)
+            self._transport.write(data)
+
+    # Time.
+
+    def on_deadline(self, now: float) -> None:
+        """Look whether the client has been silent for too long; if not, look again when it could be."""
+        if self._closing:
+            return
+        if self._responding and self._request_whole:
+            due = now + KEEP_ALIVE_SECONDS  # the client waits for us, not we for it
+        elif not self._request_whole:
+            due = self._quiet_since + BODY_IDLE_SECONDS
+            if self._paused:
+                due = now + BODY_IDLE_SECONDS
+            elif due <= now:
+                self._refuse(ProtocolError("the request's body did not come", 408))
+                return
+        elif not self._reader.idle():
+            due = self._head_since + HEAD_SECONDS
+            if due <= now:
+                self._refuse(ProtocolError("the request's head did not come", 408))
+                return
+        else:
+            due = self._quiet_since + KEEP_ALIVE_SECONDS
+            if due <= now:
+                self.close()
+                return
+        self._runtime.wheel.schedule(self, due)

@@ -1,0 +1,449 @@
+"""One request and its answer: from the client's head to the last byte back.
+
+Rules:
+- attempt → (connected) → sent → response head → response end. Every failure before the response head asks
+  `core.retry` whether another attempt is made; after it the client's connection is cut, because an answer that
+  stops in the middle must not look whole.
+- The body is kept for further attempts up to `MAX_KEPT_BODY_BYTES` and streamed at the same time.
+- The request time-out covers all attempts up to the end of the answer. An event stream, a gRPC stream or a tunnel
+  has no such end: from its head on only the idle time-out counts.
+- Each attempt is begun, judged (succeed, fail or abandon) and ended exactly once on its endpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.errors import (
+    NO_HEALTHY_UPSTREAM,
+    REQUEST_TIMEOUT,
+    UNPROCESSED_FIELD,
+    UPSTREAM_CONNECT_FAILURE,
+    UPSTREAM_OVERFLOW,
+    UPSTREAM_PROTOCOL_ERROR,
+    UPSTREAM_RESET,
+    LocalReply,
+)
+from sidecar.core.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.retry import (
+    MAX_KEPT_BODY_BYTES,
+    PERHAPS_PROCESSED,
+    RETRIED_STATUSES,
+    UNPROCESSED,
+    may_retry,
+)
+from sidecar.core.timers import Timed
+
+if TYPE_CHECKING:
+    from sidecar.proxy.destination import Destination
+    from sidecar.proxy.pool import Pool
+    from sidecar.proxy.upstream import UpstreamConnection
+
+_STREAMS: Final = (b"text/event-stream", b"application/grpc")
+
+
+class Client(Protocol):
+    """What an exchange needs of the client's connection."""
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Begin the answer, or pass an informational one on."""
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the answer's body, or of a tunnel."""
+
+    def send_end(self, trailers: Fields) -> None:
+        """The answer is whole; the exchange is over."""
+
+    def send_local(self, reply: LocalReply) -> None:
+        """Answer in the service's place; the exchange is over."""
+
+    def send_eof(self) -> None:
+        """Half-close a tunnel."""
+
+    def abort(self) -> None:
+        """Cut the connection; the exchange is over."""
+
+    def close(self) -> None:
+        """Close the connection once all is written; the exchange is over."""
+
+    def pause_request(self) -> None:
+        """Read no more of the request for now."""
+
+    def resume_request(self) -> None:
+        """Read the request again."""
+
+
+class Exchange(Timed):
+    """One request on its way."""
+
+    __slots__ = (
+        "_activity",
+        "_attempt_started",
+        "_attempts",
+        "_client",
+        "_connection",
+        "_destination",
+        "_done",
+        "_endpoint",
+        "_head",
+        "_judged",
+        "_kept",
+        "_kept_bytes",
+        "_pool",
+        "_request_whole",
+        "_response_begun",
+        "_streaming",
+        "_trailers",
+        "_tried",
+        "tunnelling",
+    )
+
+    def __init__(self, client: Client, head: RequestHead, destination: Destination) -> None:
+        Timed.__init__(self)
+        self._client = client
+        self._head = head
+        self._destination = destination
+        self._attempts = 0
+        self._attempt_started = 0.0
+        self._activity = 0.0
+        self._tried: list[Endpoint] = []
+        self._endpoint: Endpoint | None = None
+        self._judged = True
+        self._pool: Pool | None = None
+        self._connection: UpstreamConnection | None = None
+        self._kept: list[bytes] | None = []
+        self._kept_bytes = 0
+        self._request_whole = False
+        self._trailers: Fields = []
+        self._response_begun = False
+        self._streaming = False
+        self._done = False
+        self.tunnelling = False
+
+    # Attempts.
+
+    def start(self) -> None:
+        """Send the request to an endpoint, or answer at once."""
+        destination = self._destination
+        runtime, cluster = destination.runtime, destination.cluster
+        cluster.active_requests += 1
+        runtime.work += 1
+        now = runtime.now()
+        self._activity = now
+        if destination.meter is not None:
+            destination.meter.requests += 1
+        if cluster.active_requests > cluster.policy.circuit_breaker.max_requests:
+            self._overflow()
+            return
+        cluster.retry_budget.request(now)
+        seconds = cluster.policy.timeouts.request_seconds
+        if seconds > 0:
+            runtime.wheel.schedule(self, now + seconds)
+        self._attempt(now)
+
+    def _attempt(self, now: float) -> None:
+        destination = self._destination
+        cluster = destination.cluster
+        endpoint = cluster.pick(now, destination.runtime.random(32), self._tried)
+        if endpoint is None:
+            self._reply(NO_HEALTHY_UPSTREAM)
+            return
+        pool = destination.pool(endpoint)
+        if pool.overflows():
+            self._overflow()
+            return
+        self._attempts += 1
+        self._attempt_started = now
+        self._endpoint = endpoint
+        self._judged = False
+        endpoint.begin(now)
+        self._pool = pool
+        connection = pool.acquire(self)
+        if connection is not None:
+            self.on_connected(connection)
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        """A connection is there: send what there is of the request."""
+        self._pool = None
+        self._connection = connection
+        connection.send_head(self, self._head)
+        if self._kept:
+            for data in self._kept:
+                connection.send_data(data)
+            if self._kept_bytes > MAX_KEPT_BODY_BYTES:
+                self._kept = None
+            self._client.resume_request()
+        if self._request_whole:
+            connection.send_end(self._trailers)
+
+    def on_connect_failed(self, reason: str) -> None:
+        """No connection could be made."""
+        self._pool = None
+        self._judge_failure()
+        self._retry_or(UNPROCESSED, UPSTREAM_CONNECT_FAILURE)
+
+    def _retry_or(self, failure: int, reply: LocalReply) -> None:
+        """Make another attempt if the rules allow it, else answer so."""
+        if self._take_retry(failure):
+            self._attempt_again()
+        else:
+            self._reply(reply)
+
+    def _take_retry(self, failure: int) -> bool:
+        cluster = self._destination.cluster
+        policy = cluster.policy.retries
+        if self._attempts > policy.count or self._kept is None or not may_retry(self._head.method, failure):
+            return False
+        return cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent)
+
+    def _attempt_again(self) -> None:
+        destination = self._destination
+        destination.cluster.retries += 1
+        if destination.meter is not None:
+            destination.meter.retries += 1
+        if self._endpoint is not None:
+            self._tried.append(self._endpoint)
+        self._end_attempt()
+        self._attempt(destination.runtime.now())
+
+    # The client's side.
+
+    def on_request_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        connection = self._connection
+        if self._kept is not None:
+            self._kept_bytes += len(data)
+            if self._kept_bytes <= MAX_KEPT_BODY_BYTES or connection is None:
+                self._kept.append(data)
+            else:
+                self._kept = None
+        if connection is not None:
+            connection.send_data(data)
+        elif self._kept_bytes >= MAX_KEPT_BODY_BYTES:
+            self._client.pause_request()
+
+    def on_request_end(self, trailers: Fields) -> None:
+        """The request is whole."""
+        self._request_whole = True
+        self._trailers = trailers
+        if self._connection is not None:
+            self._connection.send_end(trailers)
+
+    def on_client_gone(self) -> None:
+        """The client closed its connection: nobody waits for the answer."""
+        if self._connection is not None:
+            self._connection.abort()
+        self._finish()
+
+    def on_client_full(self) -> None:
+        """The client takes the answer slower than it comes."""
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def on_client_ready(self) -> None:
+        """The client has caught up."""
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    # The endpoint's side.
+
+    def on_response_head(self, head: ResponseHead, leftover: bytes) -> None:
+        """The endpoint answers."""
+        if head.status < 200:
+            if head.status == 101:
+                self._begin_tunnel(head, leftover)
+            else:
+                self._client.send_head(head)
+            return
+        if head.status >= 500:
+            self._judge_failure()
+            if head.status in RETRIED_STATUSES and self._retry_status(head):
+                return
+        else:
+            self._judge_success()
+        self._answered(head.status)
+        self._response_begun = True
+        self._kept = None
+        content_type = head.get(b"content-type")
+        if content_type is not None and content_type.startswith(_STREAMS):
+            self._begin_idle_timeout()
+        self._client.send_head(head)
+
+    def _retry_status(self, head: ResponseHead) -> bool:
+        unprocessed = head.get(UNPROCESSED_FIELD) is not None
+        if not self._take_retry(UNPROCESSED if unprocessed else PERHAPS_PROCESSED):
+            return False
+        if self._connection is not None:
+            self._connection.detach()
+            self._connection = None
+        self._attempt_again()
+        return True
+
+    def _answered(self, status: int) -> None:
+        destination = self._destination
+        if destination.meter is not None:
+            destination.meter.answered(status, destination.runtime.now() - self._attempt_started)
+
+    def on_response_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        if self._streaming:
+            self._activity = self._destination.runtime.now()
+        self._client.send_data(data)
+
+    def on_response_end(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        self._connection = None
+        self._finish()
+        self._client.send_end(trailers)
+
+    def on_upstream_invalid(self, reason: str) -> None:
+        """The endpoint sent what is not HTTP."""
+        self._connection = None
+        self._judge_failure()
+        self._cut_or_reply(UPSTREAM_PROTOCOL_ERROR)
+
+    def on_upstream_lost(self, saw_response: bool) -> None:
+        """The connection broke before the answer was whole."""
+        connection, self._connection = self._connection, None
+        stale = connection is not None and connection.reused() and not saw_response
+        if stale:
+            self._judge_abandoned()  # the endpoint closed an idle connection while the request was on its way
+        else:
+            self._judge_failure()
+        if self._response_begun or saw_response:
+            self._cut_or_reply(UPSTREAM_RESET)
+        else:
+            self._retry_or(PERHAPS_PROCESSED, UPSTREAM_RESET)
+
+    def on_upstream_full(self) -> None:
+        """The endpoint takes the request slower than it comes."""
+        self._client.pause_request()
+
+    def on_upstream_ready(self) -> None:
+        """The endpoint has caught up."""
+        self._client.resume_request()
+
+    # Tunnels: after 101 both sides send what they like.
+
+    def _begin_tunnel(self, head: ResponseHead, leftover: bytes) -> None:
+        self._judge_success()
+        self._answered(head.status)
+        self._response_begun = True
+        self.tunnelling = True
+        self._begin_idle_timeout()
+        self._client.send_head(head)
+        if leftover:
+            self._client.send_data(leftover)
+
+    def on_tunnel_data(self, data: bytes) -> None:
+        """Bytes of the endpoint."""
+        self._activity = self._destination.runtime.now()
+        self._client.send_data(data)
+
+    def on_tunnel_eof(self) -> None:
+        """The endpoint sends no more."""
+        self._client.send_eof()
+
+    def on_tunnel_closed(self) -> None:
+        """The endpoint is gone."""
+        self._connection = None
+        self._finish()
+        self._client.close()
+
+    def on_client_tunnel_data(self, data: bytes) -> None:
+        """Bytes of the client."""
+        self._activity = self._destination.runtime.now()
+        if self._connection is not None:
+            self._connection.send_raw(data)
+
+    def on_client_tunnel_eof(self) -> None:
+        """The client sends no more."""
+        if self._connection is not None:
+            self._connection.send_eof()
+
+    # Time.
+
+    def _begin_idle_timeout(self) -> None:
+        """From here on the exchange may last as long as something moves."""
+        runtime = self._destination.runtime
+        seconds = self._destination.cluster.policy.timeouts.idle_seconds
+        self._streaming = True
+        self._activity = runtime.now()
+        if seconds > 0:
+            runtime.wheel.schedule(self, self._activity + seconds)
+        else:
+            runtime.wheel.cancel(self)
+
+    def on_deadline(self, now: float) -> None:
+        """The request, or the silence of a stream, has lasted too long."""
+        destination = self._destination
+        if self._streaming:
+            idle_at = self._activity + destination.cluster.policy.timeouts.idle_seconds
+            if idle_at > now:
+                destination.runtime.wheel.schedule(self, idle_at)
+                return
+        if destination.meter is not None:
+            destination.meter.timeouts += 1
+        self._judge_failure()
+        if self._connection is not None:
+            self._connection.abort()
+        self._cut_or_reply(REQUEST_TIMEOUT)
+
+    # Ends.
+
+    def _overflow(self) -> None:
+        destination = self._destination
+        destination.cluster.overflows += 1
+        if destination.meter is not None:
+            destination.meter.overflows += 1
+        self._reply(UPSTREAM_OVERFLOW)
+
+    def _reply(self, reply: LocalReply) -> None:
+        self._finish()
+        self._client.send_local(reply)
+
+    def _cut_or_reply(self, reply: LocalReply) -> None:
+        if self._response_begun:
+            self._finish()
+            self._client.abort()
+        else:
+            self._reply(reply)
+
+    def _judge_success(self) -> None:
+        if self._endpoint is not None and not self._judged:
+            self._judged = True
+            now = self._destination.runtime.now()
+            self._endpoint.succeed(now, now - self._attempt_started)
+
+    def _judge_failure(self) -> None:
+        if self._endpoint is not None and not self._judged:
+            self._judged = True
+            destination = self._destination
+            if destination.cluster.fail(self._endpoint, destination.runtime.now()) and destination.meter is not None:
+                destination.meter.ejections += 1
+
+    def _judge_abandoned(self) -> None:
+        if self._endpoint is not None and not self._judged:
+            self._judged = True
+            self._endpoint.abandon()
+
+    def _end_attempt(self) -> None:
+        if self._pool is not None:
+            self._pool.forget(self)
+            self._pool = None
+        if self._endpoint is not None:
+            self._judge_abandoned()
+            self._endpoint.end()
+            self._endpoint = None
+
+    def _finish(self) -> None:
+        if self._done:
+            return
+        self._done = True
+        self._end_attempt()
+        self._connection = None
+        destination = self._destination
+        destination.runtime.wheel.cancel(self)
+        destination.runtime.work -= 1
+        destination.cluster.active_requests -= 1

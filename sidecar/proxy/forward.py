@@ -1,0 +1,62 @@
+"""The forward proxy: for apps that find services by `HTTP_PROXY` instead of by address.
+
+Rules:
+- The authority of the request, not the socket it came in on, says the service: `http://orders/x` is the alias
+  orders:80. Names are compared without case, and without a trailing dot.
+- CONNECT opens a tunnel to an alias, whatever its protocol: so TLS and gRPC pass too.
+- Only names of the namespace are served. This is no way out to other hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from sidecar.core.errors import NO_ROUTE, LocalReply
+from sidecar.core.messages import RequestHead
+from sidecar.proxy.destination import Destination
+from sidecar.proxy.downstream import DownstreamConnection
+from sidecar.proxy.listeners import HttpListener, TakeOver
+from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.tcp import TcpSession
+
+ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+UNREACHABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+Resolve = Callable[[str, int], Destination | None]
+
+
+class ForwardListener(HttpListener):
+    """Accepts requests in absolute form, and CONNECT."""
+
+    accept_connect = True
+
+    def __init__(self, runtime: Runtime, nowhere: Destination, resolve: Resolve) -> None:
+        super().__init__(runtime, nowhere)
+        self._resolve = resolve
+
+    def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
+        """The service that the authority names."""
+        name, port = split_authority(head.authority)
+        destination = self._resolve(name, port)
+        if destination is None:
+            return NO_ROUTE
+        if head.method == b"CONNECT":
+            return partial(_tunnel, destination)
+        if destination.cluster.protocol != "http":
+            return NO_ROUTE
+        return destination
+
+
+def split_authority(authority: bytes) -> tuple[str, int]:
+    """Host and port of `host[:port]`, the port 80 where there is none."""
+    host, colon, port = authority.decode("ascii").rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = authority.decode("ascii"), "80"
+    return host.lower().rstrip("."), int(port)
+
+
+def _tunnel(destination: Destination, connection: DownstreamConnection) -> None:
+    transport, early = connection.hand_over()
+    TcpSession(destination, greeting=ESTABLISHED, refusal=UNREACHABLE).adopt(transport, early)

@@ -1,0 +1,152 @@
+"""The sockets that the proxy listens on, and what each is for.
+
+Rules:
+- A listener that stays in the new set keeps its socket and its connections; only its destination may be swapped.
+- A listener that goes stops accepting; connections that it accepted live on until they end.
+- An address that cannot be bound is reported and tried again with the next snapshot; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from sidecar.core.errors import LocalReply
+from sidecar.core.messages import RequestHead
+from sidecar.core.meters import ServerMeter
+from sidecar.proxy.destination import Destination
+from sidecar.proxy.downstream import DownstreamConnection
+from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.tcp import TcpSession
+
+log = logging.getLogger("tramo.listeners")
+
+BACKLOG: Final = 1024
+
+TakeOver = Callable[[DownstreamConnection], None]
+
+
+class Address(NamedTuple):
+    """Where a listener is bound."""
+
+    host: str
+    port: int
+
+
+class HttpListener:
+    """Accepts HTTP connections for one destination."""
+
+    accept_connect = False
+
+    def __init__(self, runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> None:
+        self.runtime = runtime
+        self.destination = destination
+        self.meter = meter
+        self.connections: set[DownstreamConnection] = set()
+
+    def accept(self) -> asyncio.BaseProtocol:
+        """The protocol of a new connection."""
+        return DownstreamConnection(self)
+
+    def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
+        """Where this request goes."""
+        return self.destination
+
+    def opened(self, connection: DownstreamConnection) -> None:
+        """A connection was accepted."""
+        self.connections.add(connection)
+        if self.meter is not None:
+            self.meter.connections += 1
+            self.meter.active_connections += 1
+
+    def closed(self, connection: DownstreamConnection) -> None:
+        """A connection ended."""
+        self.connections.discard(connection)
+        if self.meter is not None:
+            self.meter.active_connections -= 1
+
+
+class TcpListener:
+    """Accepts TCP connections for one destination."""
+
+    def __init__(self, runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> None:
+        self.runtime = runtime
+        self.destination = destination
+        self.meter = meter
+        self.connections: set[TcpSession] = set()
+
+    def accept(self) -> asyncio.BaseProtocol:
+        """The protocol of a new connection."""
+        session = TcpSession(self.destination, self.meter, self.connections.discard)
+        self.connections.add(session)
+        return session.client
+
+
+Listener = HttpListener | TcpListener
+
+
+def listener_for(runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> Listener:
+    """The kind of listener that the destination's protocol needs. HTTP/2 and gRPC pass through as TCP."""
+    if destination.cluster.protocol == "http":
+        return HttpListener(runtime, destination, meter)
+    return TcpListener(runtime, destination, meter)
+
+
+class Listeners:
+    """All bound listeners of the sidecar."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._bound: dict[Address, tuple[Listener, asyncio.Server]] = {}
+        self.failed: dict[Address, str] = {}
+
+    async def bind(self, address: Address, listener: Listener) -> bool:
+        """Listen. Return False, and say why in the log, when the address cannot be bound."""
+        try:
+            server = await self._runtime.loop.create_server(
+                listener.accept, address.host, address.port, backlog=BACKLOG, reuse_address=True
+            )
+        except OSError as error:
+            if self.failed.get(address) != str(error):
+                log.error(
+                    "cannot listen on %s:%d: %s; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+                    *(address.host, address.port, error),
+                )
+            self.failed[address] = str(error)
+            return False
+        self.failed.pop(address, None)
+        self._bound[address] = (listener, server)
+        return True
+
+    async def set(self, wanted: dict[Address, Destination]) -> None:
+        """Listen on exactly these addresses for these destinations."""
+        for address in [address for address in self._bound if address not in wanted]:
+            self._unbind(address)
+        self.failed = {address: why for address, why in self.failed.items() if address in wanted}
+        for address, destination in wanted.items():
+            bound = self._bound.get(address)
+            if bound is not None:
+                if _same_kind(bound[0], destination):
+                    bound[0].destination = destination
+                    continue
+                self._unbind(address)
+            await self.bind(address, listener_for(self._runtime, destination))
+
+    def _unbind(self, address: Address) -> None:
+        _, server = self._bound.pop(address)
+        server.close()
+
+    def addresses(self) -> list[Address]:
+        """Where the sidecar listens."""
+        return sorted(self._bound)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for address in list(self._bound):
+            self._unbind(address)
+
+
+def _same_kind(listener: Listener, destination: Destination) -> bool:
+    return isinstance(listener, HttpListener) == (destination.cluster.protocol == "http")

@@ -1,0 +1,105 @@
+"""The proxy as a whole: snapshots in, listeners and destinations out.
+
+Rules:
+- A destination lives as long as its service is in the namespace; a new snapshot updates it in place, so no
+  connection is closed and no request is lost by it.
+- Every service is listened for at its virtual address, on the ports of its aliases.
+- The inbound side depends on the configuration alone: it stands before the first snapshot.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+from sidecar.config import Config
+from sidecar.core.meters import Meters
+from sidecar.core.snapshot import ServiceRecord, Snapshot
+from sidecar.proxy.destination import Destination, local_app, outbound
+from sidecar.proxy.forward import ForwardListener
+from sidecar.proxy.listeners import Address, Listeners, listener_for
+from sidecar.proxy.runtime import Runtime
+
+log = logging.getLogger("tramo.mesh")
+
+
+class Mesh:
+    """Routing state of the sidecar."""
+
+    def __init__(self, runtime: Runtime, config: Config, meters: Meters, zone: str) -> None:
+        self.runtime = runtime
+        self.snapshot: Snapshot | None = None
+        self.destinations: dict[str, Destination] = {}
+        self.outbound = Listeners(runtime)
+        self.inbound = Listeners(runtime)
+        self._config = config
+        self._meters = meters
+        self._zone = zone
+        self._aliases: dict[tuple[str, int], Destination] = {}
+
+    async def start(self) -> bool:
+        """Bind the inbound listeners and the forward proxy. Return whether all of them stand."""
+        bound = True
+        for service in self._config.inbound:
+            destination = local_app(
+                self.runtime, service.name, service.protocol, self._config.app_address, service.app_port
+            )
+            meter = self._meters.server(service.name)
+            address = Address(self._config.listen_address, service.ingress_port)
+            bound &= await self.inbound.bind(address, listener_for(self.runtime, destination, meter))
+        if self._config.forward_proxy is not None:
+            nowhere = Destination(self.runtime, local_app(self.runtime, "", "http", "", 0).cluster, None, 0.0)
+            listener = ForwardListener(self.runtime, nowhere, self.resolve)
+            bound &= await self.inbound.bind(Address(*self._config.forward_proxy), listener)
+        return bound
+
+    def resolve(self, name: str, port: int) -> Destination | None:
+        """The destination behind an alias."""
+        return self._aliases.get((name, port))
+
+    async def apply(self, snapshot: Snapshot) -> None:
+        """Route by this snapshot from now on."""
+        before = self.snapshot.services if self.snapshot is not None else {}
+        for name, record in snapshot.services.items():
+            if before.get(name) is not record:
+                self._destination(record).update(record, self._zone)
+        for name in [name for name in self.destinations if name not in snapshot.services]:
+            self.destinations.pop(name).close()
+        self.snapshot = snapshot
+        wanted: dict[Address, Destination] = {}
+        aliases: dict[tuple[str, int], Destination] = {}
+        for name, record in snapshot.services.items():
+            address = self.local_address(record.vip)
+            for alias in record.aliases:
+                wanted[Address(address, alias.port)] = self.destinations[name]
+                aliases[alias.dns_name.lower(), alias.port] = self.destinations[name]
+        self._aliases = aliases
+        await self.outbound.set(wanted)
+
+    def _destination(self, record: ServiceRecord) -> Destination:
+        destination = self.destinations.get(record.name)
+        if destination is None:
+            meter = self._meters.client(record.name)
+            policy = record.policy_or_default()
+            destination = outbound(self.runtime, record.name, record.protocol, policy, meter)
+            self.destinations[record.name] = destination
+        return destination
+
+    def local_address(self, vip: str) -> str:
+        """Where a service's virtual address is in this task: its last 16 bits in the task's own network."""
+        network = self._config.vip_network
+        return str(network.network_address + (int(ipaddress.IPv4Address(vip)) & 0xFFFF))
+
+    def hosts(self) -> dict[str, list[str]]:
+        """Names by address, for the hosts file."""
+        found: dict[str, list[str]] = {}
+        if self.snapshot is not None:
+            for record in self.snapshot.services.values():
+                names = found.setdefault(self.local_address(record.vip), [])
+                names += [alias.dns_name for alias in record.aliases if alias.dns_name not in names]
+        return found
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.outbound.close()
+        self.inbound.close()

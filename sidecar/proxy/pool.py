@@ -1,0 +1,130 @@
+"""The connections of one endpoint.
+
+Rules:
+- Last in, first out: the connection used last is the one most likely alive, and the others can time out.
+- A request that finds none starts one connection; whichever is free first, that or a released one, serves it.
+- A connection is tried for at most the policy's connect time-out. Its failure fails one waiting request.
+- The circuit breaker counts connections and waiting requests over all endpoints of the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from sidecar.core.cluster import Cluster
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.meters import ClientMeter
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.upstream import UpstreamConnection
+
+MESH_IDLE_SECONDS: Final = 30.0
+"""Another sidecar keeps an idle connection for 300 s, so this side always closes first."""
+APP_IDLE_SECONDS: Final = 1.0
+"""Below the keep-alive of every common application server (gunicorn's is 2 s): reusing a connection that the app
+is closing would fail a request that is not idempotent."""
+
+
+class Pool:
+    """Idle connections to one endpoint, and the exchanges that wait for one."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        cluster: Cluster,
+        endpoint: Endpoint,
+        idle_seconds: float,
+        meter: ClientMeter | None,
+    ) -> None:
+        self.endpoint = endpoint
+        self._runtime = runtime
+        self._cluster = cluster
+        self._idle_seconds = idle_seconds
+        self._meter = meter
+        self._idle: list[UpstreamConnection] = []
+        self._waiting: deque[Exchange] = deque()
+
+    def acquire(self, exchange: Exchange) -> UpstreamConnection | None:
+        """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
+        while self._idle:
+            connection = self._idle.pop()
+            self._runtime.wheel.cancel(connection)
+            if not connection.closed:
+                return connection
+        self._waiting.append(exchange)
+        self._cluster.pending_requests += 1
+        self._cluster.connections += 1
+        self._runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
+        return None
+
+    def overflows(self) -> bool:
+        """Whether a request would need a connection that the circuit breaker does not allow."""
+        limits = self._cluster.policy.circuit_breaker
+        if self._idle:
+            return False
+        return (
+            self._cluster.pending_requests >= limits.max_pending_requests
+            or self._cluster.connections >= limits.max_connections
+        )
+
+    def forget(self, exchange: Exchange) -> None:
+        """The exchange does not wait any more."""
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+            self._cluster.pending_requests -= 1
+
+    async def _connect(self) -> None:
+        endpoint = self.endpoint
+        try:
+            async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
+                _, connection = await self._runtime.loop.create_connection(
+                    lambda: UpstreamConnection(self), endpoint.address, endpoint.port
+                )
+        except OSError as error:  # TimeoutError is one
+            self._cluster.connections -= 1
+            if self._meter is not None:
+                self._meter.connect_errors += 1
+            if self._waiting:
+                self._next().on_connect_failed(str(error) or "timed out")
+            return
+        if self._waiting:
+            self._next().on_connected(connection)
+        else:
+            self._keep(connection)
+
+    def _next(self) -> Exchange:
+        self._cluster.pending_requests -= 1
+        return self._waiting.popleft()
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The connection is free again."""
+        if self._waiting:
+            self._next().on_connected(connection)
+        else:
+            self._keep(connection)
+
+    def _keep(self, connection: UpstreamConnection) -> None:
+        if self.endpoint.state != "ready":
+            connection.abort()
+            return
+        self._idle.append(connection)
+        self._runtime.wheel.schedule(connection, self._runtime.now() + self._idle_seconds)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection was closed, by whichever side."""
+        self._cluster.connections -= 1
+        self._runtime.wheel.cancel(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close_idle(self) -> None:
+        """Close what nobody uses: the endpoint takes no more requests."""
+        for connection in list(self._idle):
+            connection.abort()
+
+    def meter_bytes(self, count: int) -> None:
+        """Count bytes of the upstream connections."""
+        if self._meter is not None:
+            self._meter.bytes += count

@@ -1,0 +1,69 @@
+"""What all connections of one sidecar share: the loop, the clock, the timer wheel, the drain.
+
+Rules:
+- One timer of the event loop drives the wheel; nothing else asks the loop for a timer per request.
+- Every task is named, held until it ends, and its failure is logged: none is lost to the garbage collector.
+- `work` counts what a drain waits for: requests under way and tunnels. Idle connections are not work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from sidecar.core.timers import TICK_SECONDS, TimerWheel
+
+log = logging.getLogger("tramo.runtime")
+
+HIGH_WATER_BYTES: Final = 65_536
+"""What may wait to be written before the side that produces it is paused."""
+
+
+class Runtime:
+    """Shared state of the shell."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seed: int | None = None) -> None:
+        self.loop = loop
+        self.now = loop.time
+        self.wheel = TimerWheel(loop.time())
+        self.draining = False
+        self.work = 0
+        # Balancing needs speed, not secrecy.
+        self.random = random.Random(seed).getrandbits  # noqa: S311
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ticking: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Start the wheel."""
+        self._ticking = self.loop.call_later(TICK_SECONDS, self._tick)
+
+    def stop(self) -> None:
+        """Stop the wheel and cancel what still runs."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def _tick(self) -> None:
+        self._ticking = self.loop.call_later(TICK_SECONDS, self._tick)
+        now = self.now()
+        for timed in self.wheel.due(now):
+            try:
+                timed.on_deadline(now)
+            except Exception:
+                log.exception("a deadline failed", extra={"timed": repr(timed)})
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a coroutine as a named task."""
+        task = self.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)

@@ -1,0 +1,241 @@
+"""A TCP connection through the proxy: two sockets, bytes both ways, each side's end passed on alone.
+
+Rules:
+- An endpoint is picked per connection; one that cannot be connected is followed by another, as often as the
+  service's policy retries. Nothing was sent by then, so this is always safe.
+- Bytes that the client sends before the connection stands wait, at most `MAX_EARLY_BYTES`.
+- Half-closes are passed on. The pair is closed when both sides have ended, when either breaks, or when nothing
+  moved for the idle time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.meters import ServerMeter
+from sidecar.core.timers import Timed
+from sidecar.proxy.destination import Destination
+from sidecar.proxy.runtime import HIGH_WATER_BYTES
+
+MAX_EARLY_BYTES: Final = 65_536
+
+
+class _Side(asyncio.Protocol):
+    """One of the two sockets."""
+
+    def __init__(self, session: TcpSession) -> None:
+        self.session = session
+        self.transport: asyncio.Transport | None = None
+        self.ended = False
+        self.peer: _Side | None = None
+        self.early: list[bytes] = []  # what came before the other socket stood
+        self.early_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is connected."""
+        transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self.transport = transport
+        self.session.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes to pass on."""
+        self.session.moved(len(data))
+        if self.peer is None:
+            self.keep(data)
+        else:
+            self.peer.write(data)
+
+    def keep(self, data: bytes) -> None:
+        """Keep bytes until the other socket stands."""
+        self.early.append(data)
+        self.early_bytes += len(data)
+        if self.early_bytes >= MAX_EARLY_BYTES and self.transport is not None:
+            self.transport.pause_reading()
+
+    def join(self, peer: _Side) -> None:
+        """The other socket stands: pass on what waited."""
+        self.peer = peer
+        for data in self.early:
+            peer.write(data)
+        self.early.clear()
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+        if self.ended:
+            peer.write_eof()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes that the other side sent."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def write_eof(self) -> None:
+        """Pass on that the other side has ended."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def eof_received(self) -> bool:
+        """This side sends no more."""
+        self.ended = True
+        peer = self.peer
+        if peer is not None:
+            peer.write_eof()
+            if peer.ended:
+                self.session.finish()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone: the pair is over."""
+        self.session.finish(self)
+
+    def pause_writing(self) -> None:
+        """This side takes bytes slower than they come."""
+        if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """This side has caught up."""
+        if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
+            self.peer.transport.resume_reading()
+
+
+class TcpSession(Timed):
+    """A client's connection and the endpoint's that serves it."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        meter: ServerMeter | None = None,
+        on_closed: Callable[[TcpSession], None] | None = None,
+        greeting: bytes = b"",
+        refusal: bytes = b"",
+    ) -> None:
+        super().__init__()
+        self._destination = destination
+        self._runtime = destination.runtime
+        self._meter = meter
+        self._on_closed = on_closed
+        self._greeting = greeting  # what the client reads first once the connection stands (CONNECT)
+        self._refusal = refusal  # what it reads if none can be made
+        self._tried: list[Endpoint] = []
+        self._endpoint: Endpoint | None = None
+        self._moved_at = self._runtime.now()
+        self._finished = False
+        self.client = _Side(self)
+
+    def opened(self, side: _Side) -> None:
+        """A socket of the pair is connected."""
+        if side is self.client:
+            if self._meter is not None:
+                self._meter.connections += 1
+                self._meter.active_connections += 1
+            self.start()
+
+    def start(self) -> None:
+        """Look for an endpoint; the client's socket stands."""
+        self._runtime.work += 1
+        if self._destination.meter is not None:
+            self._destination.meter.requests += 1
+        self._runtime.spawn(self._connect(), f"tcp {self._destination.cluster.name}")
+
+    def adopt(self, transport: asyncio.Transport, early: bytes) -> None:
+        """Take a client's socket over from HTTP."""
+        transport.set_protocol(self.client)
+        self.client.transport = transport
+        if early:
+            self.client.keep(early)
+        self.start()
+
+    async def _connect(self) -> None:
+        cluster = self._destination.cluster
+        for _ in range(cluster.policy.retries.count + 1):
+            now = self._runtime.now()
+            endpoint = cluster.pick(now, self._runtime.random(32), self._tried)
+            if endpoint is None or self._finished:
+                break
+            endpoint.begin(now)
+            try:
+                async with asyncio.timeout(cluster.policy.timeouts.connect_seconds or None):
+                    _, server = await self._runtime.loop.create_connection(
+                        lambda: _Side(self), endpoint.address, endpoint.port
+                    )
+            except OSError:
+                self._failed(endpoint)
+                continue
+            endpoint.succeed(self._runtime.now(), self._runtime.now() - now)
+            self._endpoint = endpoint
+            self._join(server)
+            return
+        self._refuse()
+
+    def _failed(self, endpoint: Endpoint) -> None:
+        destination = self._destination
+        ejected = destination.cluster.fail(endpoint, self._runtime.now())
+        endpoint.end()
+        self._tried.append(endpoint)
+        if destination.meter is not None:
+            destination.meter.connect_errors += 1
+            destination.meter.ejections += ejected
+
+    def _refuse(self) -> None:
+        transport = self.client.transport
+        if transport is not None and self._refusal and not self._finished:
+            transport.write(self._refusal)
+            transport.close()
+        self.finish()
+
+    def _join(self, server: _Side) -> None:
+        client = self.client
+        if self._finished or client.transport is None or server.transport is None:
+            if server.transport is not None:
+                server.transport.abort()
+            self._leave_endpoint()
+            return
+        if self._greeting:
+            client.write(self._greeting)
+        client.join(server)
+        server.join(client)
+        seconds = self._destination.cluster.policy.timeouts.tcp_idle_seconds
+        if seconds > 0:
+            self._runtime.wheel.schedule(self, self._moved_at + seconds)
+
+    def moved(self, count: int) -> None:
+        """Bytes went through, either way."""
+        self._moved_at = self._runtime.now()
+        if self._meter is not None:
+            self._meter.bytes += count
+        if self._destination.meter is not None:
+            self._destination.meter.bytes += count
+
+    def finish(self, lost: _Side | None = None) -> None:
+        """Close what is left of the pair; buffered bytes are still written."""
+        peer = self.client.peer
+        for side in (self.client, peer):
+            if side is not None and side is not lost and side.transport is not None:
+                side.transport.close()
+        if self._finished:
+            return
+        self._finished = True
+        self._runtime.wheel.cancel(self)
+        self._runtime.work -= 1
+        self._leave_endpoint()
+        if self._meter is not None:
+            self._meter.active_connections -= 1
+        if self._on_closed is not None:
+            self._on_closed(self)
+
+    def _leave_endpoint(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.end()
+            self._endpoint = None
+
+    def on_deadline(self, now: float) -> None:
+        """Close the pair if nothing moved for the idle time-out."""
+        idle_at = self._moved_at + self._destination.cluster.policy.timeouts.tcp_idle_seconds
+        if idle_at > now:
+            self._runtime.wheel.schedule(self, idle_at)
+        else:
+            self.finish()

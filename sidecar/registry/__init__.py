@@ -1,0 +1,1 @@
+"""How the sidecar learns the namespace: the API's snapshot, and the copy of it on disk."""

@@ -1,0 +1,122 @@
+"""Keeps the mesh's snapshot fresh.
+
+Rules:
+- Disk first, then the API, then again for ever. Whatever fails, the last good snapshot stays: the control plane
+  may be away for a week.
+- The server names the interval; each wait is spread by `JITTER`, or a fleet that started together would ask together.
+- After a failure the wait doubles up to `MAX_BACKOFF_SECONDS`. The first snapshot is asked for faster.
+- A document that does not fit (a delta for another revision, a schema not known) makes the next request a full one.
+- An older revision than the one at hand is a fault of the API and refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode
+from sidecar.proxy.runtime import Runtime
+from sidecar.registry.cache import SnapshotCache
+from sidecar.registry.client import Answer, RegistryError
+
+JITTER: Final = 0.2
+FIRST_WAIT_SECONDS: Final = 0.25
+MAX_BACKOFF_SECONDS: Final = 30.0
+
+log = logging.getLogger("tramo.registry")
+
+Apply = Callable[[Snapshot], Awaitable[None]]
+
+
+class Fetcher(Protocol):
+    """What the poller needs of the API's client."""
+
+    def fetch(self, etag: str, since: int | None) -> Answer:
+        """See RegistryClient.fetch."""
+
+
+class Poller:
+    """Reads snapshots and hands them to the mesh."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        namespace: str,
+        client: Fetcher,
+        cache: SnapshotCache | None,
+        apply_snapshot: Apply,
+        poll_seconds: float,
+    ) -> None:
+        self.snapshot: Snapshot | None = None
+        self.source = "none"  # of the snapshot: none, disk or api
+        self.confirmed_at = 0.0  # when the API last said that the snapshot is the newest
+        self.failures = 0  # in a row
+        self._runtime = runtime
+        self._namespace = namespace
+        self._client = client
+        self._cache = cache
+        self._apply = apply_snapshot
+        self._poll_seconds = poll_seconds
+        self._etag = ""
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="registry")
+
+    async def load(self) -> None:
+        """Start from the disk, if it holds a snapshot."""
+        snapshot = self._cache.load(self._namespace) if self._cache is not None else None
+        if snapshot is not None:
+            self.snapshot = snapshot
+            self.source = "disk"
+            await self._apply(snapshot)
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            await self.poll()
+            await asyncio.sleep(self.wait_seconds())
+
+    def wait_seconds(self) -> float:
+        """How long to wait before the next request."""
+        wait = self._poll_seconds
+        if self.snapshot is None:
+            wait = min(wait, FIRST_WAIT_SECONDS)
+        if self.failures:
+            wait = min(wait * 2.0 ** min(self.failures - 1, 10), max(MAX_BACKOFF_SECONDS, self._poll_seconds))
+        spread = self._runtime.random(16) / 65536.0 * 2.0 - 1.0
+        return wait * (1.0 + JITTER * spread)
+
+    async def poll(self) -> None:
+        """Ask once and apply what came."""
+        since = self.snapshot.revision if self.snapshot is not None and self._etag else None
+        try:
+            answer = await self._runtime.loop.run_in_executor(self._executor, self._client.fetch, self._etag, since)
+            await self._take(answer)
+        except (RegistryError, SnapshotError) as error:
+            if isinstance(error, SnapshotError):
+                self._etag = ""  # ask for a whole document next time
+            self.failures += 1
+            if self.failures == 1:
+                log.warning("no fresh snapshot, routing goes on with the last one: %s", error)
+            return
+        if self.failures:
+            log.info("the API answers again after %d failed polls", self.failures)
+        self.failures = 0
+
+    async def _take(self, answer: Answer) -> None:
+        if answer.poll_seconds is not None:
+            self._poll_seconds = answer.poll_seconds
+        if answer.body is not None:
+            snapshot = apply(self.snapshot, decode(answer.body, self._namespace))
+            await self._apply(snapshot)
+            self.snapshot = snapshot
+            self._etag = answer.etag
+            if self._cache is not None:
+                await self._runtime.loop.run_in_executor(self._executor, self._cache.store, snapshot)
+        self.source = "api"
+        self.confirmed_at = self._runtime.now()
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

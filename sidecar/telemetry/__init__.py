@@ -1,0 +1,1 @@
+"""Where the meters' counts go."""

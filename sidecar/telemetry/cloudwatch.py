@@ -1,0 +1,135 @@
+"""Meters to CloudWatch, once in an interval.
+
+Rules:
+- boto3 on a thread of its own; traffic never waits for it.
+- Counts are taken from the meters once and belong to a batch from then on. A batch that AWS does not take stays
+  first in the queue with the time it was taken at, and is sent again; nothing is counted twice or lost meanwhile.
+- The queue is bounded: beyond `MAX_BATCHES` the oldest goes, which is logged with its number of values.
+- On shutdown the rest is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sidecar.core.meters import Datum, Meters
+from sidecar.proxy.runtime import Runtime
+
+NAMESPACE: Final = "Tramo"
+MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
+MAX_BATCHES: Final = 120
+"""Two hours of minutes: CloudWatch takes values up to two weeks old, memory is what bounds this."""
+FLUSH_SECONDS: Final = 5.0
+
+log = logging.getLogger("tramo.telemetry")
+
+
+class CloudWatch(Protocol):
+    """What the sink needs of boto3's client."""
+
+    def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> Any:  # noqa: N803
+        """See CloudWatch's API reference, PutMetricData."""
+
+
+class Batch(NamedTuple):
+    """What one call sends."""
+
+    taken_at: datetime
+    data: list[Datum]
+
+
+class CloudWatchSink:
+    """Sends the meters' counts."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        meters: Meters,
+        connect: Callable[[], CloudWatch],
+        seconds: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.sent = 0
+        self.failures = 0
+        self.dropped = 0
+        self._runtime = runtime
+        self._meters = meters
+        self._connect = connect
+        self._seconds = seconds
+        self._clock = clock
+        self._batches: deque[Batch] = deque()
+        self._client: CloudWatch | None = None
+        self._sending = asyncio.Lock()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudwatch")
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Take the counts and send all that waits."""
+        self.collect()
+        async with self._sending:
+            while self._batches:
+                batch = self._batches[0]
+                try:
+                    await self._runtime.loop.run_in_executor(self._executor, self._put, batch)
+                except (BotoCoreError, ClientError) as error:
+                    self.failures += 1
+                    log.warning("metrics wait to be sent again, %d batches: %s", len(self._batches), error)
+                    return
+                self.sent += len(batch.data)
+                if self._batches and self._batches[0] is batch:
+                    self._batches.popleft()
+
+    def collect(self) -> None:
+        """Move the counts from the meters into the queue."""
+        data = self._meters.take()
+        taken_at = self._clock()
+        for start in range(0, len(data), MAX_DATA_PER_CALL):
+            self._batches.append(Batch(taken_at, data[start : start + MAX_DATA_PER_CALL]))
+        while len(self._batches) > MAX_BATCHES:
+            lost = self._batches.popleft()
+            self.dropped += len(lost.data)
+            log.error(
+                "dropped %d metric values of %s: CloudWatch is away for too long",
+                len(lost.data),
+                lost.taken_at,
+            )
+
+    def _put(self, batch: Batch) -> None:
+        if self._client is None:
+            self._client = self._connect()
+        self._client.put_metric_data(
+            Namespace=NAMESPACE, MetricData=[_datum(datum, batch.taken_at) for datum in batch.data]
+        )
+
+    async def close(self) -> None:
+        """Send the rest, then let the thread end."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.flush()
+        except TimeoutError:
+            log.error("CloudWatch did not take the last metrics within %.0f s", FLUSH_SECONDS)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _datum(datum: Datum, taken_at: datetime) -> dict[str, Any]:
+    return {
+        "MetricName": datum.name,
+        "Unit": datum.unit,
+        "Timestamp": taken_at,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in datum.dimensions],
+        "Values": datum.values,
+        "Counts": datum.counts,
+    }
