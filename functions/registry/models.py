@@ -13,7 +13,7 @@ Rules:
 1. Items are changed by `update()` with a condition, never by `save()`: that would erase what a newer release
    or another writer has put there.
 2. Attributes may be absent on any item; the stores turn items into records and know the defaults.
-3. The template owns the table. `bind` makes the models speak to it; the classes here have no table.
+3. The template owns the table. `Table` makes models that speak to it; the classes here have no table.
 """
 
 # PynamoDB's maps have no annotations on some of their methods.
@@ -21,7 +21,6 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import new_class
 from typing import Any, Final, TypeVar, cast
 
@@ -33,7 +32,7 @@ from pynamodb.attributes import (
     NumberAttribute,
     UnicodeAttribute,
 )
-from pynamodb.connection import Connection
+from pynamodb.connection import Connection, TableConnection
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 
@@ -187,54 +186,30 @@ def change(attribute: Any, value: object) -> Action:
     return action
 
 
-@dataclass(frozen=True, slots=True)
 class Table:
-    """The models of one table, and a connection to it for transactions."""
+    """The models of one table. They share one connection: a client of botocore's costs 0.1 s to make."""
 
-    name: str
-    region: str
-    host: str | None = None
-    namespaces: type[NamespaceItem] = field(init=False)
-    tasks: type[TaskItem] = field(init=False)
-    services: type[ServiceItem] = field(init=False)
-    vips: type[VipItem] = field(init=False)
-    heads: type[HeadItem] = field(init=False)
-    parts: type[PartItem] = field(init=False)
+    def __init__(self, name: str, region: str, host: str | None = None) -> None:
+        meta = {
+            "table_name": name,
+            "region": region,
+            "host": host,
+            "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout_seconds": READ_TIMEOUT_SECONDS,
+            "retry_configuration": {"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+        }
+        # Nothing is opened yet. All models have the same keys, so the connection of one serves all.
+        shared = _derive(NamespaceItem, meta)._get_connection()
+        self.connection: Connection = shared.connection
+        self.namespaces = _derive(NamespaceItem, meta, shared)
+        self.tasks = _derive(TaskItem, meta, shared)
+        self.services = _derive(ServiceItem, meta, shared)
+        self.vips = _derive(VipItem, meta, shared)
+        self.heads = _derive(HeadItem, meta, shared)
+        self.parts = _derive(PartItem, meta, shared)
 
-    def __post_init__(self) -> None:
-        """Derive the models that know this table."""
-        for attribute, model in (
-            ("namespaces", NamespaceItem),
-            ("tasks", TaskItem),
-            ("services", ServiceItem),
-            ("vips", VipItem),
-            ("heads", HeadItem),
-            ("parts", PartItem),
-        ):
-            object.__setattr__(self, attribute, self._derive(model))
 
-    def _derive(self, model: type[M]) -> type[M]:
-        meta = type(
-            "Meta",
-            (),
-            {
-                "table_name": self.name,
-                "region": self.region,
-                "host": self.host,
-                "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
-                "read_timeout_seconds": READ_TIMEOUT_SECONDS,
-                "retry_configuration": {"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
-            },
-        )
-        derived = new_class(model.__name__, (model,), exec_body=lambda body: body.update(Meta=meta))
-        return cast(type[M], derived)
-
-    def connection(self) -> Connection:
-        """Return a connection for transactions over several models."""
-        return Connection(
-            region=self.region,
-            host=self.host,
-            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-            read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            retry_configuration={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
-        )
+def _derive(model: type[M], meta: dict[str, Any], shared: TableConnection | None = None) -> type[M]:
+    """Return the model as one that knows its table."""
+    body = {"Meta": type("Meta", (), dict(meta)), "_connection": shared}
+    return cast(type[M], new_class(model.__name__, (model,), exec_body=lambda names: names.update(body)))

@@ -103,7 +103,7 @@ class ServiceStore:
         for attempt in range(ALLOCATION_ATTEMPTS):
             address = self._candidate(namespace, offer.service, now, attempt)
             try:
-                with TransactWrite(connection=self._table.connection()) as transaction:
+                with TransactWrite(connection=self._table.connection) as transaction:
                     transaction.update(
                         services(key, service_key(offer.service)),
                         actions=[*declaration, services.vip.set(address)],

@@ -52,7 +52,6 @@ class SnapshotStore:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._connection = table.connection()
         # The parts last read, for readers: a part never changes without its revision.
         self._cache: dict[tuple[str, int], StoredPart] = {}
 
@@ -143,7 +142,7 @@ class SnapshotStore:
         key = namespace_key(namespace)
         condition: Condition = heads.revision.does_not_exist() if known is None else heads.revision == known.revision
         try:
-            with TransactWrite(connection=self._connection) as transaction:
+            with TransactWrite(connection=self._table.connection) as transaction:
                 transaction.update(
                     heads(key, HEAD),
                     actions=[

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry.events import parse_event
+from registry.rules import Health, TaskRecord, apply_health, apply_record, entomb, record_of
+from registry.store import Store
+from registry.task_store import HealthOutcome
+from tests.support.building import definition, record, task
+from tests.support.ecs import NAMESPACE, life
+
+ID = record().task_id
+CHECK = {"command": ["CMD", "true"]}
+
+
+def stored(store: Store, task_id: str = ID) -> TaskRecord | None:
+    return store.tasks.get(NAMESPACE, task_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"address": None, "zone": None, "started_at": None, "health_wait": 37.5},
+        {"endpoints": ()},
+        {"version": 0},
+    ],
+)
+def test_what_is_written_is_read_back(store: Store, changes: dict[str, object]) -> None:
+    written = record(**changes)
+    assert store.tasks.apply(written)
+    assert stored(store) == written
+
+
+def test_tombstones_and_endpoints_without_port_are_read_back(store: Store) -> None:
+    bridge = definition(name="orders-bridge:2", network_mode="bridge")
+    late = record_of(parse_event(life("aa")[0]), bridge, None)
+    assert store.tasks.apply(late)
+    assert stored(store, "aa") == late
+    assert store.tasks.apply(record("fargate_stopped"))
+    assert stored(store) == record("fargate_stopped")
+
+
+def test_facts_that_a_later_version_no_longer_tells_are_gone(store: Store) -> None:
+    store.tasks.apply(record(version=3, address="10.0.0.1"))
+    store.tasks.apply(record(version=4, address=None))
+    found = stored(store)
+    assert found is not None
+    assert found.address is None
+
+
+def test_older_and_equal_versions_are_refused(store: Store) -> None:
+    assert store.tasks.apply(record(version=5))
+    assert not store.tasks.apply(record(version=5, zone="elsewhere"))
+    assert not store.tasks.apply(record(version=4, zone="elsewhere"))
+    assert stored(store) == record(version=5)
+
+
+def test_a_tombstone_is_never_revived(store: Store) -> None:
+    assert store.tasks.apply(record("fargate_stopped"))
+    assert not store.tasks.apply(record(version=99))
+    assert store.tasks.apply(record("fargate_stopped", version=100))
+
+
+def test_reads_of_many_leave_out_the_unknown(store: Store) -> None:
+    store.tasks.apply(task("aa"))
+    store.tasks.apply(task("bb"))
+    assert set(store.tasks.get_all(NAMESPACE, ["aa", "bb", "cc"])) == {"aa", "bb"}
+    assert store.tasks.get_all(NAMESPACE, []) == {}
+    assert {each.task_id for each in store.tasks.all(NAMESPACE)} == {"aa", "bb"}
+    assert list(store.tasks.all("other")) == []
+
+
+def test_more_tasks_than_one_batch(store: Store) -> None:
+    ids = [f"{number:03d}" for number in range(130)]
+    for each in ids:
+        store.tasks.apply(task(each))
+    assert set(store.tasks.get_all(NAMESPACE, ids)) == set(ids)
+    assert len(list(store.tasks.all(NAMESPACE))) == 130
+
+
+def test_namespaces_are_listed_once(store: Store) -> None:
+    for name in ("b.local", "a.local", "b.local"):
+        store.tasks.ensure_namespace(name, 1.0)
+    assert store.tasks.namespaces() == ["a.local", "b.local"]
+
+
+def test_health_is_kept_by_time_and_survives_events(store: Store) -> None:
+    store.tasks.apply(record())
+    assert store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 100.0) is HealthOutcome.APPLIED
+    assert store.tasks.report_health(NAMESPACE, ID, Health.UNHEALTHY, 100.0) is HealthOutcome.STALE
+    assert store.tasks.report_health(NAMESPACE, ID, Health.UNHEALTHY, 99.5) is HealthOutcome.STALE
+    store.tasks.apply(record(version=4))
+    found = stored(store)
+    assert found is not None
+    assert (found.health, found.health_at) == (Health.HEALTHY, 100.0)
+
+
+def test_nobody_reports_for_the_dead_or_unknown(store: Store) -> None:
+    assert store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 1.0) is HealthOutcome.UNKNOWN_TASK
+    assert stored(store) is None
+    store.tasks.apply(record("fargate_stopped"))
+    assert store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 1.0) is HealthOutcome.UNKNOWN_TASK
+    assert stored(store) == record("fargate_stopped")
+
+
+def test_a_wait_that_is_over_is_kept(store: Store) -> None:
+    waiting = record(health_wait=480.0)
+    store.tasks.apply(waiting)
+    assert store.tasks.mark_waited(waiting)
+    store.tasks.apply(record(health_wait=480.0, version=4))
+    found = stored(store)
+    assert found is not None
+    assert found.waited
+    assert not store.tasks.mark_waited(waiting)  # it was read at another version
+
+
+def test_entombing_needs_the_task_as_it_was_read(store: Store) -> None:
+    known = record()
+    store.tasks.apply(known)
+    store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 5.0)
+    assert not store.tasks.entomb(record(version=2), 1000.0)
+    assert store.tasks.entomb(known, 1000.0)
+    assert not store.tasks.entomb(known, 1000.0)
+    assert stored(store) == entomb(known, 1000.0)
+
+
+LIFE = [record_of(parse_event(each), definition(health_check=CHECK), None) for each in life("0123abcd")]
+EVENTS = st.sampled_from(LIFE)
+REPORTS = st.tuples(st.sampled_from(Health), st.integers(1, 50).map(float))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(EVENTS | REPORTS, min_size=1, max_size=10))
+def test_the_store_does_what_the_rules_say(store: Store, steps: list[TaskRecord | tuple[Health, float]]) -> None:
+    """Any order and repetition of events and reports: item and rule agree after every step."""
+    namespace = f"n{uuid.uuid4().hex}"
+    known: TaskRecord | None = None
+    for step in steps:
+        if isinstance(step, TaskRecord):
+            store.tasks.apply(_in(namespace, step))
+            known = apply_record(known, _in(namespace, step))
+        else:
+            store.tasks.report_health(namespace, "0123abcd", *step)
+            known = apply_health(known, *step)
+        assert store.tasks.get(namespace, "0123abcd") == known
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(LIFE), again=st.lists(EVENTS, max_size=4))
+def test_any_order_with_any_repetition_leaves_the_same_item(
+    store: Store, order: list[TaskRecord], again: list[TaskRecord]
+) -> None:
+    namespace = f"n{uuid.uuid4().hex}"
+    for each in [*again[:2], *order, *again[2:]]:
+        store.tasks.apply(_in(namespace, each))
+    assert store.tasks.get(namespace, "0123abcd") == _in(namespace, LIFE[-1])
+
+
+def _in(namespace: str, each: TaskRecord) -> TaskRecord:
+    return TaskRecord(**{name: getattr(each, name) for name in each.__slots__} | {"namespace": namespace})
