@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support import sam
 
-REGISTRY_WRITER = "dynamodb:BatchGetItem dynamodb:Query dynamodb:UpdateItem"
+REGISTRY_WRITER = "dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem"
 STREAM_READER = "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams"
 TRACES = "xray:PutTraceSegments xray:PutTelemetryRecords on *"
 ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
