@@ -73,7 +73,8 @@ class Aws:
         """Drop the metric values that nobody will ask for any more."""
         values = cloudwatch_backends[ACCOUNT][self._region].metric_data
         limit = now - _METRICS_KEPT
-        old = next((i for i, value in enumerate(values) if value.timestamp >= limit), len(values))
+        # moto keeps times as they came, those of some clients without their zone, UTC.
+        old = next((i for i, v in enumerate(values) if v.timestamp.replace(tzinfo=UTC) >= limit), len(values))
         del values[:old]
 
 

@@ -98,7 +98,6 @@ class Function:
                 raise self._failure("Sandbox.Timedout", f"Task timed out after {self.spec.timeout:.2f} seconds")
             finally:
                 ended.cancel()
-                self._running.pop(invocation.identifier, None)
 
     def _failure(self, kind: str, message: str) -> FunctionError:
         return FunctionError(self.spec.name, kind, message)
@@ -106,6 +105,7 @@ class Function:
     async def _ensure_process(self) -> Process:
         if self._process is None or not self._process.running:
             self._ready = False
+            self._running.clear()
             self._waiting = asyncio.Queue()  # a request of the process before may still wait at the old one
             environment = {
                 "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",

@@ -44,8 +44,9 @@ class Process:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process itself."""
+        # Not by subprocess: its send_signal may collect the exit status before asyncio does, which then reports 255.
         with contextlib.suppress(ProcessLookupError):  # it ended in the same moment
-            self._process.send_signal(number)
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL to the whole group."""

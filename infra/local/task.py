@@ -112,6 +112,9 @@ def description(identity: TaskIdentity, state: TaskState) -> dict[str, Any]:
     task: dict[str, Any] = {k: _in_api(v) for k, v in _task(identity, state).items() if v is not None}
     for container, container_state in zip(task["containers"], state.containers, strict=True):
         container["healthStatus"] = container_state.health.value
+    for attachment in task["attachments"]:
+        attachment["type"] = "ElasticNetworkInterface"  # events say "eni" for the same thing
+    del task["updatedAt"]  # only events have it
     return {**task, "healthStatus": state.health.value, "tags": []}
 
 

@@ -1,0 +1,112 @@
+"""A client of the mesh's API: the same data that every sidecar gets, from AWS or from a local cluster.
+
+Requests are signed with Signature Version 4 for execute-api, as API Gateway wants with IAM authorisation.
+"""
+
+import gzip
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
+
+_TIMEOUT: Final = 15.0
+
+Json = dict[str, Any]
+
+
+class ApiError(LocalError):
+    """The API cannot be reached or refuses. `status` is 0 if it was not reached."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class MeshApi:
+    """Reads namespaces, services and endpoints."""
+
+    def __init__(self, url: str, region: str, credentials: Credentials) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ApiError(f"{url!r} is not an address of an API: it begins with https://")
+        self._url = url.rstrip("/")
+        self._signer = SigV4Auth(credentials, "execute-api", region)
+
+    @classmethod
+    def local(cls, url: str, region: str) -> "MeshApi":
+        """Return a client of a local cluster's API."""
+        return cls(url, region, Credentials(ACCESS_KEY, SECRET_KEY))
+
+    @classmethod
+    def aws(cls, url: str, region: str | None) -> "MeshApi":
+        """Return a client with the user's own AWS credentials. Raises ApiError if there are none."""
+        session = botocore.session.get_session()
+        credentials = session.get_credentials()
+        region = region or session.get_config_variable("region") or _region_of(url)
+        frozen = credentials.get_frozen_credentials() if credentials else None
+        if frozen is None or not frozen.access_key or not frozen.secret_key:
+            raise ApiError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
+        if not region:
+            raise ApiError("the region is not known: set AWS_REGION")
+        return cls(url, region, Credentials(frozen.access_key, frozen.secret_key, frozen.token))
+
+    def namespaces(self) -> list[str]:
+        """Return the names of all namespaces."""
+        return [namespace["name"] for namespace in self._get("/v1/namespaces")["namespaces"]]
+
+    def services(self, namespace: str) -> Iterator[Json]:
+        """Yield the services of a namespace, page after page."""
+        following = ""
+        while True:
+            query = {"next": following} if following else {}
+            page = self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services", query)
+            yield from page["services"]
+            following = page.get("next") or ""
+            if not following:
+                return
+
+    def service(self, namespace: str, name: str) -> Json:
+        """Return one service with its endpoints."""
+        return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")
+
+    def _get(self, path: str, query: dict[str, str] | None = None) -> Json:
+        url = self._url + path + (f"?{urlencode(query)}" if query else "")
+        signed = AWSRequest("GET", url, headers={"Accept": "application/json"})
+        self._signer.add_auth(signed)
+        headers = {**dict(signed.headers.items()), "Accept-Encoding": "gzip"}
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), checked in __init__
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+                return _decode(answer.read(), answer.headers.get("Content-Encoding"))
+        except urllib.error.HTTPError as error:
+            with error:
+                problem = _problem(error.read(), error.headers.get("Content-Encoding"))
+            raise ApiError(f"the API answered {error.code}: {problem or error.reason}", error.code) from error
+        except OSError as error:
+            raise ApiError(f"the API at {self._url} cannot be reached: {error}") from error
+
+
+def _region_of(url: str) -> str:
+    parts = (urlsplit(url).hostname or "").split(".")
+    return parts[parts.index("execute-api") + 1] if "execute-api" in parts[:-1] else ""
+
+
+def _decode(body: bytes, encoding: str | None) -> Json:
+    document: Json = json.loads(gzip.decompress(body) if encoding == "gzip" else body)
+    return document
+
+
+def _problem(body: bytes, encoding: str | None) -> str:
+    try:
+        document = _decode(body, encoding)
+    except ValueError:  # not one of ours
+        return body[:200].decode("utf-8", "replace")
+    return str(document.get("detail") or document.get("title") or document.get("message") or "")

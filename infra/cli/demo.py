@@ -1,0 +1,228 @@
+"""`tramo demo`: the shop under load through scaling, a crash, a deployment, an outage of the API and a standalone task.
+
+Nothing is simulated but AWS: the tasks are processes, their events go through the rule of template.yaml to the
+functions, and the requests go through the sidecars. Every wait is for a condition with a deadline; the one time that
+passes by itself is the outage.
+
+It succeeds only if no request failed and CloudWatch counted exactly the requests that were sent.
+"""
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from infra.cli import report
+from infra.cli.demo_view import View
+from infra.cli.mesh_state import knows_all
+from infra.cli.report import Tally
+from infra.cli.tables import show
+from infra.local.lifecycle import Status, StopCode
+from infra.local.machine import Machine, machine
+from infra.local.runner import TaskRunner
+from infra.local.settings import REPOSITORY, LocalError, Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
+
+SHOP: Final = REPOSITORY / "infra" / "examples" / "shop"
+OUTAGE_SECONDS: Final = 10.0
+_PATIENCE: Final = 60.0  # for any one condition
+_PAUSE: Final = 0.1
+_BASE_REQUESTS: Final = 300
+_SERVICES: Final = ("web", "orders", "stock", "cache")
+
+
+class DemoError(LocalError):
+    """Something did not become as it should in time."""
+
+
+def demo() -> int:
+    """Run the demo and return the exit code of the command."""
+    state = Path(tempfile.mkdtemp(prefix="tramo-demo-"))
+    settings = Settings(state_directory=state, image_directory=SHOP)
+    begin = time.time()
+    try:
+        faults = asyncio.run(_run(settings))
+    except LocalError as error:
+        faults = [str(error)]
+    seconds = time.time() - begin
+    if faults:
+        sys.stdout.write("".join(f"FAILED: {fault}\n" for fault in faults) + f"logs are in {state}\n")
+        return 1
+    shutil.rmtree(state)
+    sys.stdout.write(f"OK: no request failed, CloudWatch counted every one ({seconds:.0f} s)\n")
+    return 0
+
+
+async def _run(settings: Settings) -> list[str]:
+    begin = datetime.now(UTC)
+    async with machine(settings) as (made, _):
+        with View() as view:
+            final = await Demo(made, view).run()
+        view.say("reading the metrics back from CloudWatch")
+        values = await asyncio.to_thread(_read_metrics, made, begin)
+    sys.stdout.write("\n")
+    show(sys.stdout, "table", report.metric_columns(_SERVICES), report.metric_rows(values, _SERVICES))
+    sys.stdout.write("\n")
+    return report.verdict(final, values.get(("RequestCount", "web")))
+
+
+class Demo:
+    """The phases, one after the other."""
+
+    def __init__(self, made: Machine, view: View) -> None:
+        self._machine = made
+        self._cluster = made.cluster
+        self._view = view
+        self._load: TaskRunner | None = None
+        self._running_at: dict[str, float] = {}
+        made.listeners.append(self._note)
+
+    async def run(self) -> Tally:
+        """Run all phases and return the last tally. Raises DemoError."""
+        self._view.say("starting cache, stock, orders and web, each with its sidecar")
+        await self._steady()
+        await self._until("every sidecar knows every service", self._all_known)
+        self._load = self._cluster.run_task("load")
+        load = self._load
+        await self._until("the load task runs", lambda: load.state.status is Status.RUNNING)
+        self._view.follow(self._tally)
+        async with self._phase("steady load on web"):
+            await self._until("requests are answered", lambda: self._tally().succeeded >= _BASE_REQUESTS)
+        async with self._phase("orders scales from 1 to 3"):
+            self._cluster.update_service("orders", desired_count=3, definition=None, force=False)
+            await self._all_serve()
+        async with self._phase("one orders task is killed with SIGKILL"):
+            self._kill(self._orders()[0])
+            await self._until("ECS has seen it", lambda: len(self._orders()) < 3 or not self._cluster.steady())
+            await self._all_serve()
+        async with self._phase("orders is deployed from version 1 to 2"):
+            second = self._cluster.register(_release())
+            self._cluster.update_service("orders", desired_count=None, definition=second.name, force=False)
+            await self._all_serve()
+        async with self._phase(f"the API is away for {OUTAGE_SECONDS:.0f} s while a task is replaced"):
+            await self._machine.api.away()
+            self._cluster.stop_task(self._orders()[0].identity.task_id, "The demo replaces it")
+            await asyncio.sleep(OUTAGE_SECONDS)
+            await self._machine.api.back()
+            await self._all_serve()
+        async with self._phase("a standalone task of orders joins by RunTask"):
+            alone = self._cluster.run_task("orders")
+            await self._until("it serves", lambda: alone.identity.task_id in self._tally().answers)
+        self._view.say("stopping the load, then everything; the sidecars report their last metrics")
+        load.stop(StopCode.USER_INITIATED, "The demo is over", deactivation_seconds=0)
+        await self._until("the load task has stopped", load.stopped.is_set)
+        final = self._tally()
+        await asyncio.wait_for(self._cluster.stop(), _PATIENCE)
+        return final
+
+    @asynccontextmanager
+    async def _phase(self, name: str) -> AsyncIterator[None]:
+        self._view.say(name)
+        before, begin, known = self._tally(), time.monotonic(), set(self._running_at)
+        yield
+        # Half a second of requests with everything in its new place, and a tally that was written after it.
+        enough = self._tally().sent + 50
+        await self._until("requests go on", lambda: self._tally().sent >= enough)
+        new = {task: at for task, at in self._running_at.items() if task not in known}
+        self._view.ended(report.phase(name, before, self._tally(), new, time.monotonic() - begin))
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        """Keep the times at which tasks of orders became RUNNING."""
+        detail = event["detail"]
+        is_orders = "/orders:" in detail["taskDefinitionArn"].partition("task-definition")[2]
+        if is_orders and (detail["lastStatus"], detail["desiredStatus"]) == ("RUNNING", "RUNNING"):
+            self._running_at.setdefault(detail["taskArn"].rpartition("/")[2], time.time())
+
+    def _orders(self) -> list[TaskRunner]:
+        """Return the tasks of orders that run and shall go on running."""
+        return [
+            runner
+            for runner in self._cluster.tasks.values()
+            if runner.identity.definition.family == "orders"
+            and runner.state.status is Status.RUNNING
+            and runner.state.desired is Status.RUNNING
+        ]
+
+    def _kill(self, runner: TaskRunner) -> None:
+        """Take all processes of a task at once, as the end of its host would."""
+        for container in runner.process_ids():
+            runner.kill(container)
+
+    async def _steady(self) -> None:
+        if not await self._cluster.until(self._cluster.steady, _PATIENCE):
+            raise DemoError(f"not all services were steady within {_PATIENCE:.0f} s")
+
+    async def _all_serve(self) -> None:
+        """Return when orders is steady and each of its tasks has answered a request."""
+        await self._steady()
+        await self._until(
+            "every task of orders serves",
+            lambda: {runner.identity.task_id for runner in self._orders()} <= set(self._tally().answers),
+        )
+
+    def _all_known(self) -> bool:
+        runners = [runner for runner in self._cluster.tasks.values() if runner.state.status is Status.RUNNING]
+        return all(knows_all(runner.identity.address, _SERVICES) for runner in runners)
+
+    def _tally(self) -> Tally:
+        if self._load is None:
+            return Tally()
+        log = self._load.log("load")
+        return report.read_tally(log.read_text(encoding="utf-8")) if log.exists() else Tally()
+
+    async def _until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Return when the condition holds. Raises DemoError when that takes too long."""
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise DemoError(f"waited {_PATIENCE:.0f} s in vain until {what}; {self._tally()}")
+            await asyncio.sleep(_PAUSE)
+
+
+def _release() -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads((SHOP / "releases" / "orders-2.json").read_text(encoding="utf-8"))
+    return document
+
+
+def _read_metrics(made: Machine, begin: datetime) -> dict[tuple[str, str], float]:
+    """Return the value of every metric for every service."""
+    wanted = [(metric, service) for metric in report.METRICS for service in _SERVICES]
+    queries: list[MetricDataQueryTypeDef] = [
+        {
+            "Id": f"m{number}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "Tramo",
+                    "MetricName": metric.name,
+                    "Dimensions": [{"Name": metric.dimension, "Value": service}],
+                },
+                "Period": 3600,
+                "Stat": metric.statistic,
+            },
+        }
+        for number, (metric, service) in enumerate(wanted)
+    ]
+    answer = made.aws.cloudwatch().get_metric_data(
+        MetricDataQueries=queries,
+        StartTime=begin - timedelta(minutes=1),
+        EndTime=datetime.now(UTC) + timedelta(minutes=1),
+    )
+    values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
+    return {
+        (metric.name, service): values[f"m{number}"][0]
+        for number, (metric, service) in enumerate(wanted)
+        if values.get(f"m{number}")
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(demo())

@@ -1,0 +1,153 @@
+"""The ECS side of the commands, over the ECS API of the local cluster."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.cli.tables import Row
+from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+
+_CONFIG: Final = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
+_PAUSE: Final = 0.2
+
+T = TypeVar("T")
+
+
+class Ecs:
+    """One local cluster."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._cluster = str(status["cluster"])
+        self._client: ECSClient = boto3.client(
+            "ecs",
+            endpoint_url=status["ecs"],
+            region_name=status["region"],
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=_CONFIG,
+        )
+
+    def tasks(self, *, stopped: bool) -> list[Row]:
+        """Return the tasks, those that stopped or will stop only if asked for."""
+        return self._call(lambda: self._tasks(stopped))
+
+    def _tasks(self, stopped: bool) -> list[Row]:
+        rows: list[Row] = []
+        pages = self._client.get_paginator("list_tasks")
+        for desired in ("RUNNING", "STOPPED"):
+            for page in pages.paginate(cluster=self._cluster, desiredStatus=desired):
+                if page["taskArns"]:
+                    answer = self._client.describe_tasks(cluster=self._cluster, tasks=page["taskArns"])
+                    rows += [task_row(task) for task in answer["tasks"]]
+        if not stopped:
+            rows = [row for row in rows if row["status"] != "STOPPED"]
+        return sorted(rows, key=lambda row: (row["group"], row["task"]))
+
+    def scale(self, service: str, count: int) -> Row:
+        """Set the desired count of a service."""
+        return self._update(service, desiredCount=count)
+
+    def deploy(self, service: str, definition: Path | str | None) -> Row:
+        """Deploy a service anew: with a definition from a file, with a registered one, or with the one it has."""
+        if definition is None:
+            return self._update(service, forceNewDeployment=True)
+        return self._update(service, taskDefinition=self._registered(definition))
+
+    def _update(self, service: str, **change: Any) -> Row:
+        answer = self._call(lambda: self._client.update_service(cluster=self._cluster, service=service, **change))
+        return service_row(answer["service"])
+
+    def service(self, name: str) -> Row:
+        """Return the state of a service."""
+        answer = self._call(lambda: self._client.describe_services(cluster=self._cluster, services=[name]))
+        if not answer["services"]:
+            raise LocalError(f"there is no service {name}")
+        return service_row(answer["services"][0])
+
+    def run(self, definition: Path | str) -> Row:
+        """Start a task that belongs to no service."""
+        name = self._registered(definition)
+        answer = self._call(lambda: self._client.run_task(cluster=self._cluster, taskDefinition=name))
+        return task_row(answer["tasks"][0])
+
+    def stop(self, task: str) -> Row:
+        """Stop a task; the beginning of its id is enough."""
+        answer = self._call(lambda: self._client.stop_task(cluster=self._cluster, task=task))
+        return task_row(answer["task"])
+
+    def task(self, task_id: str) -> Row:
+        """Return the state of a task."""
+        answer = self._call(lambda: self._client.describe_tasks(cluster=self._cluster, tasks=[task_id]))
+        if not answer["tasks"]:
+            raise LocalError(f"there is no task {task_id}")
+        return task_row(answer["tasks"][0])
+
+    def _registered(self, definition: Path | str) -> str:
+        """Return the name of a definition; one from a file is registered as a new revision first."""
+        if isinstance(definition, str):
+            return definition
+        try:
+            document = json.loads(definition.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise LocalError(f"{definition}: {error}") from error
+        if not isinstance(document, dict):
+            raise LocalError(f"{definition}: not a task definition")
+        answer = self._call(lambda: self._client.register_task_definition(**document))
+        return answer["taskDefinition"]["taskDefinitionArn"]
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClientError as error:
+            raise LocalError(error.response["Error"]["Message"]) from error
+        except BotoCoreError as error:
+            raise LocalError(str(error)) from error
+
+
+def task_row(task: Mapping[str, Any]) -> Row:
+    """Return the row of a task of DescribeTasks."""
+    details = {d["name"]: d["value"] for attachment in task["attachments"] for d in attachment["details"]}
+    return {
+        "task": task["taskArn"].rpartition("/")[2],
+        "group": task["group"],
+        "definition": task["taskDefinitionArn"].rpartition("/")[2],
+        "zone": task["availabilityZone"],
+        "address": details.get("privateIPv4Address"),
+        "status": task["lastStatus"],
+        "desired": task["desiredStatus"],
+        "health": task["healthStatus"],
+        "stopped_reason": task.get("stoppedReason"),
+    }
+
+
+def service_row(service: Mapping[str, Any]) -> Row:
+    """Return the row of a service of DescribeServices."""
+    primary = service["deployments"][0]
+    done = primary["rolloutState"] == "COMPLETED" and len(service["deployments"]) == 1
+    return {
+        "service": service["serviceName"],
+        "definition": service["taskDefinition"].rpartition("/")[2],
+        "desired": service["desiredCount"],
+        "running": service["runningCount"],
+        "pending": service["pendingCount"],
+        "rollout": "COMPLETED" if done else "IN_PROGRESS",
+    }
+
+
+def until(read: Callable[[], Row], done: Callable[[Row], bool], seconds: float) -> Row:
+    """Return the row as soon as it is as it should be. Raises LocalError when that takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not done(row := read()):
+        if time.monotonic() >= deadline:
+            raise LocalError(f"not done after {seconds:g} s: {json.dumps(dict(row))}")
+        time.sleep(_PAUSE)
+    return row

@@ -1,0 +1,257 @@
+"""The `tramo` command: its arguments, and which function does what.
+
+Exit codes: 0 done, 1 it could not be done (the reason is on standard error), 2 wrong usage.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.cli import tables
+from infra.cli.control import ControlClient
+from infra.cli.tables import Row, show
+from infra.local.settings import LocalError, state_directory
+from sidecar import __version__
+
+if TYPE_CHECKING:
+    from infra.cli.api import MeshApi
+    from infra.cli.ecs import Ecs
+
+# What a command needs is imported when it runs: boto3 and moto take longer than most commands.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int | None] = options.run
+        return run(options) or 0
+    except LocalError as error:
+        sys.stderr.write(f"tramo: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tramo", description="An open service mesh for Amazon ECS.")
+    parser.add_argument("--version", action="version", version=f"tramo {__version__}")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where a local cluster keeps its files (TRAMO_STATE_DIR, else one folder per user)",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], text: str, *, output: bool = True
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        if output:
+            made.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output")
+        return made
+
+    def waiting(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--wait", type=_seconds, metavar="SECONDS", help="return when it is done, fail if that takes longer"
+        )
+
+    def remote(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--api-url",
+            default=os.environ.get("TRAMO_API_URL"),
+            metavar="URL",
+            help="the stack's output ApiUrl (TRAMO_API_URL); without it the local cluster's",
+        )
+        made.add_argument("--region", metavar="REGION", help="region of the API, default AWS's configuration")
+        made.add_argument("--namespace", metavar="NAME", help="only this namespace, default all")
+
+    made = command("up", _up, "run ECS on this machine with the services of a folder", output=False)
+    made.add_argument("directory", type=Path, metavar="DIR", help="folder with services.json and task definitions")
+    command("down", _down, "stop the local cluster and everything in it", output=False)
+    command("status", _status, "show the local cluster, and what its functions could not work")
+    remote(command("services", _services, "list the services of the mesh"))
+    made = command("endpoints", _endpoints, "list the endpoints of a service")
+    made.add_argument("name", metavar="NAME", help="discovery name of the service")
+    remote(made)
+    made = command("tasks", _tasks, "list the tasks of the local cluster")
+    made.add_argument("-a", "--all", action="store_true", help="also those that stopped within the last hour")
+    made = command("scale", _scale, "set the number of tasks of a service")
+    made.add_argument("service", metavar="SERVICE")
+    made.add_argument("count", type=_count, metavar="N")
+    waiting(made)
+    made = command("deploy", _deploy, "replace the tasks of a service, with another task definition or the same")
+    made.add_argument("service", metavar="SERVICE")
+    made.add_argument(
+        "--task-definition", metavar="FILE", help="JSON to register as the next revision, or family:revision"
+    )
+    waiting(made)
+    made = command("run", _run, "start a task that belongs to no service")
+    made.add_argument("definition", metavar="TASKDEF", help="family, family:revision, or a JSON file to register")
+    waiting(made)
+    made = command("stop", _stop, "stop a task")
+    made.add_argument("task", metavar="TASK", help="id of the task, or its beginning")
+    waiting(made)
+    command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _state_directory(options: argparse.Namespace) -> Path:
+    chosen: Path | None = options.state_dir
+    return state_directory() if chosen is None else chosen.absolute()
+
+
+def _control(options: argparse.Namespace) -> ControlClient:
+    return ControlClient(_state_directory(options) / "control.sock")
+
+
+def _up(options: argparse.Namespace) -> None:
+    from infra.cli.up import up
+
+    up(options.directory, _state_directory(options))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from infra.cli.demo import demo
+
+    return demo()
+
+
+def _down(options: argparse.Namespace) -> None:
+    control = _control(options)
+    control.call("POST", "/down")
+    deadline = time.monotonic() + 60
+    while control.is_up():
+        if time.monotonic() > deadline:
+            raise LocalError("the cluster is still stopping after 60 s; Ctrl-C in its terminal ends it at once")
+        time.sleep(0.1)
+
+
+def _status(options: argparse.Namespace) -> None:
+    status = _control(options).status()
+    row = {
+        "cluster": status["cluster"],
+        "services": f"{status['services']['steady']}/{status['services']['all']} steady",
+        "tasks": f"{status['tasks']['running']}/{status['tasks']['all']} running",
+        "events": status["events"],
+        "dead_letter_count": len(status["dead_letters"]),
+        "api": status["api"]["url"] + (" (away)" if status["api"]["away"] else ""),
+        "ecs": status["ecs"],
+        "aws": status["aws"],
+    }
+    letters = [
+        {**letter, "time": datetime.fromtimestamp(letter["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        for letter in status["dead_letters"]
+    ]
+    if options.output == "json":
+        show(sys.stdout, "json", tables.STATUS, [{**row, "dead_letters": letters}])
+        return
+    show(sys.stdout, "table", tables.STATUS, [row])
+    if letters:
+        sys.stdout.write("\n")
+        show(sys.stdout, "table", tables.DEAD_LETTERS, letters)
+
+
+def _services(options: argparse.Namespace) -> None:
+    from infra.cli.services import list_services
+
+    show(sys.stdout, options.output, tables.SERVICES, list_services(*_mesh(options)))
+
+
+def _endpoints(options: argparse.Namespace) -> None:
+    from infra.cli.services import list_endpoints
+
+    api, namespaces = _mesh(options)
+    show(sys.stdout, options.output, tables.ENDPOINTS, list_endpoints(api, namespaces, options.name))
+
+
+def _mesh(options: argparse.Namespace) -> "tuple[MeshApi, list[str]]":
+    from infra.cli.api import MeshApi
+
+    if options.api_url:
+        api = MeshApi.aws(options.api_url, options.region)
+    else:
+        status = _control(options).status()
+        api = MeshApi.local(status["api"]["url"], status["region"])
+    return api, [options.namespace] if options.namespace else api.namespaces()
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    show(sys.stdout, options.output, tables.TASKS, _ecs(options).tasks(stopped=options.all))
+
+
+def _ecs(options: argparse.Namespace) -> "Ecs":
+    from infra.cli.ecs import Ecs
+
+    return Ecs(_control(options).status())
+
+
+def _scale(options: argparse.Namespace) -> None:
+    ecs = _ecs(options)
+    _show_rollout(options, ecs, ecs.scale(options.service, options.count))
+
+
+def _deploy(options: argparse.Namespace) -> None:
+    ecs = _ecs(options)
+    definition = options.task_definition
+    _show_rollout(options, ecs, ecs.deploy(options.service, _file_or_name(definition) if definition else None))
+
+
+def _show_rollout(options: argparse.Namespace, ecs: "Ecs", row: Row) -> None:
+    from infra.cli.ecs import until
+
+    if options.wait:
+        row = until(lambda: ecs.service(options.service), lambda r: r["rollout"] == "COMPLETED", options.wait)
+    show(sys.stdout, options.output, tables.SCALED, [row])
+
+
+def _run(options: argparse.Namespace) -> None:
+    from infra.cli.ecs import until
+
+    ecs = _ecs(options)
+    row = ecs.run(_file_or_name(options.definition))
+    if options.wait:
+        row = until(lambda: ecs.task(row["task"]), lambda r: r["status"] in ("RUNNING", "STOPPED"), options.wait)
+    show(sys.stdout, options.output, tables.TASKS, [row])
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from infra.cli.ecs import until
+
+    ecs = _ecs(options)
+    row = ecs.stop(options.task)
+    if options.wait:
+        row = until(lambda: ecs.task(row["task"]), lambda r: r["status"] == "STOPPED", options.wait)
+    show(sys.stdout, options.output, tables.TASKS, [row])
+
+
+def _file_or_name(text: str) -> Path | str:
+    return Path(text) if text.endswith(".json") else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""What a sidecar knows, from its admin page."""
+
+import http.client
+import json
+from collections.abc import Iterable
+
+from infra.local.environment import ADMIN_PORT
+
+
+def knows_all(address: str, services: Iterable[str]) -> bool:
+    """Say whether the sidecar of the task with this address has a ready endpoint of every one of the services."""
+    connection = http.client.HTTPConnection(address, ADMIN_PORT, timeout=2)
+    try:
+        connection.request("GET", "/clusters")
+        document = json.loads(connection.getresponse().read())
+    except OSError:  # it is not there yet
+        return False
+    finally:
+        connection.close()
+    ready = {
+        cluster["name"]
+        for cluster in document["clusters"]
+        if any(endpoint["state"] == "ready" for endpoint in cluster["endpoints"])
+    }
+    return set(services) <= ready

@@ -1,0 +1,132 @@
+"""What the commands print: rows as a table for people, the same rows as JSON for programs.
+
+A column has a name in capitals, which people see, and a key, which programs see. Names stay: scripts and
+golden files rely on them. No colour and no cutting to a width when the output is not a terminal.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column."""
+
+    name: str
+    key: str
+    right: bool = False
+
+
+SERVICES: Final = (
+    Column("NAMESPACE", "namespace"),
+    Column("NAME", "name"),
+    Column("PROTOCOL", "protocol"),
+    Column("ALIASES", "aliases"),
+    Column("VIP", "vip"),
+    Column("READY", "ready", right=True),
+    Column("ENDPOINTS", "endpoints", right=True),
+    Column("REVISION", "revision", right=True),
+)
+ENDPOINTS: Final = (
+    Column("NAMESPACE", "namespace"),
+    Column("ID", "id"),
+    Column("ADDRESS", "address"),
+    Column("PORT", "port", right=True),
+    Column("ZONE", "zone"),
+    Column("STATE", "state"),
+    Column("DEFINITION", "task_definition"),
+    Column("DEPLOYMENT", "deployment"),
+    Column("SINCE", "since"),
+)
+TASKS: Final = (
+    Column("TASK", "task"),
+    Column("GROUP", "group"),
+    Column("DEFINITION", "definition"),
+    Column("ZONE", "zone"),
+    Column("ADDRESS", "address"),
+    Column("STATUS", "status"),
+    Column("DESIRED", "desired"),
+    Column("HEALTH", "health"),
+    Column("STOPPED", "stopped_reason"),
+)
+SCALED: Final = (
+    Column("SERVICE", "service"),
+    Column("DEFINITION", "definition"),
+    Column("DESIRED", "desired", right=True),
+    Column("RUNNING", "running", right=True),
+    Column("PENDING", "pending", right=True),
+    Column("ROLLOUT", "rollout"),
+)
+STATUS: Final = (
+    Column("CLUSTER", "cluster"),
+    Column("SERVICES", "services"),
+    Column("TASKS", "tasks"),
+    Column("EVENTS", "events", right=True),
+    Column("DEAD LETTERS", "dead_letter_count", right=True),
+    Column("API", "api"),
+    Column("ECS", "ecs"),
+    Column("AWS", "aws"),
+)
+DEAD_LETTERS: Final = (
+    Column("TIME", "time"),
+    Column("FUNCTION", "function"),
+    Column("ERROR", "error"),
+)
+
+_STYLES: Final = {
+    "ready": "green",
+    "RUNNING": "green",
+    "HEALTHY": "green",
+    "COMPLETED": "green",
+    "unhealthy": "red",
+    "UNHEALTHY": "red",
+    "draining": "yellow",
+    "starting": "yellow",
+    "IN_PROGRESS": "yellow",
+}
+
+
+def console(stream: IO[str]) -> Console:
+    """Return a console that writes plainly unless the stream is a terminal."""
+    if stream.isatty():
+        return Console(file=stream, highlight=False)
+    return Console(file=stream, highlight=False, no_color=True, width=1000)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+    """Return the rows as a table."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column.name, justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(_cell(row.get(column.key)) for column in columns))
+    return made
+
+
+def _cell(value: object) -> Text:
+    text = "-" if value is None or value == "" else str(value)
+    if isinstance(value, list):
+        text = ",".join(str(item) for item in value) or "-"
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def show(stream: IO[str], form: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Print the rows in the form that was asked for: `table` or `json`."""
+    if form == "json":
+        stream.write(json.dumps([dict(row) for row in rows], indent=2) + "\n")
+        return
+    output = console(stream)
+    if stream.isatty():
+        output.print(table(columns, rows))
+        return
+    with output.capture() as capture:
+        output.print(table(columns, rows))
+    stream.write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()))

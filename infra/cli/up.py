@@ -1,0 +1,92 @@
+"""`tramo up`: bring a folder up, say what happens, and take all of it down again.
+
+The first SIGINT or SIGTERM, or `tramo down`, stops every task as ECS would; a second one ends everything at
+once.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+
+from infra.cli.tables import console
+from infra.local.machine import Machine, machine
+from infra.local.settings import LocalError, Settings
+
+
+def up(directory: Path, state_directory: Path) -> None:
+    """Run until told to stop. Raises LocalError."""
+    if not directory.is_dir():
+        raise LocalError(f"{directory} is not a folder")
+    settings = Settings(state_directory=state_directory, image_directory=directory.absolute())
+    asyncio.run(_up(settings, sys.stdout))
+
+
+async def _up(settings: Settings, stream: IO[str]) -> None:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    insisted = asyncio.Event()
+
+    def ask() -> None:
+        (insisted if asked.is_set() else asked).set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask)
+    output = console(stream)
+    async with machine(settings) as (made, control):
+        introduce(output, made)
+        made.listeners.append(_Narrator(output).tell)
+        await _first(asked.wait(), control.down.wait())
+        asked.set()
+        output.print("stopping every task; Ctrl-C again ends them at once")
+        await _first(made.cluster.stop(), insisted.wait())
+
+
+async def _first(*works: Any) -> None:
+    """Return when the first of them ends; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def introduce(output: Console, made: Machine) -> None:
+    """Say where everything is."""
+    names = "every task has its own /etc/hosts" if made.private_hosts else "HTTP_PROXY (no mount namespaces here)"
+    for name, value in (
+        ("cluster", made.cluster.name),
+        ("API", made.api.url),
+        ("ECS", made.endpoints.ecs),
+        ("AWS", made.endpoints.aws),
+        ("names", names),
+        ("logs", str(made.settings.state_directory)),
+    ):
+        output.print(f"{name:<8} {value}", soft_wrap=True)
+    if not made.private_hosts:
+        sys.stderr.write("tramo: unshare --mount is refused on this machine; apps get HTTP_PROXY instead of names\n")
+
+
+class _Narrator:
+    """Says a line whenever a task's status or wish changes."""
+
+    def __init__(self, output: Console) -> None:
+        self._output = output
+        self._last: dict[str, tuple[str, str]] = {}
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        detail = event["detail"]
+        arn, now = detail["taskArn"], (detail["lastStatus"], detail["desiredStatus"])
+        if self._last.get(arn) == now:
+            return
+        self._last[arn] = now
+        if detail["lastStatus"] == "STOPPED":
+            del self._last[arn]
+        will_stop = "will stop: " + detail.get("stoppedReason", "") if now == ("RUNNING", "STOPPED") else ""
+        task = f"{arn.rpartition('/')[2][:8]} {detail['group']:<16}"
+        self._output.print(f"{datetime.now():%H:%M:%S} {task} {now[0]:<14} {will_stop}".rstrip(), soft_wrap=True)

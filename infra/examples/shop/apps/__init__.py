@@ -1,0 +1,1 @@
+"""The shop: small programs that call each other by name."""

@@ -1,0 +1,135 @@
+"""What the shop's HTTP programs share: a server that ends gracefully, and a client that keeps its connection.
+
+Nothing here knows of a mesh: services are called by name, as http://orders:8080, with the standard library.
+"""
+
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+QUIET_SECONDS = 1.0  # no request for so long: callers know by now that this task goes away
+LONGEST_SECONDS = 8.0
+
+Json = dict[str, Any]
+Answer = Callable[[str], tuple[int, Json]]
+
+
+def task_id() -> str:
+    """Return the id of the task that this runs in, from the ECS task metadata endpoint."""
+    with urllib.request.urlopen(f"{os.environ['ECS_CONTAINER_METADATA_URI_V4']}/task", timeout=5) as answer:  # noqa: S310
+        arn: str = json.load(answer)["TaskARN"]
+    return arn.rpartition("/")[2]
+
+
+class Server(ThreadingHTTPServer):
+    """Serves GET requests by one function of the path; ends on SIGTERM when requests have stopped coming."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, answer: Answer) -> None:
+        super().__init__((os.environ.get("HOST", "0.0.0.0"), port), _Handler)  # noqa: S104 - in a container
+        self.answer = answer
+        self._lock = threading.Lock()
+        self._active = 0
+        self._last = time.monotonic()
+
+    def run(self) -> None:
+        """Serve until SIGTERM."""
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._finish).start())
+        self.serve_forever(poll_interval=0.1)
+        self.server_close()
+
+    def began(self) -> None:
+        """Count a request that is being worked."""
+        with self._lock:
+            self._active += 1
+
+    def ended(self) -> None:
+        """Count a request that was answered."""
+        with self._lock:
+            self._active -= 1
+            self._last = time.monotonic()
+
+    def _finish(self) -> None:
+        """Go on serving while requests come, then stop."""
+        begin = time.monotonic()
+        while time.monotonic() - begin < LONGEST_SECONDS:
+            with self._lock:
+                quiet = not self._active and time.monotonic() - max(self._last, begin) >= QUIET_SECONDS
+            if quiet:
+                break
+            time.sleep(0.05)
+        self.shutdown()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+    disable_nagle_algorithm = True
+    timeout = 60
+
+    def do_GET(self) -> None:
+        self.server.began()
+        try:
+            try:
+                status, body = self.server.answer(self.path)
+            except (OSError, http.client.HTTPException) as error:
+                status, body = 502, {"error": f"{type(error).__name__}: {error}"}
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        finally:
+            self.server.ended()
+
+    def log_message(self, *_: object) -> None:
+        """Write no line for each request."""
+
+
+class Peer:
+    """GETs JSON from one service. Every thread keeps its own connection."""
+
+    _connections: ClassVar[threading.local] = threading.local()
+
+    def __init__(self, name: str, port: int) -> None:
+        self._name = name
+        self._port = port
+
+    def get(self, path: str) -> Json:
+        """Return the JSON that the service answers. Raises OSError or HTTPException."""
+        for attempt in (1, 2):
+            connection, fresh = self._connection()
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                self._connections.__dict__.pop(self._name, None)
+                # A kept connection that the other side had closed meanwhile: that request was never seen.
+                if fresh or attempt == 2:
+                    raise
+                continue
+            if answer.status != 200:
+                raise http.client.HTTPException(f"{self._name} answered {answer.status}: {content[:200]!r}")
+            result: Json = json.loads(content)
+            return result
+        raise AssertionError("unreachable")
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
+        kept = self._connections.__dict__.get(self._name)
+        if kept is not None:
+            return kept, False
+        made = http.client.HTTPConnection(self._name, self._port, timeout=10)
+        self._connections.__dict__[self._name] = made
+        return made, True
