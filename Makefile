@@ -28,7 +28,7 @@ test: setup ## run all tests
 lint: .venv/installed ## check style, formatting, import rules and the template
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/lint-imports
+	@PYTHONPATH=functions $(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate
 
