@@ -104,7 +104,7 @@ async def run(config: configuration.Config) -> int:
     gc.collect()
     gc.freeze()  # what is here now stays: the collector need not walk it again
     await stop.wait()
-    await drain(runtime, config.drain_seconds)
+    await drain(mesh, config.drain_seconds)
     mesh.close()
     admin.close()
     if sink is not None:
@@ -115,9 +115,10 @@ async def run(config: configuration.Config) -> int:
     return 0
 
 
-async def drain(runtime: Runtime, seconds: float) -> None:
+async def drain(mesh: Mesh, seconds: float) -> None:
     """Wait until nothing is under way for a while, or for as long as allowed."""
-    runtime.draining = True
+    mesh.drain()
+    runtime = mesh.runtime
     started = quiet_since = runtime.now()
     log.info("draining", extra={"work": runtime.work, "at_most_seconds": seconds})
     while (now := runtime.now()) - started < seconds:

@@ -402,6 +402,11 @@ class ResponseReader(_Reader):
         self._events.append(End(self._trailers) if self._trailers else END)
 
 
+def valid_authority(value: bytes) -> bool:
+    """Whether this is a host with an optional port (RFC 3986 section 3.2, without user information)."""
+    return _HOST.fullmatch(value) is not None
+
+
 def _is_final(event: Event) -> bool:
     return isinstance(event, ResponseHead) and event.status >= 200
 

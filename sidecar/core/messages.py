@@ -4,6 +4,7 @@ Rules:
 - Field names are lower case bytes, values are bytes without outer white space, in the order received.
 - What belongs to one connection only (RFC 9110 section 7.6.1) is never in `fields`: the codec that read the
   message has turned it into attributes, and the codec that writes it makes its own.
+- A `content_length` of 0 says that nothing follows the head: no body and no trailers.
 - `Host` and `:authority` are the attribute `authority`; the writer puts it back.
 """
 
@@ -24,7 +25,7 @@ Fields = list[tuple[bytes, bytes]]
 class RequestHead:
     """The head of a request."""
 
-    __slots__ = ("authority", "content_length", "expect_continue", "fields", "method", "target", "upgrade")
+    __slots__ = ("authority", "content_length", "expect_continue", "fields", "is_grpc", "method", "target", "upgrade")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class RequestHead:
         self.content_length = content_length  # bytes, or UNKNOWN_LENGTH
         self.upgrade = upgrade  # the protocol asked for, as in the Upgrade field
         self.expect_continue = expect_continue
+        self.is_grpc = False
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first field of this lower case name, or None."""

@@ -13,6 +13,7 @@ from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import ClientMeter
 from sidecar.core.policy import LOCAL_APP, Policy
 from sidecar.core.snapshot import EndpointRecord, ServiceRecord
+from sidecar.proxy.http2_upstream import Http2Pool
 from sidecar.proxy.pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Pool
 from sidecar.proxy.runtime import Runtime
 
@@ -25,18 +26,23 @@ class Destination:
         self.cluster = cluster
         self.meter = meter
         self._idle_seconds = idle_seconds
-        self._pools: dict[Endpoint, Pool] = {}
+        self._pools: dict[Endpoint, Pool | Http2Pool] = {}
 
-    def pool(self, endpoint: Endpoint) -> Pool:
-        """The connections to this endpoint."""
+    def pool(self, endpoint: Endpoint) -> Pool | Http2Pool:
+        """The connections to this endpoint, in the service's protocol."""
         pool = self._pools.get(endpoint)
         if pool is None:
-            pool = Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter)
+            if self.cluster.protocol == "http":
+                pool = Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter)
+            else:
+                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter)
             self._pools[endpoint] = pool
         return pool
 
     def update(self, record: ServiceRecord, zone: str) -> None:
         """Take over a service's record of a new snapshot. No connection in use is closed."""
+        if record.protocol != self.cluster.protocol:
+            self.close()  # pools of the old protocol end with their requests
         self._retire(self.cluster.update(record.protocol, record.policy_or_default(), record.endpoints, zone))
         if self.meter is not None:
             self.meter.targets = max(self.cluster.ready_endpoints(), 1)

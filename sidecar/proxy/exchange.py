@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.core import grpc
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import (
     NO_HEALTHY_UPSTREAM,
@@ -37,8 +38,6 @@ from sidecar.core.timers import Timed
 
 if TYPE_CHECKING:
     from sidecar.proxy.destination import Destination
-    from sidecar.proxy.pool import Pool
-    from sidecar.proxy.upstream import UpstreamConnection
 
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
@@ -74,6 +73,53 @@ class Client(Protocol):
         """Read the request again."""
 
 
+class Upstream(Protocol):
+    """What an exchange needs of the connection, or the stream of one, to the endpoint."""
+
+    def send_head(self, exchange: Exchange, head: RequestHead) -> None:
+        """Begin the request."""
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+
+    def send_end(self, trailers: Fields) -> None:
+        """The request is whole."""
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes of a tunnel."""
+
+    def send_eof(self) -> None:
+        """Half-close a tunnel."""
+
+    def detach(self) -> None:
+        """The rest of the answer is not wanted."""
+
+    def abort(self) -> None:
+        """End the request at once."""
+
+    def pause_reading(self) -> None:
+        """Take no more of the answer for now."""
+
+    def resume_reading(self) -> None:
+        """Take the answer again."""
+
+    def reused(self) -> bool:
+        """Whether the endpoint may have been closing the connection as the request was sent."""
+
+
+class UpstreamPool(Protocol):
+    """Where an exchange gets its upstream from."""
+
+    def overflows(self) -> bool:
+        """Whether the circuit breaker forbids the connection that would be needed."""
+
+    def acquire(self, exchange: Exchange) -> Upstream | None:
+        """An upstream, or None: then `on_connected` or `on_connect_failed` follows."""
+
+    def forget(self, exchange: Exchange) -> None:
+        """The exchange does not wait any more."""
+
+
 class Exchange(Timed):
     """One request on its way."""
 
@@ -82,6 +128,7 @@ class Exchange(Timed):
         "_attempt_started",
         "_attempts",
         "_client",
+        "_client_deadline",
         "_connection",
         "_destination",
         "_done",
@@ -90,6 +137,7 @@ class Exchange(Timed):
         "_judged",
         "_kept",
         "_kept_bytes",
+        "_latency",
         "_pool",
         "_request_whole",
         "_response_begun",
@@ -107,11 +155,13 @@ class Exchange(Timed):
         self._attempts = 0
         self._attempt_started = 0.0
         self._activity = 0.0
+        self._latency = 0.0  # of the attempt that was answered: until its head
+        self._client_deadline = False
         self._tried: list[Endpoint] = []
         self._endpoint: Endpoint | None = None
         self._judged = True
-        self._pool: Pool | None = None
-        self._connection: UpstreamConnection | None = None
+        self._pool: UpstreamPool | None = None
+        self._connection: Upstream | None = None
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
         self._request_whole = False
@@ -138,9 +188,18 @@ class Exchange(Timed):
             return
         cluster.retry_budget.request(now)
         seconds = cluster.policy.timeouts.request_seconds
+        if self._head.is_grpc:
+            seconds = self._grpc_seconds(seconds)
         if seconds > 0:
             runtime.wheel.schedule(self, now + seconds)
         self._attempt(now)
+
+    def _grpc_seconds(self, default: float) -> float:
+        """The client's own deadline wins over the policy's: it covers streams too, and the client has given up then."""
+        value = self._head.get(b"grpc-timeout")
+        seconds = grpc.timeout_seconds(value) if value is not None else None
+        self._client_deadline = seconds is not None
+        return default if seconds is None else max(seconds, 0.001)
 
     def _attempt(self, now: float) -> None:
         destination = self._destination
@@ -163,7 +222,7 @@ class Exchange(Timed):
         if connection is not None:
             self.on_connected(connection)
 
-    def on_connected(self, connection: UpstreamConnection) -> None:
+    def on_connected(self, connection: Upstream) -> None:
         """A connection is there: send what there is of the request."""
         self._pool = None
         self._connection = connection
@@ -211,6 +270,8 @@ class Exchange(Timed):
 
     def on_request_data(self, data: bytes) -> None:
         """A piece of the request's body."""
+        if self._streaming:
+            self._activity = self._destination.runtime.now()
         connection = self._connection
         if self._kept is not None:
             self._kept_bytes += len(data)
@@ -256,11 +317,12 @@ class Exchange(Timed):
             else:
                 self._client.send_head(head)
             return
-        if head.status >= 500:
+        self._latency = self._destination.runtime.now() - self._attempt_started
+        if self._failed(head):
             self._judge_failure()
-            if head.status in RETRIED_STATUSES and self._retry_status(head):
+            if self._retry_answer(head):
                 return
-        else:
+        elif not self._head.is_grpc:
             self._judge_success()
         self._answered(head.status)
         self._response_begun = True
@@ -270,9 +332,21 @@ class Exchange(Timed):
             self._begin_idle_timeout()
         self._client.send_head(head)
 
-    def _retry_status(self, head: ResponseHead) -> bool:
-        unprocessed = head.get(UNPROCESSED_FIELD) is not None
-        if not self._take_retry(UNPROCESSED if unprocessed else PERHAPS_PROCESSED):
+    def _failed(self, head: ResponseHead) -> bool:
+        """Whether this answer speaks against the endpoint. A gRPC answer with a body is judged by its trailers."""
+        if self._head.is_grpc and head.status == 200:
+            return grpc.status_of(head.fields) in grpc.FAILURES
+        return head.status >= 500
+
+    def _retry_answer(self, head: ResponseHead) -> bool:
+        """Make another attempt in place of this failed answer, if the rules allow it."""
+        if head.get(UNPROCESSED_FIELD) is not None:
+            failure = UNPROCESSED
+        elif head.status in RETRIED_STATUSES:
+            failure = PERHAPS_PROCESSED
+        else:
+            return False
+        if not self._take_retry(failure):
             return False
         if self._connection is not None:
             self._connection.detach()
@@ -283,7 +357,7 @@ class Exchange(Timed):
     def _answered(self, status: int) -> None:
         destination = self._destination
         if destination.meter is not None:
-            destination.meter.answered(status, destination.runtime.now() - self._attempt_started)
+            destination.meter.answered(status, self._latency)
 
     def on_response_data(self, data: bytes) -> None:
         """A piece of the answer's body."""
@@ -294,8 +368,25 @@ class Exchange(Timed):
     def on_response_end(self, trailers: Fields) -> None:
         """The answer is whole."""
         self._connection = None
+        if self._head.is_grpc:
+            self._judge_grpc(trailers)
         self._finish()
         self._client.send_end(trailers)
+
+    def _judge_grpc(self, trailers: Fields) -> None:
+        if grpc.status_of(trailers) in grpc.FAILURES:
+            self._judge_failure()
+        else:
+            self._judge_success()
+
+    def on_upstream_refused(self) -> None:
+        """The endpoint says that it has not processed the request (REFUSED_STREAM, GOAWAY below the stream)."""
+        self._connection = None
+        self._judge_abandoned()
+        if self._response_begun:
+            self._cut_or_reply(UPSTREAM_RESET)
+        else:
+            self._retry_or(UNPROCESSED, UPSTREAM_RESET)
 
     def on_upstream_invalid(self, reason: str) -> None:
         """The endpoint sent what is not HTTP."""
@@ -327,6 +418,7 @@ class Exchange(Timed):
     # Tunnels: after 101 both sides send what they like.
 
     def _begin_tunnel(self, head: ResponseHead, leftover: bytes) -> None:
+        self._latency = self._destination.runtime.now() - self._attempt_started
         self._judge_success()
         self._answered(head.status)
         self._response_begun = True
@@ -365,7 +457,9 @@ class Exchange(Timed):
     # Time.
 
     def _begin_idle_timeout(self) -> None:
-        """From here on the exchange may last as long as something moves."""
+        """From here on the exchange may last as long as something moves, or up to the client's own deadline."""
+        if self._client_deadline:
+            return
         runtime = self._destination.runtime
         seconds = self._destination.cluster.policy.timeouts.idle_seconds
         self._streaming = True
@@ -413,8 +507,7 @@ class Exchange(Timed):
     def _judge_success(self) -> None:
         if self._endpoint is not None and not self._judged:
             self._judged = True
-            now = self._destination.runtime.now()
-            self._endpoint.succeed(now, now - self._attempt_started)
+            self._endpoint.succeed(self._destination.runtime.now(), self._latency)
 
     def _judge_failure(self) -> None:
         if self._endpoint is not None and not self._judged:

@@ -44,7 +44,7 @@ class ForwardListener(HttpListener):
             return NO_ROUTE
         if head.method == b"CONNECT":
             return partial(_tunnel, destination)
-        if destination.cluster.protocol != "http":
+        if destination.cluster.protocol == "tcp":
             return NO_ROUTE
         return destination
 

@@ -17,7 +17,9 @@ from sidecar.core.errors import LocalReply
 from sidecar.core.messages import RequestHead
 from sidecar.core.meters import ServerMeter
 from sidecar.proxy.destination import Destination
+from sidecar.proxy.detect import DetectingConnection
 from sidecar.proxy.downstream import DownstreamConnection
+from sidecar.proxy.http2_downstream import Http2DownstreamConnection
 from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.tcp import TcpSession
 
@@ -35,8 +37,11 @@ class Address(NamedTuple):
     port: int
 
 
+HttpConnection = DownstreamConnection | Http2DownstreamConnection
+
+
 class HttpListener:
-    """Accepts HTTP connections for one destination."""
+    """Accepts HTTP/1.1 and HTTP/2 connections for one destination."""
 
     accept_connect = False
 
@@ -44,24 +49,30 @@ class HttpListener:
         self.runtime = runtime
         self.destination = destination
         self.meter = meter
-        self.connections: set[DownstreamConnection] = set()
+        self.connections: set[HttpConnection] = set()
 
     def accept(self) -> asyncio.BaseProtocol:
         """The protocol of a new connection."""
-        return DownstreamConnection(self)
+        return DetectingConnection(self)
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
         """Where this request goes."""
         return self.destination
 
-    def opened(self, connection: DownstreamConnection) -> None:
+    def opened(self, connection: HttpConnection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
         if self.meter is not None:
             self.meter.connections += 1
             self.meter.active_connections += 1
 
-    def closed(self, connection: DownstreamConnection) -> None:
+    def drain(self) -> None:
+        """Tell the clients that can be told that their connections end; HTTP/1.1 hears it with its next answer."""
+        for connection in list(self.connections):
+            if isinstance(connection, Http2DownstreamConnection):
+                connection.drain()
+
+    def closed(self, connection: HttpConnection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
         if self.meter is not None:
@@ -83,15 +94,18 @@ class TcpListener:
         self.connections.add(session)
         return session.client
 
+    def drain(self) -> None:
+        """TCP has no word for it: connections end by themselves or are cut at the end of the drain."""
+
 
 Listener = HttpListener | TcpListener
 
 
 def listener_for(runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> Listener:
-    """The kind of listener that the destination's protocol needs. HTTP/2 and gRPC pass through as TCP."""
-    if destination.cluster.protocol == "http":
-        return HttpListener(runtime, destination, meter)
-    return TcpListener(runtime, destination, meter)
+    """The kind of listener that the destination's protocol needs."""
+    if destination.cluster.protocol == "tcp":
+        return TcpListener(runtime, destination, meter)
+    return HttpListener(runtime, destination, meter)
 
 
 class Listeners:
@@ -138,6 +152,11 @@ class Listeners:
         _, server = self._bound.pop(address)
         server.close()
 
+    def drain(self) -> None:
+        """Tell all clients that their connections end. Listening goes on: late ones are served too."""
+        for listener, _ in self._bound.values():
+            listener.drain()
+
     def addresses(self) -> list[Address]:
         """Where the sidecar listens."""
         return sorted(self._bound)
@@ -149,4 +168,4 @@ class Listeners:
 
 
 def _same_kind(listener: Listener, destination: Destination) -> bool:
-    return isinstance(listener, HttpListener) == (destination.cluster.protocol == "http")
+    return isinstance(listener, TcpListener) == (destination.cluster.protocol == "tcp")

@@ -99,6 +99,12 @@ class Mesh:
                 names += [alias.dns_name for alias in record.aliases if alias.dns_name not in names]
         return found
 
+    def drain(self) -> None:
+        """No new work is asked for; what is under way, and what still comes, is finished."""
+        self.runtime.draining = True
+        self.outbound.drain()
+        self.inbound.drain()
+
     def close(self) -> None:
         """Stop listening."""
         self.outbound.close()

@@ -3,6 +3,8 @@
 Rules:
 - One timer of the event loop drives the wheel; nothing else asks the loop for a timer per request.
 - Every task is named, held until it ends, and its failure is logged: none is lost to the garbage collector.
+- A connection that collects output over several events says `touch`; all that did are flushed once, right after
+  the events of this turn of the loop: one write, and one packet, where there could be many.
 - `work` counts what a drain waits for: requests under way and tunnels. Idle connections are not work.
 """
 
@@ -12,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
 
@@ -20,6 +22,13 @@ log = logging.getLogger("tramo.runtime")
 
 HIGH_WATER_BYTES: Final = 65_536
 """What may wait to be written before the side that produces it is paused."""
+
+
+class Flushable(Protocol):
+    """A connection that collects output."""
+
+    def flush(self) -> None:
+        """Write what was collected."""
 
 
 class Runtime:
@@ -35,6 +44,18 @@ class Runtime:
         self.random = random.Random(seed).getrandbits  # noqa: S311
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticking: asyncio.TimerHandle | None = None
+        self._touched: list[Flushable] = []
+
+    def touch(self, connection: Flushable) -> None:
+        """Flush this connection soon. It must not be touched again before it was flushed."""
+        if not self._touched:
+            self.loop.call_soon(self._flush)
+        self._touched.append(connection)
+
+    def _flush(self) -> None:
+        touched, self._touched = self._touched, []
+        for connection in touched:
+            connection.flush()
 
     def start(self) -> None:
         """Start the wheel."""

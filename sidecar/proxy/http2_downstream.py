@@ -1,0 +1,299 @@
+"""One HTTP/2 connection of a client, and an exchange for each of its streams.
+
+Rules:
+- The client's windows are opened only as the endpoint takes the request; the answer's reading stops while more than
+  `HIGH_WATER_BYTES` of it wait for the client's window.
+- Answers that the proxy makes itself are gRPC answers where the request is gRPC.
+- On drain the client hears it twice (RFC 9113 section 6.8): a notice, and `NOTICE_SECONDS` later the last stream that
+  is served. What it opens in between is still served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.core import grpc
+from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD, LocalReply
+from sidecar.core.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR, GoAway, Http2Codec, Reset, StreamEvent
+from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
+from sidecar.core.timers import Timed
+from sidecar.proxy.destination import Destination
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.runtime import HIGH_WATER_BYTES
+
+if TYPE_CHECKING:
+    from sidecar.proxy.listeners import HttpListener
+
+IDLE_SECONDS: Final = 300.0
+"""A connection without streams; Service Connect's idle time-out."""
+BODY_IDLE_SECONDS: Final = 30.0
+NOTICE_SECONDS: Final = 1.0
+"""Between the two GOAWAYs: longer than a round trip within a region."""
+
+
+class Http2DownstreamStream:
+    """The client's side of one exchange."""
+
+    __slots__ = ("_connection", "_paused", "_unacknowledged", "ended", "exchange", "full", "id", "is_grpc", "method")
+
+    def __init__(self, connection: Http2DownstreamConnection, stream_id: int, head: RequestHead) -> None:
+        self._connection = connection
+        self.id = stream_id
+        self.method = head.method
+        self.is_grpc = head.is_grpc
+        self.exchange: Exchange | None = None
+        self.ended = False  # the head has ended our side of the stream
+        self.full = False
+        self._paused = False
+        self._unacknowledged = 0
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Begin the answer."""
+        self._connection.send_head(self, head)
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        self._connection.send_data(self, data)
+
+    def send_end(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        self._connection.send_end(self, trailers)
+
+    def send_local(self, reply: LocalReply) -> None:
+        """Answer in the service's place."""
+        if self.is_grpc:
+            self._connection.send_head(self, grpc.local_reply(reply))
+        else:
+            body = b"" if self.method == b"HEAD" else reply.message.encode() + b"\n"
+            fields = [(b"content-type", b"text/plain; charset=utf-8"), (FLAG_FIELD, reply.flag.encode())]
+            if reply.unprocessed:
+                fields.append((UNPROCESSED_FIELD, b"true"))
+            self._connection.send_head(self, ResponseHead(reply.status, fields, len(body)))
+            if body:
+                self._connection.send_data(self, body)
+        self._connection.send_end(self, [])
+
+    def send_eof(self) -> None:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
+    def abort(self) -> None:
+        """Cut the answer."""
+        self._connection.reset(self, INTERNAL_ERROR)
+
+    def close(self) -> None:
+        """Cut the answer: there is no other way to end a stream early."""
+        self._connection.reset(self, CANCEL)
+
+    def pause_request(self) -> None:
+        """Take no more of the request: the window stays shut."""
+        self._paused = True
+
+    def resume_request(self) -> None:
+        """Take the request again."""
+        self._paused = False
+        if self._unacknowledged:
+            count, self._unacknowledged = self._unacknowledged, 0
+            self._connection.acknowledge(self, count)
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        if self.exchange is not None:
+            self.exchange.on_request_data(data)
+        if self._paused and self.exchange is not None:
+            self._unacknowledged += len(data)
+        else:
+            self._connection.acknowledge(self, len(data))
+
+    def left(self) -> int:
+        """Bytes taken from the connection's window and not given back yet."""
+        return self._unacknowledged
+
+
+class Http2DownstreamConnection(asyncio.Protocol, Timed):
+    """A connection accepted by a listener."""
+
+    def __init__(self, listener: HttpListener) -> None:
+        Timed.__init__(self)
+        self._listener = listener
+        self._runtime = listener.runtime
+        self._meter = listener.meter
+        self._codec = Http2Codec(is_server=True)
+        self._transport: asyncio.Transport | None = None
+        self._streams: dict[int, Http2DownstreamStream] = {}
+        self._writable = True
+        self._touched = False
+        self._draining = False
+        self._quiet_since = self._runtime.now()
+
+    # The loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self._listener.opened(self)
+        self._runtime.wheel.schedule(self, self._quiet_since + IDLE_SECONDS)
+        self._touch()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._meter is not None:
+            self._meter.bytes += len(data)
+        if self._codec.closed:
+            return
+        for stream_id, event in self._codec.feed(data):
+            if isinstance(event, RequestHead):
+                self._begin(stream_id, event)
+            elif not isinstance(event, GoAway):
+                stream = self._streams.get(stream_id)
+                if stream is not None:
+                    self._on_event(stream, event)
+                elif isinstance(event, bytes):
+                    self._codec.acknowledge(stream_id, len(event))  # of a request that was answered early
+        self._touch()
+
+    def _begin(self, stream_id: int, head: RequestHead) -> None:
+        stream = Http2DownstreamStream(self, stream_id, head)
+        self._streams[stream_id] = stream
+        if self._runtime.draining and not self._draining:
+            self.drain()
+        target = self._listener.route(head)
+        if isinstance(target, Destination):
+            exchange = stream.exchange = Exchange(stream, head, target)
+            exchange.start()
+        elif isinstance(target, LocalReply):
+            stream.send_local(target)
+        else:
+            self.reset(stream, CANCEL)  # CONNECT over HTTP/2 is not offered
+
+    def _on_event(self, stream: Http2DownstreamStream, event: StreamEvent) -> None:
+        if isinstance(event, bytes):
+            stream.on_data(event)
+        elif isinstance(event, End):
+            if stream.exchange is not None:
+                stream.exchange.on_request_end(event.trailers)
+        elif isinstance(event, Reset):
+            exchange = self._forget(stream)
+            if exchange is not None:
+                exchange.on_client_gone()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, with the requests on it."""
+        self._transport = None
+        self._runtime.wheel.cancel(self)
+        self._listener.closed(self)
+        for stream in list(self._streams.values()):
+            exchange = self._forget(stream)
+            if exchange is not None:
+                exchange.on_client_gone()
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self._writable = True
+        self._touch()
+
+    # The streams' side.
+
+    def send_head(self, stream: Http2DownstreamStream, head: ResponseHead) -> None:
+        """Begin an answer, or send an informational one."""
+        if self._streams.get(stream.id) is stream:
+            self._codec.send_response(stream.id, head)
+            stream.ended = head.status >= 200 and head.content_length == 0
+            self._touch()
+
+    def send_data(self, stream: Http2DownstreamStream, data: bytes) -> None:
+        """A piece of an answer; the exchange is told when too much of it waits."""
+        if self._streams.get(stream.id) is not stream:
+            return
+        self._codec.send_data(stream.id, data)
+        self._touch()
+        if not stream.full and self._codec.queued(stream.id) > HIGH_WATER_BYTES:
+            stream.full = True
+            if stream.exchange is not None:
+                stream.exchange.on_client_full()
+
+    def send_end(self, stream: Http2DownstreamStream, trailers: Fields) -> None:
+        """An answer is whole; what of it waits is still sent."""
+        if self._streams.get(stream.id) is not stream:
+            return
+        if not stream.ended:
+            self._codec.send_end(stream.id, trailers)
+        self._forget(stream)
+        self._touch()
+        if self._meter is not None:
+            self._meter.requests += 1
+            self._meter.grpc_requests += stream.is_grpc
+
+    def reset(self, stream: Http2DownstreamStream, code: int) -> None:
+        """Cut an answer."""
+        if self._streams.get(stream.id) is stream:
+            self._forget(stream)
+            self._codec.reset(stream.id, code)
+            self._touch()
+
+    def acknowledge(self, stream: Http2DownstreamStream, count: int) -> None:
+        """Open the windows by what went on."""
+        self._codec.acknowledge(stream.id, count)
+        self._touch()
+
+    def _forget(self, stream: Http2DownstreamStream) -> Exchange | None:
+        """The stream is over here: give its share of the connection's window back."""
+        if self._streams.pop(stream.id, None) is None:
+            return None
+        if stream.left():
+            self._codec.acknowledge(stream.id, stream.left())
+        exchange, stream.exchange = stream.exchange, None
+        if not self._streams:
+            self._quiet_since = self._runtime.now()
+        return exchange
+
+    def _touch(self) -> None:
+        if not self._touched:
+            self._touched = True
+            self._runtime.touch(self)
+
+    def flush(self) -> None:
+        """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
+        self._touched = False
+        transport = self._transport
+        if transport is None or not self._writable:
+            return
+        data = self._codec.output()
+        if data:
+            if self._meter is not None:
+                self._meter.bytes += len(data)
+            transport.write(data)
+        for stream in self._streams.values():
+            if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
+                stream.full = False
+                if stream.exchange is not None:
+                    stream.exchange.on_client_ready()
+        if self._codec.closed:
+            transport.close()
+
+    # Time.
+
+    def drain(self) -> None:
+        """Say for the first time that this connection ends."""
+        self._draining = True
+        self._codec.shutdown_notice()
+        self._touch()
+        self._runtime.wheel.schedule(self, self._runtime.now() + NOTICE_SECONDS)
+
+    def on_deadline(self, now: float) -> None:
+        """The second GOAWAY of a drain, or a connection that nobody uses."""
+        if self._transport is None:
+            return
+        idle_at = self._quiet_since + IDLE_SECONDS
+        if self._draining or (not self._streams and idle_at <= now):
+            self._codec.go_away(NO_ERROR)
+            self._touch()
+            return
+        self._runtime.wheel.schedule(self, idle_at if not self._streams else now + IDLE_SECONDS)

@@ -1,0 +1,404 @@
+"""HTTP/2 to an endpoint: a pool of connections, their streams, and the exchanges on them.
+
+Rules:
+- A request takes a stream of the first connection that has one free; only when all are full is another opened. So
+  each request is balanced by itself and still few connections carry them all.
+- The peer's MAX_CONCURRENT_STREAMS is kept; requests beyond it wait for the next connection.
+- GOAWAY and REFUSED_STREAM say what was not processed: those requests go elsewhere, whatever their method.
+- The endpoint's windows are opened only as the client takes the answer; the client is paused while more than
+  `HIGH_WATER_BYTES` of its body wait for the endpoint's window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, cast
+
+from sidecar.core.cluster import Cluster
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.errors import ProtocolError
+from sidecar.core.http2 import CANCEL, NO_ERROR, REFUSED_STREAM, GoAway, Http2Codec, Reset, StreamEvent
+from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
+from sidecar.core.meters import ClientMeter
+from sidecar.core.timers import Timed
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.runtime import HIGH_WATER_BYTES, Runtime
+
+IDLE_SECONDS: Final = 240.0
+"""Below the 300 s after which the other sidecar closes, so that a request never meets a closing connection."""
+MAX_STREAMS_ASSUMED: Final = 100
+"""Streams that one connection being opened is expected to carry, when deciding whether to open another."""
+
+
+class Http2UpstreamStream:
+    """The request of one exchange on a connection."""
+
+    __slots__ = ("_connection", "_paused", "_unacknowledged", "ended", "exchange", "full", "id")
+
+    def __init__(self, connection: Http2UpstreamConnection) -> None:
+        self._connection = connection
+        self.exchange: Exchange | None = None
+        self.id = 0
+        self.ended = False  # the head has ended our side of the stream
+        self.full = False
+        self._paused = False
+        self._unacknowledged = 0
+
+    def send_head(self, exchange: Exchange, head: RequestHead) -> None:
+        """Begin the request."""
+        self.exchange = exchange
+        self._connection.open(self, head)
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        self._connection.send_data(self, data)
+
+    def send_end(self, trailers: Fields) -> None:
+        """The request is whole."""
+        self._connection.send_end(self, trailers)
+
+    def send_raw(self, data: bytes) -> None:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
+    def send_eof(self) -> None:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
+    def detach(self) -> None:
+        """The rest of the answer is not wanted."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End the request at once."""
+        self.exchange = None
+        self._connection.cancel(self)
+
+    def pause_reading(self) -> None:
+        """Take no more of the answer: the window stays shut."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Take the answer again."""
+        self._paused = False
+        if self._unacknowledged:
+            count, self._unacknowledged = self._unacknowledged, 0
+            self._connection.acknowledge(self, count)
+
+    def reused(self) -> bool:
+        """HTTP/2 says by GOAWAY what a closing connection has processed; a loss is no stale connection."""
+        return False
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        if self.exchange is not None:
+            self.exchange.on_response_data(data)
+        # What comes while paused is acknowledged when the client takes it. The connection's window is shared, so
+        # data nobody wants is acknowledged at once.
+        if self._paused and self.exchange is not None:
+            self._unacknowledged += len(data)
+        else:
+            self._connection.acknowledge(self, len(data))
+
+    def left(self) -> int:
+        """Bytes taken from the connection's window and not given back yet."""
+        return self._unacknowledged
+
+
+class Http2UpstreamConnection(asyncio.Protocol, Timed):
+    """A connection of a pool."""
+
+    def __init__(self, pool: Http2Pool) -> None:
+        Timed.__init__(self)
+        self.closed = False
+        self._pool = pool
+        self._runtime = pool.runtime
+        self._codec = Http2Codec(is_server=False)
+        self._transport: asyncio.Transport | None = None
+        self._streams: dict[int, Http2UpstreamStream] = {}
+        self._writable = True
+        self._touched = False
+
+    # The pool's and the streams' side.
+
+    def has_room(self) -> bool:
+        """Whether a request can begin here."""
+        return not self.closed and self._codec.takes_requests() and len(self._streams) < self._codec.max_streams()
+
+    def open(self, stream: Http2UpstreamStream, head: RequestHead) -> None:
+        """Begin a request on a new stream."""
+        try:
+            stream.id = self._codec.send_request(head)
+        except ProtocolError:
+            # The peer's GOAWAY came between the choice and now: nothing was sent.
+            self._runtime.loop.call_soon(self._refuse, stream)
+            return
+        stream.ended = head.content_length == 0
+        self._streams[stream.id] = stream
+        self._runtime.wheel.cancel(self)
+        self._touch()
+
+    def _refuse(self, stream: Http2UpstreamStream) -> None:
+        exchange, stream.exchange = stream.exchange, None
+        if exchange is not None:
+            exchange.on_upstream_refused()
+
+    def send_data(self, stream: Http2UpstreamStream, data: bytes) -> None:
+        """A piece of a body; the exchange is told when too much of it waits."""
+        if self._streams.get(stream.id) is not stream:
+            return
+        self._codec.send_data(stream.id, data)
+        self._touch()
+        if not stream.full and self._codec.queued(stream.id) > HIGH_WATER_BYTES:
+            stream.full = True
+            if stream.exchange is not None:
+                stream.exchange.on_upstream_full()
+
+    def send_end(self, stream: Http2UpstreamStream, trailers: Fields) -> None:
+        """The end of a body. A request without one ended with its head."""
+        if self._streams.get(stream.id) is stream and not stream.ended:
+            self._codec.send_end(stream.id, trailers)
+            self._touch()
+
+    def cancel(self, stream: Http2UpstreamStream) -> None:
+        """Reset a stream that nobody waits for, and give its share of the connection's window back."""
+        if self._streams.get(stream.id) is stream:
+            if stream.left():
+                self._codec.acknowledge(stream.id, stream.left())
+            self._codec.reset(stream.id, CANCEL)
+            self._touch()
+            self._drop(stream.id)
+
+    def acknowledge(self, stream: Http2UpstreamStream, count: int) -> None:
+        """Open the windows by what went on."""
+        if not self.closed:
+            self._codec.acknowledge(stream.id, count)
+            self._touch()
+
+    def retire(self) -> None:
+        """The endpoint takes no new requests: close when the streams have ended."""
+        if not self._streams:
+            self._close()
+
+    def _touch(self) -> None:
+        if not self._touched:
+            self._touched = True
+            self._runtime.touch(self)
+
+    def flush(self) -> None:
+        """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
+        self._touched = False
+        transport = self._transport
+        if transport is None or self.closed or not self._writable:
+            return
+        data = self._codec.output()
+        if data:
+            self._pool.meter_bytes(len(data))
+            transport.write(data)
+        for stream in self._streams.values():
+            if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
+                stream.full = False
+                if stream.exchange is not None:
+                    stream.exchange.on_upstream_ready()
+        if self._codec.closed:
+            self._close()
+
+    def _drop(self, stream_id: int) -> None:
+        del self._streams[stream_id]
+        if not self._streams:
+            if not self._pool.keeps(self):
+                self._close()
+            else:
+                self._runtime.wheel.schedule(self, self._runtime.now() + IDLE_SECONDS)
+
+    def _close(self) -> None:
+        if self._transport is not None and not self.closed:
+            if not self._codec.closed:
+                self._codec.go_away(NO_ERROR)
+            self._transport.write(self._codec.output())
+            self._transport.close()
+
+    # The loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self._touch()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the endpoint."""
+        self._pool.meter_bytes(len(data))
+        for stream_id, event in self._codec.feed(data):
+            if isinstance(event, GoAway):
+                self._on_goaway(event)
+            else:
+                stream = self._streams.get(stream_id)
+                if stream is not None:
+                    self._on_event(stream, event)
+                elif isinstance(event, bytes):
+                    self._codec.acknowledge(stream_id, len(event))
+        self._touch()
+
+    def _on_event(self, stream: Http2UpstreamStream, event: StreamEvent) -> None:
+        if isinstance(event, bytes):
+            stream.on_data(event)
+            return
+        exchange = stream.exchange
+        if isinstance(event, ResponseHead):
+            if exchange is not None and event.status == 101:  # RFC 9113 section 8.6: there is no 101 in HTTP/2
+                stream.abort()
+                exchange.on_upstream_invalid("101 over HTTP/2")
+            elif exchange is not None:
+                exchange.on_response_head(event, b"")
+            return
+        if self._streams.get(stream.id) is not stream:
+            return
+        if stream.left():
+            self._codec.acknowledge(stream.id, stream.left())
+        stream.exchange = None
+        self._drop(stream.id)
+        if exchange is None:
+            return
+        if isinstance(event, End):
+            exchange.on_response_end(event.trailers)
+        elif isinstance(event, Reset) and event.code == REFUSED_STREAM:
+            exchange.on_upstream_refused()
+        else:
+            exchange.on_upstream_lost(saw_response=False)
+
+    def _on_goaway(self, event: GoAway) -> None:
+        self._pool.leave(self)
+        for stream_id in [stream_id for stream_id in self._streams if stream_id > event.last_stream]:
+            exchange = self._streams[stream_id].exchange
+            self._streams[stream_id].exchange = None
+            self._drop(stream_id)
+            if exchange is not None:
+                exchange.on_upstream_refused()
+        if not self._streams:
+            self._close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, with the requests on it."""
+        self.closed = True
+        self._runtime.wheel.cancel(self)
+        self._pool.lost(self)
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            exchange, stream.exchange = stream.exchange, None
+            if exchange is not None:
+                exchange.on_upstream_lost(saw_response=False)
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self._writable = True
+        self._touch()
+
+    def on_deadline(self, now: float) -> None:
+        """Idle for too long."""
+        if not self._streams:
+            self._close()
+
+
+class Http2Pool:
+    """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
+
+    def __init__(self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None) -> None:
+        self.runtime = runtime
+        self.endpoint = endpoint
+        self._cluster = cluster
+        self._meter = meter
+        self._connections: list[Http2UpstreamConnection] = []
+        self._connecting = 0
+        self._waiting: deque[Exchange] = deque()
+
+    def overflows(self) -> bool:
+        """Whether a request would need a connection that the circuit breaker does not allow."""
+        limits = self._cluster.policy.circuit_breaker
+        if self._find() is not None:
+            return False
+        if self._cluster.pending_requests >= limits.max_pending_requests:
+            return True
+        return self._connecting == 0 and self._cluster.connections >= limits.max_connections
+
+    def _find(self) -> Http2UpstreamConnection | None:
+        for connection in self._connections:
+            if connection.has_room():
+                return connection
+        return None
+
+    def acquire(self, exchange: Exchange) -> Http2UpstreamStream | None:
+        """A stream, or None: then `on_connected` or `on_connect_failed` follows."""
+        connection = self._find()
+        if connection is not None:
+            return Http2UpstreamStream(connection)
+        self._waiting.append(exchange)
+        self._cluster.pending_requests += 1
+        if len(self._waiting) > self._connecting * MAX_STREAMS_ASSUMED:
+            self._connecting += 1
+            self._cluster.connections += 1
+            self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
+        return None
+
+    def forget(self, exchange: Exchange) -> None:
+        """The exchange does not wait any more."""
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+            self._cluster.pending_requests -= 1
+
+    async def _connect(self) -> None:
+        endpoint = self.endpoint
+        try:
+            async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
+                _, connection = await self.runtime.loop.create_connection(
+                    lambda: Http2UpstreamConnection(self), endpoint.address, endpoint.port
+                )
+        except OSError as error:  # TimeoutError is one
+            self._connecting -= 1
+            self._cluster.connections -= 1
+            if self._meter is not None:
+                self._meter.connect_errors += 1
+            if self._connecting == 0:
+                # Nobody else will serve them; each may try another endpoint.
+                for exchange in self._take(len(self._waiting)):
+                    exchange.on_connect_failed(str(error) or "timed out")
+            return
+        self._connecting -= 1
+        self._connections.append(connection)
+        for exchange in self._take(MAX_STREAMS_ASSUMED):
+            exchange.on_connected(Http2UpstreamStream(connection))
+
+    def _take(self, count: int) -> list[Exchange]:
+        count = min(count, len(self._waiting))
+        self._cluster.pending_requests -= count
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def keeps(self, connection: Http2UpstreamConnection) -> bool:
+        """Whether a connection without streams is still of use."""
+        return connection in self._connections and self.endpoint.state == "ready"
+
+    def leave(self, connection: Http2UpstreamConnection) -> None:
+        """The connection takes no more requests."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+
+    def lost(self, connection: Http2UpstreamConnection) -> None:
+        """The connection was closed, by whichever side."""
+        self._cluster.connections -= 1
+        self.leave(connection)
+
+    def close_idle(self) -> None:
+        """Close what nobody uses: the endpoint takes no more requests."""
+        for connection in list(self._connections):
+            connection.retire()
+
+    def meter_bytes(self, count: int) -> None:
+        """Count bytes of the upstream connections."""
+        if self._meter is not None:
+            self._meter.bytes += count
