@@ -30,7 +30,7 @@ lint: .venv/installed ## check style, formatting, import rules and the template
 	@$(BIN)/ruff format --check
 	@PYTHONPATH=functions $(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint template.yaml
-	@AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam validate
+	@$(BIN)/sam validate
 
 types: .venv/installed ## check types
 	@$(BIN)/mypy
