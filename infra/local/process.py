@@ -45,11 +45,16 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process itself."""
         # Not by subprocess: its send_signal may collect the exit status before asyncio does, which then reports 255.
-        with contextlib.suppress(ProcessLookupError):  # it ended in the same moment
-            os.kill(self.pid, number)
+        if self.running:  # else the number may be another's by now
+            with contextlib.suppress(ProcessLookupError):  # it ended in the same moment
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL to the whole group."""
+        if self.running:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -64,7 +69,7 @@ class Process:
 
     async def _wait(self) -> int:
         code = await self._process.wait()
-        self.kill()
+        self._kill_group()
         self._launcher.ended(self.pid)
         return code if code >= 0 else 128 - code
 

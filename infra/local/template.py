@@ -111,7 +111,10 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, tab
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TemplateError(f"{path} cannot be read: run tramo from a checkout of the project") from error
-    document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+    except yaml.YAMLError as error:
+        raise TemplateError(f"{path}: {error}") from error
     references = {name: str(value.get("Default", "")) for name, value in document.get("Parameters", {}).items()}
     unknown = set(parameters or {}) - set(references)
     if unknown:
