@@ -6,7 +6,8 @@ Rules:
 2. Health is in no event. Here it is learned from DescribeTasks, beside what sidecars report.
 3. A registered task becomes a tombstone only when ECS itself says that it does not know the task (MISSING)
    or its cluster, and only after a list of that cluster, or of all clusters, that was read to its end. A call
-   that fails or a list that is cut short proves nothing.
+   that fails or a list that is cut short proves nothing, nor does an answer about a task that changed a
+   moment ago: ECS's API is eventually consistent and may lag behind its events.
 4. The sweep stops when its time is nearly over. What it did stands; the next sweep starts with the cluster at
    which this one stopped.
 """
@@ -30,6 +31,7 @@ from registry.task_store import HealthOutcome
 
 PAGE: Final = 100  # DescribeTasks takes no more
 MARGIN_SECONDS: Final = 10.0  # for the page at work and the metrics
+SETTLING_SECONDS: Final = 300.0  # after a task's last change, before its absence is believed
 DESIRED_STATUSES: Final = ("RUNNING", "STOPPED")
 
 
@@ -170,7 +172,8 @@ class Sweep:
         """Ask for registered tasks that no list showed, and bury those that ECS does not know (rule 3)."""
         lost: defaultdict[str, list[TaskRecord]] = defaultdict(list)
         for record in self._registered.values():
-            if record.gone or record.task_arn in self._seen:
+            settled = self._now - record.changed_at >= SETTLING_SECONDS
+            if record.gone or record.task_arn in self._seen or not settled:
                 continue
             if _cluster_name(record.cluster_arn) in self._complete_clusters:
                 lost[record.cluster_arn].append(record)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
 import yaml
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 REGION = "us-east-1"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -33,20 +41,41 @@ ENVIRONMENT = {
 }
 
 
+class _OneAtATime:
+    """A WSGI application whose requests do not overlap.
+
+    moto undoes a failed transaction by putting back a copy of the table, and with it loses what other requests
+    have written meanwhile. DynamoDB does not.
+    """
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        with self._lock:
+            return list(self._application(environ, start_response))
+
+
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Yield the URL of a moto server in this process, on a free port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each call helps nobody
+    application = _OneAtATime(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, name="moto", daemon=True)
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
+@cache
 def client(service: str, endpoint: str) -> Any:
-    """Return a boto3 client of a local endpoint."""
+    """Return a boto3 client of a local endpoint, the same one each time: they take long to make."""
     return boto3.client(
         service,  # type: ignore[call-overload] # any service's name, only known here
         region_name=REGION,

@@ -160,7 +160,7 @@ class FakeEcs:
         self.fail: dict[str, ClientError] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.page_size = 100
-        self.on_list_tasks: Callable[[], None] | None = None
+        self.on_list_tasks: Callable[[], object] | None = None
 
     def _called(self, call: str, arguments: dict[str, Any]) -> None:
         self.calls.append((call, arguments))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
-
-import jsonschema
 
 from publisher.app import changes_of
 from publisher.build import Publisher
@@ -16,8 +12,8 @@ from registry.ecs import Lookups
 from registry.store import Store
 from tests.support import aws
 from tests.support.ecs import NAMESPACE, event, life
+from tests.support.schemas import check
 
-SCHEMA = json.loads(Path("functions/registry/schemas/snapshot.json").read_text())
 NOW = 1_795_345_200.0
 
 
@@ -26,7 +22,7 @@ def published(store: Store) -> dict[str, Any]:
     assert head is not None
     head, parts = store.snapshots.read(NAMESPACE, head)
     document = snapshot.assemble(NAMESPACE, head, parts.values())
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    check("snapshot", document)
     return document
 
 

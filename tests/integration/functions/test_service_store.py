@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from registry.definition import Alias, Timeouts
-from registry.models import namespace_key, service_key, vip_key
+from registry.models import Table, namespace_key, service_key, vip_key
 from registry.service_store import (
     FIRST_VIP,
     LAST_VIP,
@@ -16,7 +16,7 @@ from registry.service_store import (
 from registry.snapshot import ServiceRecord
 from registry.store import Store, open_store
 from tests.support import aws
-from tests.support.building import offer
+from tests.support.building import definition, offer
 from tests.support.ecs import NAMESPACE
 
 NOW = 1_795_345_200.0
@@ -47,8 +47,6 @@ def test_a_service_is_what_its_definition_says(store: Store) -> None:
             "timeout": {"perRequestTimeoutSeconds": 5},
         }
     ]
-    from tests.support.building import definition
-
     (found,) = definition(services=services, app_protocol="grpc").offers
     store.services.declare(NAMESPACE, found, 1.0, NOW)
     assert store.services.get(NAMESPACE, "orders") == ServiceRecord(
@@ -151,8 +149,6 @@ def test_a_lost_race_for_a_vip_is_run_again(dynamodb_endpoint: str, table: str) 
             claim(dynamodb_endpoint, table, address, "faster")
         return free[0]
 
-    from registry.models import Table
-
     services = ServiceStore(Table(table, aws.REGION, dynamodb_endpoint), choose)
     declare(services)
     found = services.get(NAMESPACE, "orders")
@@ -161,8 +157,6 @@ def test_a_lost_race_for_a_vip_is_run_again(dynamodb_endpoint: str, table: str) 
 
 
 def test_a_lost_race_for_the_service_leaves_no_second_vip(dynamodb_endpoint: str, table: str) -> None:
-    from registry.models import Table
-
     other = open_store(table, aws.REGION, dynamodb_endpoint).services
 
     def choose(free: list[str]) -> str:
@@ -179,8 +173,6 @@ def test_a_lost_race_for_the_service_leaves_no_second_vip(dynamodb_endpoint: str
 
 
 def test_vips_can_run_out(dynamodb_endpoint: str, table: str) -> None:
-    from registry.models import Table
-
     def never(free: list[str]) -> str:
         claim(dynamodb_endpoint, table, free[0], "faster")
         return free[0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +31,7 @@ def stored(store: Store, task_id: str = ID) -> TaskRecord | None:
         {"version": 0},
     ],
 )
-def test_what_is_written_is_read_back(store: Store, changes: dict[str, object]) -> None:
+def test_what_is_written_is_read_back(store: Store, changes: dict[str, Any]) -> None:
     written = record(**changes)
     assert store.tasks.apply(written)
     assert stored(store) == written

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from registrar.app import handle
+from registry import metric_names
+from registry.ecs import Lookups
+from registry.rules import State, state_of
+from registry.store import Store
+from tests.support.ecs import NAMESPACE, FakeEcs, event, failure, life, task_definition
+
+NOW = 1_795_345_200.0
+
+
+def logged(caplog: pytest.LogCaptureFixture, message: str) -> logging.LogRecord:
+    found = [each for each in caplog.records if each.getMessage().startswith(message)]
+    assert len(found) == 1, [each.getMessage() for each in caplog.records]
+    return found[0]
+
+
+@pytest.mark.parametrize("name", ["standalone", "scheduled", "ec2_awsvpc", "managed_instances", "spot_interruption"])
+def test_every_task_may_join(store: Store, lookups: Lookups, name: str) -> None:
+    assert handle(event(name), store, lookups, NOW) is metric_names.EVENTS_APPLIED
+    assert handle(event(name), store, lookups, NOW) is metric_names.EVENTS_STALE
+    (record,) = store.tasks.all(NAMESPACE)
+    detail = event(name)["detail"]
+    assert (record.group, record.started_by, record.launch_type) == (
+        detail["group"],
+        detail["startedBy"],
+        detail["launchType"],
+    )
+
+
+def test_a_definition_is_read_once(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    for each in life("aa") + life("bb"):
+        handle(each, store, lookups, NOW)
+    assert ecs.count("describe_task_definition") == 1
+    assert ecs.count("describe_container_instances") == 0
+
+
+def test_a_stop_before_the_start_leaves_a_tombstone(store: Store, lookups: Lookups) -> None:
+    events = life("aa")
+    assert handle(events[-1], store, lookups, NOW) is metric_names.EVENTS_APPLIED
+    assert handle(events[3], store, lookups, NOW) is metric_names.EVENTS_STALE
+    found = store.tasks.get(NAMESPACE, "aa")
+    assert found is not None
+    assert state_of(found) is State.GONE
+
+
+def test_a_failed_start_is_a_tombstone(store: Store, lookups: Lookups) -> None:
+    handle(event("failed_start"), store, lookups, NOW)
+    (record,) = store.tasks.all(NAMESPACE)
+    assert (state_of(record), record.stop_code) == (State.GONE, "TaskFailedToStart")
+
+
+def test_an_address_that_comes_late_is_taken_later(store: Store, lookups: Lookups) -> None:
+    handle(event("eni_late"), store, lookups, NOW)
+    (record,) = store.tasks.all(NAMESPACE)
+    assert record.address is None
+    handle(event("fargate_running"), store, lookups, NOW)
+    (record,) = store.tasks.all(NAMESPACE)
+    assert record.address == "10.0.1.163"
+
+
+def test_secrets_in_overrides_are_neither_stored_nor_logged(
+    store: Store, lookups: Lookups, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="tramo-test")
+    handle(event("overrides_with_secrets"), store, lookups, NOW)
+    (record,) = store.tasks.all(NAMESPACE)
+    assert "do-not-keep" not in repr(record)
+    assert "do-not-keep" not in caplog.text + capfd.readouterr().out
+
+
+def bridge_ecs() -> FakeEcs:
+    ecs = FakeEcs(task_definition("orders-bridge:2", network_mode="bridge"))
+    instance = event("ec2_bridge")["detail"]["containerInstanceArn"]
+    ecs.instances[instance] = "i-0123"
+    ecs.addresses["i-0123"] = "10.0.9.9"
+    return ecs
+
+
+def test_a_bridge_task_is_reached_by_its_hosts_address_and_port(store: Store) -> None:
+    ecs = bridge_ecs()
+    lookups = Lookups(lambda: ecs, lambda: ecs)
+    handle(event("ec2_bridge_bindings_late"), store, lookups, NOW)
+    handle(event("ec2_bridge"), store, lookups, NOW)
+    (record,) = store.tasks.all(NAMESPACE)
+    assert (record.address, record.endpoints[0].port) == ("10.0.9.9", 32770)
+    assert (ecs.count("describe_container_instances"), ecs.count("describe_instances")) == (1, 1)
+
+
+@pytest.mark.parametrize("missing", ["instances", "addresses"])
+def test_a_host_that_is_gone_leaves_the_address_unknown(store: Store, missing: str) -> None:
+    ecs = bridge_ecs()
+    getattr(ecs, missing).clear()
+    assert handle(event("ec2_bridge"), store, Lookups(lambda: ecs, lambda: ecs), NOW) is metric_names.EVENTS_APPLIED
+    (record,) = store.tasks.all(NAMESPACE)
+    assert record.address is None
+
+
+def test_a_stopped_bridge_task_needs_no_host(store: Store) -> None:
+    ecs = bridge_ecs()
+    stopped = event("ec2_bridge")
+    stopped["detail"].update(lastStatus="STOPPED", desiredStatus="STOPPED", version=9)
+    handle(stopped, store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    assert ecs.count("describe_container_instances") == 0
+
+
+def test_tasks_without_label_are_ignored(store: Store) -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0].pop("dockerLabels")
+    ecs = FakeEcs(definition)
+    metric = handle(event("fargate_running"), store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    assert metric is metric_names.EVENTS_IGNORED
+    assert store.tasks.namespaces() == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        (event("service_action"), "detail-type"),
+        ({"hello": "world"}, "source"),
+        ([], "$"),
+        (event("fargate_running") | {"detail": {"taskArn": "arn:x"}}, "detail.version"),
+    ],
+)
+def test_what_is_no_task_event_is_counted_and_named(
+    store: Store, lookups: Lookups, caplog: pytest.LogCaptureFixture, bad: Any, field: str
+) -> None:
+    assert handle(bad, store, lookups, NOW) is metric_names.EVENTS_MALFORMED
+    record = logged(caplog, "not an ECS task event")
+    assert record.__dict__["field"] == field
+
+
+def test_a_mistake_in_a_label_is_counted_and_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    ecs = FakeEcs(task_definition(services=[{"portName": "htp"}]))
+    lookups = Lookups(lambda: ecs, lambda: ecs)
+    for _ in range(2):
+        assert handle(event("fargate_running"), store, lookups, NOW) is metric_names.EVENTS_REJECTED
+    assert ecs.count("describe_task_definition") == 1
+    record = [each for each in caplog.records if "has a mistake" in each.getMessage()][-1].__dict__
+    assert record["task_definition"] == "orders:7"
+    assert record["container"] == "app"
+    assert record["path"] == "label tramo.service-connect at $.services[0].portName"
+    assert record["mistake"].startswith('no port mapping is named "htp"')
+    assert store.tasks.namespaces() == []
+
+
+def test_an_unknown_definition_is_counted_and_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    ecs = FakeEcs()
+    metric = handle(event("fargate_running"), store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    assert metric is metric_names.EVENTS_REJECTED
+    record = logged(caplog, "the task is left out: its task definition is unknown")
+    assert "orders:7: ECS does not know it" in record.__dict__["mistake"]
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "ServerException", "AccessDeniedException"])
+def test_a_failing_call_is_raised_for_lambda_to_try_again(
+    store: Store, lookups: Lookups, ecs: FakeEcs, code: str
+) -> None:
+    ecs.fail["describe_task_definition"] = failure(code)
+    with pytest.raises(ClientError, match=code):
+        handle(event("fargate_running"), store, lookups, NOW)
+    del ecs.fail["describe_task_definition"]
+    assert handle(event("fargate_running"), store, lookups, NOW) is metric_names.EVENTS_APPLIED
+
+
+def test_a_failing_host_lookup_is_raised(store: Store) -> None:
+    ecs = bridge_ecs()
+    ecs.fail["describe_instances"] = failure("RequestLimitExceeded", operation="DescribeInstances")
+    with pytest.raises(ClientError, match="RequestLimitExceeded"):
+        handle(event("ec2_bridge"), store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    assert list(store.tasks.all(NAMESPACE)) == []
