@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from registry.ecs import Lookups
 from registry.store import Store, open_store
 from tests.support import aws
 from tests.support.ecs import FakeEcs, task_definition
+
+Handler = Callable[[Any, Any], Any]
 
 
 @pytest.fixture
@@ -31,3 +38,58 @@ def ecs() -> FakeEcs:
 @pytest.fixture
 def lookups(ecs: FakeEcs) -> Lookups:
     return Lookups(ecs=lambda: ecs, ec2=lambda: ecs)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the handlers use of Lambda's context."""
+
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id: str = "a-request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 55_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The four handlers as Lambda calls them; their AWS is moto's server, found by the environment."""
+
+    endpoint: str
+    table: str
+    registrar: Handler
+    reconciler: Handler
+    publisher: Handler
+    api: Handler
+    context: Context = Context()
+
+    def publish(self) -> Any:
+        """Give the publisher all that the stream has."""
+        return self.publisher({"Records": aws.stream_records(self.endpoint, self.table)}, self.context)
+
+
+@pytest.fixture(scope="session")
+def deployed(moto_endpoint: str) -> Iterator[Deployed]:
+    """The functions, loaded as Lambda loads them: with everything they need in the environment."""
+    table = os.environ["TRAMO_TABLE"]
+    aws.create_table(moto_endpoint, table)
+    os.environ["AWS_ENDPOINT_URL"] = moto_endpoint
+    try:
+        # Only here: a handler reads its environment when it is loaded.
+        import api.app
+        import publisher.app
+        import reconciler.app
+        import registrar.app
+
+        yield Deployed(
+            moto_endpoint,
+            table,
+            registrar.app.handler,
+            reconciler.app.handler,
+            publisher.app.handler,
+            api.app.handler,
+        )
+    finally:
+        del os.environ["AWS_ENDPOINT_URL"]

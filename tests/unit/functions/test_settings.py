@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from registry.settings import Settings, SettingsError
+
+LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
+
+
+def test_defaults() -> None:
+    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5)
+
+
+def test_all() -> None:
+    environment = LEAST | {"TRAMO_CLUSTERS": " a, arn:aws:ecs:x:1:cluster/b ,,", "TRAMO_POLL_SECONDS": "30"}
+    settings = Settings.from_environment(environment)
+    assert settings.clusters == ("a", "arn:aws:ecs:x:1:cluster/b")
+    assert settings.poll_seconds == 30
+
+
+@pytest.mark.parametrize("name", ["TRAMO_TABLE", "AWS_REGION"])
+def test_what_is_missing_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is not set; set it to"):
+        Settings.from_environment({key: value for key, value in LEAST.items() if key != name})
+
+
+@pytest.mark.parametrize("value", ["0", "301", "5s", "-5", "1.5"])
+def test_the_poll_interval_has_bounds(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"TRAMO_POLL_SECONDS is .*; set a whole number from 1 to 300"):
+        Settings.from_environment(LEAST | {"TRAMO_POLL_SECONDS": value})
