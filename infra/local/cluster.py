@@ -27,6 +27,7 @@ from infra.local.task import TaskIdentity, event_detail, is_healthy, new_identit
 _KEEP_STOPPED_SECONDS: Final = 3600.0  # DescribeTasks answers for stopped tasks for about an hour
 
 _PLACE_AGAIN_SECONDS: Final = 5.0
+_FAILURES: Final = (StopCode.TASK_FAILED_TO_START, StopCode.ESSENTIAL_CONTAINER_EXITED)
 
 
 class EcsError(Exception):
@@ -237,14 +238,16 @@ class Cluster:
 
     def _count_failures(self, identity: TaskIdentity, state: TaskState) -> None:
         service = self.services.get(identity.service or "")
-        if service is None or state.status not in (Status.RUNNING, Status.STOPPED):
+        # Counted as soon as it is known: the replacement is decided on in the same moment.
+        failed = state.status is Status.PENDING and state.stop_code in _FAILURES
+        if service is None or (not failed and state.status is not Status.RUNNING):
             return
         for number, deployment in enumerate(service.deployments):
             if deployment.deployment_id != identity.started_by:
                 continue
-            if state.status is Status.RUNNING:
+            if not failed:
                 service.deployments[number] = replace(deployment, failed_starts=0)
-            elif state.started_at is None:
+            else:
                 service.note(f"was unable to start a task: {state.stopped_reason}", time.time())
                 service.deployments[number] = replace(
                     deployment, failed_starts=deployment.failed_starts + 1, last_failure_at=time.time()
@@ -320,6 +323,7 @@ class Cluster:
         """End everything at once."""
         await self._stop_scheduler()
         await asyncio.gather(*(runner.close() for runner in self.tasks.values()))
+        self._networks.close()
 
     async def _stop_scheduler(self) -> None:
         if self._loop is not None:

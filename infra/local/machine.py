@@ -59,7 +59,7 @@ class Machine:
     async def start(self, stack: AsyncExitStack) -> None:
         """Start everything but the services; `stack` ends it."""
         plane = load(parameters={"PollSeconds": str(self.settings.poll_seconds)}, table=TABLE)
-        launcher = stack.enter_context(Launcher())
+        launcher = await stack.enter_async_context(Launcher())
         self.private_hosts = await asyncio.to_thread(namespace.usable, self.settings.state_directory)
         await asyncio.to_thread(self.aws.start, plane)
         stack.push_async_callback(asyncio.to_thread, self.aws.stop)

@@ -66,6 +66,11 @@ class Networks:
             self._free.append(index)
         raise LocalError(f"all {LAST} task networks of this machine are in use: stop some tasks")
 
+    def close(self) -> None:
+        """Free all networks."""
+        for index in list(self._claims):
+            self.give_back(index)
+
     def give_back(self, index: int) -> None:
         """Free the network of a task that has stopped."""
         self._claims.pop(index).__exit__(None, None, None)

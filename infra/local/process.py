@@ -75,14 +75,15 @@ class Process:
 
 
 class Launcher:
-    """Starts processes, and sees to it that none outlives this one. A context manager."""
+    """Starts processes, and sees to it that none outlives this one. An asynchronous context manager."""
 
     def __init__(self) -> None:
         self._running: dict[int, Process] = {}
         self._guardian: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Self:
-        self._guardian = subprocess.Popen(  # noqa: S603 - our own module
+    async def __aenter__(self) -> Self:
+        # Not one of asyncio's: it is to outlive the loop.
+        self._guardian = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module, and it does not block
             [sys.executable, "-S", str(Path(__file__).with_name("guardian.py"))],
             stdin=subprocess.PIPE,
             start_new_session=True,
@@ -90,11 +91,13 @@ class Launcher:
         )
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for process in self._running.values():
+        left = list(self._running.values())
+        for process in left:
             process.kill()
+        await asyncio.gather(*(process.wait() for process in left))
         if self._guardian is not None and self._guardian.stdin is not None:
             self._guardian.stdin.close()
             self._guardian.wait()

@@ -82,7 +82,7 @@ class TaskRunner:
             task.cancel()
         for process in self._processes.values():
             process.kill()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*self._background, *(p.wait() for p in self._processes.values()), return_exceptions=True)
 
     def _happened(self, what: Input) -> None:
         before = self.state.health

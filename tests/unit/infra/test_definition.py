@@ -14,7 +14,12 @@ def container(**changes: Any) -> dict[str, Any]:
 
 
 def document(*containers: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {"family": "f", "networkMode": "awsvpc", "containerDefinitions": list(containers) or [container()], **changes}
+    return {
+        "family": "f",
+        "networkMode": "awsvpc",
+        "containerDefinitions": list(containers) or [container()],
+        **changes,
+    }
 
 
 def read(raw: dict[str, Any]) -> Any:

@@ -171,11 +171,10 @@ def test_a_stop_before_there_is_a_place() -> None:
 
 def test_health_is_no_event_and_is_judged_on_essential_containers() -> None:
     task = running()
-    version = task.state.version
-    assert task.state.health is Health.HEALTHY
-    task.give(life.HealthChanged("sidecar", Health.UNHEALTHY))
-    assert task.state.health is Health.UNHEALTHY
-    assert task.state.version == version
+    before = task.state
+    after = task.give(life.HealthChanged("sidecar", Health.UNHEALTHY)).state
+    assert (before.health, after.health) == (Health.HEALTHY, Health.UNHEALTHY)
+    assert before.version == after.version
 
 
 def test_a_task_without_health_checks_has_no_health() -> None:

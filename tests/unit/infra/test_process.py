@@ -17,7 +17,7 @@ ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
 def run(work: Callable[[Launcher], Awaitable[None]]) -> None:
     async def main() -> None:
-        with Launcher() as launcher:
+        async with Launcher() as launcher:
             await work(launcher)
 
     asyncio.run(main())
@@ -111,9 +111,12 @@ import asyncio, pathlib, sys
 from infra.local.process import Launcher
 async def main():
     directory = pathlib.Path(sys.argv[1])
-    with Launcher() as launcher:
+    async with Launcher() as launcher:
         process = await launcher.start(
-            ["sh", "-c", "sleep 60 & wait"], environment={"PATH": "/usr/bin:/bin"}, directory=directory, log=directory / "log"
+            ["sh", "-c", "sleep 60 & wait"],
+            environment={"PATH": "/usr/bin:/bin"},
+            directory=directory,
+            log=directory / "log",
         )
         (directory / "pid").write_text(f"{process.pid}\\n")
         await process.wait()

@@ -12,13 +12,47 @@ from infra.local.task import TaskIdentity, description, event_detail, metadata, 
 ENVELOPE = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}
 
 # The detail of AWS's sample of a RUNNING task of a service on Fargate.
-RUNNING = set(
-    "attachments attributes availabilityZone capacityProviderName clusterArn connectivity connectivityAt containers "
-    "cpu createdAt desiredStatus enableExecuteCommand ephemeralStorage group launchType lastStatus memory overrides "
-    "platformVersion pullStartedAt pullStoppedAt startedAt startedBy taskArn taskDefinitionArn updatedAt version".split()
-)
-STOPPED = RUNNING | set("executionStoppedAt stopCode stoppedAt stoppedReason stoppingAt".split())
-CONTAINER = set("containerArn lastStatus name image runtimeId taskArn networkInterfaces cpu memory".split())
+RUNNING = {
+    "attachments",
+    "attributes",
+    "availabilityZone",
+    "capacityProviderName",
+    "clusterArn",
+    "connectivity",
+    "connectivityAt",
+    "containers",
+    "cpu",
+    "createdAt",
+    "desiredStatus",
+    "enableExecuteCommand",
+    "ephemeralStorage",
+    "group",
+    "launchType",
+    "lastStatus",
+    "memory",
+    "overrides",
+    "platformVersion",
+    "pullStartedAt",
+    "pullStoppedAt",
+    "startedAt",
+    "startedBy",
+    "taskArn",
+    "taskDefinitionArn",
+    "updatedAt",
+    "version",
+}
+STOPPED = RUNNING | {"executionStoppedAt", "stopCode", "stoppedAt", "stoppedReason", "stoppingAt"}
+CONTAINER = {
+    "containerArn",
+    "lastStatus",
+    "name",
+    "image",
+    "runtimeId",
+    "taskArn",
+    "networkInterfaces",
+    "cpu",
+    "memory",
+}
 
 DEFINITION = parse(
     {

@@ -1,0 +1,82 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from infra.local.httpserver import Request
+from infra.local.settings import ACCESS_KEY, SECRET_KEY
+from infra.local.signature import SignatureError, verify
+
+
+def signed(
+    *,
+    key: str = ACCESS_KEY,
+    secret: str = SECRET_KEY,
+    service: str = "execute-api",
+    region: str = "us-east-1",
+    method: str = "GET",
+    path: str = "/live/v1/namespaces/a%20b/snapshot?since=4&services=x%2Cy",
+    body: bytes = b"",
+) -> Request:
+    request = AWSRequest(method, f"http://127.0.0.1:9000{path}", data=body, headers={"X-Own": "a"})
+    SigV4Auth(Credentials(key, secret), service, region).add_auth(request)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    pairs = tuple({**headers, "host": "127.0.0.1:9000", "accept": "unsigned"}.items())
+    return Request(method, path, "/ignored", (), pairs, body, "127.0.0.1")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_a_good_signature() -> None:
+    assert verify(signed(), "us-east-1", now()) == ACCESS_KEY
+    assert verify(signed(method="POST", path="/live/x", body=b'{"a": 1}'), "us-east-1", now()) == ACCESS_KEY
+
+
+def changed(request: Request, **changes: str) -> Request:
+    kept = [(name, value) for name, value in request.headers if name not in changes]
+    return Request(
+        request.method,
+        request.target,
+        request.path,
+        request.query,
+        (*kept, *((name, value) for name, value in changes.items() if value)),
+        request.body,
+        request.client,
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (changed(signed(), authorization=""), "Missing Authentication Token"),
+        (changed(signed(), authorization="Bearer x"), "Signature Version 4"),
+        (signed(key="AKIDOTHER"), "security token"),
+        (signed(secret="other"), "does not match"),
+        (signed(service="ecs"), "scoped to us-east-1/execute-api, not to us-east-1/ecs"),
+        (signed(region="eu-west-1"), "not to eu-west-1"),
+        (changed(signed(), **{"x-amz-date": ""}), "X-Amz-Date"),
+        (changed(signed(), **{"x-own": "b"}), "does not match"),
+        (changed(signed(), host="elsewhere"), "does not match"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bad_signature(request_: Request, message: str) -> None:
+    with pytest.raises(SignatureError, match=message):
+        verify(request_, "us-east-1", now())
+
+
+def test_another_body_or_path_than_was_signed() -> None:
+    good = signed(method="POST", path="/live/x", body=b"1")
+    for target, body in (("/live/y", b"1"), ("/live/x", b"2")):
+        with pytest.raises(SignatureError, match="does not match"):
+            verify(Request("POST", target, "", (), good.headers, body, ""), "us-east-1", now())
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_a_signature_lasts_five_minutes(minutes: int) -> None:
+    with pytest.raises(SignatureError, match="expired"):
+        verify(signed(), "us-east-1", now() + timedelta(minutes=minutes))
