@@ -27,6 +27,7 @@ from sidecar.core.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, Resp
 from sidecar.core.timers import Timed
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.output import Output
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._runtime = listener.runtime
         self._meter = listener.meter
         self._transport: asyncio.Transport | None = None
+        self._output: Output | None = None
         self._reader = RequestReader(listener.accept_connect)
         self._queue: deque[Event] = deque()
         self._pumping = False
@@ -79,6 +81,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
+        self._output = Output(self._runtime, transport)
         self._listener.opened(self)
         self._head_since = self._quiet_since  # the first head must come soon, or at least its first byte
         self._runtime.wheel.schedule(self, self._quiet_since + KEEP_ALIVE_SECONDS)
@@ -185,7 +188,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._closing = True
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
-        self._transport = None
+        self._transport = self._output = None
         return transport, self._reader.leftover
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -217,7 +220,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._queue.clear()
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
-        self._transport = None
+        self._transport = self._output = None
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.on_client_gone()
@@ -280,15 +283,15 @@ class DownstreamConnection(asyncio.Protocol, Timed):
 
     def send_eof(self) -> None:
         """Half-close a tunnel."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
+        if self._output is not None:
+            self._output.write_eof()
 
     def close(self) -> None:
         """Close once all is written."""
         self._closing = True
         self._exchange = None
-        if self._transport is not None:
-            self._transport.close()
+        if self._output is not None:
+            self._output.close()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -321,10 +324,10 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             self._transport.resume_reading()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._output is not None:
             if self._meter is not None:
                 self._meter.bytes += len(data)
-            self._transport.write(data)
+            self._output.write(data)
 
     # Time.
 

@@ -39,7 +39,7 @@ class Pool:
         meter: ClientMeter | None,
     ) -> None:
         self.endpoint = endpoint
-        self._runtime = runtime
+        self.runtime = runtime
         self._cluster = cluster
         self._idle_seconds = idle_seconds
         self._meter = meter
@@ -50,13 +50,13 @@ class Pool:
         """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         while self._idle:
             connection = self._idle.pop()
-            self._runtime.wheel.cancel(connection)
+            self.runtime.wheel.cancel(connection)
             if not connection.closed:
                 return connection
         self._waiting.append(exchange)
         self._cluster.pending_requests += 1
         self._cluster.connections += 1
-        self._runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
+        self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
         return None
 
     def overflows(self) -> bool:
@@ -79,7 +79,7 @@ class Pool:
         endpoint = self.endpoint
         try:
             async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
-                _, connection = await self._runtime.loop.create_connection(
+                _, connection = await self.runtime.loop.create_connection(
                     lambda: UpstreamConnection(self), endpoint.address, endpoint.port
                 )
         except OSError as error:  # TimeoutError is one
@@ -110,12 +110,12 @@ class Pool:
             connection.abort()
             return
         self._idle.append(connection)
-        self._runtime.wheel.schedule(connection, self._runtime.now() + self._idle_seconds)
+        self.runtime.wheel.schedule(connection, self.runtime.now() + self._idle_seconds)
 
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection was closed, by whichever side."""
         self._cluster.connections -= 1
-        self._runtime.wheel.cancel(connection)
+        self.runtime.wheel.cancel(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 

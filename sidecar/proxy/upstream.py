@@ -20,6 +20,7 @@ from sidecar.core.http1 import (
 )
 from sidecar.core.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed
+from sidecar.proxy.output import Output
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self.served = 0  # requests before the present one
         self.closed = False
         self._transport: asyncio.Transport | None = None
+        self._output: Output | None = None
         self._reader = ResponseReader()
         self._exchange: Exchange | None = None
         self._chunked = False
@@ -69,8 +71,8 @@ class UpstreamConnection(asyncio.Protocol, Timed):
 
     def send_eof(self) -> None:
         """Half-close a tunnel."""
-        if self._transport is not None and not self.closed:
-            self._transport.write_eof()
+        if self._output is not None and not self.closed:
+            self._output.write_eof()
 
     def detach(self) -> None:
         """The exchange needs no more of this response."""
@@ -101,10 +103,9 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         return self._bytes_of_response > 0
 
     def _write(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is not None and not self.closed:
+        if self._output is not None and not self.closed:
             self.pool.meter_bytes(len(data))
-            transport.write(data)
+            self._output.write(data)
 
     # The loop's side.
 
@@ -113,6 +114,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
+        self._output = Output(self.pool.runtime, transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the endpoint."""

