@@ -1,0 +1,114 @@
+"""The client of the mesh's API against the local API Gateway, which checks its signature."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from botocore.credentials import Credentials
+
+from infra.cli.api import ApiError, MeshApi
+from infra.cli.services import list_endpoints, list_services
+from infra.local.api_gateway import ApiGateway
+from infra.local.settings import LocalError
+from infra.local.template import load
+from tests.support.functions import FakeFunction, spec
+
+ENDPOINT = {"id": "t/orders", "address": "127.4.0.1", "port": 15100, "state": "ready"}
+
+
+def service(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "protocol": "http",
+        "vip": "127.255.0.2",
+        "revision": 4,
+        "aliases": [{"dns_name": name, "port": 80}],
+        "endpoints": {"ready": 2, "draining": 1},
+    }
+
+
+def answer(event: Any) -> dict[str, Any]:
+    import json
+
+    def ok(body: object) -> dict[str, Any]:
+        return {"statusCode": 200, "body": json.dumps(body), "headers": {"Content-Type": "application/json"}}
+
+    parameters = {name: unquote(value) for name, value in (event["pathParameters"] or {}).items()}
+    match event["resource"]:
+        case "/v1/namespaces":
+            return ok({"namespaces": [{"name": "shop.local"}, {"name": "other.local"}]})
+        case "/v1/namespaces/{namespace}/services":
+            if parameters["namespace"] != "shop.local":
+                return ok({"services": [], "next": None})
+            if (event["queryStringParameters"] or {}).get("next") == "cache":
+                return ok({"services": [service("orders")], "next": None})
+            return ok({"services": [service("cache")] * 30, "next": "cache"})
+        case "/v1/namespaces/{namespace}/services/{service}":
+            if parameters == {"namespace": "shop.local", "service": "orders"}:
+                return ok({**service("orders"), "endpoints": [ENDPOINT]})
+    return {"statusCode": 404, "body": json.dumps({"title": "unknown-service", "detail": "there is no such service"})}
+
+
+def run(use: Callable[[str], None]) -> None:
+    async def main() -> None:
+        routes = next(function.routes for function in load().functions if function.routes)
+        gateway = ApiGateway(
+            FakeFunction(spec(routes=routes), answer), stage="live", region="us-east-1", minimum_compression_size=100
+        )
+        await gateway.back()
+        try:
+            await asyncio.to_thread(use, gateway.url)
+        finally:
+            await gateway.away()
+
+    asyncio.run(main())
+
+
+def test_services_of_all_pages_and_namespaces() -> None:
+    def use(url: str) -> None:
+        api = MeshApi.local(url, "us-east-1")
+        rows = list_services(api, api.namespaces())
+        assert [row["name"] for row in rows] == ["cache"] * 30 + ["orders"]
+        assert (rows[-1]["ready"], rows[-1]["endpoints"], rows[-1]["aliases"]) == (2, 3, ["orders:80"])
+
+    run(use)
+
+
+def test_endpoints_wherever_the_service_is() -> None:
+    def use(url: str) -> None:
+        api = MeshApi.local(url, "us-east-1")
+        assert list_endpoints(api, api.namespaces(), "orders") == [{"namespace": "shop.local", **ENDPOINT}]
+        with pytest.raises(LocalError, match="no service 'none' in shop.local, other.local"):
+            list_endpoints(api, api.namespaces(), "none")
+
+    run(use)
+
+
+def test_a_refusal_is_told() -> None:
+    def use(url: str) -> None:
+        with pytest.raises(ApiError, match="403: The security token") as caught:
+            MeshApi(url, "us-east-1", Credentials("AKIDOTHER", "x")).namespaces()
+        assert caught.value.status == 403
+
+    run(use)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(ApiError, match="cannot be reached"):
+        MeshApi.local("http://127.0.0.1:9/live", "us-east-1").namespaces()
+
+
+def test_credentials_and_region_are_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ApiError, match="no AWS credentials"):
+        MeshApi.aws("https://x.execute-api.eu-west-1.amazonaws.com/live", None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    MeshApi.aws("https://x.execute-api.eu-west-1.amazonaws.com/live", None)
+    with pytest.raises(ApiError, match="region"):
+        MeshApi.aws("https://mesh.example.org/live", None)
+    with pytest.raises(ApiError, match="https://"):
+        MeshApi.local("ftp://x", "us-east-1")

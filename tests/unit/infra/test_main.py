@@ -1,0 +1,185 @@
+"""The command line: what it takes, what it returns, and what it does to a cluster of shell commands."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli.main import main
+from infra.local.cluster import Cluster
+from infra.local.ecs_api import EcsApi
+from infra.local.httpserver import HttpServer, Request, Response
+from sidecar import __version__
+from tests.support.local_cluster import cluster, container, definition
+
+
+class Running:
+    """A cluster with an ECS API and a control socket, on a thread of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._loop: asyncio.AbstractEventLoop
+        self._done: asyncio.Event
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join(20)
+
+    async def _serve(self) -> None:
+        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        async with cluster(self._directory) as made:
+            made.register(definition())
+            made.create_service({"serviceName": "s", "taskDefinition": "app", "desiredCount": 1})
+            ecs, control = HttpServer(EcsApi(made).handle), HttpServer(lambda r: self._control(made, r))
+            self._ecs = f"http://127.0.0.1:{await ecs.listen('127.0.0.1')}"
+            await control.listen_unix(self._directory / "control.sock")
+            self._ready.set()
+            await self._done.wait()
+            await control.close()
+            await ecs.close()
+
+    async def _control(self, made: Cluster, request: Request) -> Response:
+        if request.method == "POST":
+            self._done.set()
+            return Response(202, b"{}")
+        status = {
+            "cluster": made.name,
+            "region": "us-east-1",
+            "ecs": self._ecs,
+            "aws": "http://aws",
+            "api": {"url": "http://api/live", "away": True},
+            "services": {"steady": 1, "all": 1},
+            "tasks": {"running": 1, "all": 1},
+            "events": 7,
+            "dead_letters": [{"time": 0.0, "function": "Registrar", "error": "on purpose", "event": {"a": 1}}],
+        }
+        return Response(200, json.dumps(status).encode())
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Path]:
+    made = Running(tmp_path)
+    made.start()
+    try:
+        yield tmp_path
+    finally:
+        made.stop()
+
+
+def call(capsys: pytest.CaptureFixture[str], directory: Path, *arguments: str) -> Any:
+    code = main(["--state-dir", str(directory), *arguments, "-o", "json"])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (0, "")
+    return json.loads(captured.out)
+
+
+def test_a_service_from_scaling_to_deployment(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [row] = call(capsys, running, "scale", "s", "2", "--wait", "20")
+    assert (row["desired"], row["running"], row["rollout"]) == (2, 2, "COMPLETED")
+    new = running / "new.json"
+    new.write_text(json.dumps(definition(container(environment=[{"name": "V", "value": "2"}]))))
+    [row] = call(capsys, running, "deploy", "s", "--task-definition", str(new), "--wait", "20")
+    assert (row["definition"], row["running"]) == ("app:2", 2)
+    [row] = call(capsys, running, "deploy", "s", "--task-definition", "app:1", "--wait", "20")
+    assert row["definition"] == "app:1"
+    [row] = call(capsys, running, "deploy", "s")
+    assert row["rollout"] == "IN_PROGRESS"
+
+
+def test_tasks(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [started] = call(capsys, running, "run", "app", "--wait", "20")
+    assert (started["group"], started["status"]) == ("family:app", "RUNNING")
+    assert started["task"] in {row["task"] for row in call(capsys, running, "tasks")}
+    [stopped] = call(capsys, running, "stop", started["task"][:12], "--wait", "20")
+    assert (stopped["status"], stopped["stopped_reason"]) == ("STOPPED", "Task stopped by user")
+    assert started["task"] not in {row["task"] for row in call(capsys, running, "tasks")}
+    assert started["task"] in {row["task"] for row in call(capsys, running, "tasks", "--all")}
+
+
+def test_status_shows_dead_letters(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [row] = call(capsys, running, "status")
+    assert row["api"] == "http://api/live (away)"
+    assert row["dead_letters"][0]["event"] == {"a": 1}
+    assert main(["--state-dir", str(running), "status"]) == 0
+    shown = capsys.readouterr().out
+    assert "1/1 steady" in shown
+    assert "1970-01-01T00:00:00Z" in shown
+
+
+def test_down(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--state-dir", str(running), "down"]) == 0
+    assert main(["--state-dir", str(running), "status"]) == 1
+    assert "no cluster is up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scale", "none", "1"], "Service not found: none"),
+        (["stop", "zzz"], "The referenced task was not found."),
+        (["run", "none"], "Unable to describe task definition."),
+        (["run", "none.json"], "No such file"),
+        (["deploy", "s", "--task-definition", "broken.json"], "family"),
+        (["deploy", "s", "--task-definition", "list.json"], "not a task definition"),
+    ],
+)
+def test_what_cannot_be_done_is_1(
+    running: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    (running / "broken.json").write_text('{"family": "a b", "containerDefinitions": []}')
+    (running / "list.json").write_text("[]")
+    monkeypatch.chdir(running)
+    assert main(["--state-dir", str(running), *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tramo: ")
+    assert message in captured.err
+
+
+@pytest.mark.parametrize("command", ["status", "tasks", "services", "down"])
+def test_without_a_cluster_every_command_says_how_to_start_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("TRAMO_API_URL", raising=False)
+    assert main(["--state-dir", str(tmp_path), command]) == 1
+    assert "tramo up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["scale", "s"], ["scale", "s", "-1"], ["scale", "s", "x"], ["tasks", "-o", "xml"], ["stop"]],
+)
+def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: tramo" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"tramo {__version__}\n"
+
+
+def test_up_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--state-dir", str(tmp_path / "s"), "up", str(tmp_path / "none")]) == 1
+    assert "not a folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["--state-dir", str(tmp_path / "s"), "up", str(tmp_path / "empty")]) == 1
+    assert "services.json" in capsys.readouterr().err
