@@ -59,16 +59,23 @@ def test_an_event_that_overtakes_the_sweep_is_no_drift(store: Store, lookups: Lo
 
 
 def test_all_pages_of_all_clusters_are_swept(store: Store, ecs: FakeEcs) -> None:
-    ecs.page_size = 40
+    ecs.page_size = 2
     for number in range(3):
         arn = f"arn:aws:ecs:us-east-1:123456789012:cluster/c{number}"
-        ecs.tasks[arn] = [detail(f"t{number}x{each:03d}", 1) for each in range(70)]
-    ecs.page_size = 2
-    ecs.tasks.pop(CLUSTER, None)
+        ecs.tasks[arn] = [detail(f"t{number}x{each}", 1) for each in range(5)]
     report = sweep(store, ecs)
-    assert report.swept == 210
-    assert ecs.count("describe_tasks") == 3  # 70 each, one page each of up to 100
-    assert len(list(store.tasks.all(NAMESPACE))) == 210
+    assert report.swept == 15
+    assert ecs.count("describe_tasks") == 3  # pages are gathered up to 100
+    assert len(list(store.tasks.all(NAMESPACE))) == 15
+
+
+def test_a_large_cluster_is_described_by_the_hundred(store: Store) -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0].pop("dockerLabels")
+    ecs = FakeEcs(definition)
+    ecs.tasks[CLUSTER] = [detail(f"t{each:03d}", 4) for each in range(250)]
+    assert sweep(store, ecs).swept == 250
+    assert ecs.count("describe_tasks") == 3
 
 
 def test_only_the_named_clusters_are_swept(store: Store, ecs: FakeEcs) -> None:

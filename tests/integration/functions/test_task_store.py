@@ -77,11 +77,11 @@ def test_reads_of_many_leave_out_the_unknown(store: Store) -> None:
 
 
 def test_more_tasks_than_one_batch(store: Store) -> None:
-    ids = [f"{number:03d}" for number in range(130)]
+    ids = [f"{number:03d}" for number in range(101)]
     for each in ids:
         store.tasks.apply(task(each))
     assert set(store.tasks.get_all(NAMESPACE, ids)) == set(ids)
-    assert len(list(store.tasks.all(NAMESPACE))) == 130
+    assert len(list(store.tasks.all(NAMESPACE))) == 101
 
 
 def test_namespaces_are_listed_once(store: Store) -> None:
