@@ -10,7 +10,6 @@ from pynamodb.exceptions import TransactWriteError
 
 from publisher.app import publish_all
 from publisher.build import ATTEMPTS, Changes, PublishConflictError, Publisher
-from registry.definition import Offer
 from registry.models import HEAD, namespace_key, part_key, service_key
 from registry.snapshot import Document, Head, Part, assemble, part_of
 from registry.snapshot_store import SnapshotStore
@@ -287,8 +286,3 @@ def test_one_namespaces_trouble_does_not_keep_others_back(store: Store, dynamodb
     failed = publish_all(slow, {"a.local": tasks("zz"), "b.local": tasks("aa")})
     assert list(failed) == ["a.local"]
     assert store.snapshots.head("b.local", consistent=True) is not None
-
-
-def test_offers_of_the_helper_are_what_they_say() -> None:
-    assert isinstance(offer("x"), Offer)
-    assert offer("x").service == "x"
