@@ -25,12 +25,15 @@ MAX_DOCUMENT_BYTES: Final = 64 << 20
 _HINTS: Final = {
     401: "the request is not signed as the API wants it; check TRAMO_API_URL and AWS_REGION",
     403: "the task role may not call the API; attach the policy in the stack's output SidecarPolicyArn",
-    404: "the namespace is not known yet; it appears with its first task",
 }
 
 
 class RegistryError(Exception):
     """The API gave no snapshot."""
+
+
+class NamespaceUnknown(RegistryError):
+    """No task of the namespace has been registered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class RegistryClient:
     def fetch(self, etag: str, since: int | None) -> Answer:
         """The snapshot unless it still has this ETag; only what changed after the revision `since` if given.
 
-        Raises RegistryError.
+        Raises RegistryError, and its subclass NamespaceUnknown for 404.
         """
         url = self._url if since is None else f"{self._url}?since={since}"
         headers = {"accept": "application/json", "accept-encoding": "gzip"}
@@ -72,6 +75,8 @@ class RegistryClient:
             raise RegistryError(f"the API at {self._url} cannot be reached: {error}") from error
         if response.status == 304:
             return Answer(None, etag, _seconds(response.headers.get("tramo-poll-seconds")))
+        if response.status == 404:
+            raise NamespaceUnknown(f"the API does not know the namespace at {self._url}")
         if response.status != 200:
             hint = _HINTS.get(response.status, "see the Api function's log")
             raise RegistryError(f"the API answered {response.status} to GET {url}: {hint}")

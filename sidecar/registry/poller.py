@@ -6,6 +6,8 @@ Rules:
 - The server names the interval; each wait is spread by `JITTER`, or a fleet that started together would ask together.
 - After a failure the wait doubles up to `MAX_BACKOFF_SECONDS`. The first snapshot is asked for faster.
 - A document that does not fit (a delta for another revision, a schema not known) makes the next request a full one.
+- A namespace that the API does not know yet is empty: its first tasks wait for their sidecars to be ready, and are
+  registered only then. Once there was a snapshot, the same answer is a fault and changes nothing.
 - An older revision than the one at hand is a fault of the API and refused.
 """
 
@@ -20,7 +22,7 @@ from typing import Final, Protocol
 from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode
 from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
-from sidecar.registry.client import Answer, RegistryError
+from sidecar.registry.client import Answer, NamespaceUnknown, RegistryError
 
 JITTER: Final = 0.2
 FIRST_WAIT_SECONDS: Final = 0.25
@@ -94,6 +96,9 @@ class Poller:
             answer = await self._runtime.loop.run_in_executor(self._executor, self._client.fetch, self._etag, since)
             await self._take(answer)
         except (RegistryError, SnapshotError) as error:
+            if isinstance(error, NamespaceUnknown) and (self.snapshot is None or self.snapshot.revision == 0):
+                await self._take_empty()
+                return
             if isinstance(error, SnapshotError):
                 self._etag = ""  # ask for a whole document next time
             self.failures += 1
@@ -103,6 +108,16 @@ class Poller:
         if self.failures:
             log.info("the API answers again after %d failed polls", self.failures)
         self.failures = 0
+
+    async def _take_empty(self) -> None:
+        if self.snapshot is None:
+            log.info("the namespace has no tasks yet", extra={"namespace": self._namespace})
+            snapshot = Snapshot(self._namespace, 0, {})
+            await self._apply(snapshot)
+            self.snapshot = snapshot
+        self.failures = 0
+        self.source = "api"
+        self.confirmed_at = self._runtime.now()
 
     async def _take(self, answer: Answer) -> None:
         if answer.poll_seconds is not None:
