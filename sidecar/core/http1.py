@@ -7,6 +7,8 @@ Rules:
   with the next pipelined request; a response reader must be told of every request by `expect()`.
 - Connection-specific fields (RFC 9110 section 7.6.1) end here, in both directions. A Connection field that
   names a field the proxy itself relies on is an attack and refused.
+- Only a WebSocket may leave HTTP, and only by a request without a body: a tunnel for anything else, h2c above all,
+  would bypass routing. Any other Upgrade is an offer, and the proxy does not take it.
 - The body's framing is decided once, from the head: Content-Length, chunked, or the connection's close
   (responses only). Both framings at once, or twice, is refused (RFC 9112 section 6.3, request smuggling).
 - Arbitrary bytes raise `ProtocolError` and nothing else; after that the reader is done for.
@@ -28,12 +30,15 @@ MAX_FIELDS: Final = 100
 """Fields of one head or trailer, Envoy's limit."""
 MAX_TARGET_BYTES: Final = 16_384
 """Longer targets are answered 414; nginx and HAProxy stop at 8 and 16 KiB."""
+MAX_CHUNK_OVERHEAD: Final = 16_384
+"""Chunk extensions and trailers of one message, beyond what `CHUNK_CREDIT` allows with the body."""
+CHUNK_CREDIT: Final = 9
+"""Bytes on the wire that a byte of a chunked body may cost: a chunk of one byte takes six."""
 
 Event = RequestHead | ResponseHead | bytes | End
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(rb"http://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
-_TOKENS: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 # What _special tells apart. Fields that are not in this table are forwarded as they are.
 _FORWARD: Final = 0
@@ -76,6 +81,10 @@ _PROTECTED: Final = frozenset(
         b"traceparent",
     )
 )
+# llhttp reads the request lines of RTSP and ICE as well.
+_NOT_HTTP: Final = frozenset(
+    b"DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD FLUSH SOURCE".split()
+)
 _FORBIDDEN_IN_TRAILERS: Final = frozenset(
     (
         b"host",
@@ -97,9 +106,16 @@ class _Reader:
         self._events: list[Event] = []
         self._head_open = False  # a head has begun and is not complete
         self._head_bytes = 0
+        self._head_is_new = False  # it began in the bytes being read now
+        self._priming = False  # the parser reads a head that the reader made itself
+        self._credit = 0  # bytes that the framing of a chunked body may still cost
         self._begin()
+        self._head_open = False
 
     def _begin(self) -> None:
+        self._head_open = True
+        self._head_bytes = 0
+        self._head_is_new = True
         self._fields: Fields = []
         self._trailers: Fields = []
         self._in_body = False
@@ -107,10 +123,11 @@ class _Reader:
         self._content_length = UNKNOWN_LENGTH
         self._chunked = False
         self._upgrade = b""
+        self._may_upgrade = False
         self._expect_continue = False
         self._trailers_accepted = False
         self._keep_alive = True
-        self._connection_names: list[bytes] = []
+        self._connection_names: set[bytes] = set()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -125,6 +142,8 @@ class _Reader:
 
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         if name in _FORBIDDEN_IN_TRAILERS:
+            if self._priming:
+                return
             raise ProtocolError(f"the trailer field {_show(name)} is not allowed")
         self._trailers.append((name, value.strip(b" \t")))
         if len(self._trailers) > MAX_FIELDS:
@@ -159,10 +178,12 @@ class _Reader:
             name = option.strip(b" \t")
             if name == b"close":
                 self._keep_alive = False
+            elif name == b"upgrade":
+                self._may_upgrade = True
             elif name in _PROTECTED:
                 raise ProtocolError(f"Connection names {_show(name)}, which is not a connection option")
-            elif name not in (b"", b"keep-alive", b"upgrade", b"te"):
-                self._connection_names.append(name)
+            elif name not in (b"", b"keep-alive", b"te"):
+                self._connection_names.add(name)
 
     def _finish_head(self) -> None:
         """Check what can only be seen with all fields there."""
@@ -172,30 +193,36 @@ class _Reader:
             raise ProtocolError(f"more than {MAX_FIELDS} fields", 431)
         if self._chunked and self._content_length != UNKNOWN_LENGTH:
             raise ProtocolError("both Content-Length and Transfer-Encoding")
-        for name in self._connection_names:
-            self._fields = [field for field in self._fields if field[0] != name]
+        if self._connection_names:
+            self._fields = [field for field in self._fields if field[0] not in self._connection_names]
+        if not self._may_upgrade:
+            self._upgrade = b""  # RFC 9110 section 7.8: an Upgrade that Connection does not name is none
+        if self._chunked:
+            self._credit = MAX_CHUNK_OVERHEAD + MAX_HEAD_BYTES
         if self._trailers_accepted:
             self._fields.append((b"te", b"trailers"))
 
     def on_body(self, data: bytes) -> None:
+        self._credit += CHUNK_CREDIT * len(data)
         self._events.append(data)
 
     def _take(self) -> list[Event]:
         events, self._events = self._events, []
         return events
 
-    def _count_head(self, size: int, was_open: bool) -> None:
-        """Bound the head while it is incomplete: llhttp itself has no limit.
-
-        A head that began behind other messages in one read is counted from the next read on; what one read
-        brings is bounded already.
-        """
-        if not self._head_open:
-            self._head_bytes = 0
-        elif was_open or not self._events:
-            self._head_bytes += size
-            if self._head_bytes > MAX_HEAD_BYTES:
-                raise ProtocolError(f"the head is longer than {MAX_HEAD_BYTES} bytes", 431)
+    def _count(self, size: int) -> None:
+        """Bound what llhttp does not: a head while it is incomplete, and the framing of a chunked body."""
+        if self._head_open:
+            # What a head has of the read that it began in, behind another message, is bounded by that read.
+            if not (self._head_is_new and self._events):
+                self._head_bytes += size
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    raise ProtocolError(f"the head is longer than {MAX_HEAD_BYTES} bytes", 431)
+            self._head_is_new = False
+        elif self._chunked:
+            self._credit -= size
+            if self._credit < 0:
+                raise ProtocolError("chunk extensions and trailers outweigh the body")
 
     def _count_fields(self, first_line: int) -> None:
         size = first_line
@@ -213,36 +240,81 @@ class RequestReader(_Reader):
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._accept_authority_form = accept_authority_form
-        self.leftover = b""  # bytes after a head that asks to leave HTTP (CONNECT, Upgrade)
+        self._last = False  # the client said that no further request follows
+        self._skipped_body = False
         self.keep_alive = True  # of the request read last
+        self.left_http = False  # the request read last asks to leave HTTP: CONNECT, or WebSocket
+        self.leftover = b""  # bytes behind that request
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes of the client; return the events that they complete.
 
+        Behind a request that asks to leave HTTP the bytes are put into `leftover`, see `stay`.
         Raises ProtocolError with the status to answer. Events before the error are lost: the connection
         cannot be trusted any more.
         """
-        was_open = self._head_open
+        if self.left_http:
+            self.leftover += data
+            return []
+        if self._last:
+            return []  # what follows the last request is not looked at
+        self._execute(data)
+        self._count(len(data))
+        return self._take()
+
+    def _execute(self, data: bytes) -> None:
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self.leftover = data[upgrade.args[0] :]
+            rest: bytes | memoryview = data
+            while rest and not self._last:
+                rest = self._parse(rest)
         except httptools.HttpParserCallbackError as error:
             raise _cause(error) from None
         except httptools.HttpParserError as error:
-            if self.keep_alive or not self._events or not isinstance(self._events[-1], End):
+            if not self._last:
                 raise ProtocolError(f"malformed request: {error}") from None
-            # The client said that this was its last request; what it sent behind it is not looked at.
-        self._count_head(len(data), was_open)
-        return self._take()
+
+    def _parse(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Let llhttp read; return what it left because a request asked to leave HTTP and stays with it."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = memoryview(data)[upgrade.args[0] :]
+            if self.left_http:
+                self.leftover = bytes(rest)
+                return b""
+            if self._skipped_body:
+                self._resume_body()
+            return rest
+        return b""
+
+    def _resume_body(self) -> None:
+        """Read the body of a request whose Upgrade is not taken.
+
+        llhttp ends every request with an Upgrade at its head and takes what follows for another protocol. A new
+        parser is told the same framing, without the Upgrade, and goes on from there.
+        """
+        self._skipped_body = False
+        self._parser = httptools.HttpRequestParser(self)
+        framing = b"transfer-encoding: chunked" if self._chunked else b"content-length: %d" % self._content_length
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._priming = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n\r\n" % (close, framing))
+        self._priming = False
+
+    def stay(self) -> list[Event]:
+        """The request to leave HTTP was declined: what came behind it is the next request. Raises ProtocolError."""
+        self.left_http = False
+        early, self.leftover = self.leftover, b""
+        return self.feed(early)
 
     def idle(self) -> bool:
         """Whether no head is being read."""
         return not self._head_open
 
     def on_message_begin(self) -> None:
+        if self._priming:
+            return
         self._begin()
-        self._head_open = True
         self._target = b""
 
     def on_url(self, url: bytes) -> None:
@@ -251,6 +323,8 @@ class RequestReader(_Reader):
             raise ProtocolError(f"the request target is longer than {MAX_TARGET_BYTES} bytes", 414)
 
     def on_headers_complete(self) -> None:
+        if self._priming:
+            return
         parser = self._parser
         version = parser.get_http_version()
         if version != "1.1":
@@ -260,10 +334,18 @@ class RequestReader(_Reader):
         self._finish_head()
         self._count_fields(len(self._target))
         method = parser.get_method()
+        if method in _NOT_HTTP:
+            raise ProtocolError(f"{_show(method)} is no method of HTTP", 501)
         target, authority = self._split_target(method)
         length = self._content_length
         if length == UNKNOWN_LENGTH and not self._chunked:
             length = 0
+        if length != 0 and method in (b"TRACE", b"CONNECT"):
+            raise ProtocolError(f"{_show(method)} has no body")  # RFC 9110 sections 9.3.6 and 9.3.8
+        if length != 0 or self._upgrade.lower() != b"websocket":
+            self._upgrade = b""
+        self.left_http = bool(self._upgrade) or method == b"CONNECT"
+        self._skipped_body = length != 0 and parser.should_upgrade()
         self.keep_alive = self._keep_alive
         self._events.append(
             RequestHead(method, target, authority, self._fields, length, self._upgrade, self._expect_continue)
@@ -277,7 +359,9 @@ class RequestReader(_Reader):
         if not _HOST.fullmatch(host):
             raise ProtocolError(f"Host {_show(host)} is not a host with an optional port")
         target = self._target
-        if target.startswith(b"/"):
+        if target.startswith(b"/") and method != b"CONNECT":
+            if b"#" in target:
+                raise ProtocolError("the request target has a fragment")  # RFC 9112 section 3.2.1
             return target, host
         if method == b"CONNECT":
             if not self._accept_authority_form:
@@ -294,6 +378,9 @@ class RequestReader(_Reader):
         return (path if path.startswith(b"/") else b"/" + path), absolute[1]
 
     def on_message_complete(self) -> None:
+        if self._skipped_body:
+            return
+        self._last = not self.keep_alive
         self._events.append(End(self._trailers) if self._trailers else END)
 
 
@@ -307,7 +394,7 @@ class ResponseReader(_Reader):
         self._method = b""
         self._until_close = False
         self._done = True  # no response is awaited
-        self.leftover = b""
+        self.leftover = b""  # bytes behind a 101
         self.keep_alive = True
 
     def expect(self, method: bytes) -> None:
@@ -319,20 +406,28 @@ class ResponseReader(_Reader):
         """Take bytes of the server; return the events that they complete. Raises ProtocolError."""
         if self._done:
             raise ProtocolError("bytes without a request that they could answer")
-        was_open = self._head_open
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.leftover = data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
-            raise _cause(error) from None
+            self._on_error(_cause(error))
         except httptools.HttpParserError as error:
-            raise ProtocolError(f"malformed response: {error}") from None
-        self._count_head(len(data), was_open)
+            self._on_error(ProtocolError(f"malformed response: {error}"))
+        self._count(len(data))
         events = self._take()
         if self._method == b"HEAD" and events and not self._done and _is_final(events[-1]):
             events.append(self._end_without_body())
         return events
+
+    def _on_error(self, error: ProtocolError) -> None:
+        """Raise the error, unless the response was whole before it: then only the connection is done for."""
+        events = self._events
+        whole = self._done or (self._method == b"HEAD" and bool(events) and _is_final(events[-1]))
+        if not (whole and events):
+            raise error
+        self.keep_alive = False
+        self._head_open = False
 
     def close(self) -> list[Event]:
         """The server closed the connection: the end of a response that is delimited so, else an error."""
@@ -345,7 +440,6 @@ class ResponseReader(_Reader):
         if self._done:
             raise ProtocolError("a response without a request")
         self._begin()
-        self._head_open = True
         self._reason = b""
 
     def on_status(self, reason: bytes) -> None:
@@ -368,6 +462,8 @@ class ResponseReader(_Reader):
     def _framing(self, status: int) -> int:
         """How many bytes of body follow this head (RFC 9112 section 6.3)."""
         self._until_close = False
+        if status == 101 and not self._upgrade:
+            raise ProtocolError("a 101 response that does not say to which protocol")
         if status < 200 or status == 204:
             if self._chunked or self._content_length > 0:
                 raise ProtocolError(f"a {status} response cannot have a body")
@@ -387,7 +483,7 @@ class ResponseReader(_Reader):
     def on_body(self, data: bytes) -> None:
         if self._method == b"HEAD":
             raise ProtocolError("a body after the answer to HEAD")
-        self._events.append(data)
+        super().on_body(data)
 
     def _end_without_body(self) -> End:
         """End the answer to HEAD: llhttp cannot be told that no body follows, so a new parser takes over."""

@@ -5,7 +5,9 @@ Rules:
   nothing more is read.
 - Reading also stops while the endpoint takes the request slower than it comes; the answer's reading stops while
   the client does not take it (watermarks of the transport).
-- A client that breaks the protocol gets one answer that says how, and the connection is closed.
+- A client that breaks the protocol gets one answer that says how, and the connection is closed. A request that was
+  answered already is not answered again, whatever becomes of its body.
+- After an answer with `Connection: close` no request is served; before it, all that came in front of the last one are.
 - One lazy deadline per connection looks after a head or body that does not come and a connection nobody uses.
 """
 
@@ -66,10 +68,11 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._chunked = False
         self._discarded = 0
         self._close_after = False
-        self._upgrading = False
+        self._ended = False  # the client sends no more
         # Flow and time.
         self._paused = False
         self._pause_wanted = False
+        self._full = False
         self._closing = False
         self._quiet_since = self._runtime.now()
         self._head_since = 0.0
@@ -96,11 +99,6 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             return
         if self._closing:
             return
-        if self._upgrading:
-            self._reader.leftover += data
-            if len(self._reader.leftover) > MAX_EARLY_BYTES:
-                self.abort()
-            return
         now = self._quiet_since = self._runtime.now()
         idle = self._reader.idle()
         try:
@@ -108,7 +106,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         except ProtocolError as error:
             self._refuse(error)
             return
-        if not events and idle and not self._reader.idle():
+        if (idle or events) and not self._reader.idle():
             self._head_since = now
             self._runtime.wheel.schedule(self, now + HEAD_SECONDS)
         self._queue.extend(events)
@@ -146,39 +144,41 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             self._request_whole = True
             if exchange is not None:
                 exchange.on_request_end(event.trailers)
+            elif self._close_after:
+                self.close()  # it was answered already
 
     def _begin(self, head: RequestHead) -> None:
         self._method = head.method
         self._responding = True
         self._request_whole = False
         self._discarded = 0
-        self._close_after = not self._reader.keep_alive
-        if head.upgrade:
-            self._begin_upgrade(head)
-        elif head.content_length != 0:
+        self._close_after = self._is_last()
+        if head.content_length != 0:
             self._runtime.wheel.schedule(self, self._runtime.now() + BODY_IDLE_SECONDS)
         target = self._listener.route(head)
         if isinstance(target, Destination):
             exchange = self._exchange = Exchange(self, head, target)
+            if self._full:
+                exchange.on_client_full()
             exchange.start()
         elif isinstance(target, LocalReply):
+            self._close_after = self._close_after or self._reader.left_http
             self.send_local(target)
         else:
             target(self)  # the listener takes the connection over (CONNECT)
 
-    def _begin_upgrade(self, head: RequestHead) -> None:
-        """Only a WebSocket may leave HTTP: a tunnel for anything else, h2c above all, would bypass routing."""
-        if head.upgrade.lower() != b"websocket":
-            head.upgrade = b""
-        self._upgrading = True
+    def _is_last(self) -> bool:
+        """Whether no request follows the one in hand."""
+        if self._reader.keep_alive and not self._ended:
+            return False
+        return not any(isinstance(event, RequestHead) for event in self._queue)
 
-    def _end_upgrade(self) -> None:
-        """The service stays with HTTP: what came behind the request is the next request."""
-        self._upgrading = False
-        early = self._reader.leftover
-        self._reader = RequestReader(self._listener.accept_connect)
-        if early:
-            self._runtime.loop.call_soon(self.data_received, early)
+    def _stay(self) -> None:
+        """The service stays with HTTP: what came behind the request to leave it is the next request."""
+        try:
+            self._queue.extend(self._reader.stay())
+        except ProtocolError as error:
+            self._refuse(error)
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport to another protocol, with the bytes that came behind the head."""
@@ -197,9 +197,12 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             exchange.on_client_gone()
             self.abort()  # an answer may be half written; another one behind it would be read as its body
             return
+        if not self._request_whole:
+            self.close()  # the request was answered already
+            return
         self._close_after = True
-        self._request_whole = True
         self._queue.clear()
+        self._method = b""
         self.send_local(LocalReply(error.status, "DPE", error.reason))
 
     def eof_received(self) -> bool:
@@ -208,9 +211,18 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if exchange is not None and exchange.tunnelling:
             exchange.on_client_tunnel_eof()
             return True
-        # A client that shuts down its side after the request still reads the answer.
-        self._close_after = True
-        return self._responding and self._request_whole
+        # A client that shuts down its side after its requests still reads the answers.
+        self._ended = True
+        while self._queue and not isinstance(self._queue[-1], End):
+            self._queue.pop()  # a request cut short
+        if self._responding and self._request_whole:
+            self._close_after = self._close_after or self._is_last()
+            return True
+        if exchange is not None:
+            self.abort()  # the endpoint must not take half a request for a whole one
+        else:
+            self.close()
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -227,11 +239,13 @@ class DownstreamConnection(asyncio.Protocol, Timed):
 
     def pause_writing(self) -> None:
         """The client takes the answer slower than it comes."""
+        self._full = True
         if self._exchange is not None:
             self._exchange.on_client_full()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._full = False
         if self._exchange is not None:
             self._exchange.on_client_ready()
 
@@ -242,8 +256,6 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if head.status >= 200:
             self._close_after = self._close_after or self._runtime.draining
             self._chunked = head.content_length == UNKNOWN_LENGTH
-            if self._upgrading:
-                self._end_upgrade()
         self._write(encode_response_head(head, self._method, self._close_after))
 
     def send_data(self, data: bytes) -> None:
@@ -278,8 +290,16 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             self._meter.requests += 1
         if self._close_after and self._request_whole:
             self.close()
-        else:
-            self._pump()
+            return
+        if self._reader.left_http:
+            self._stay()
+        self._pump()
+
+    def take_early(self) -> bytes:
+        """What the client sent behind its request to leave HTTP; from here on its bytes go to the tunnel."""
+        early, self._reader.leftover = self._reader.leftover, b""
+        self._update_reading()
+        return early
 
     def send_eof(self) -> None:
         """Half-close a tunnel."""
@@ -314,7 +334,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             self._update_reading()
 
     def _update_reading(self) -> None:
-        pause = self._pause_wanted or bool(self._queue)
+        pause = self._pause_wanted or bool(self._queue) or len(self._reader.leftover) > MAX_EARLY_BYTES
         if pause == self._paused or self._transport is None or self._closing:
             return
         self._paused = pause
@@ -336,7 +356,8 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if self._closing:
             return
         if self._responding and self._request_whole:
-            due = now + KEEP_ALIVE_SECONDS  # the client waits for us, not we for it
+            # The client waits for us, not we for it; but the next head may have begun.
+            due = now + (KEEP_ALIVE_SECONDS if self._reader.idle() else HEAD_SECONDS)
         elif not self._request_whole:
             due = self._quiet_since + BODY_IDLE_SECONDS
             if self._paused:

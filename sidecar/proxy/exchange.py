@@ -60,6 +60,9 @@ class Client(Protocol):
     def send_eof(self) -> None:
         """Half-close a tunnel."""
 
+    def take_early(self) -> bytes:
+        """What was sent behind a request that became a tunnel."""
+
     def abort(self) -> None:
         """Cut the connection; the exchange is over."""
 
@@ -97,6 +100,9 @@ class Upstream(Protocol):
     def abort(self) -> None:
         """End the request at once."""
 
+    def close(self) -> None:
+        """End a tunnel once all is written."""
+
     def pause_reading(self) -> None:
         """Take no more of the answer for now."""
 
@@ -129,6 +135,8 @@ class Exchange(Timed):
         "_attempts",
         "_client",
         "_client_deadline",
+        "_client_ended",
+        "_client_full",
         "_connection",
         "_destination",
         "_done",
@@ -144,6 +152,7 @@ class Exchange(Timed):
         "_streaming",
         "_trailers",
         "_tried",
+        "_upstream_ended",
         "tunnelling",
     )
 
@@ -169,6 +178,9 @@ class Exchange(Timed):
         self._response_begun = False
         self._streaming = False
         self._done = False
+        self._client_full = False
+        self._client_ended = False
+        self._upstream_ended = False
         self.tunnelling = False
 
     # Attempts.
@@ -226,6 +238,8 @@ class Exchange(Timed):
         """A connection is there: send what there is of the request."""
         self._pool = None
         self._connection = connection
+        if self._client_full:
+            connection.pause_reading()
         connection.send_head(self, self._head)
         if self._kept:
             for data in self._kept:
@@ -299,11 +313,13 @@ class Exchange(Timed):
 
     def on_client_full(self) -> None:
         """The client takes the answer slower than it comes."""
+        self._client_full = True
         if self._connection is not None:
             self._connection.pause_reading()
 
     def on_client_ready(self) -> None:
         """The client has caught up."""
+        self._client_full = False
         if self._connection is not None:
             self._connection.resume_reading()
 
@@ -313,7 +329,7 @@ class Exchange(Timed):
         """The endpoint answers."""
         if head.status < 200:
             if head.status == 101:
-                self._begin_tunnel(head, leftover)
+                self._switch(head, leftover)
             else:
                 self._client.send_head(head)
             return
@@ -417,6 +433,14 @@ class Exchange(Timed):
 
     # Tunnels: after 101 both sides send what they like.
 
+    def _switch(self, head: ResponseHead, leftover: bytes) -> None:
+        if self._head.upgrade:
+            self._begin_tunnel(head, leftover)
+            return
+        if self._connection is not None:
+            self._connection.abort()
+        self.on_upstream_invalid("it switched protocols without being asked to")
+
     def _begin_tunnel(self, head: ResponseHead, leftover: bytes) -> None:
         self._latency = self._destination.runtime.now() - self._attempt_started
         self._judge_success()
@@ -427,6 +451,9 @@ class Exchange(Timed):
         self._client.send_head(head)
         if leftover:
             self._client.send_data(leftover)
+        early = self._client.take_early()
+        if early:
+            self.on_client_tunnel_data(early)
 
     def on_tunnel_data(self, data: bytes) -> None:
         """Bytes of the endpoint."""
@@ -435,7 +462,9 @@ class Exchange(Timed):
 
     def on_tunnel_eof(self) -> None:
         """The endpoint sends no more."""
+        self._upstream_ended = True
         self._client.send_eof()
+        self._end_tunnel()
 
     def on_tunnel_closed(self) -> None:
         """The endpoint is gone."""
@@ -451,8 +480,19 @@ class Exchange(Timed):
 
     def on_client_tunnel_eof(self) -> None:
         """The client sends no more."""
+        self._client_ended = True
         if self._connection is not None:
             self._connection.send_eof()
+        self._end_tunnel()
+
+    def _end_tunnel(self) -> None:
+        """Close both sides once both have said all."""
+        if not (self._client_ended and self._upstream_ended):
+            return
+        if self._connection is not None:
+            self._connection.close()
+        self._finish()
+        self._client.close()
 
     # Time.
 
@@ -471,6 +511,8 @@ class Exchange(Timed):
 
     def on_deadline(self, now: float) -> None:
         """The request, or the silence of a stream, has lasted too long."""
+        if self._done:
+            return  # something else that was due at the same moment has ended it
         destination = self._destination
         if self._streaming:
             idle_at = self._activity + destination.cluster.policy.timeouts.idle_seconds

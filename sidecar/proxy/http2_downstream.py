@@ -78,6 +78,10 @@ class Http2DownstreamStream:
         """Never called: no tunnel is begun over HTTP/2."""
         raise RuntimeError("a tunnel over an HTTP/2 stream")
 
+    def take_early(self) -> bytes:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
     def abort(self) -> None:
         """Cut the answer."""
         self._connection.reset(self, INTERNAL_ERROR)

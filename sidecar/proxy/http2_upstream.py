@@ -66,6 +66,10 @@ class Http2UpstreamStream:
         """Never called: no tunnel is begun over HTTP/2."""
         raise RuntimeError("a tunnel over an HTTP/2 stream")
 
+    def close(self) -> None:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
     def detach(self) -> None:
         """The rest of the answer is not wanted."""
         self.abort()

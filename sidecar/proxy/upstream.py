@@ -78,9 +78,17 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         """The exchange needs no more of this response."""
         self._exchange = None
 
+    def close(self) -> None:
+        """End a tunnel once all is written."""
+        self._exchange = None
+        self.closed = True
+        if self._output is not None:
+            self._output.close()
+
     def abort(self) -> None:
         """Close at once, whatever is under way."""
         self._exchange = None
+        self.closed = True  # the loop says so later only, and until then nobody may take it from the pool
         if self._transport is not None:
             self._transport.abort()
 
@@ -170,6 +178,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         if exchange is not None and exchange.tunnelling:
             exchange.on_tunnel_eof()
             return True
+        self.closed = True  # as in abort
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
