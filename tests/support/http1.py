@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from sidecar.core.errors import ProtocolError
 from sidecar.core.http1 import Event, RequestReader, ResponseReader
 from sidecar.core.messages import End, Fields, RequestHead
 
@@ -47,6 +48,15 @@ def feed(reader: RequestReader | ResponseReader, parts: Iterable[bytes]) -> list
         if part:
             events += reader.feed(part)
     return events
+
+
+def refusal(reader: RequestReader | ResponseReader, parts: Iterable[bytes]) -> ProtocolError | None:
+    """The error that ends these reads, None when all are taken."""
+    try:
+        feed(reader, parts)
+    except ProtocolError as error:
+        return error
+    return None
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:

@@ -32,7 +32,7 @@ LENGTH: Final = {
     "a blank before the colon": (b"Content-Length : 3",),
     "a tab before the colon": (b"Content-Length\t: 3",),
     "folded": (b"Content-Length:", b" 3"),
-    "fullwidth digits": ("Content-Length: ３".encode(),),
+    "fullwidth digits": (b"Content-Length: \xef\xbc\x93",),
 }
 CODING: Final = {
     "gzip": b"Transfer-Encoding: gzip",
