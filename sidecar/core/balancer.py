@@ -6,7 +6,10 @@ Rules:
   are starting or gone are never tried.
 - An endpoint that this request was already tried on comes last.
 - Least request: two candidates by chance, the cheaper one wins (peak EWMA of latency times requests under way).
-  Another zone costs `OTHER_ZONE_FACTOR` times as much, so traffic stays in the zone while it has capacity there.
+  Latencies within `SAME_LATENCY_FACTOR` of each other count as the same: at low load such noise would decide every
+  time, and starve an endpoint that is as good as its peer.
+- From `ZONE_AWARE_ENDPOINTS` candidates on, another zone costs `OTHER_ZONE_FACTOR` times as much: traffic stays in the
+  zone while it has capacity there. Smaller services have too few endpoints in a zone to lean on them.
 - Round robin: the candidates in turn.
 """
 
@@ -16,6 +19,8 @@ from typing import Final
 
 from sidecar.core.endpoint import Endpoint
 
+SAME_LATENCY_FACTOR: Final = 2.0
+ZONE_AWARE_ENDPOINTS: Final = 6  # Envoy's min_cluster_size
 OTHER_ZONE_FACTOR: Final = 2.0
 DEFAULT_LATENCY_SECONDS: Final = 0.001
 _LAST_RESORT: Final = ("unhealthy", "draining")
@@ -41,8 +46,16 @@ def least_request(choices: list[Endpoint], now: float, random: int) -> Endpoint:
         second += 1
     one, other = choices[first], choices[second]
     unknown = _common_latency(one, other)
-    cost_one = one.cost(now, unknown) * (1.0 if one.same_zone else OTHER_ZONE_FACTOR)
-    cost_other = other.cost(now, unknown) * (1.0 if other.same_zone else OTHER_ZONE_FACTOR)
+    cost_one, cost_other = one.active + 1.0, other.active + 1.0
+    latency_one, latency_other = one.estimate(now, unknown), other.estimate(now, unknown)
+    if latency_one > latency_other * SAME_LATENCY_FACTOR or latency_other > latency_one * SAME_LATENCY_FACTOR:
+        cost_one *= latency_one
+        cost_other *= latency_other
+    if count >= ZONE_AWARE_ENDPOINTS and one.same_zone != other.same_zone:
+        if one.same_zone:
+            cost_other *= OTHER_ZONE_FACTOR
+        else:
+            cost_one *= OTHER_ZONE_FACTOR
     return one if cost_one <= cost_other else other
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from sidecar.core.policy import OutlierDetection
 
 DECAY_SECONDS: Final = 10.0
-FAILURE_PENALTY_SECONDS: Final = 1.0
+FAILURE_PENALTY_SECONDS: Final = 0.25
 
 HEALTHY: Final = 0
 EJECTED: Final = 1
@@ -132,12 +132,14 @@ class Endpoint:
             self.latency = self.latency * weight + latency * (1.0 - weight)
         self.latency_at = now
 
-    def cost(self, now: float, unknown: float) -> float:
-        """What one more request here costs: decayed latency times the requests it would share it with."""
+    def estimate(self, now: float, unknown: float) -> float:
+        """The latency to expect here; `unknown` is what to assume of an endpoint without news.
+
+        An estimate above that drifts down to it, or one slow answer would shut the endpoint out for ever.
+        """
         latency = self.latency
         if latency == 0.0:
-            latency = unknown
-        elif latency > unknown:
-            # Without news the estimate drifts to the common one, or one slow answer would shut an endpoint out.
-            latency = unknown + (latency - unknown) * math.exp((self.latency_at - now) / DECAY_SECONDS)
-        return latency * (self.active + 1)
+            return unknown
+        if latency > unknown:
+            return unknown + (latency - unknown) * math.exp((self.latency_at - now) / DECAY_SECONDS)
+        return latency
