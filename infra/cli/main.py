@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 
     made = command("up", _up, "run ECS on this machine with the services of a folder", output=False)
     made.add_argument("directory", type=Path, metavar="DIR", help="folder with services.json and task definitions")
+    made.add_argument(
+        "--names",
+        choices=("auto", "hosts", "proxy"),
+        default="auto",
+        help="how apps find services: a hosts file for each task, HTTP_PROXY, or the first of them that works here",
+    )
     command("down", _down, "stop the local cluster and everything in it", output=False)
     command("status", _status, "show the local cluster, and what its functions could not work")
     remote(command("services", _services, "list the services of the mesh"))
@@ -132,7 +138,7 @@ def _control(options: argparse.Namespace) -> ControlClient:
 def _up(options: argparse.Namespace) -> None:
     from infra.cli.up import up
 
-    up(options.directory, _state_directory(options))
+    up(options.directory, _state_directory(options), options.names)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -19,11 +19,11 @@ from infra.local.machine import Machine, machine
 from infra.local.settings import LocalError, Settings
 
 
-def up(directory: Path, state_directory: Path) -> None:
+def up(directory: Path, state_directory: Path, names: str) -> None:
     """Run until told to stop. Raises LocalError."""
     if not directory.is_dir():
         raise LocalError(f"{directory} is not a folder")
-    settings = Settings(state_directory=state_directory, image_directory=directory.absolute())
+    settings = Settings(state_directory=state_directory, image_directory=directory.absolute(), names=names)
     asyncio.run(_up(settings, sys.stdout))
 
 
@@ -58,7 +58,7 @@ async def _first(*works: Any) -> None:
 
 def introduce(output: Console, made: Machine) -> None:
     """Say where everything is."""
-    names = "every task has its own /etc/hosts" if made.private_hosts else "HTTP_PROXY (no mount namespaces here)"
+    names = "every task has its own /etc/hosts" if made.private_hosts else "by HTTP_PROXY"
     for name, value in (
         ("cluster", made.cluster.name),
         ("API", made.api.url),
@@ -68,7 +68,7 @@ def introduce(output: Console, made: Machine) -> None:
         ("logs", str(made.settings.state_directory)),
     ):
         output.print(f"{name:<8} {value}", soft_wrap=True)
-    if not made.private_hosts:
+    if not made.private_hosts and made.settings.names == "auto":
         sys.stderr.write("tramo: unshare --mount is refused on this machine; apps get HTTP_PROXY instead of names\n")
 
 

@@ -60,7 +60,7 @@ class Machine:
         """Start everything but the services; `stack` ends it."""
         plane = load(parameters={"PollSeconds": str(self.settings.poll_seconds)}, table=TABLE)
         launcher = await stack.enter_async_context(Launcher())
-        self.private_hosts = await asyncio.to_thread(namespace.usable, self.settings.state_directory)
+        self.private_hosts = await self._private_hosts()
         await asyncio.to_thread(self.aws.start, plane)
         stack.push_async_callback(asyncio.to_thread, self.aws.stop)
         ecs_server = HttpServer(lambda request: EcsApi(self.cluster).handle(request))
@@ -81,6 +81,15 @@ class Machine:
         )
         stack.push_async_callback(self.cluster.close)
         self.cluster.start()
+
+    async def _private_hosts(self) -> bool:
+        """Say whether apps get a hosts file of their own. Raises LocalError if they must and cannot."""
+        if self.settings.names == "proxy":
+            return False
+        possible = await asyncio.to_thread(namespace.usable, self.settings.state_directory)
+        if self.settings.names == "hosts" and not possible:
+            raise LocalError("unshare --mount is refused on this machine: be root, or use --names proxy")
+        return possible
 
     def create(self, definitions: list[Mapping[str, Any]], services: list[Mapping[str, Any]]) -> None:
         """Register the definitions and create the services. Raises LocalError."""
@@ -121,7 +130,7 @@ class Machine:
         stack.push_async_callback(self.api.away)
         for function in functions:
             if function.spec.stream is not None:
-                reader = await asyncio.to_thread(StreamReader, self.aws, self.settings.region)
+                reader = await asyncio.to_thread(StreamReader, self.aws)
                 delivery = StreamDelivery(function, function.spec.stream, self.dead_letters)
                 self._start(follow(reader.read, delivery, self.settings.stream_poll_seconds))
             if function.spec.every is not None:
@@ -141,7 +150,7 @@ class Machine:
     async def _forget_old_metrics(self) -> None:
         while True:
             await asyncio.sleep(_FORGET_SECONDS)
-            self.aws.forget_old_metrics(utc_now())
+            self.aws.forget_metrics(utc_now())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -30,6 +30,7 @@ class Settings:
     state_directory: Path
     image_directory: Path  # where containers' commands run: the folder that was brought up
     region: str = "us-east-1"
+    names: str = "auto"  # how apps find services: "hosts", "proxy", or "auto": hosts where the machine allows it
     provisioning_seconds: float = 0.1  # the network interface: about 10 s on Fargate
     deprovisioning_seconds: float = 0.1
     deactivation_seconds: float = 3.0  # between "it will stop" and SIGTERM: several polls of every sidecar

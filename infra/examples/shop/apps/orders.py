@@ -1,10 +1,9 @@
 """orders: asks stock over HTTP whether the thing is there, and counts orders in cache over TCP."""
 
 import os
-import socket
 import threading
 
-from .shop import Json, Peer, Server, task_id
+from .shop import Json, Peer, Server, connect, task_id
 
 STOCK = Peer("stock", 8080)
 TASK = task_id()
@@ -17,7 +16,7 @@ def count_order() -> int:
     for attempt in (1, 2):
         fresh = not hasattr(_local, "lines")
         if fresh:
-            _local.lines = socket.create_connection(("cache", 6380), timeout=10).makefile("rw", newline="\n")
+            _local.lines = connect("cache", 6380).makefile("rw", newline="\n")
         try:
             _local.lines.write("INCR orders\n")
             _local.lines.flush()

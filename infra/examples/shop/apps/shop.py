@@ -1,21 +1,26 @@
 """What the shop's HTTP programs share: a server that ends gracefully, and a client that keeps its connection.
 
-Nothing here knows of a mesh: services are called by name, as http://orders:8080, with the standard library.
+Nothing here knows of a mesh: services are called by name, as http://orders:8080, with the standard library. Where names
+do not resolve but HTTP_PROXY is set, it is obeyed, as most HTTP libraries would by themselves.
 """
 
 import http.client
 import json
 import os
 import signal
+import socket
 import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 QUIET_SECONDS = 1.0  # no request for so long: callers know by now that this task goes away
 LONGEST_SECONDS = 8.0
+
+PROXY = urlsplit(os.environ.get("http_proxy", ""))
 
 Json = dict[str, Any]
 Answer = Callable[[str], tuple[int, Json]]
@@ -96,6 +101,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Write no line for each request."""
 
 
+def connect(name: str, port: int) -> socket.socket:
+    """Return a TCP connection to a service. Raises OSError."""
+    if not PROXY.hostname:
+        return socket.create_connection((name, port), timeout=10)
+    connection = socket.create_connection((PROXY.hostname, PROXY.port or 80), timeout=10)
+    connection.sendall(f"CONNECT {name}:{port} HTTP/1.1\r\nHost: {name}:{port}\r\n\r\n".encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        if not byte:
+            break
+        head += byte
+    if not head.startswith(b"HTTP/1.1 200"):
+        connection.close()
+        raise ConnectionRefusedError(f"{name}:{port} through the proxy: {head[:100]!r}")
+    return connection
+
+
 class Peer:
     """GETs JSON from one service. Every thread keeps its own connection."""
 
@@ -107,10 +130,11 @@ class Peer:
 
     def get(self, path: str) -> Json:
         """Return the JSON that the service answers. Raises OSError or HTTPException."""
+        target = f"http://{self._name}:{self._port}{path}" if PROXY.hostname else path
         for attempt in (1, 2):
             connection, fresh = self._connection()
             try:
-                connection.request("GET", path)
+                connection.request("GET", target)
                 answer = connection.getresponse()
                 content = answer.read()
             except (OSError, http.client.HTTPException):
@@ -130,6 +154,6 @@ class Peer:
         kept = self._connections.__dict__.get(self._name)
         if kept is not None:
             return kept, False
-        made = http.client.HTTPConnection(self._name, self._port, timeout=10)
+        made = http.client.HTTPConnection(PROXY.hostname or self._name, PROXY.port or self._port, timeout=10)
         self._connections.__dict__[self._name] = made
         return made, True
