@@ -19,16 +19,18 @@ import uvloop
 
 import sidecar
 from sidecar import config as configuration
-from sidecar import logs, metadata
+from sidecar import logs
 from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
+from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata
 from sidecar.names.hosts import HostsFile
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import RegistryClient
+from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
 from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
 
@@ -68,7 +70,8 @@ async def run(config: configuration.Config) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    identity = await loop.run_in_executor(None, metadata.read, config.metadata_uri)
+    metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
+    identity = await loop.run_in_executor(None, _identify, metadata)
     session = botocore.session.Session()
     runtime = Runtime(loop)
     meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
@@ -80,9 +83,11 @@ async def run(config: configuration.Config) -> int:
         if hosts is not None:
             hosts.write(mesh.hosts())
 
-    client = RegistryClient(config.api_url, config.namespace, config.region, session)
+    def connect() -> RegistryClient:
+        return RegistryClient(config.api_url, config.namespace, config.region, session)
+
     cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
-    poller = Poller(runtime, config.namespace, client, cache, apply, config.poll_seconds)
+    poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
     sink = None
     if config.metrics == "cloudwatch":
         sink = CloudWatchSink(runtime, meters, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
@@ -101,6 +106,10 @@ async def run(config: configuration.Config) -> int:
     runtime.spawn(poller.run(), "registry poller")
     if sink is not None:
         runtime.spawn(sink.run(), "cloudwatch sink")
+    reporter = None
+    if metadata is not None and identity.task_id:
+        reporter = HealthReporter(runtime, identity.task_id, metadata, connect())
+        runtime.spawn(reporter.run(), "health reporter")
     gc.collect()
     gc.freeze()  # what is here now stays: the collector need not walk it again
     await stop.wait()
@@ -109,6 +118,8 @@ async def run(config: configuration.Config) -> int:
     admin.close()
     if sink is not None:
         await sink.close()
+    if reporter is not None:
+        reporter.close()
     poller.close()
     runtime.stop()
     log.info("stopped")
@@ -129,6 +140,17 @@ async def drain(mesh: Mesh, seconds: float) -> None:
         await asyncio.sleep(0.05)
     if runtime.work:
         log.warning("cut %d requests or tunnels that did not end in %.0f s", runtime.work, seconds)
+
+
+def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
+    """Who this task is. Not knowing it costs dimensions of metrics, zone awareness and health reports, not traffic."""
+    if metadata is None:
+        return TaskIdentity()
+    try:
+        return metadata.identity()
+    except MetadataError as error:
+        log.warning("%s", error)
+        return TaskIdentity()
 
 
 def _cloudwatch(session: botocore.session.Session, region: str) -> CloudWatch:

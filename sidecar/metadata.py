@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoi
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,32 +13,78 @@ import urllib3
 
 SECONDS: Final = 1.0
 
-log = logging.getLogger("tramo.metadata")
-
 
 @dataclass(frozen=True, slots=True)
 class TaskIdentity:
     """Who this task is; empty where it is not known."""
 
+    task_id: str = ""
     service_name: str = ""
     cluster_name: str = ""
     zone: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskHealth:
+    """What ECS holds of the task: HEALTHY, UNHEALTHY or UNKNOWN, and since when (ISO 8601)."""
+
+    status: str
+    since: str
+
+
+class MetadataError(Exception):
+    """The task metadata endpoint gave no answer."""
+
+
+class _Health(msgspec.Struct):
+    status: str = "UNKNOWN"
+    statusSince: str = ""  # noqa: N815 - AWS's name
+
+
+class _Container(msgspec.Struct):
+    Health: _Health | None = None
+
+
 class _Task(msgspec.Struct):
+    TaskARN: str = ""
     Cluster: str = ""
     ServiceName: str = ""
     AvailabilityZone: str = ""
+    Containers: list[_Container] = []
 
 
-def read(uri: str) -> TaskIdentity:
-    """Ask the endpoint; an identity without names when it does not answer, which costs only dimensions."""
-    if not uri:
-        return TaskIdentity()
-    try:
-        response = urllib3.request("GET", f"{uri}/task", timeout=SECONDS, retries=False)
-        task = msgspec.json.decode(response.data, type=_Task)
-    except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
-        log.warning("the task metadata endpoint gave no answer, metrics lack ServiceName: %s", error)
-        return TaskIdentity()
-    return TaskIdentity(task.ServiceName, task.Cluster.rpartition("/")[2], task.AvailabilityZone)
+class TaskMetadata:
+    """The task metadata endpoint."""
+
+    def __init__(self, uri: str) -> None:
+        self._url = f"{uri}/task"
+        self._http = urllib3.PoolManager(maxsize=1, timeout=SECONDS, retries=False)
+
+    def identity(self) -> TaskIdentity:
+        """Who this task is. Raises MetadataError."""
+        task = self._read()
+        return TaskIdentity(
+            task.TaskARN.rpartition("/")[2], task.ServiceName, task.Cluster.rpartition("/")[2], task.AvailabilityZone
+        )
+
+    def health(self) -> TaskHealth | None:
+        """The health of the containers that have a health check, None when none has. Raises MetadataError."""
+        return combine([container.Health for container in self._read().Containers if container.Health is not None])
+
+    def _read(self) -> _Task:
+        try:
+            response = self._http.request("GET", self._url)
+            return msgspec.json.decode(response.data, type=_Task)
+        except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
+            raise MetadataError(f"the task metadata endpoint {self._url} gave no answer: {error}") from error
+
+
+def combine(found: list[_Health]) -> TaskHealth | None:
+    """One health of several: the worst, since the latest change. ECS judges a task in the same way."""
+    if not found:
+        return None
+    since = max(health.statusSince for health in found)
+    for status in ("UNHEALTHY", "UNKNOWN"):
+        if any(health.status == status for health in found):
+            return TaskHealth(status, since)
+    return TaskHealth("HEALTHY", since)

@@ -4,13 +4,15 @@ Rules:
 - A new snapshot changes the endpoints in place: one that stays keeps its latency, its failures and its
   ejection, and requests under way on one that went finish there.
 - Ejection is capped: never more than `max_ejection_percent` of the ready endpoints at once, and never the only one.
+- An ejected endpoint that is due for its probe gets the next request, whatever the balancer thinks of it: else its
+  old failures would keep it out long after its time.
 - The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
 """
 
 from __future__ import annotations
 
 from sidecar.core.balancer import candidates, least_request
-from sidecar.core.endpoint import HEALTHY, Endpoint
+from sidecar.core.endpoint import EJECTED, HEALTHY, Endpoint
 from sidecar.core.policy import Policy
 from sidecar.core.retry import RetryBudget
 from sidecar.core.snapshot import EndpointRecord
@@ -86,6 +88,10 @@ class Cluster:
             choices = [endpoint for endpoint in choices if endpoint not in tried] or choices
         if not choices:
             return None
+        if not self._choices_valid:
+            for endpoint in choices:
+                if endpoint.health == EJECTED and endpoint.available(now) and endpoint not in tried:
+                    return endpoint
         if self.policy.load_balancing.algorithm == "round_robin":
             self._turn += 1
             return choices[self._turn % len(choices)]
@@ -111,6 +117,8 @@ class Cluster:
 
     def _may_eject(self) -> bool:
         ready = [endpoint for endpoint in self.endpoints if endpoint.state == "ready"]
+        if len(ready) < 2 or self.policy.outlier_detection.consecutive_failures == 0:
+            return False
         ejected = sum(1 for endpoint in ready if endpoint.health != HEALTHY)
         return (ejected + 1) * 100 <= len(ready) * self.policy.outlier_detection.max_ejection_percent
 

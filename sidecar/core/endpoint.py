@@ -97,6 +97,7 @@ class Endpoint:
         if self.health == PROBING:
             self.health = HEALTHY
             self.ejections = 0
+            self.latency = 0.0  # of its bad days; kept, it would keep the traffic away
         self._observe(now, latency)
 
     def fail(self, now: float, policy: OutlierDetection, may_eject: bool) -> bool:

@@ -5,7 +5,8 @@ Rules:
   endpoint's own sidecar says that it kept the request to itself.
 - What it may have seen is retried for idempotent methods only (RFC 9110 section 9.2.2): the connection broke
   before an answer, or the answer is 502, 503 or 504.
-- Never once a byte of the answer went to the client, nor when the body was too long to keep.
+- Never once a byte of the answer went to the client, nor when the body was too long to keep, nor what the policy's
+  `on` leaves out.
 - All attempts share the request's time-out, and retries share a budget: at most `budget_percent` of the requests
   of the last `WINDOW_SECONDS` (and always `MINIMUM_RETRIES`, or a quiet service could never retry).
 """
@@ -20,8 +21,6 @@ WINDOW_SECONDS: Final = 10.0
 MINIMUM_RETRIES: Final = 10
 MAX_KEPT_BODY_BYTES: Final = 65_536
 """A body is kept for a retry up to this size, linkerd's: larger ones are rare and would hold memory."""
-
-RETRIED_STATUSES: Final = frozenset((502, 503, 504))
 
 UNPROCESSED: Final = 0
 """Failure before the application saw the request."""

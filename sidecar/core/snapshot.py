@@ -1,20 +1,26 @@
 """The snapshot document of a namespace: bytes of the API or of the disk cache to values.
 
 Rules:
-- Unknown fields are ignored, missing or ill-typed ones are a `SnapshotError` that names the place.
+- Unknown fields are ignored, missing, ill-typed or senseless ones are a `SnapshotError` that names the place: what
+  stands in a snapshot is listened on, connected to and written into the hosts file.
 - A delta (it has `since`) applies only to the revision it was made from; a document never goes back.
 - One bad policy does not cost the namespace: that service runs with the default policy.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import ipaddress
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from sidecar.core.policy import DEFAULT, Policy
 
 SCHEMA: Final = 1
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+DnsName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,253}\Z")]
 
 
 class SnapshotError(ValueError):
@@ -24,8 +30,8 @@ class SnapshotError(ValueError):
 class Alias(msgspec.Struct, frozen=True):
     """A name and port under which apps reach a service."""
 
-    dns_name: str
-    port: int
+    dns_name: DnsName
+    port: Port
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
@@ -33,12 +39,12 @@ class EndpointRecord(msgspec.Struct, frozen=True):
 
     id: str
     address: str
-    port: int
+    port: Port
     state: str
-    zone: str = ""
+    zone: str | None = None
     weight: int = 100
     task_definition: str = ""
-    deployment: str = ""
+    deployment: str | None = None
     since: str = ""
 
 
@@ -102,7 +108,17 @@ def decode(data: bytes, namespace: str) -> Document:
     for service in document.services:
         if service.protocol not in _PROTOCOLS:
             raise SnapshotError(f"service {service.name!r} has the unknown protocol {service.protocol!r}")
+        _check_addresses(service)
     return document
+
+
+def _check_addresses(service: ServiceRecord) -> None:
+    try:
+        ipaddress.IPv4Address(service.vip)
+        for endpoint in service.endpoints:
+            ipaddress.ip_address(endpoint.address)
+    except ValueError as error:
+        raise SnapshotError(f"service {service.name!r}: {error}") from None
 
 
 def apply(current: Snapshot | None, document: Document) -> Snapshot:

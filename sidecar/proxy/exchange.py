@@ -27,10 +27,10 @@ from sidecar.core.errors import (
     LocalReply,
 )
 from sidecar.core.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
 from sidecar.core.retry import (
     MAX_KEPT_BODY_BYTES,
     PERHAPS_PROCESSED,
-    RETRIED_STATUSES,
     UNPROCESSED,
     may_retry,
 )
@@ -254,19 +254,21 @@ class Exchange(Timed):
         """No connection could be made."""
         self._pool = None
         self._judge_failure()
-        self._retry_or(UNPROCESSED, UPSTREAM_CONNECT_FAILURE)
+        self._retry_or(UNPROCESSED, CONNECT_FAILURE, UPSTREAM_CONNECT_FAILURE)
 
-    def _retry_or(self, failure: int, reply: LocalReply) -> None:
+    def _retry_or(self, failure: int, kind: str, reply: LocalReply) -> None:
         """Make another attempt if the rules allow it, else answer so."""
-        if self._take_retry(failure):
+        if self._take_retry(failure, kind):
             self._attempt_again()
         else:
             self._reply(reply)
 
-    def _take_retry(self, failure: int) -> bool:
+    def _take_retry(self, failure: int, kind: str) -> bool:
         cluster = self._destination.cluster
         policy = cluster.policy.retries
-        if self._attempts > policy.count or self._kept is None or not may_retry(self._head.method, failure):
+        if self._attempts > policy.count or self._kept is None or kind not in policy.on:
+            return False
+        if not may_retry(self._head.method, failure):
             return False
         return cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent)
 
@@ -357,12 +359,10 @@ class Exchange(Timed):
     def _retry_answer(self, head: ResponseHead) -> bool:
         """Make another attempt in place of this failed answer, if the rules allow it."""
         if head.get(UNPROCESSED_FIELD) is not None:
-            failure = UNPROCESSED
-        elif head.status in RETRIED_STATUSES:
-            failure = PERHAPS_PROCESSED
+            failure, kind = UNPROCESSED, "503"  # of a gRPC answer the status is 200
         else:
-            return False
-        if not self._take_retry(failure):
+            failure, kind = PERHAPS_PROCESSED, str(head.status)
+        if not self._take_retry(failure, kind):
             return False
         if self._connection is not None:
             self._connection.detach()
@@ -402,7 +402,7 @@ class Exchange(Timed):
         if self._response_begun:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
-            self._retry_or(UNPROCESSED, UPSTREAM_RESET)
+            self._retry_or(UNPROCESSED, REFUSED_STREAM, UPSTREAM_RESET)
 
     def on_upstream_invalid(self, reason: str) -> None:
         """The endpoint sent what is not HTTP."""
@@ -421,7 +421,7 @@ class Exchange(Timed):
         if self._response_begun or saw_response:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
-            self._retry_or(PERHAPS_PROCESSED, UPSTREAM_RESET)
+            self._retry_or(PERHAPS_PROCESSED, RESET, UPSTREAM_RESET)
 
     def on_upstream_full(self) -> None:
         """The endpoint takes the request slower than it comes."""

@@ -1,18 +1,20 @@
-"""The API's client: one conditional, signed GET.
+"""The API's client: the snapshot by a conditional GET, the task's health by a POST, both signed.
 
 Rules:
-- Blocking, by urllib3, on a thread of its own: it runs once in seconds and never on the event loop.
+- Blocking, by urllib3, on its caller's own thread: it runs once in seconds and never on the event loop.
 - Signed with Signature Version 4 by botocore's signer and the task role's credentials; no client of an AWS service.
-- An answer that is neither 200 nor 304 is a `RegistryError` that says what to look at.
+- An answer that is not expected is a `RegistryError` that says what to look at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 import botocore.session
+import msgspec
 import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -32,7 +34,7 @@ class RegistryError(Exception):
     """The API gave no snapshot."""
 
 
-class NamespaceUnknown(RegistryError):
+class NamespaceUnknownError(RegistryError):
     """No task of the namespace has been registered yet."""
 
 
@@ -46,10 +48,10 @@ class Answer:
 
 
 class RegistryClient:
-    """Asks the API for the snapshot of one namespace."""
+    """Talks to the API about one namespace. One instance belongs to one thread."""
 
     def __init__(self, api_url: str, namespace: str, region: str, session: botocore.session.Session) -> None:
-        self._url = f"{api_url}/v1/namespaces/{quote(namespace, safe='')}/snapshot"
+        self._url = f"{api_url}/v1/namespaces/{quote(namespace, safe='')}"
         self._region = region
         self._session = session
         self._http = urllib3.PoolManager(
@@ -59,38 +61,61 @@ class RegistryClient:
     def fetch(self, etag: str, since: int | None) -> Answer:
         """The snapshot unless it still has this ETag; only what changed after the revision `since` if given.
 
-        Raises RegistryError, and its subclass NamespaceUnknown for 404.
+        Raises RegistryError, and its subclass NamespaceUnknownError for 404.
         """
-        url = self._url if since is None else f"{self._url}?since={since}"
-        headers = {"accept": "application/json", "accept-encoding": "gzip"}
-        if etag:
-            headers["if-none-match"] = etag
+        url = f"{self._url}/snapshot" if since is None else f"{self._url}/snapshot?since={since}"
+        headers = {"if-none-match": etag} if etag else {}
+        status, answer, body = self._call("GET", url, headers)
+        poll_seconds = _seconds(answer.get("tramo-poll-seconds"))
+        if status == 304:
+            return Answer(None, etag, poll_seconds)
+        if status == 404:
+            raise NamespaceUnknownError(f"the API does not know the namespace at {self._url}")
+        if status != 200:
+            raise _refused("GET", url, status)
+        return Answer(body, answer.get("etag", ""), poll_seconds)
+
+    def report_health(self, task_id: str, status: str, observed_at: str) -> bool:
+        """Say that ECS holds this task HEALTHY or UNHEALTHY since that time (ISO 8601, empty = now).
+
+        Return False when the task is not registered yet. Raises RegistryError.
+        """
+        url = f"{self._url}/tasks/{quote(task_id, safe='')}/health"
+        report = {"status": status, "observed_at": observed_at} if observed_at else {"status": status}
+        body = msgspec.json.encode(report)
+        code, _, _ = self._call("POST", url, {"content-type": "application/json"}, body)
+        if code not in (200, 404):
+            raise _refused("POST", url, code)
+        return code == 200
+
+    def _call(
+        self, method: str, url: str, extra: dict[str, str], body: bytes = b""
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = self._sign(method, url, {"accept": "application/json", "accept-encoding": "gzip", **extra}, body)
         try:
-            response = self._http.request("GET", url, headers=self._sign(url, headers), preload_content=False)
+            response = self._http.request(method, url, headers=headers, body=body, preload_content=False)
             try:
-                body = response.read(MAX_DOCUMENT_BYTES + 1, decode_content=True)
+                answer = response.read(MAX_DOCUMENT_BYTES + 1, decode_content=True)
             finally:
                 response.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise RegistryError(f"the API at {self._url} cannot be reached: {error}") from error
-        if response.status == 304:
-            return Answer(None, etag, _seconds(response.headers.get("tramo-poll-seconds")))
-        if response.status == 404:
-            raise NamespaceUnknown(f"the API does not know the namespace at {self._url}")
-        if response.status != 200:
-            hint = _HINTS.get(response.status, "see the Api function's log")
-            raise RegistryError(f"the API answered {response.status} to GET {url}: {hint}")
-        if len(body) > MAX_DOCUMENT_BYTES:
-            raise RegistryError(f"the API's answer is longer than {MAX_DOCUMENT_BYTES} bytes")
-        return Answer(body, response.headers.get("etag", ""), _seconds(response.headers.get("tramo-poll-seconds")))
+        if len(answer) > MAX_DOCUMENT_BYTES:
+            raise RegistryError(f"the API's answer to {method} {url} is longer than {MAX_DOCUMENT_BYTES} bytes")
+        return response.status, response.headers, answer
 
-    def _sign(self, url: str, headers: dict[str, str]) -> dict[str, str]:
+    def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
         credentials = self._session.get_credentials()
         if credentials is None:
             raise RegistryError("no AWS credentials: the task needs a task role, see the stack's SidecarPolicyArn")
-        request = AWSRequest("GET", url, headers=headers)
+        request = AWSRequest(method, url, headers=headers, data=body)
         SigV4Auth(credentials.get_frozen_credentials(), "execute-api", self._region).add_auth(request)
         return dict(request.headers.items())
+
+
+def _refused(method: str, url: str, status: int) -> RegistryError:
+    hint = _HINTS.get(status, "see the Api function's log")
+    return RegistryError(f"the API answered {status} to {method} {url}: {hint}")
 
 
 def _seconds(value: str | None) -> float | None:

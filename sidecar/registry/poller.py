@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode
 from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
-from sidecar.registry.client import Answer, NamespaceUnknown, RegistryError
+from sidecar.registry.client import Answer, NamespaceUnknownError, RegistryError
 
 JITTER: Final = 0.2
 FIRST_WAIT_SECONDS: Final = 0.25
@@ -96,7 +96,7 @@ class Poller:
             answer = await self._runtime.loop.run_in_executor(self._executor, self._client.fetch, self._etag, since)
             await self._take(answer)
         except (RegistryError, SnapshotError) as error:
-            if isinstance(error, NamespaceUnknown) and (self.snapshot is None or self.snapshot.revision == 0):
+            if isinstance(error, NamespaceUnknownError) and (self.snapshot is None or self.snapshot.revision == 0):
                 await self._take_empty()
                 return
             if isinstance(error, SnapshotError):
