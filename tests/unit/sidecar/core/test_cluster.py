@@ -1,0 +1,177 @@
+"""The endpoints of a service across snapshots, and picks among them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.cluster import Cluster
+from sidecar.core.endpoint import EJECTED, HEALTHY, PROBING
+from sidecar.core.policy import DEFAULT, LoadBalancing, OutlierDetection, Policy
+from sidecar.core.snapshot import EndpointRecord
+
+NOW = 1000.0
+DRAWS = range(0, 1 << 32, 99_999_989)
+
+
+def record(number: int, state: str = "ready", zone: str = "a") -> EndpointRecord:
+    return EndpointRecord(f"e{number}", "10.0.0.1", 8000 + number, state, zone)
+
+
+def cluster(count: int, policy: Policy = DEFAULT) -> Cluster:
+    found = Cluster("orders", "http", policy)
+    update(found, *(record(number) for number in range(count)), policy=policy)
+    return found
+
+
+def update(found: Cluster, *records: EndpointRecord, policy: Policy = DEFAULT, zone: str = "a") -> list[str]:
+    return [endpoint.id for endpoint in found.update("http", policy, records, zone)]
+
+
+def eject(found: Cluster, number: int, now: float = NOW) -> bool:
+    return [found.fail(found.endpoints[number], now) for _ in range(5)][-1]
+
+
+def test_an_endpoint_that_stays_keeps_what_is_known_of_it() -> None:
+    found = cluster(3)
+    eject(found, 0)
+    kept = found.endpoints[0]
+    kept.active = 7
+    assert update(found, record(0), record(2), record(3)) == ["e1"]
+    assert found.endpoints[0] is kept
+    assert (kept.health, kept.active) == (EJECTED, 7)
+    assert [endpoint.id for endpoint in found.endpoints] == ["e0", "e2", "e3"]
+
+
+def test_an_endpoint_that_leaves_routing_is_told() -> None:
+    found = cluster(3)
+    gone = found.endpoints[2]
+    assert update(found, record(0), record(1, "draining")) == ["e1", "e2"]
+    assert gone.state == "gone"
+    assert update(found, record(0), record(1, "draining")) == [], "once"
+    assert found.ready_endpoints() == 1
+
+
+def test_an_endpoint_with_a_new_address_is_another_one() -> None:
+    found = cluster(1)
+    before = found.endpoints[0]
+    moved = EndpointRecord("e0", "10.0.0.9", 8000, "ready")
+    assert update(found, moved) == ["e0"]
+    assert found.endpoints[0] is not before
+    assert before.state == "gone"
+
+
+def test_zones() -> None:
+    found = cluster(0)
+    update(
+        found, record(0, zone="a"), record(1, zone="b"), EndpointRecord("e2", "10.0.0.1", 1, "ready", None), zone="a"
+    )
+    assert [endpoint.same_zone for endpoint in found.endpoints] == [True, False, True]
+    update(found, record(0, zone="a"), record(1, zone="b"), zone="")
+    assert all(endpoint.same_zone for endpoint in found.endpoints)
+
+
+def test_no_endpoint_no_pick() -> None:
+    assert cluster(0).pick(NOW, 0, []) is None
+    only_starting = cluster(0)
+    update(only_starting, record(0, "starting"))
+    assert only_starting.pick(NOW, 0, []) is None
+
+
+def test_an_endpoint_tried_before_comes_last() -> None:
+    found = cluster(3)
+    tried = found.endpoints[:2]
+    assert {found.pick(NOW, draw, tried) for draw in DRAWS} == {found.endpoints[2]}
+    assert found.pick(NOW, 0, found.endpoints) in found.endpoints
+
+
+def test_round_robin_goes_round() -> None:
+    found = cluster(3, Policy(load_balancing=LoadBalancing("round_robin")))
+    picks = [found.pick(NOW, 0, []) for _ in range(9)]
+    assert set(Counter(picks).values()) == {3}
+    assert picks[:3] == picks[3:6] == picks[6:]
+
+
+def test_ejection_takes_effect_at_once_and_ends_with_a_probe() -> None:
+    found = cluster(2)
+    found.pick(NOW, 0, [])  # the list of choices is kept from here on
+    assert eject(found, 0)
+    assert {found.pick(NOW, draw, []) for draw in DRAWS} == {found.endpoints[1]}
+    due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
+    probe = found.pick(due, 0, [])
+    assert probe is found.endpoints[0], "it is due, however dear its failures have made it"
+    probe.begin(due)
+    assert probe.health == PROBING
+    assert {found.pick(due, draw, []) for draw in DRAWS} == {found.endpoints[1]}
+    probe.succeed(due, 0.001)
+    probe.end()
+    assert probe.health == HEALTHY
+    assert len({found.pick(due, draw, []) for draw in DRAWS}) == 2
+
+
+def test_a_probe_is_not_given_to_a_request_that_failed_there() -> None:
+    found = cluster(2)
+    eject(found, 0)
+    due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
+    assert found.pick(due, 0, [found.endpoints[0]]) is found.endpoints[1]
+
+
+def test_no_more_than_half_are_ejected() -> None:
+    found = cluster(5)
+    assert [eject(found, number) for number in range(5)] == [True, True, False, False, False]
+    assert found.ejections == 2
+
+
+def test_the_only_endpoint_is_never_ejected() -> None:
+    everything = Policy(outlier_detection=OutlierDetection(max_ejection_percent=100.0))
+    assert not eject(cluster(1, everything), 0)
+    two = cluster(2, everything)
+    assert eject(two, 0)
+    assert eject(two, 1)
+
+
+def test_outlier_detection_can_be_turned_off() -> None:
+    off = Policy(outlier_detection=OutlierDetection(consecutive_failures=0))
+    found = cluster(3, off)
+    assert not eject(found, 0)
+    assert found.endpoints[0].health == HEALTHY
+
+
+def test_a_new_snapshot_is_picked_from_at_once() -> None:
+    found = cluster(1)
+    found.pick(NOW, 0, [])
+    update(found, record(5))
+    picked = found.pick(NOW, 0, [])
+    assert picked is not None
+    assert picked.id == "e5"
+
+
+STATES = st.sampled_from(["ready", "draining", "unhealthy", "starting"])
+SNAPSHOTS = st.lists(st.dictionaries(st.integers(0, 5), STATES, max_size=6), min_size=1, max_size=6)
+
+
+@given(SNAPSHOTS, st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), max_size=60), st.integers(0, 2**32 - 1))
+def test_whatever_happens_a_usable_endpoint_is_picked(
+    snapshots: list[dict[int, str]], failures: list[tuple[int, int]], draw: int
+) -> None:
+    found = cluster(3)
+    now = NOW
+    for states in snapshots:
+        update(found, *(record(number, state) for number, state in states.items()))
+        for number, seconds in failures:
+            now += seconds
+            endpoint = found.by_id.get(f"e{number}")
+            if endpoint is not None:
+                endpoint.begin(now)
+                found.fail(endpoint, now)
+                endpoint.end()
+        picked = found.pick(now, draw, [])
+        usable = set(states.values()) & {"ready", "draining", "unhealthy"}
+        assert (picked is not None) == bool(usable)
+        if picked is not None and "ready" in usable:
+            assert picked.state == "ready"
+        ready = [endpoint for endpoint in found.endpoints if endpoint.state == "ready"]
+        if len(ready) == len(found.endpoints) == len(states) and len(snapshots) == 1:
+            assert sum(endpoint.health != HEALTHY for endpoint in ready) <= len(ready) / 2

@@ -1,0 +1,64 @@
+"""The knobs: their defaults are Service Connect's, and the API's schema knows them all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sidecar.core.policy import ALL_FAILURES, DEFAULT, LOCAL_APP, Policy
+
+SCHEMA = Path(__file__).parents[4] / "functions" / "registry" / "schemas" / "policy.json"
+
+
+def test_defaults_are_those_of_service_connect() -> None:
+    assert (DEFAULT.retries.count, DEFAULT.timeouts.request_seconds, DEFAULT.timeouts.idle_seconds) == (2, 15.0, 300.0)
+    outliers = DEFAULT.outlier_detection
+    assert (outliers.consecutive_failures, outliers.interval_seconds) == (5, 30.0)
+    assert (outliers.base_ejection_seconds, outliers.max_ejection_seconds) == (30.0, 300.0)
+
+
+def test_the_app_of_this_task_is_never_asked_twice_for_an_answer() -> None:
+    assert not {"502", "503", "504"} & set(LOCAL_APP.retries.on)
+    assert LOCAL_APP.timeouts.request_seconds == 0.0
+
+
+def test_what_the_api_takes_the_sidecar_understands() -> None:
+    """Every field of the control plane's schema is a field here, with the same type and within the same bounds."""
+    schema = json.loads(SCHEMA.read_text())
+    for section, fields in schema["properties"].items():
+        for name, rule in fields["properties"].items():
+            for value in _samples(rule):
+                document = json.dumps({section: {name: value}}).encode()
+                policy = msgspec.json.decode(document, type=Policy)
+                found = getattr(getattr(policy, section), name)
+                assert (list(found) if isinstance(found, tuple) else found) == value
+
+
+def _samples(rule: dict[str, Any]) -> list[Any]:
+    if "enum" in rule:
+        return list(rule["enum"])
+    if rule["type"] == "array":
+        assert set(rule["items"]["enum"]) == set(ALL_FAILURES)
+        return [[], list(rule["items"]["enum"])]
+    return [rule["minimum"], rule["maximum"]]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'{"retries": {"count": -1}}',
+        b'{"retries": {"budget_percent": 101}}',
+        b'{"timeouts": {"request_seconds": -0.1}}',
+        b'{"timeouts": {"connect_seconds": 1e9}}',
+        b'{"load_balancing": {"algorithm": "best"}}',
+        b'{"outlier_detection": {"max_ejection_percent": 200}}',
+        b'{"circuit_breaker": {"max_requests": 1.5}}',
+    ],
+)
+def test_senseless_values_are_refused(document: bytes) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(document, type=Policy)

@@ -1,0 +1,167 @@
+"""Snapshot documents: the same golden files that the control plane's tests write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.policy import DEFAULT
+from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode, encode
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "snapshots"
+FILES = sorted(GOLDEN.glob("*.json"))
+
+
+def golden(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
+    return document
+
+
+def snapshot(name: str) -> Snapshot:
+    document = golden(name)
+    return apply(None, decode(json.dumps(document).encode(), document["namespace"]))
+
+
+def test_there_are_golden_files() -> None:
+    assert len(FILES) >= 5
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden_documents_are_read_whole(path: Path) -> None:
+    raw = json.loads(path.read_text())
+    document = decode(path.read_bytes(), raw["namespace"])
+    assert document.revision == raw["revision"]
+    assert document.since == raw.get("since")
+    assert list(document.removed) == raw.get("removed", [])
+    assert [service.name for service in document.services] == [service["name"] for service in raw["services"]]
+    for service, expected in zip(document.services, raw["services"], strict=True):
+        assert [(alias.dns_name, alias.port) for alias in service.aliases] == [
+            (alias["dns_name"], alias["port"]) for alias in expected["aliases"]
+        ]
+        for endpoint, record in zip(service.endpoints, expected["endpoints"], strict=True):
+            for field in ("id", "address", "port", "state", "zone", "weight", "task_definition", "deployment", "since"):
+                assert getattr(endpoint, field) == record[field]
+
+
+def test_policies_are_read_with_their_defaults() -> None:
+    policy = snapshot("shop").services["orders"].policy_or_default()
+    assert (policy.retries.count, policy.timeouts.request_seconds) == (3, 5.0)
+    assert (policy.retries.budget_percent, policy.timeouts.idle_seconds) == (20.0, 300.0)
+    assert snapshot("unknown_fields").services["orders"].policy_or_default().retries.count == 1
+
+
+def test_a_delta_replaces_adds_and_removes() -> None:
+    before = snapshot("shop")
+    document = decode((GOLDEN / "delta.json").read_bytes(), "shop.local")
+    after = apply(before, document)
+    assert after.revision == 44
+    assert set(after.services) == {"orders", "stock"}
+    assert after.services["orders"] is before.services["orders"]
+    assert len(after.services["stock"].endpoints) == 1
+    assert set(before.services) == {"ledger", "orders", "stock"}, "the snapshot at hand is not touched"
+
+
+@pytest.mark.parametrize("revision", [None, 41, 43])
+def test_a_delta_for_another_revision_is_refused(revision: int | None) -> None:
+    current = None if revision is None else Snapshot("shop.local", revision, {})
+    with pytest.raises(SnapshotError, match="since 42"):
+        apply(current, decode((GOLDEN / "delta.json").read_bytes(), "shop.local"))
+
+
+def test_a_document_never_goes_back() -> None:
+    document = decode((GOLDEN / "shop.json").read_bytes(), "shop.local")
+    with pytest.raises(SnapshotError, match="42 is older than 43"):
+        apply(Snapshot("shop.local", 43, {}), document)
+    assert apply(Snapshot("shop.local", 42, {}), document).revision == 42
+
+
+def test_another_namespace_and_schema_are_refused() -> None:
+    data = (GOLDEN / "shop.json").read_bytes()
+    with pytest.raises(SnapshotError, match=r"'shop\.local', not 'other'"):
+        decode(data, "other")
+    with pytest.raises(SnapshotError, match="schema is 2, this sidecar reads 1"):
+        decode(data.replace(b'"schema": 1', b'"schema": 2'), "shop.local")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("revision", "42", r"\$\.revision"),
+        ("revision", None, r"\$\.revision"),
+        ("services", {}, r"\$\.services"),
+        ("services.0.aliases.0.port", "80", r"\$\.services\[0\]\.aliases\[0\]\.port"),
+        ("services.0.aliases.0.port", 0, "port"),
+        ("services.0.aliases.0.port", 65536, "port"),
+        ("services.0.aliases.0.dns_name", "a b", "dns_name"),
+        ("services.0.aliases.0.dns_name", "a\n10.0.0.1 b", "dns_name"),
+        ("services.0.aliases.0.dns_name", "a\n", "dns_name"),
+        ("services.0.aliases.0.dns_name", "", "dns_name"),
+        ("services.0.protocol", "smtp", "unknown protocol 'smtp'"),
+        ("services.0.vip", "nowhere", "'ledger'.*nowhere"),
+        ("services.0.vip", "::1", "'ledger'.*::1"),
+        ("services.0.endpoints.0.address", "host.example", r"'ledger'.*host\.example"),
+        ("services.0.endpoints.0.address", "", "'ledger'"),
+        ("services.0.endpoints.0.port", -1, "port"),
+        ("services.0.endpoints.0.port", 99999, "port"),
+        ("services.0.endpoints.0.weight", "heavy", "weight"),
+        ("services.0.endpoints", None, "endpoints"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_place(path: str, value: object, says: str) -> None:
+    document = golden("shop")
+    place: Any = document
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    with pytest.raises(SnapshotError, match=says):
+        decode(json.dumps(document).encode(), "shop.local")
+
+
+@pytest.mark.parametrize("field", ["schema", "namespace", "revision", "services"])
+def test_missing_fields_are_named(field: str) -> None:
+    document = golden("shop")
+    del document[field]
+    with pytest.raises(SnapshotError, match=field):
+        decode(json.dumps(document).encode(), "shop.local")
+
+
+@pytest.mark.parametrize(
+    "policy", [{"retries": {"count": "many"}}, {"retries": {"count": -1}}, {"timeouts": {"connect_seconds": -1}}, []]
+)
+def test_one_bad_policy_does_not_cost_the_namespace(policy: object) -> None:
+    document = golden("shop")
+    document["services"][1]["policy"] = policy
+    services = apply(None, decode(json.dumps(document).encode(), "shop.local")).services
+    assert services["orders"].policy_or_default() == DEFAULT
+    assert len(services) == 3
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_raise_nothing_but_snapshot_errors(data: bytes) -> None:
+    with pytest.raises(SnapshotError):
+        decode(data, "shop.local")
+
+
+@given(st.data())
+def test_truncated_documents_are_refused(data: st.DataObject) -> None:
+    whole = (GOLDEN / "shop.json").read_bytes().rstrip()
+    with pytest.raises(SnapshotError):
+        decode(whole[: data.draw(st.integers(0, len(whole) - 1))], "shop.local")
+
+
+@pytest.mark.parametrize("name", ["shop", "mixed_protocols", "unknown_fields", "empty"])
+def test_a_snapshot_survives_the_disk(name: str) -> None:
+    before = snapshot(name)
+    after = apply(None, decode(encode(before), before.namespace))
+    assert (after.namespace, after.revision) == (before.namespace, before.revision)
+    assert set(after.services) == set(before.services)
+    for service_name, service in before.services.items():
+        again = after.services[service_name]
+        assert (again.endpoints, again.aliases, again.vip) == (service.endpoints, service.aliases, service.vip)
+        assert again.policy_or_default() == service.policy_or_default()
