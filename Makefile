@@ -46,6 +46,8 @@ lock: ## write the lock files anew from pyproject.toml
 	  pyproject.toml --group test --group lint -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group functions -c requirements-dev.txt -o functions/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml -c requirements-dev.txt -o sidecar/requirements.txt
 
 clean: ## remove all that the other targets made
 	@rm -rf .venv .tools .aws-sam .cache dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

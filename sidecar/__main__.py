@@ -1,167 +1,64 @@
-"""`python -m sidecar`: read the environment, start the proxy, drain on SIGTERM.
+"""`python -m sidecar`: the proxy beside a task, configured by the environment.
 
-Order on start: inbound listeners → disk cache → first snapshot → ready. Order on SIGTERM: not ready → every answer
-says `Connection: close` → work under way ends, at most TRAMO_DRAIN_SECONDS → metrics are sent → exit 0.
-Exit code 2: the configuration is wrong, or the inbound or admin address cannot be bound.
+Exit codes: 0 after a drain; 1 when `--ready` found it not ready; 2 when the configuration is wrong, or the inbound or
+admin address cannot be bound.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import logging
+import http.client
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Final, cast
-
-import uvloop
+from typing import Final
 
 import sidecar
 from sidecar import config as configuration
-from sidecar import logs
-from sidecar.admin.pages import Pages
-from sidecar.admin.server import AdminConnection
-from sidecar.core.meters import Meters
-from sidecar.core.snapshot import Snapshot
-from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata
-from sidecar.names.hosts import HostsFile
-from sidecar.proxy.mesh import Mesh
-from sidecar.proxy.runtime import Runtime
-from sidecar.registry.cache import SnapshotCache
-from sidecar.registry.client import RegistryClient
-from sidecar.registry.health import HealthReporter
-from sidecar.registry.poller import Poller
-from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
 
-if TYPE_CHECKING:
-    import botocore.session
+USAGE: Final = """usage: python -m sidecar [--version | --ready]
 
-EXIT_CONFIGURATION: Final = 2
-QUIET_SECONDS: Final = 1.0
-"""A drain ends early once nothing was under way for this long: a client that has not heard yet may still come."""
-
-log = logging.getLogger("tramo")
+Without an argument it runs, configured by TRAMO_ variables. --ready asks the sidecar that runs here whether it is
+ready, for a container health check: exit code 0 when it is, 1 when it is not.
+"""
+READY_SECONDS: Final = 2.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the sidecar. Return its exit code."""
+    """Run the sidecar, or answer a question about it. Return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         print(f"tramo-sidecar {sidecar.__version__}")
         return 0
-    if arguments:
-        print("usage: python -m sidecar [--version]; it is configured by TRAMO_ variables", file=sys.stderr)
-        return EXIT_CONFIGURATION
+    if arguments not in ([], ["--ready"]):
+        print(USAGE, end="", file=sys.stderr)
+        return 2
     try:
+        if arguments:
+            return 0 if is_ready(*configuration.admin_address(os.environ)) else 1
         config = configuration.read(os.environ)
     except configuration.ConfigError as error:
         print(f"tramo-sidecar: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
+        return 2
+    # A health check starts this program every few seconds: only the proxy itself loads what the proxy needs.
+    import uvloop
+
+    from sidecar import logs
+    from sidecar.run import run
+
     logs.configure(config.log_level)
     return uvloop.run(run(config))
 
 
-async def run(config: configuration.Config) -> int:
-    """The life of the sidecar on a running loop."""
-    import botocore.session
-
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
-    identity = await loop.run_in_executor(None, _identify, metadata)
-    session = botocore.session.Session()
-    runtime = Runtime(loop)
-    meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
-    mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
-    hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
-
-    async def apply(snapshot: Snapshot) -> None:
-        await mesh.apply(snapshot)
-        if hosts is not None:
-            hosts.write(mesh.hosts())
-
-    def connect() -> RegistryClient:
-        return RegistryClient(config.api_url, config.namespace, config.region, session)
-
-    cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
-    poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
-    sink = None
-    if config.metrics == "cloudwatch":
-        sink = CloudWatchSink(runtime, meters, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
-    pages = Pages(config, mesh, poller, sink)
+def is_ready(host: str, port: int) -> bool:
+    """Whether the sidecar with this admin address says that it is ready."""
+    connection = http.client.HTTPConnection(host, port, timeout=READY_SECONDS)
     try:
-        admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
     except OSError as error:
-        log.error("cannot listen on TRAMO_ADMIN %s:%d: %s", *config.admin, error)
-        return EXIT_CONFIGURATION
-    runtime.start()
-    pages.inbound_bound = await mesh.start()
-    if not pages.inbound_bound:
-        return EXIT_CONFIGURATION
-    log.info("started", extra={"version": sidecar.__version__, "namespace": config.namespace})
-    await poller.load()
-    runtime.spawn(poller.run(), "registry poller")
-    if sink is not None:
-        runtime.spawn(sink.run(), "cloudwatch sink")
-    reporter = None
-    if metadata is not None and identity.task_id:
-        reporter = HealthReporter(runtime, identity.task_id, metadata, connect())
-        runtime.spawn(reporter.run(), "health reporter")
-    gc.collect()
-    gc.freeze()  # what is here now stays: the collector need not walk it again
-    await stop.wait()
-    await drain(mesh, config.drain_seconds)
-    mesh.close()
-    admin.close()
-    if sink is not None:
-        await sink.close()
-    if reporter is not None:
-        reporter.close()
-    poller.close()
-    runtime.stop()
-    log.info("stopped")
-    return 0
-
-
-async def drain(mesh: Mesh, seconds: float) -> None:
-    """Wait until nothing is under way for a while, or for as long as allowed."""
-    mesh.drain()
-    runtime = mesh.runtime
-    started = quiet_since = runtime.now()
-    log.info("draining", extra={"work": runtime.work, "at_most_seconds": seconds})
-    while (now := runtime.now()) - started < seconds:
-        if runtime.work:
-            quiet_since = now
-        elif now - quiet_since >= QUIET_SECONDS:
-            break
-        await asyncio.sleep(0.05)
-    if runtime.work:
-        log.warning("cut %d requests or tunnels that did not end in %.0f s", runtime.work, seconds)
-
-
-def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
-    """Who this task is. Not knowing it costs dimensions of metrics, zone awareness and health reports, not traffic."""
-    if metadata is None:
-        return TaskIdentity()
-    try:
-        return metadata.identity()
-    except MetadataError as error:
-        log.warning("%s", error)
-        return TaskIdentity()
-
-
-def _cloudwatch(session: botocore.session.Session, region: str) -> CloudWatch:
-    from botocore.config import Config
-
-    client = session.create_client(
-        "cloudwatch",
-        region_name=region,
-        config=Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
-    )
-    return cast("CloudWatch", client)  # its methods are made at run time from the service's model
+        print(f"tramo-sidecar: no answer from the admin port {host}:{port}: {error}", file=sys.stderr)
+        return False
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":

@@ -122,6 +122,12 @@ def read(environment: Mapping[str, str]) -> Config:
     )
 
 
+def admin_address(environment: Mapping[str, str]) -> tuple[str, int]:
+    """Where the admin pages of a sidecar with these variables are. Raises ConfigError."""
+    default = next(variable.default for variable in VARIABLES if variable.name == "TRAMO_ADMIN")
+    return _socket({"TRAMO_ADMIN": environment.get("TRAMO_ADMIN", "").strip() or default or ""}, "TRAMO_ADMIN")
+
+
 def _url(values: dict[str, str], name: str) -> str:
     parts = urlsplit(values[name])
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:

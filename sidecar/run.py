@@ -1,0 +1,138 @@
+"""The life of the sidecar, from its configuration to its exit code.
+
+Order on start: inbound listeners → disk cache → first snapshot → ready. Order on SIGTERM: not ready → every answer
+says `Connection: close`, HTTP/2 hears GOAWAY → work under way ends, at most TRAMO_DRAIN_SECONDS → metrics are sent →
+exit 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from typing import Final, cast
+
+import botocore.session
+
+import sidecar
+from sidecar.admin.pages import Pages
+from sidecar.admin.server import AdminConnection
+from sidecar.config import Config
+from sidecar.core.meters import Meters
+from sidecar.core.snapshot import Snapshot
+from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata
+from sidecar.names.hosts import HostsFile
+from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.runtime import Runtime
+from sidecar.registry.cache import SnapshotCache
+from sidecar.registry.client import RegistryClient
+from sidecar.registry.health import HealthReporter
+from sidecar.registry.poller import Poller
+from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
+
+EXIT_CONFIGURATION: Final = 2
+QUIET_SECONDS: Final = 1.0
+"""A drain ends early once nothing was under way for this long: a client that has not heard yet may still come."""
+
+log = logging.getLogger("tramo")
+
+
+async def run(config: Config) -> int:
+    """The life of the sidecar on a running loop."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
+    identity = await loop.run_in_executor(None, _identify, metadata)
+    session = botocore.session.Session()
+    runtime = Runtime(loop)
+    meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
+    mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
+    hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
+
+    async def apply(snapshot: Snapshot) -> None:
+        await mesh.apply(snapshot)
+        if hosts is not None:
+            hosts.write(mesh.hosts())
+
+    def connect() -> RegistryClient:
+        return RegistryClient(config.api_url, config.namespace, config.region, session)
+
+    cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
+    poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
+    sink = None
+    if config.metrics == "cloudwatch":
+        sink = CloudWatchSink(runtime, meters, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
+    pages = Pages(config, mesh, poller, sink)
+    try:
+        admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
+    except OSError as error:
+        log.error("cannot listen on TRAMO_ADMIN %s:%d: %s", *config.admin, error)
+        return EXIT_CONFIGURATION
+    runtime.start()
+    pages.inbound_bound = await mesh.start()
+    if not pages.inbound_bound:
+        return EXIT_CONFIGURATION
+    log.info("started", extra={"version": sidecar.__version__, "namespace": config.namespace})
+    await poller.load()
+    runtime.spawn(poller.run(), "registry poller")
+    if sink is not None:
+        runtime.spawn(sink.run(), "cloudwatch sink")
+    reporter = None
+    if metadata is not None and identity.task_id:
+        reporter = HealthReporter(runtime, identity.task_id, metadata, connect())
+        runtime.spawn(reporter.run(), "health reporter")
+    gc.collect()
+    gc.freeze()  # what is here now stays: the collector need not walk it again
+    await stop.wait()
+    await drain(mesh, config.drain_seconds)
+    mesh.close()
+    admin.close()
+    if sink is not None:
+        await sink.close()
+    if reporter is not None:
+        reporter.close()
+    poller.close()
+    runtime.stop()
+    log.info("stopped")
+    return 0
+
+
+async def drain(mesh: Mesh, seconds: float) -> None:
+    """Wait until nothing is under way for a while, or for as long as allowed."""
+    mesh.drain()
+    runtime = mesh.runtime
+    started = quiet_since = runtime.now()
+    log.info("draining", extra={"work": runtime.work, "at_most_seconds": seconds})
+    while (now := runtime.now()) - started < seconds:
+        if runtime.work:
+            quiet_since = now
+        elif now - quiet_since >= QUIET_SECONDS:
+            break
+        await asyncio.sleep(0.05)
+    if runtime.work:
+        log.warning("cut %d requests or tunnels that did not end in %.0f s", runtime.work, seconds)
+
+
+def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
+    """Who this task is. Not knowing it costs dimensions of metrics, zone awareness and health reports, not traffic."""
+    if metadata is None:
+        return TaskIdentity()
+    try:
+        return metadata.identity()
+    except MetadataError as error:
+        log.warning("%s", error)
+        return TaskIdentity()
+
+
+def _cloudwatch(session: botocore.session.Session, region: str) -> CloudWatch:
+    from botocore.config import Config as ClientConfig
+
+    client = session.create_client(
+        "cloudwatch",
+        region_name=region,
+        config=ClientConfig(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
+    )
+    return cast("CloudWatch", client)  # its methods are made at run time from the service's model

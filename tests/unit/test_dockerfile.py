@@ -1,0 +1,58 @@
+"""The image cannot be built in every place the tests run, so what it names is checked here."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+from sidecar.__main__ import USAGE
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "sidecar" / "Dockerfile").read_text().replace("\\\n", " ")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def instructions(name: str) -> list[str]:
+    return [line[len(name) :].strip() for line in DOCKERFILE.splitlines() if line.startswith(f"{name} ")]
+
+
+def pins(path: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / path).read_text(), re.MULTILINE))
+
+
+def test_everything_that_is_copied_exists() -> None:
+    copied = [source for line in instructions("COPY") if "--from" not in line for source in shlex.split(line)[:-1]]
+    assert copied
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+
+
+def test_the_wheel_can_be_built_from_what_is_copied() -> None:
+    copied = " ".join(instructions("COPY"))
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    for needed in [*wheel, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]]:
+        assert re.search(rf"\b{re.escape(needed)}\b", copied), needed
+
+
+def test_commands_are_scripts_of_the_project() -> None:
+    scripts = PROJECT["project"]["scripts"]
+    commands = re.findall(r'"/opt/tramo/bin/([^"]+)"', DOCKERFILE)
+    assert commands
+    assert set(commands) <= set(scripts)
+
+
+def test_the_health_check_uses_an_option_that_exists() -> None:
+    options = re.findall(r'"(--[a-z]+)"\]', DOCKERFILE)
+    assert options == ["--ready"]
+    assert all(option in USAGE for option in options)
+
+
+def test_it_does_not_run_as_root() -> None:
+    final = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.findall(r"^USER (\S+)", final, re.MULTILINE) == ["tramo"]
+
+
+def test_the_lock_holds_every_dependency_at_the_tested_version() -> None:
+    locked, tested = pins("sidecar/requirements.txt"), pins("requirements-dev.txt")
+    assert {name: locked[name] for name in locked if locked[name] != tested.get(name)} == {}
+    wanted = {re.split(r"[<>=;\[ ]", line)[0] for line in PROJECT["project"]["dependencies"]}
+    assert wanted <= set(locked)
