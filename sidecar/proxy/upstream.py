@@ -43,6 +43,8 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self._chunked = False
         self._request_sent = True
         self._bytes_of_response = 0
+        self._paused = False
+        self._full = False
 
     # The exchange's side.
 
@@ -94,11 +96,13 @@ class UpstreamConnection(asyncio.Protocol, Timed):
 
     def pause_reading(self) -> None:
         """Take no more of the response for now."""
+        self._paused = True
         if self._transport is not None and not self.closed:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take the response again."""
+        self._paused = False
         if self._transport is not None and not self.closed:
             self._transport.resume_reading()
 
@@ -161,7 +165,9 @@ class UpstreamConnection(asyncio.Protocol, Timed):
     def _finish(self, exchange: Exchange | None, end: End) -> None:
         self._exchange = None
         self.served += 1
-        keep = self._request_sent and self._reader.keep_alive and not self.closed
+        keep = self._request_sent and self._reader.keep_alive and not self.closed and not self._full
+        if self._paused:
+            self.resume_reading()  # the client that had to catch up has nothing to do with the next request
         if exchange is not None:
             # The connection goes back first: the client's next request may come from within this call.
             if keep:
@@ -204,11 +210,13 @@ class UpstreamConnection(asyncio.Protocol, Timed):
 
     def pause_writing(self) -> None:
         """The endpoint takes the request slower than it comes."""
+        self._full = True
         if self._exchange is not None:
             self._exchange.on_upstream_full()
 
     def resume_writing(self) -> None:
         """The endpoint has caught up."""
+        self._full = False
         if self._exchange is not None:
             self._exchange.on_upstream_ready()
 

@@ -262,6 +262,17 @@ def test_a_client_that_does_not_read_stops_the_endpoint() -> None:
     assert bench.settled()
 
 
+def test_a_connection_that_was_paused_for_one_client_serves_the_next() -> None:
+    bench = Bench()
+    upstream, slow, fast = bench.upstream(), bench.client(), bench.client()
+    slow.blocked = True
+    slow.receive(GET)
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"a" * 100_000)
+    fast.receive(SECOND)
+    upstream.receive(ANSWER)
+    assert answers(fast.take()) == 1
+
+
 def test_answers_to_pipelined_requests_wait_for_a_client_that_does_not_read() -> None:
     """Else pipelined requests would fill the memory with answers that nobody takes."""
     bench = Bench()
