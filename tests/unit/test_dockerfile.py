@@ -35,7 +35,7 @@ def test_the_wheel_can_be_built_from_what_is_copied() -> None:
 
 def test_commands_are_scripts_of_the_project() -> None:
     scripts = PROJECT["project"]["scripts"]
-    commands = re.findall(r'"/opt/tramo/bin/([^"]+)"', DOCKERFILE)
+    commands = re.findall(r'\["([a-z-]+)"', DOCKERFILE)
     assert commands
     assert set(commands) <= set(scripts)
 
