@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types build dashboard lock clean
+.PHONY: help setup demo test lint types build dashboard docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -40,6 +40,9 @@ build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
+
+docs: .venv/installed ## write the generated parts of docs/ anew
+	@$(BIN)/python -m infra.packaging.docs
 
 lock: ## write the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \

@@ -6,7 +6,7 @@ Pages are read-only and show what this sidecar really holds, not what it was tol
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import sidecar
 from sidecar.config import Config
@@ -16,6 +16,16 @@ from sidecar.registry.poller import Poller
 from sidecar.telemetry.cloudwatch import CloudWatchSink
 
 Page = tuple[int, dict[str, Any]]
+
+PAGES: Final = {
+    "/": "the list of pages",
+    "/ready": "200 when traffic can be taken: listeners stand, a snapshot is there, no drain; else 503",
+    "/live": "200 while the process answers",
+    "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
+    "/stats": "version, work under way, timers, metrics sent",
+    "/config": "the configuration as understood, and where the sidecar listens or could not",
+}
+"""The pages, with what each shows; the documentation is generated from it."""
 
 
 class Pages:
@@ -27,7 +37,7 @@ class Pages:
         self._poller = poller
         self._sink = sink
         self._pages: dict[str, Callable[[], Page]] = {
-            "/": self._index,
+            "/": lambda: (200, {"pages": PAGES}),
             "/ready": self._ready,
             "/live": lambda: (200, {"live": True}),
             "/clusters": self._clusters,
@@ -40,11 +50,8 @@ class Pages:
         """The page at this path."""
         page = self._pages.get(path)
         if page is None:
-            return 404, {"error": f"no page {path}", "pages": sorted(self._pages)}
+            return 404, {"error": f"no page {path}", "pages": list(PAGES)}
         return page()
-
-    def _index(self) -> Page:
-        return 200, {"pages": sorted(self._pages)}
 
     def _ready(self) -> Page:
         checks = {

@@ -1,0 +1,55 @@
+"""The documentation against the code: generated parts, links, and the names that pages speak of."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.packaging import docs
+from sidecar.admin.pages import PAGES, Pages
+from sidecar.core import policy
+
+ROOT = Path(__file__).parents[2]
+TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_generated_parts_are_fresh(path: Path) -> None:
+    assert docs.render(path.read_text()) == path.read_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(path: Path) -> None:
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", path.read_text()) if "://" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text())) <= targets
+
+
+def test_every_admin_page_is_listed() -> None:
+    served = set(re.findall(r'"(/[a-z]*)":', Path(Pages.__module__.replace(".", "/") + ".py").read_text()))
+    assert served == set(PAGES)
+
+
+def test_the_table_of_defaults_is_the_policy() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)\.(\w+)` \| ([^|,]+(?:, `\w+`)*)", (ROOT / "docs" / "resilience.md").read_text(), re.MULTILINE
+    )
+    told = {(group, field): value.replace("`", "").strip() for group, field, value in rows}
+    real = {
+        (group, field): getattr(getattr(policy.DEFAULT, group), field)
+        for group in policy.DEFAULT.__struct_fields__
+        for field in getattr(policy.DEFAULT, group).__struct_fields__
+    }
+    assert set(told) == set(real)
+    for key, value in real.items():
+        assert told[key] == _shown(value), key
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
