@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "functions" / "registry" / "schemas"
