@@ -7,7 +7,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,15 +137,27 @@ def _control(options: argparse.Namespace) -> ControlClient:
 
 
 def _up(options: argparse.Namespace) -> None:
-    from infra.cli.up import up
+    with _development():
+        from infra.cli.up import up
 
     up(options.directory, _state_directory(options), options.names)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from infra.cli.demo import demo
+    with _development():
+        from infra.cli.demo import demo
 
     return demo()
+
+
+@contextmanager
+def _development() -> Iterator[None]:
+    """Say what to do when the packages are missing that only a checkout of the project has."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"this runs in a checkout of the project after make setup ({error.name} is not installed)"
+        raise LocalError(message) from error
 
 
 def _down(options: argparse.Namespace) -> None:

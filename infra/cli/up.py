@@ -10,13 +10,15 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from rich.console import Console
 
 from infra.cli.tables import console
 from infra.local.machine import Machine, machine
 from infra.local.settings import LocalError, Settings
+
+_ANNOUNCE_SECONDS: Final = 600.0
 
 
 def up(directory: Path, state_directory: Path, names: str) -> None:
@@ -41,19 +43,29 @@ async def _up(settings: Settings, stream: IO[str]) -> None:
     async with machine(settings) as (made, control):
         introduce(output, made)
         made.listeners.append(_Narrator(output).tell)
+        announcement = asyncio.create_task(_announce(output, made), name="announcement")
         await _first(asked.wait(), control.down.wait())
+        announcement.cancel()
         asked.set()
         output.print("stopping every task; Ctrl-C again ends them at once")
         await _first(made.cluster.stop(), insisted.wait())
 
 
 async def _first(*works: Any) -> None:
-    """Return when the first of them ends; the others are cancelled."""
+    """Return when the first of them ends, or raise what it raised; the others are cancelled."""
     tasks = [asyncio.ensure_future(work) for work in works]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*others, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _announce(output: Console, made: Machine) -> None:
+    """Say it when everything has started."""
+    if await made.cluster.until(made.cluster.steady, _ANNOUNCE_SECONDS):
+        output.print("every service is steady; try: tramo services, tramo endpoints NAME, tramo tasks")
 
 
 def introduce(output: Console, made: Machine) -> None:
