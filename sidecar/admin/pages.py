@@ -76,7 +76,7 @@ class Pages:
     def _cluster(self, name: str) -> dict[str, Any]:
         destination: Destination = self._mesh.destinations[name]
         cluster = destination.cluster
-        record = self._mesh.snapshot.services[name] if self._mesh.snapshot is not None else None
+        record = self._mesh.snapshot.services.get(name) if self._mesh.snapshot is not None else None
         return {
             "name": name,
             "protocol": cluster.protocol,

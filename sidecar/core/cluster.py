@@ -93,7 +93,8 @@ class Cluster:
                 if endpoint.health == EJECTED and endpoint.available(now) and endpoint not in tried:
                     return endpoint
         if self.policy.load_balancing.algorithm == "round_robin":
-            self._turn += 1
+            if not tried:
+                self._turn += 1  # by requests, not attempts: of two endpoints a failing one would be first each time
             return choices[self._turn % len(choices)]
         return least_request(choices, now, random)
 

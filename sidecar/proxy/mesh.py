@@ -65,7 +65,6 @@ class Mesh:
                 self._destination(record).update(record, self._zone)
         for name in [name for name in self.destinations if name not in snapshot.services]:
             self.destinations.pop(name).close()
-        self.snapshot = snapshot
         wanted: dict[Address, Destination] = {}
         aliases: dict[tuple[str, int], Destination] = {}
         for name, record in snapshot.services.items():
@@ -75,6 +74,7 @@ class Mesh:
                 aliases[alias.dns_name.lower(), alias.port] = self.destinations[name]
         self._aliases = aliases
         await self.outbound.set(wanted)
+        self.snapshot = snapshot  # last: who sees this revision can call its services
 
     def _destination(self, record: ServiceRecord) -> Destination:
         destination = self.destinations.get(record.name)

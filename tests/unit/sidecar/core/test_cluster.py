@@ -94,6 +94,18 @@ def test_round_robin_goes_round() -> None:
     assert picks[:3] == picks[3:6] == picks[6:]
 
 
+def test_retries_do_not_disturb_the_turn() -> None:
+    found = cluster(2, Policy(load_balancing=LoadBalancing("round_robin")))
+    first = []
+    for _ in range(6):
+        picked = found.pick(NOW, 0, [])
+        assert picked is not None
+        first.append(picked)
+        if picked is found.endpoints[0]:
+            assert found.pick(NOW, 0, [picked]) is found.endpoints[1]
+    assert first.count(found.endpoints[0]) == 3
+
+
 def test_ejection_takes_effect_at_once_and_ends_with_a_probe() -> None:
     found = cluster(2)
     found.pick(NOW, 0, [])  # the list of choices is kept from here on
