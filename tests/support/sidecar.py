@@ -191,6 +191,7 @@ class SnapshotApi:
         self.away = False
         self.deltas = 0
         self.headers: list[Mapping[str, str]] = []
+        self._removed: dict[str, int] = {}
         self._lock = threading.Lock()
         api = self
 
@@ -240,7 +241,8 @@ class SnapshotApi:
         if since is not None:
             self.deltas += 1
             document["services"] = [service for service in self.services.values() if service["revision"] > since]
-            document |= {"since": since, "removed": []}
+            gone = [name for name, revision in self._removed.items() if revision > since and name not in self.services]
+            document |= {"since": since, "removed": gone}
         return document
 
     def publish(self, service: dict[str, Any]) -> int:
@@ -249,6 +251,13 @@ class SnapshotApi:
             self.revision += 1
             self.services[service["name"]] = service | {"revision": self.revision}
             return self.revision
+
+    def withdraw(self, name: str) -> None:
+        """Take a service out of the namespace."""
+        with self._lock:
+            self.revision += 1
+            del self.services[name]
+            self._removed[name] = self.revision
 
     def close(self) -> None:
         """Stop serving."""
@@ -402,6 +411,10 @@ class Stage:
         )
         until(lambda: self.sidecar.page("/clusters")[1]["revision"] >= revision, 10, f"revision {revision}")
         return Address(vip.replace("127.255", self.prefix), port)
+
+    def withdraw(self, name: str) -> None:
+        """Take a service out of the namespace."""
+        self.api.withdraw(name)
 
     def address(self, port: int) -> Address:
         """An ingress port of the sidecar."""
