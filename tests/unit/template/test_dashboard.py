@@ -11,7 +11,8 @@ import pytest
 from infra.dashboards import build
 from infra.dashboards.widgets import COLUMNS, Line, Widget, graph, place, search, text
 from registry.metric_names import METRICS
-from sidecar.core.meters import Meters
+from sidecar.core.meters import FLAGS, MESH_WIDE, Meters
+from sidecar.core.meters import METRICS as SIDECAR_METRICS
 from tests.support import sam
 
 PSEUDO = {"AWS::Region", "AWS::StackName"}
@@ -37,21 +38,28 @@ def metrics() -> set[tuple[str, str]]:
                 assert query is not None, line
                 found.add((query[1], query[2]))
             elif line[0] == "Tramo":
-                found.add((line[3], line[1]))
+                found.add((line[3] if len(line) > 3 else "", line[1]))
     return found
 
 
 def sent_by_sidecars() -> set[tuple[str, str]]:
-    """Return first dimension and name of all that a sidecar's meters can send."""
+    """Return first dimension and name of all that a sidecar's meters really send."""
     meters = Meters("", "")
     server, client = meters.server("orders"), meters.client("orders")
-    for meter in (server, client):
+    for meter in (server, client, meters.sidecar):
         for name in type(meter).__slots__:
-            if isinstance(getattr(meter, name), int):
+            if isinstance(getattr(meter, name), int | float):
                 setattr(meter, name, 1)
+        for flag in FLAGS:
+            meter.count_flags(flag)
     for status in (200, 301, 404, 503):
         client.answered(status, 0.01)
-    return {(datum.dimensions[0][0], datum.name) for datum in meters.take()}
+    return {(datum.dimensions[0][0] if datum.dimensions else "", datum.name) for datum in meters.take()}
+
+
+def test_the_list_of_metrics_is_what_sidecars_send() -> None:
+    listed = {(metric.key, metric.name) for metric in SIDECAR_METRICS}
+    assert sent_by_sidecars() == listed | {("", name) for name in MESH_WIDE}
 
 
 def test_the_template_holds_what_the_generator_makes() -> None:

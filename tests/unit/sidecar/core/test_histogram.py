@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.histogram import MAX_VALUES_PER_DATUM, Histogram, index, middle
+from sidecar.core.histogram import BOUNDS, MAX_VALUES_PER_DATUM, Histogram, index, middle
 
 LONGEST = (1 << 36) - 1
 
@@ -40,7 +40,45 @@ def test_every_duration_is_counted_once(durations: list[float]) -> None:
     values = [value for group, _ in groups for value in group]
     assert values == sorted(set(values))
     assert histogram.take() == []
-    assert histogram.count == 0
+    assert histogram.count == len(durations), "taking resets nothing"
+
+
+@given(st.lists(st.floats(0.0, 30.0), min_size=1, max_size=400))
+def test_percentiles_are_within_five_percent(durations: list[float]) -> None:
+    histogram = Histogram()
+    for seconds in durations:
+        histogram.record(seconds)
+    found = [
+        value
+        for values, counts in histogram.take()
+        for value, n in zip(values, counts, strict=True)
+        for _ in range(int(n))
+    ]
+    exact = sorted(durations)
+    for percent in (50, 90, 99):
+        at = (len(exact) - 1) * percent // 100
+        assert abs(found[at] - exact[at] * 1000.0) <= max(exact[at] * 50.0, 0.001), percent
+
+
+@given(st.lists(st.integers(0, 1 << 26), max_size=200), st.lists(st.integers(0, 1 << 26), max_size=200))
+def test_taking_gives_only_what_is_new(first: list[int], second: list[int]) -> None:
+    histogram, alone = Histogram(), Histogram()
+    for microseconds in first:
+        histogram.record(microseconds / 1e6)
+    histogram.take()
+    for microseconds in second:
+        histogram.record(microseconds / 1e6)
+        alone.record(microseconds / 1e6)
+    assert histogram.take() == alone.take()
+
+
+@given(st.lists(st.integers(0, 1 << 26), max_size=200))
+def test_buckets_of_prometheus_are_exact(all_microseconds: list[int]) -> None:
+    histogram = Histogram()
+    for microseconds in all_microseconds:
+        histogram.record((microseconds + 0.5) / 1e6)
+    assert histogram.below() == [sum(value < bound for value in all_microseconds) for bound in BOUNDS]
+    assert abs(histogram.seconds - sum(value + 0.5 for value in all_microseconds) / 1e6) < 1e-6
 
 
 def test_values_are_milliseconds() -> None:

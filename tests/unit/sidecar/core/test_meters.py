@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sidecar.core.meters import COUNT, MILLISECONDS, Datum, Meters
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.meters import COUNT, MESH_WIDE, METRICS, MILLISECONDS, Datum, Meters
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html, the twelve of Service Connect.
 SERVICE_CONNECT = {
@@ -55,7 +60,20 @@ def test_both_dimension_sets() -> None:
         assert value(data, "HTTPCode_Target_5XX_Count", dimensions) == 1.0
         assert value(data, "RequestCountPerTarget", dimensions) == 3.0
         assert value(data, "Retries", dimensions) == 1.0
-    assert len({datum.dimensions for datum in data}) == 4
+    assert {datum.dimensions for datum in data if datum.name not in MESH_WIDE} == {
+        (("DiscoveryName", "web"),),
+        (("DiscoveryName", "web"), *TASK),
+        (("TargetDiscoveryName", "orders"),),
+        (("TargetDiscoveryName", "orders"), *TASK),
+    }
+
+
+def test_alarms_find_answers_of_all_services_together() -> None:
+    meters = busy()
+    meters.client("carts").answered(500, 0.1)
+    data = meters.take()
+    assert value(data, "HTTPCode_Target_5XX_Count", ()) == 2.0
+    assert {datum.name for datum in data if not datum.dimensions} == MESH_WIDE
 
 
 def test_a_task_that_no_service_started_has_one_set() -> None:
@@ -75,7 +93,7 @@ def test_taking_moves_the_counts_out() -> None:
     meters = busy()
     meters.take()
     again = meters.take()
-    assert {datum.name for datum in again} == {"ActiveConnectionCount"}, "what is open stays open"
+    assert {datum.name for datum in again} == {"ActiveConnectionCount", "HealthyEndpoints"}, "what is open stays open"
     meters.server("web").requests += 1
     assert value(meters.take(), "RequestCount", (("DiscoveryName", "web"),)) == 1.0
 
@@ -85,6 +103,69 @@ def test_what_did_not_move_is_not_sent() -> None:
     meters.server("web")
     meters.client("orders")
     assert meters.take() == []
+
+
+def test_taking_resets_no_total() -> None:
+    meters = busy()
+    before = [(metric.name, value) for metric, value in meters.client("orders").rows()]
+    meters.take()
+    assert [(metric.name, value) for metric, value in meters.client("orders").rows()] == before
+    assert meters.client("orders").latency.count == 5
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([200, 302, 404, 500, 503]), st.booleans())))
+def test_what_was_taken_in_pieces_is_the_whole(events: list[tuple[int, int, bool]]) -> None:
+    meters = Meters("", "")
+    client = meters.client("orders")
+    taken: Counter[str] = Counter()
+    for retries, status, take in [*events, (0, 200, True)]:
+        client.requests += 1
+        client.retries += retries
+        client.answered(status, 0.01)
+        client.count_flags("UF,URX")
+        if take:
+            taken.update(
+                {datum.name: sum(datum.counts) * datum.values[0] for datum in meters.take() if datum.dimensions}
+            )
+    assert taken["Retries"] == client.retries
+    assert taken["RequestCountPerTarget"] == taken["ResponseFlag_URX_Count"] == len(events) + 1
+    for digit in (2, 3, 4, 5):
+        assert taken[f"HTTPCode_Target_{digit}XX_Count"] == client.statuses[digit]
+
+
+def test_endpoints_are_told_of_services_that_were_called() -> None:
+    meters = Meters("", "")
+    client = meters.client("orders")
+    client.healthy, client.ejected = 3, 1
+    assert meters.take() == [], "a metric for every pair of services would be the bill"
+    client.requests = 1
+    assert value(meters.take(), "HealthyEndpoints", (("TargetDiscoveryName", "orders"),)) == 3.0
+    client.healthy = client.ejected = 0
+    data = meters.take()
+    assert value(data, "HealthyEndpoints", (("TargetDiscoveryName", "orders"),)) == 0.0, "none is what wakes people"
+    assert {datum.name for datum in data} == {"HealthyEndpoints"}
+
+
+def test_the_sidecar_tells_of_itself_without_a_discovery_name() -> None:
+    meters = Meters("web-svc", "main")
+    own = meters.sidecar
+    own.snapshot_age, own.snapshot_revision, own.memory = 2.5, 42, 1000
+    own.cpu_seconds, own.elapsed = 1.5, 60.0
+    own.count_flags("NR")
+    data = meters.take()
+    for dimensions in ((), TASK):
+        assert value(data, "SnapshotAge", dimensions) == 2.5
+        assert value(data, "SnapshotRevision", dimensions) == 42.0
+        assert value(data, "SidecarCpu", dimensions) == 2.5, "1.5 of 60 seconds, in per cent"
+        assert value(data, "SidecarMemory", dimensions) == 1000.0
+        assert value(data, "ResponseFlag_NR_Count", dimensions) == 1.0
+
+
+def test_every_metric_has_a_name_of_its_own_and_a_meaning() -> None:
+    assert len({(metric.key, metric.name) for metric in METRICS}) == len(METRICS)
+    assert len({(metric.series, metric.labels) for metric in METRICS}) == len(METRICS)
+    assert all(metric.meaning for metric in METRICS)
+    assert {metric.name for metric in METRICS} >= SERVICE_CONNECT
 
 
 def test_a_meter_is_made_once() -> None:
