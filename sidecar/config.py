@@ -129,7 +129,11 @@ def admin_address(environment: Mapping[str, str]) -> tuple[str, int]:
 
 
 def _url(values: dict[str, str], name: str) -> str:
-    parts = urlsplit(values[name])
+    try:
+        parts = urlsplit(values[name])
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{name} is {values[name]!r}: {error}; it should look like https://host/stage") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"{name} is {values[name]!r}; it should look like https://host/stage")
     return values[name].rstrip("/")
@@ -163,7 +167,7 @@ def _network(value: str) -> ipaddress.IPv4Network:
         network = ipaddress.IPv4Network(value)
     except ValueError as error:
         raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}: {error}") from None
-    if network.prefixlen > 16 or not network.is_loopback:
+    if network.prefixlen != 16 or not network.is_loopback:
         raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}; it should be a /16 within 127.0.0.0/8")
     return network
 
@@ -177,7 +181,7 @@ def _socket(values: dict[str, str], name: str) -> tuple[str, int]:
 
 
 def _port(name: str, value: str) -> int:
-    if not value.isdigit() or not 0 < int(value) < 65536:
+    if not (value.isascii() and value.isdigit()) or not 0 < int(value) < 65536:
         raise ConfigError(f"{name} has the port {value!r}; it should be between 1 and 65535")
     return int(value)
 

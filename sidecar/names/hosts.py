@@ -11,26 +11,32 @@ Rules:
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Final
 
 BEGIN: Final = "# tramo: services of the namespace, written by the sidecar"
 END: Final = "# tramo: end"
+_LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
 
 log = logging.getLogger("tramo.names")
 
 
 def merge(text: str, names: dict[str, list[str]]) -> str:
     """The hosts file with these names by address; the part of ours that it had is replaced."""
-    lines = text.splitlines()
-    if BEGIN in lines:
-        start = lines.index(BEGIN)
-        # Without its end marker the part is taken to reach to the end: it was written last, and cut short.
-        end = lines.index(END, start) + 1 if END in lines[start:] else len(lines)
-        del lines[start:end]
+    kept: list[str] = []
+    ours = False  # without its end marker our part is taken to reach to the end: it was written last, and cut short
+    for line in _LINES.findall(text):
+        mark = line.rstrip("\r\n")
+        ours = ours or mark == BEGIN
+        if not ours:
+            kept.append(line)
+        ours = ours and mark != END
     if names:
-        lines += [BEGIN, *(f"{address} {' '.join(found)}" for address, found in names.items()), END]
-    return "\n".join(lines) + "\n"
+        if kept and not kept[-1].endswith("\n"):
+            kept.append("\n")
+        kept += [f"{line}\n" for line in (BEGIN, *(f"{address} {' '.join(names[address])}" for address in names), END)]
+    return "".join(kept)
 
 
 class HostsFile:
@@ -43,10 +49,11 @@ class HostsFile:
     def write(self, names: dict[str, list[str]]) -> bool:
         """Write the names if they changed. Return whether the file holds them."""
         try:
-            before = self._path.read_text()
-            after = merge(before, names)
+            before = self._path.read_bytes()
+            # Whatever bytes others wrote there come back as they were.
+            after = merge(before.decode("utf-8", "surrogateescape"), names).encode("utf-8", "surrogateescape")
             if after != before:
-                with self._path.open("r+") as file:
+                with self._path.open("r+b") as file:
                     file.write(after)
                     file.truncate()
         except OSError as error:

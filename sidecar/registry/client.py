@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ import msgspec
 import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError
 
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 10.0
@@ -105,11 +107,15 @@ class RegistryClient:
         return response.status, response.headers, answer
 
     def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-        credentials = self._session.get_credentials()
-        if credentials is None:
+        try:
+            credentials = self._session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials is not None else None
+        except BotoCoreError as error:
+            raise RegistryError(f"no AWS credentials: {error}") from error
+        if frozen is None:
             raise RegistryError("no AWS credentials: the task needs a task role, see the stack's SidecarPolicyArn")
         request = AWSRequest(method, url, headers=headers, data=body)
-        SigV4Auth(credentials.get_frozen_credentials(), "execute-api", self._region).add_auth(request)
+        SigV4Auth(frozen, "execute-api", self._region).add_auth(request)
         return dict(request.headers.items())
 
 
@@ -124,4 +130,4 @@ def _seconds(value: str | None) -> float | None:
         seconds = float(value or "")
     except ValueError:
         return None
-    return min(max(seconds, 0.1), 3600.0)
+    return min(max(seconds, 0.1), 3600.0) if math.isfinite(seconds) else None

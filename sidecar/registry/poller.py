@@ -105,6 +105,12 @@ class Poller:
             if self.failures == 1:
                 log.warning("no fresh snapshot, routing goes on with the last one: %s", error)
             return
+        except Exception:
+            # Whatever it is: a poller that ended would leave the task with what it knows now for ever.
+            self._etag = ""
+            self.failures += 1
+            log.exception("a poll failed; this is a fault of the sidecar")
+            return
         if self.failures:
             log.info("the API answers again after %d failed polls", self.failures)
         self.failures = 0

@@ -4,6 +4,8 @@ Rules:
 - boto3 on a thread of its own; traffic never waits for it.
 - Counts are taken from the meters once and belong to a batch from then on. A batch that AWS does not take stays
   first in the queue with the time it was taken at, and is sent again; nothing is counted twice or lost meanwhile.
+- A batch that AWS will never take, because a value in it is wrong, is dropped with an error: it would hold up the
+  others.
 - The queue is bounded: beyond `MAX_BATCHES` the oldest goes, which is logged with its number of values.
 - On shutdown the rest is sent.
 """
@@ -18,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from sidecar.core.meters import Datum, Meters
 from sidecar.proxy.runtime import Runtime
@@ -28,6 +30,18 @@ MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
 MAX_BATCHES: Final = 120
 """Two hours of minutes: CloudWatch takes values up to two weeks old, memory is what bounds this."""
 FLUSH_SECONDS: Final = 5.0
+_REFUSALS: Final = frozenset(
+    (
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "InvalidParameterCombination",
+        "InvalidParameterCombinationException",
+        "MissingParameter",
+        "MissingRequiredParameterException",
+        "ValidationError",
+        "RequestEntityTooLarge",
+    )
+)
 
 log = logging.getLogger("tramo.telemetry")
 
@@ -84,11 +98,15 @@ class CloudWatchSink:
                 batch = self._batches[0]
                 try:
                     await self._runtime.loop.run_in_executor(self._executor, self._put, batch)
-                except (BotoCoreError, ClientError) as error:
+                except (BotoCoreError, ClientError, ValueError) as error:
                     self.failures += 1
-                    log.warning("metrics wait to be sent again, %d batches: %s", len(self._batches), error)
-                    return
-                self.sent += len(batch.data)
+                    if not _is_for_good(error):
+                        log.warning("metrics wait to be sent again, %d batches: %s", len(self._batches), error)
+                        return
+                    self.dropped += len(batch.data)
+                    log.error("dropped %d metric values that CloudWatch refuses: %s", len(batch.data), error)
+                else:
+                    self.sent += len(batch.data)
                 if self._batches and self._batches[0] is batch:
                     self._batches.popleft()
 
@@ -122,6 +140,13 @@ class CloudWatchSink:
         except TimeoutError:
             log.error("CloudWatch did not take the last metrics within %.0f s", FLUSH_SECONDS)
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_for_good(error: Exception) -> bool:
+    """Whether the same values would be refused again."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code") in _REFUSALS
+    return isinstance(error, ParamValidationError)
 
 
 def _datum(datum: Datum, taken_at: datetime) -> dict[str, Any]:

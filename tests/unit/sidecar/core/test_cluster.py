@@ -27,7 +27,7 @@ def cluster(count: int, policy: Policy = DEFAULT) -> Cluster:
 
 
 def update(found: Cluster, *records: EndpointRecord, policy: Policy = DEFAULT, zone: str = "a") -> list[str]:
-    return [endpoint.id for endpoint in found.update("http", policy, records, zone)]
+    return [endpoint.id for endpoint in found.update("http", policy, records, zone, NOW)]
 
 
 def eject(found: Cluster, number: int, now: float = NOW) -> bool:
@@ -181,9 +181,39 @@ def test_whatever_happens_a_usable_endpoint_is_picked(
                 endpoint.end()
         picked = found.pick(now, draw, [])
         usable = set(states.values()) & {"ready", "draining", "unhealthy"}
-        assert (picked is not None) == bool(usable)
+        if states:
+            assert (picked is not None) == bool(usable)
+        else:
+            assert picked is None or picked.state == "gone", "the last resort"
         if picked is not None and "ready" in usable:
             assert picked.state == "ready"
         ready = [endpoint for endpoint in found.endpoints if endpoint.state == "ready"]
         if len(ready) == len(found.endpoints) == len(states) and len(snapshots) == 1:
             assert sum(endpoint.health != HEALTHY for endpoint in ready) <= len(ready) / 2
+
+
+def test_endpoints_that_vanish_while_ready_are_the_last_resort_for_a_while() -> None:
+    found = cluster(2)
+    before = set(found.endpoints)
+    assert update(found) == ["e0", "e1"]
+    assert found.endpoints == []
+    assert found.ready_endpoints() == 0
+    assert {found.pick(NOW + 299.0, draw, []) for draw in DRAWS} == before
+    assert found.pick(NOW + 300.0, 0, []) is None
+
+
+def test_endpoints_that_drained_before_they_went_are_not_missed() -> None:
+    found = cluster(1)
+    update(found, record(0, "draining"))
+    assert update(found) == ["e0"]
+    assert found.pick(NOW, 0, []) is None
+
+
+def test_a_new_endpoint_ends_the_last_resort() -> None:
+    found = cluster(1)
+    update(found)
+    update(found, record(7))
+    assert {endpoint.id for draw in DRAWS if (endpoint := found.pick(NOW, draw, []))} == {"e7"}
+    update(found, record(7, "draining"))
+    update(found)
+    assert found.pick(NOW, 0, []) is None

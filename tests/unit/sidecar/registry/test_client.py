@@ -1,0 +1,172 @@
+"""The API's client against a server that answers as written down."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import botocore.session
+import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import CredentialRetrievalError
+
+from sidecar.registry.client import NamespaceUnknownError, RegistryClient, RegistryError
+
+
+class FakeApi:
+    """One server, one answer at a time."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.fields: dict[str, str] = {}
+        self.body = b"{}"
+        self.requests: list[tuple[str, str, Mapping[str, str], bytes]] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", "0")))
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                api.requests.append((self.command, self.path, fields, body))
+                self.send_response(api.status)
+                for name, value in api.fields.items():
+                    self.send_header(name, value)
+                if api.status != 304:
+                    self.send_header("content-length", str(len(api.body)))
+                self.end_headers()
+                if api.status != 304:
+                    self.wfile.write(api.body)
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/prod"
+
+
+class FakeSession(botocore.session.Session):
+    """A session whose credentials are given."""
+
+    def __init__(self, credentials: Credentials | Exception | None) -> None:
+        super().__init__()
+        self.given = credentials
+
+    def get_credentials(self) -> Credentials | None:
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    found = FakeApi()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    found.thread.join(5)
+
+
+def client(url: str, credentials: Credentials | Exception | None = None) -> RegistryClient:
+    given = credentials if credentials is not None else Credentials("AKID", "secret", "token")
+    return RegistryClient(url, "shop.local", "eu-west-1", FakeSession(given))
+
+
+def test_a_snapshot(api: FakeApi) -> None:
+    api.fields = {"ETag": '"42"', "Tramo-Poll-Seconds": "7.5"}
+    answer = client(api.url).fetch("", None)
+    assert (answer.body, answer.etag, answer.poll_seconds) == (b"{}", '"42"', 7.5)
+    method, path, fields, _ = api.requests[0]
+    assert (method, path) == ("GET", "/prod/v1/namespaces/shop.local/snapshot")
+    assert fields["accept-encoding"] == "gzip"
+    assert "if-none-match" not in fields
+
+
+def test_requests_are_signed_for_the_api(api: FakeApi) -> None:
+    client(api.url).fetch('"42"', 42)
+    _, path, fields, _ = api.requests[0]
+    assert path.endswith("/snapshot?since=42")
+    assert fields["if-none-match"] == '"42"'
+    assert fields["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+    assert "/eu-west-1/execute-api/aws4_request" in fields["authorization"]
+    assert fields["x-amz-security-token"] == "token"
+
+
+def test_nothing_new(api: FakeApi) -> None:
+    api.status = 304
+    api.fields = {"Tramo-Poll-Seconds": "9"}
+    answer = client(api.url).fetch('"42"', 42)
+    assert (answer.body, answer.etag, answer.poll_seconds) == (None, '"42"', 9.0)
+
+
+def test_gzip(api: FakeApi) -> None:
+    api.fields = {"Content-Encoding": "gzip"}
+    api.body = gzip.compress(b'{"a": 1}')
+    assert client(api.url).fetch("", None).body == b'{"a": 1}'
+    api.body = b"no gzip at all"
+    with pytest.raises(RegistryError):
+        client(api.url).fetch("", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("5", 5.0), ("0", 0.1), ("-1", 0.1), ("1e9", 3600.0), ("nan", None), ("inf", None), ("x", None), ("", None)],
+)
+def test_only_sensible_intervals_are_taken(api: FakeApi, value: str, seconds: float | None) -> None:
+    api.fields = {"Tramo-Poll-Seconds": value}
+    assert client(api.url).fetch("", None).poll_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "AWS_REGION"), (403, "SidecarPolicyArn"), (500, "Api function's log")]
+)
+def test_refusals_say_what_to_look_at(api: FakeApi, status: int, hint: str) -> None:
+    api.status = status
+    with pytest.raises(RegistryError, match=hint):
+        client(api.url).fetch("", None)
+
+
+def test_an_unknown_namespace_is_told_apart(api: FakeApi) -> None:
+    api.status = 404
+    with pytest.raises(NamespaceUnknownError):
+        client(api.url).fetch("", None)
+
+
+def test_an_api_that_is_not_there() -> None:
+    with pytest.raises(RegistryError, match="cannot be reached"):
+        client("http://127.0.0.1:1").fetch("", None)
+
+
+@pytest.mark.parametrize("credentials", [None, CredentialRetrievalError(provider="role", error_msg="away")])
+def test_without_credentials(api: FakeApi, credentials: Exception | None) -> None:
+    found = RegistryClient(api.url, "shop.local", "eu-west-1", FakeSession(credentials))
+    with pytest.raises(RegistryError, match="no AWS credentials"):
+        found.fetch("", None)
+    assert api.requests == []
+
+
+def test_health_reports(api: FakeApi) -> None:
+    assert client(api.url).report_health("a1/b", "HEALTHY", "2026-11-22T12:00:00Z")
+    method, path, fields, body = api.requests[0]
+    assert (method, path) == ("POST", "/prod/v1/namespaces/shop.local/tasks/a1%2Fb/health")
+    assert json.loads(body) == {"status": "HEALTHY", "observed_at": "2026-11-22T12:00:00Z"}
+    assert fields["content-type"] == "application/json"
+    client(api.url).report_health("a1", "UNHEALTHY", "")
+    assert json.loads(api.requests[1][3]) == {"status": "UNHEALTHY"}
+    api.status = 404
+    assert not client(api.url).report_health("a1", "HEALTHY", "")
+    api.status = 500
+    with pytest.raises(RegistryError):
+        client(api.url).report_health("a1", "HEALTHY", "")

@@ -1,0 +1,99 @@
+"""What the task metadata endpoint says, in AWS's own form."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from sidecar.metadata import MetadataError, TaskHealth, TaskIdentity, TaskMetadata
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-examples.html, shortened
+TASK: dict[str, Any] = {
+    "Cluster": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
+    "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/default/158d1c8083dd49d6b527399fd6414f5c",
+    "Family": "curltest",
+    "ServiceName": "MyService",
+    "Revision": "26",
+    "DesiredStatus": "RUNNING",
+    "KnownStatus": "RUNNING",
+    "AvailabilityZone": "us-west-2d",
+    "LaunchType": "EC2",
+    "Containers": [{"DockerId": "598cba581fe3", "Name": "~internal~ecs~pause", "Type": "CNI_PAUSE"}],
+}
+
+
+class FakeEndpoint:
+    """The endpoint with one answer."""
+
+    def __init__(self) -> None:
+        self.body = json.dumps(TASK).encode()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200 if self.path == "/v4/abc/task" else 404)
+                self.end_headers()
+                self.wfile.write(endpoint.body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    found = FakeEndpoint()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    found.thread.join(5)
+
+
+def metadata(endpoint: FakeEndpoint) -> TaskMetadata:
+    return TaskMetadata(f"http://127.0.0.1:{endpoint.server.server_port}/v4/abc")
+
+
+def test_the_identity_of_a_task(endpoint: FakeEndpoint) -> None:
+    expected = TaskIdentity("158d1c8083dd49d6b527399fd6414f5c", "MyService", "default", "us-west-2d")
+    assert metadata(endpoint).identity() == expected
+
+
+def test_a_task_that_no_service_started(endpoint: FakeEndpoint) -> None:
+    endpoint.body = json.dumps({"Cluster": "default", "TaskARN": "x/y/z"}).encode()
+    assert metadata(endpoint).identity() == TaskIdentity("z", "", "default", "")
+
+
+def test_the_health_of_the_containers_that_have_a_check(endpoint: FakeEndpoint) -> None:
+    assert metadata(endpoint).health() is None
+    early, late = "2026-11-22T12:00:00Z", "2026-11-22T12:05:00Z"
+    for statuses, combined in (
+        (["HEALTHY", "HEALTHY"], "HEALTHY"),
+        (["HEALTHY", "UNKNOWN"], "UNKNOWN"),
+        (["UNHEALTHY", "UNKNOWN"], "UNHEALTHY"),
+    ):
+        checks = [
+            {"status": status, "statusSince": since} for status, since in zip(statuses, (early, late), strict=True)
+        ]
+        containers = [{"Name": "app", "Health": checks[0]}, {"Name": "plain"}, {"Name": "side", "Health": checks[1]}]
+        endpoint.body = json.dumps(TASK | {"Containers": containers}).encode()
+        assert metadata(endpoint).health() == TaskHealth(combined, late)
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", b'{"Cluster": 5}'])
+def test_answers_that_make_no_sense(endpoint: FakeEndpoint, body: bytes) -> None:
+    endpoint.body = body
+    with pytest.raises(MetadataError):
+        metadata(endpoint).identity()
+
+
+def test_an_endpoint_that_is_not_there() -> None:
+    with pytest.raises(MetadataError):
+        TaskMetadata("http://127.0.0.1:1/v4/abc").identity()
