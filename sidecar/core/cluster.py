@@ -6,10 +6,14 @@ Rules:
 - Ejection is capped: never more than `max_ejection_percent` of the ready endpoints at once, and never the only one.
 - An ejected endpoint that is due for its probe gets the next request, whatever the balancer thinks of it: else its
   old failures would keep it out long after its time.
+- A snapshot that takes the last endpoints away while they were ready is believed, but they stay as the last resort
+  for `fallback_seconds`: an empty registry is more often a fault than a wish. Endpoints that drained before are not.
 - The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from sidecar.core.balancer import candidates, least_request
 from sidecar.core.endpoint import EJECTED, HEALTHY, Endpoint
@@ -18,18 +22,24 @@ from sidecar.core.retry import RetryBudget
 from sidecar.core.snapshot import EndpointRecord
 
 
+FALLBACK_SECONDS: Final = 300.0
+
+
 class Cluster:
     """Routing state of one service."""
 
     __slots__ = (
         "_choices",
         "_choices_valid",
+        "_fallback",
+        "_fallback_until",
         "_turn",
         "active_requests",
         "by_id",
         "connections",
         "ejections",
         "endpoints",
+        "fallback_seconds",
         "name",
         "overflows",
         "pending_requests",
@@ -39,8 +49,9 @@ class Cluster:
         "retry_budget",
     )
 
-    def __init__(self, name: str, protocol: str, policy: Policy) -> None:
+    def __init__(self, name: str, protocol: str, policy: Policy, fallback_seconds: float = FALLBACK_SECONDS) -> None:
         self.name = name
+        self.fallback_seconds = fallback_seconds
         self.protocol = protocol
         self.policy = policy
         self.endpoints: list[Endpoint] = []
@@ -52,11 +63,15 @@ class Cluster:
         self.ejections = 0
         self.retries = 0
         self.overflows = 0
+        self._fallback: list[Endpoint] = []
+        self._fallback_until = 0.0
         self._choices: list[Endpoint] = []
         self._choices_valid = False
         self._turn = 0
 
-    def update(self, protocol: str, policy: Policy, records: tuple[EndpointRecord, ...], zone: str) -> list[Endpoint]:
+    def update(
+        self, protocol: str, policy: Policy, records: tuple[EndpointRecord, ...], zone: str, now: float
+    ) -> list[Endpoint]:
         """Take over a service's record. Return the endpoints that no new request may go to."""
         self.protocol = protocol
         self.policy = policy
@@ -72,6 +87,12 @@ class Cluster:
             endpoint.state = record.state
             endpoint.same_zone = not zone or not record.zone or record.zone == zone
             fresh[record.id] = endpoint
+        lost = [endpoint for id, endpoint in self.by_id.items() if id not in fresh and endpoint.state == "ready"]
+        if fresh:
+            self._fallback = []
+        elif lost:
+            self._fallback = lost
+            self._fallback_until = now + self.fallback_seconds
         for id, endpoint in self.by_id.items():
             if fresh.get(id) is not endpoint:
                 endpoint.state = "gone"
@@ -87,7 +108,7 @@ class Cluster:
         if tried:
             choices = [endpoint for endpoint in choices if endpoint not in tried] or choices
         if not choices:
-            return None
+            return self._last_resort(now, random)
         if not self._choices_valid:
             for endpoint in choices:
                 if endpoint.health == EJECTED and endpoint.available(now) and endpoint not in tried:
@@ -97,6 +118,11 @@ class Cluster:
                 self._turn += 1  # by requests, not attempts: of two endpoints a failing one would be first each time
             return choices[self._turn % len(choices)]
         return least_request(choices, now, random)
+
+    def _last_resort(self, now: float, random: int) -> Endpoint | None:
+        if not self._fallback or now >= self._fallback_until:
+            return None
+        return self._fallback[random % len(self._fallback)]
 
     def _find_choices(self, now: float) -> list[Endpoint]:
         choices = candidates(self.endpoints, now)

@@ -43,13 +43,16 @@ class Destination:
         """Take over a service's record of a new snapshot. No connection in use is closed."""
         if record.protocol != self.cluster.protocol:
             self.close()  # pools of the old protocol end with their requests
-        self._retire(self.cluster.update(record.protocol, record.policy_or_default(), record.endpoints, zone))
+        now = self.runtime.now()
+        policy = record.policy_or_default()
+        self._retire(self.cluster.update(record.protocol, policy, record.endpoints, zone, now))
         if self.meter is not None:
             self.meter.targets = max(self.cluster.ready_endpoints(), 1)
 
     def close(self) -> None:
         """The service has left the namespace: requests under way end where they are."""
-        self._retire(self.cluster.update(self.cluster.protocol, self.cluster.policy, (), ""))
+        cluster = self.cluster
+        self._retire(cluster.update(cluster.protocol, cluster.policy, (), "", self.runtime.now()))
 
     def _retire(self, endpoints: list[Endpoint]) -> None:
         for endpoint in endpoints:
@@ -68,5 +71,5 @@ def outbound(runtime: Runtime, name: str, protocol: str, policy: Policy, meter: 
 def local_app(runtime: Runtime, name: str, protocol: str, address: str, port: int) -> Destination:
     """The destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
-    cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "")
+    cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
     return Destination(runtime, cluster, None, APP_IDLE_SECONDS)
