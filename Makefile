@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types build dashboard docs lock clean
+.PHONY: help setup demo test lint types build bench dashboard docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -38,6 +38,9 @@ types: .venv/installed ## check types
 build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants them
 	@$(BIN)/sam build
 
+bench: .venv/bench ## compare the sidecar with Envoy, nginx and HAProxy; options in ARGS, such as ARGS=--quick
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
 
@@ -49,6 +52,8 @@ lock: ## write the lock files anew from pyproject.toml
 	  pyproject.toml --group test --group lint -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group functions -c requirements-dev.txt -o functions/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group bench -c requirements-dev.txt -o requirements-bench.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml -c requirements-dev.txt -o sidecar/requirements.txt
 
@@ -63,6 +68,15 @@ clean: ## remove all that the other targets made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+.venv/bench: .venv/installed requirements-bench.txt
+	@infra/packaging/need.sh wrk sh -c 'command -v wrk'
+	@infra/packaging/need.sh nghttp2-client h2load --version
+	@infra/packaging/need.sh nghttp2-server nghttpd --version
+	@infra/packaging/need.sh nginx-light nginx -v
+	@infra/packaging/need.sh haproxy haproxy -v
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
 	@touch $@
 
 .tools/dynamodb-local/installed: infra/packaging/dynamodb_local.sh

@@ -1,0 +1,91 @@
+"""Reading what the load generators print, and judging figures by the goals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.benchmarks.load import read_h2load, read_wrk
+from tests.benchmarks.measure import Figures, Memory, Row
+from tests.benchmarks.report import Results, errors, to_json, verdicts
+
+WRK = """Running 1s test @ http://127.200.0.2:8080/100
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.50ms    2.00ms  20.00ms   99.50%
+    Req/Sec    10.00k     1.00k   12.00k    50.00%
+  Latency Distribution
+     50%  900.00us
+     75%    1.20ms
+     90%    2.00ms
+     99%    1.10s
+  10000 requests in 1.00s, 2.00MB read
+"""
+H2LOAD = """finished in 1.01s, 3.00 req/s, 3.77MB/s
+requests: 4 total, 5 started, 4 done, 3 succeeded, 1 failed, 0 errored, 0 timeout
+"""
+
+
+def test_wrk() -> None:
+    run = read_wrk(WRK + "Requests/sec:   9990.50\n")
+    assert (run.requests, run.errors, run.rate, run.p50, run.p99) == (10000, 0, 9990.5, 900.0, 1_100_000.0)
+
+
+def test_wrk_counts_bad_answers_and_broken_sockets() -> None:
+    printed = WRK + "  Socket errors: connect 1, read 2, write 0, timeout 3\n  Non-2xx or 3xx responses: 4\n"
+    assert read_wrk(printed + "Requests/sec:   9990.50\n").errors == 10
+
+
+def test_wrk_without_figures_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing like"):
+        read_wrk("unable to connect")
+
+
+def test_h2load() -> None:
+    run = read_h2load(H2LOAD, "17\t200\t30\n18\t200\t10\n19\t200\t20\n")
+    assert (run.requests, run.errors, run.rate, run.p50, run.p99) == (3, 1, 3.0, 20.0, 30.0)
+
+
+def test_h2load_without_requests_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no request"):
+        read_h2load(H2LOAD, "")
+
+
+def figures(proxy: str, cpu: float, failed: int = 0) -> Figures:
+    return Figures(proxy, cpu, 1000.0, 100.0, 200.0, 1 << 20, failed)
+
+
+def results(*cpu: float, failed: int = 0) -> Results:
+    rows = tuple(
+        Row("http1", f"{number} connections", (figures("tramo", each), figures("envoy", 100.0, failed)))
+        for number, each in enumerate(cpu, start=2)
+    )
+    return Results({"CPU": "some"}, rows, ())
+
+
+@pytest.mark.parametrize(("cpu", "met"), [((60.0, 65.0), True), ((30.0, 66.0), False)])
+def test_a_goal_is_met_when_every_case_meets_it(cpu: tuple[float, ...], met: bool) -> None:
+    (verdict,) = verdicts(results(*cpu))
+    assert verdict.met is met
+
+
+def test_groups_without_figures_have_no_verdict() -> None:
+    assert verdicts(Results({}, (), ())) == []
+
+
+@pytest.mark.parametrize(("size", "met"), [(60, [True, True]), (63, [False, True]), (64, [False, False])])
+def test_memory_is_judged_by_share_and_by_size(size: int, met: list[bool]) -> None:
+    memory = (Memory("tramo", 0, size << 20), Memory("envoy", 0, 100 << 20))
+    found = verdicts(Results({}, (), memory))
+    assert [verdict.met for verdict in found] == met
+
+
+def test_failed_requests_of_any_proxy_count() -> None:
+    assert errors(results(60.0, 60.0, failed=2)) == 4
+
+
+def test_json_has_the_ratios() -> None:
+    document = json.loads(to_json(results(60.0)))
+    assert document["rows"][0]["proxies"][0]["cpu_ratio"] == 0.6
+    assert document["goals"][0]["met"] is True
