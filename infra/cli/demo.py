@@ -121,7 +121,11 @@ class Demo:
         load.stop(StopCode.USER_INITIATED, "The demo is over", deactivation_seconds=0)
         await self._until("the load task has stopped", load.stopped.is_set)
         final = self._tally()
-        await asyncio.wait_for(self._cluster.stop(), _PATIENCE)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._cluster.stop()
+        except TimeoutError as error:
+            raise DemoError(f"not all tasks had stopped after {_PATIENCE:.0f} s") from error
         return final
 
     @asynccontextmanager

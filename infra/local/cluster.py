@@ -282,7 +282,8 @@ class Cluster:
             wake_at = min((self._step(service) for service in self.services.values()), default=math.inf)
             pause = None if math.isinf(wake_at) else max(0.0, wake_at - time.time())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     def _step(self, service: Service) -> float:
         """Bring one service a step nearer to its wish; return the time of the next step if no change comes before."""

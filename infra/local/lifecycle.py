@@ -76,6 +76,7 @@ class ContainerState:
     launched: bool = False
     status: Status = Status.PENDING  # PENDING, RUNNING or STOPPED
     health: Health = Health.UNKNOWN
+    health_at: float = 0.0  # when the health became so
     exit_code: int | None = None
     reason: str | None = None
 
@@ -274,7 +275,7 @@ def advance(state: TaskState, happened: Input, now: float) -> tuple[TaskState, l
             reason = "Essential container in task exited"
             step.container_ended(name, exit_code, None, StopCode.ESSENTIAL_CONTAINER_EXITED, reason)
         case HealthChanged(name, health):
-            step.change_container(name, health=health)
+            step.change_container(name, health=health, health_at=now)
             step.start_containers()
         case DependencyTimedOut(name):
             step.dependency_timed_out(name)

@@ -6,6 +6,9 @@ Rules:
    in it.
 2. When the first process has ended, what is left of its group is killed.
 3. Every group is known to the guardian, which kills it should this process die.
+
+Time-outs are asyncio.timeout's here and elsewhere in this package: asyncio.wait_for of Python 3.11 loses a cancellation
+that comes in the moment in which the awaited thing is done.
 """
 
 import asyncio
@@ -61,11 +64,11 @@ class Process:
     async def stop(self, patience: float) -> int:
         """SIGTERM, after `patience` seconds SIGKILL; return the exit code."""
         self.send(signal.SIGTERM)
-        try:
-            return await asyncio.wait_for(self.wait(), patience)
-        except TimeoutError:
-            self.kill()
-            return await self.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                return await self.wait()
+        self.kill()
+        return await self.wait()
 
     async def _wait(self) -> int:
         code = await self._process.wait()

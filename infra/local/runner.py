@@ -7,7 +7,6 @@ never changed by two. What a command starts in the background belongs to the tas
 import asyncio
 import logging
 import shutil
-import signal
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -201,7 +200,8 @@ class TaskRunner:
                 log=self.place.directory / f"{container.name}.health.log",
             )
             try:
-                return await asyncio.wait_for(probe.wait(), check.timeout) == 0
+                async with asyncio.timeout(check.timeout):
+                    return await probe.wait() == 0
             except TimeoutError:
                 return False
             finally:
@@ -211,12 +211,7 @@ class TaskRunner:
             self._happened(lifecycle.HealthChanged(container.name, verdict))
 
     async def _terminate(self, container: Container) -> None:
-        process = self._processes[container.name]
         patience = container.stop_timeout
-        process.send(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(
-                process.wait(), self._settings.stop_timeout_seconds if patience is None else patience
-            )
-        except TimeoutError:
-            process.kill()
+        await self._processes[container.name].stop(
+            self._settings.stop_timeout_seconds if patience is None else patience
+        )

@@ -264,7 +264,7 @@ def container_metadata(identity: TaskIdentity, state: TaskState, name: str) -> d
         "KnownStatus": container.status.value,
         "Limits": {"CPU": definition.cpu},
         "Type": "NORMAL",
-        **({"Health": {"status": container.health.value}} if container.has_health_check else {}),
+        **({"Health": _health(container)} if container.has_health_check else {}),
         **({"ExitCode": container.exit_code} if container.exit_code is not None else {}),
         "Networks": [
             {
@@ -275,6 +275,11 @@ def container_metadata(identity: TaskIdentity, state: TaskState, name: str) -> d
             }
         ],
     }
+
+
+def _health(container: ContainerState) -> dict[str, Any]:
+    since = {"statusSince": _in_event(_Time(container.health_at))} if container.health_at else {}
+    return {"status": container.health.value, **since}
 
 
 def is_healthy(state: TaskState) -> bool:

@@ -247,11 +247,26 @@ def test_stop_ends_every_task_and_starts_no_other(tmp_path: Path) -> None:
         made.register(definition())
         made.create_service(service(2))
         await steady(made)
-        await asyncio.wait_for(made.stop(), 20)
+        async with asyncio.timeout(20):
+            await made.stop()
         assert {runner.state.status for runner in made.tasks.values()} == {Status.STOPPED}
         assert len(made.tasks) == 2
 
     run(tmp_path, work, deactivation_seconds=60.0)
+
+
+def test_stop_in_the_moment_of_a_change(tmp_path: Path) -> None:
+    probe = {"command": ["CMD", "true"], "interval": 5}
+
+    async def work(made: Cluster) -> None:
+        made.register(definition(container(healthCheck=probe)))
+        made.create_service(service(1))
+        await steady(made)
+        made.update_service("s", desired_count=2, definition=None, force=False)
+        async with asyncio.timeout(20):
+            await made.stop()
+
+    run(tmp_path, work, probe_seconds=0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command line: what it takes, what it returns, and what it does to a cluster of shell commands."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ class Running:
         assert self._ready.wait(20)
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._done.set)
+        with contextlib.suppress(RuntimeError):  # `down` has ended the loop already
+            self._loop.call_soon_threadsafe(self._done.set)
         self._thread.join(20)
 
     async def _serve(self) -> None:

@@ -195,6 +195,13 @@ def test_metadata() -> None:
     [container] = found["Containers"]
     assert container["Health"] == {"status": "UNKNOWN"}
     assert container["Networks"][0]["IPv4Addresses"] == ["127.7.0.1"]
+    healthy = life_of(
+        *START, life.HealthChanged("web", Health.HEALTHY), life.StopRequested(StopCode.USER_INITIATED, "x")
+    )
+    assert metadata(identity(), healthy[-1])["Containers"][0]["Health"] == {
+        "status": "HEALTHY",
+        "statusSince": "2025-05-06T11:02:18.000Z",
+    }
     assert "ServiceName" not in metadata(identity(group="family:web"), state)
 
 
