@@ -24,12 +24,14 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata
 from sidecar.names.hosts import HostsFile
 from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.overload import MemoryWatch
 from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import RegistryClient
 from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
 from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
+from sidecar.telemetry.vitals import Vitals
 
 EXIT_CONFIGURATION: Final = 2
 QUIET_SECONDS: Final = 1.0
@@ -62,10 +64,11 @@ async def run(config: Config) -> int:
 
     cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
     poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
+    vitals = Vitals(meters, mesh.destinations, poller, runtime.now)
     sink = None
     if config.metrics == "cloudwatch":
-        sink = CloudWatchSink(runtime, meters, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
-    pages = Pages(config, mesh, poller, sink)
+        sink = CloudWatchSink(runtime, meters, vitals, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
+    pages = Pages(config, mesh, poller, sink, meters, vitals)
     try:
         admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
     except OSError as error:
@@ -84,6 +87,7 @@ async def run(config: Config) -> int:
     if metadata is not None and identity.task_id:
         reporter = HealthReporter(runtime, identity.task_id, metadata, connect())
         runtime.spawn(reporter.run(), "health reporter")
+    runtime.spawn(MemoryWatch(runtime).run(), "memory watch")
     gc.collect()
     gc.freeze()  # what is here now stays: the collector need not walk it again
     await stop.wait()

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidecar.core.overload import RETRY_AFTER_SECONDS
+
 
 class ProtocolError(Exception):
     """The peer broke the protocol."""
@@ -26,13 +28,25 @@ class ProtocolError(Exception):
 class LocalReply:
     """An answer made by the proxy: status, flag and one sentence that says what to do."""
 
-    __slots__ = ("flag", "message", "status", "unprocessed")
+    __slots__ = ("flag", "message", "retry_after", "status", "unprocessed")
 
-    def __init__(self, status: int, flag: str, message: str, unprocessed: bool = False) -> None:
+    def __init__(
+        self, status: int, flag: str, message: str, unprocessed: bool = False, retry_after: int | None = None
+    ) -> None:
         self.status = status
         self.flag = flag
         self.message = message
         self.unprocessed = unprocessed
+        self.retry_after = retry_after  # seconds
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The fields that tell programs what the message tells people."""
+        found = [(FLAG_FIELD, self.flag.encode())]
+        if self.unprocessed:
+            found.append((UNPROCESSED_FIELD, b"true"))
+        if self.retry_after is not None:
+            found.append((b"retry-after", b"%d" % self.retry_after))
+        return found
 
     def __repr__(self) -> str:
         return f"<LocalReply {self.status} {self.flag}>"
@@ -49,6 +63,7 @@ UPSTREAM_RESET: Final = LocalReply(502, "UC", "the service closed the connection
 UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(502, "UPE", "the service's answer was not valid HTTP")
 REQUEST_TIMEOUT: Final = LocalReply(504, "UT", "the service did not answer within the request time-out")
 CONNECT_REFUSED: Final = LocalReply(405, "NR", "CONNECT is served by the forward proxy's port only", True)
+OVERLOADED: Final = LocalReply(503, "OM", "the sidecar is short of memory", True, retry_after=RETRY_AFTER_SECONDS)
 DRAINING: Final = LocalReply(503, "DR", "the sidecar is draining", True)
 
 DOWNSTREAM_DISCONNECT: Final = "DC"

@@ -17,7 +17,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD, LocalReply, ProtocolError
+from sidecar.core.errors import LocalReply, ProtocolError
 from sidecar.core.http1 import (
     Event,
     RequestReader,
@@ -272,9 +272,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
     def send_local(self, reply: LocalReply) -> None:
         """Answer in the service's place."""
         body = reply.message.encode() + b"\n"
-        fields = [(b"content-type", b"text/plain; charset=utf-8"), (FLAG_FIELD, reply.flag.encode())]
-        if reply.unprocessed:
-            fields.append((UNPROCESSED_FIELD, b"true"))
+        fields = [(b"content-type", b"text/plain; charset=utf-8"), *reply.fields()]
         self.send_head(ResponseHead(reply.status, fields, len(body)))
         self._chunked = False
         if self._method != b"HEAD":

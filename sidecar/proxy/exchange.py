@@ -18,6 +18,7 @@ from sidecar.core import grpc
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import (
     NO_HEALTHY_UPSTREAM,
+    OVERLOADED,
     REQUEST_TIMEOUT,
     UNPROCESSED_FIELD,
     UPSTREAM_CONNECT_FAILURE,
@@ -195,6 +196,9 @@ class Exchange(Timed):
         self._activity = now
         if destination.meter is not None:
             destination.meter.requests += 1
+        if runtime.shedding:
+            self._reply(OVERLOADED)
+            return
         if cluster.active_requests > cluster.policy.circuit_breaker.max_requests:
             self._overflow()
             return

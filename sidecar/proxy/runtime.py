@@ -39,6 +39,7 @@ class Runtime:
         self.now = loop.time
         self.wheel = TimerWheel(loop.time())
         self.draining = False
+        self.shedding = False  # new requests are refused: memory is short
         self.work = 0
         # Balancing needs speed, not secrecy.
         self.random = random.Random(seed).getrandbits  # noqa: S311

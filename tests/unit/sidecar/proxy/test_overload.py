@@ -1,0 +1,69 @@
+"""Requests are refused while the container's memory is short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.proxy.overload import MemoryWatch
+from tests.support.bench import ANSWER, Bench
+from tests.support.http1 import request
+
+GET = request(b"Host: orders", line=b"GET / HTTP/1.1")
+VERSION_2 = ("memory.max", "memory.current", "memory.stat")
+VERSION_1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat")
+
+
+def write(root: Path, names: tuple[str, str, str], limit: str, used: int, inactive: int) -> None:
+    for name, text in zip(names, (limit, str(used), f"anon 1\ninactive_file {inactive}\n"), strict=True):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text + "\n")
+
+
+@pytest.mark.parametrize("names", [VERSION_2, VERSION_1], ids=["cgroup-2", "cgroup-1"])
+def test_it_follows_the_memory(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    bench = Bench()
+    write(tmp_path, names, "1000", 0, 0)
+    watch = MemoryWatch(bench.runtime, tmp_path)
+    found = []
+    for used, inactive in ((950, 200), (950, 50), (700, 0)):
+        write(tmp_path, names, "1000", used, inactive)
+        watch.step()
+        found.append(bench.runtime.shedding)
+    assert found == [False, True, False], "pages that can be taken back do not count"
+
+
+def test_what_cannot_be_read_sheds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    write(tmp_path, VERSION_2, "1000", used=999, inactive=0)
+    watch = MemoryWatch(bench.runtime, tmp_path)
+    watch.step()
+    (tmp_path / "memory.current").write_text("nonsense")
+    watch.step()
+    watch.step()
+    assert not bench.runtime.shedding
+    assert [record.levelname for record in caplog.records].count("WARNING") == 2, "once for each change"
+
+
+def test_without_a_limit_there_is_nothing_to_watch(tmp_path: Path) -> None:
+    bench = Bench()
+    MemoryWatch(bench.runtime, tmp_path).step()
+    assert not bench.runtime.shedding
+
+
+def test_a_request_is_refused_as_unprocessed_and_the_next_is_served() -> None:
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    bench.runtime.shedding = True
+    client.receive(GET)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    for field in (b"\r\nretry-after: 1\r\n", b"\r\ntramo-response-flags: OM\r\n", b"\r\ntramo-unprocessed: true\r\n"):
+        assert field in answer
+    assert upstream.take() == b""
+    bench.runtime.shedding = False
+    client.receive(GET)
+    upstream.receive(ANSWER)
+    assert client.take().startswith(b"HTTP/1.1 200 ")
+    assert bench.settled()
