@@ -84,15 +84,20 @@ class Pool:
                 )
         except OSError as error:  # TimeoutError is one
             self._cluster.connections -= 1
-            if self._meter is not None:
-                self._meter.connect_errors += 1
-            if self._waiting:
-                self._next().on_connect_failed(str(error) or "timed out")
+            self._failed(str(error) or "timed out")
             return
-        if self._waiting:
+        if connection.closed:
+            self._failed("it was closed at once")  # `lost` has seen it already, or will
+        elif self._waiting:
             self._next().on_connected(connection)
         else:
             self._keep(connection)
+
+    def _failed(self, reason: str) -> None:
+        if self._meter is not None:
+            self._meter.connect_errors += 1
+        if self._waiting:
+            self._next().on_connect_failed(reason)
 
     def _next(self) -> Exchange:
         self._cluster.pending_requests -= 1

@@ -23,8 +23,8 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Bench:
     """One service with its endpoints, behind one listener."""
 
-    def __init__(self, endpoints: int = 1, policy: Policy = DEFAULT) -> None:
-        self.loop = FakeLoop()
+    def __init__(self, endpoints: int = 1, policy: Policy = DEFAULT, loop: FakeLoop | None = None) -> None:
+        self.loop = loop or FakeLoop()
         self.runtime = Runtime(cast("asyncio.AbstractEventLoop", self.loop), seed=1)
         self.runtime.start()
         self.client_meter = ClientMeter("orders")

@@ -80,6 +80,37 @@ class FakeLoop:
         self.now = until
 
 
+class ConnectingLoop(FakeLoop):
+    """A fake loop inside a real one: tasks run, and connections are made or fail as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcomes: deque[Exception | Callable[[FakeTransport], None] | None] = deque()
+        self.transports: list[FakeTransport] = []
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
+        return asyncio.get_running_loop().create_task(coro, **kwargs)
+
+    async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Any:
+        """The next outcome: an error to raise, or what happens to the transport before its owner is told."""
+        await asyncio.sleep(0)
+        outcome = self.outcomes.popleft()
+        if isinstance(outcome, Exception):
+            raise outcome
+        protocol = factory()
+        transport = FakeTransport(self, protocol)
+        self.transports.append(transport)
+        if outcome is not None:
+            outcome(transport)
+        return transport, protocol
+
+    async def settle(self) -> None:
+        """Let tasks and callbacks run until nothing more happens soon."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+            self.run()
+
+
 class FakeTransport(asyncio.Transport):
     """A connected socket, seen from the proxy; the methods at the end are the other side's."""
 
@@ -169,6 +200,11 @@ class FakeTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
             self.lost = True
 
+    def break_off(self) -> None:
+        """The other side resets the connection."""
+        self.lose(ConnectionResetError())
+        self._loop.run()
+
     def receive(self, data: bytes, settle: bool = True) -> None:
         """Bytes come; the proxy must be reading. Without `settle` more comes in the same turn of the loop."""
         assert self._reading, "the proxy does not read now"
@@ -176,14 +212,15 @@ class FakeTransport(asyncio.Transport):
         if settle:
             self._loop.run()
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, settle: bool = True) -> None:
         """The other side ends its half."""
         assert self._reading, "the proxy does not read now"
         if self._protocol.eof_received():  # type: ignore[attr-defined]
             self._reading = False
         else:
             self.close()
-        self._loop.run()
+        if settle:
+            self._loop.run()
 
     def unblock(self) -> None:
         """The other side takes all that waits."""

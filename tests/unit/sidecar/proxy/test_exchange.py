@@ -1,0 +1,394 @@
+"""One request on its way: attempts, verdicts, time, and nothing left behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.core.endpoint import EJECTED
+from sidecar.core.policy import LOCAL_APP, LoadBalancing, OutlierDetection, Policy, Retries, Timeouts
+from sidecar.core.retry import MAX_KEPT_BODY_BYTES
+from tests.support.bench import ANSWER, Bench
+from tests.support.fake_loop import FakeTransport
+from tests.support.http1 import request
+
+IN_TURN = Policy(load_balancing=LoadBalancing("round_robin"))
+GET = request(b"Host: orders")
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
+
+
+def post(length: int, method: bytes = b"POST") -> bytes:
+    return request(b"Host: orders", b"Content-Length: %d" % length, line=method + b" / HTTP/1.1")
+
+
+def two(policy: Policy = IN_TURN) -> tuple[Bench, FakeTransport, FakeTransport, FakeTransport]:
+    """Two endpoints with a warm connection each: the first attempt goes to the first of those returned."""
+    bench = Bench(2, policy)
+    second, first = bench.upstream(0), bench.upstream(1)
+    return bench, bench.client(), first, second
+
+
+def status(client: FakeTransport) -> bytes:
+    return client.take()[9:12]
+
+
+# Retries.
+
+
+def test_a_failed_answer_is_replaced_by_that_of_another_endpoint() -> None:
+    bench, client, first, second = two()
+    client.receive(GET)
+    assert first.take().startswith(b"GET /")
+    first.receive(BUSY)
+    assert second.take().startswith(b"GET /")
+    assert client.take() == b""
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+    assert not first.is_closing(), "its answer came whole: the connection is as good as before"
+    assert (bench.cluster.retries, bench.client_meter.retries) == (1, 1)
+    assert [endpoint.failures for endpoint in bench.cluster.endpoints] == [0, 1]
+
+
+def test_the_rest_of_a_failed_answer_goes_nowhere() -> None:
+    bench, client, first, second = two()
+    client.receive(GET)
+    first.receive(BUSY[:-2])
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    bench.loop.run()
+    assert first.lost, "half an answer may not meet the next request"
+    assert bench.settled()
+
+
+def test_the_last_failure_is_passed_on() -> None:
+    bench, client, first, second = two()
+    client.receive(GET)
+    first.receive(BUSY)
+    second.receive(BUSY)
+    first.receive(BUSY) if first.take() else second.receive(BUSY)
+    assert status(client) == b"503"
+    assert bench.settled()
+    assert bench.cluster.retries == 2
+
+
+def test_a_body_is_sent_again_whole() -> None:
+    bench, client, first, second = two()
+    client.receive(post(10, b"PUT") + b"hello")
+    assert first.take().endswith(b"\r\n\r\nhello")
+    first.receive(BUSY)
+    assert second.take().endswith(b"\r\n\r\nhello")
+    client.receive(b"world")
+    assert second.take() == b"world"
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
+def test_trailers_are_sent_again() -> None:
+    bench, client, first, second = two()
+    client.receive(
+        request(b"Host: a", b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.1") + b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"
+    )
+    sent = first.take()
+    assert sent.endswith(b"2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n")
+    first.receive(BUSY)
+    assert second.take() == sent
+    second.receive(ANSWER)
+    assert bench.settled()
+
+
+def test_a_body_that_is_too_long_is_not_kept() -> None:
+    bench, client, first, _ = two()
+    client.receive(post(MAX_KEPT_BODY_BYTES + 1, b"PUT"))
+    client.receive(b"a" * (MAX_KEPT_BODY_BYTES + 1))
+    first.receive(BUSY)
+    assert status(client) == b"503"
+    assert bench.settled()
+
+
+def test_an_answer_that_says_unprocessed_is_retried_for_every_method() -> None:
+    bench, client, first, second = two()
+    client.receive(post(2) + b"hi")
+    first.receive(BUSY.replace(b"\r\n\r\n", b"\r\nTramo-Unprocessed: true\r\n\r\n"))
+    assert second.take().endswith(b"hi")
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_a_reset_before_an_answer(method: bytes) -> None:
+    bench, client, first, second = two()
+    client.receive(post(0, method))
+    first.break_off()
+    if method == b"GET":
+        second.receive(ANSWER)
+        assert status(client) == b"200"
+    else:
+        assert second.take() == b""
+        assert status(client) == b"502"
+    assert bench.settled()
+
+
+def test_a_reset_within_the_head_is_not_retried() -> None:
+    bench, client, first, _ = two()
+    client.receive(GET)
+    first.receive(b"HTTP/1.1 200 O")
+    first.break_off()
+    assert status(client) == b"502"
+    assert bench.settled()
+
+
+def test_a_reset_within_the_body_cuts_the_client() -> None:
+    bench, client, first, _ = two()
+    client.receive(GET)
+    first.receive(ANSWER[:-1])
+    client.take()
+    first.break_off()
+    bench.loop.run()
+    assert client.lost
+    assert client.take() == b""
+    assert bench.settled()
+
+
+def test_a_connection_that_died_idle_is_not_held_against_the_endpoint() -> None:
+    bench, client, first, second = two()
+    client.receive(GET)
+    first.receive(ANSWER)
+    client.receive(GET)
+    second.receive(ANSWER)
+    client.take()
+    client.receive(GET)
+    first.lose(None)
+    assert all(endpoint.failures == 0 for endpoint in bench.cluster.endpoints)
+
+
+@pytest.mark.parametrize("kind", ["503", "reset"])
+def test_the_policy_says_what_is_retried(kind: str) -> None:
+    policy = Policy(load_balancing=LoadBalancing("round_robin"), retries=Retries(on=("connect_failure",)))
+    bench, client, first, second = two(policy)
+    client.receive(GET)
+    if kind == "503":
+        first.receive(BUSY)
+    else:
+        first.break_off()
+    assert second.take() == b""
+    assert status(client) == (b"503" if kind == "503" else b"502")
+    assert bench.settled()
+
+
+def test_the_app_of_this_task_is_asked_once() -> None:
+    bench = Bench(1, LOCAL_APP)
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    upstream.take()
+    upstream.receive(BUSY.replace(b"\r\n\r\n", b"\r\nTramo-Unprocessed: true\r\n\r\n"))
+    assert upstream.take() == b""
+    assert status(client) == b"503"
+    assert bench.settled()
+
+
+# Verdicts.
+
+
+@pytest.mark.parametrize(("code", "failures"), [(200, 0), (404, 0), (429, 0), (500, 1), (503, 1)])
+def test_what_speaks_against_an_endpoint(code: int, failures: int) -> None:
+    bench = Bench(1, Policy(retries=Retries(count=0)))
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    upstream.receive(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % code)
+    assert bench.cluster.endpoints[0].failures == failures
+    assert bench.client_meter.latency.count == 1
+    assert bench.settled()
+
+
+def test_a_client_that_leaves_says_nothing_about_the_endpoint() -> None:
+    bench = Bench(2, Policy(outlier_detection=OutlierDetection(consecutive_failures=1)))
+    upstream, client = bench.upstream(), bench.client()
+    bench.cluster.endpoints.pop()
+    client.receive(GET)
+    client.lose(ConnectionResetError())
+    bench.loop.run()
+    assert upstream.lost
+    assert bench.cluster.endpoints[0].failures == 0
+    assert bench.cluster.endpoints[0].health != EJECTED
+    assert bench.settled()
+
+
+def test_a_client_that_leaves_while_waiting_for_a_connection() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.receive(GET)
+    assert bench.cluster.pending_requests == 1
+    client.lose(None)
+    assert bench.settled()
+    late = bench.upstream()
+    assert late.take() == b""
+    assert not late.is_closing(), "it is kept for the next one"
+
+
+# Time.
+
+
+def test_the_request_time_out_answers_and_frees() -> None:
+    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    bench.loop.advance(1.9)
+    assert client.take() == b""
+    bench.loop.advance(0.2)
+    assert status(client) == b"504"
+    assert upstream.lost
+    assert bench.client_meter.timeouts == 1
+    assert bench.settled()
+
+
+def test_the_request_time_out_covers_waiting_for_a_connection_and_all_attempts() -> None:
+    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
+    client = bench.client()
+    client.receive(GET)
+    bench.loop.advance(2.1)
+    assert status(client) == b"504"
+    assert bench.settled()
+    bench, client, first, _ = two(
+        Policy(load_balancing=LoadBalancing("round_robin"), timeouts=Timeouts(request_seconds=2.0))
+    )
+    client.receive(GET)
+    bench.loop.advance(1.5)
+    first.receive(BUSY)
+    bench.loop.advance(0.6)
+    assert status(client) == b"504"
+    assert bench.settled()
+
+
+def test_an_answer_under_way_is_cut_at_its_time() -> None:
+    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    upstream.receive(ANSWER[:-1])
+    client.take()
+    bench.loop.advance(2.1)
+    assert client.take() == b""
+    assert client.lost
+    assert bench.settled()
+
+
+@pytest.mark.parametrize("content_type", [b"text/event-stream", b"text/event-stream; charset=utf-8"])
+def test_a_stream_lives_while_something_moves(content_type: bytes) -> None:
+    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0, idle_seconds=5.0)))
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(5):
+        bench.loop.advance(4.0)
+        upstream.receive(b"1\r\nx\r\n")
+    assert not client.is_closing()
+    bench.loop.advance(5.2)
+    assert client.lost
+    assert bench.settled()
+
+
+def test_a_time_out_of_both_at_once_is_answered_once() -> None:
+    """The client's body and the request are due in the same tick."""
+    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=30.0)))
+    bench.upstream()
+    client = bench.client()
+    client.receive(post(10) + b"h")
+    bench.loop.advance(31.0)
+    assert client.take().count(b"HTTP/1.1 ") <= 1
+    assert bench.server_meter.requests <= 1
+    assert client.is_closing()
+    assert bench.settled()
+
+
+def test_no_time_out_where_the_policy_has_none() -> None:
+    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=0.0)))
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    bench.loop.advance(3600.0)
+    upstream.receive(ANSWER)
+    assert status(client) == b"200"
+
+
+# Connections of the pool.
+
+
+def test_a_connection_that_is_closing_is_not_used() -> None:
+    bench = Bench()
+    closing, client = bench.upstream(), bench.client()
+    fresh = bench.upstream()
+    bench.destination.pool(bench.cluster.endpoints[0])
+    fresh.receive_eof()
+    client.receive(GET)
+    assert closing.take().startswith(b"GET")
+    closing.receive(ANSWER)
+    assert status(client) == b"200"
+
+
+@pytest.mark.parametrize("how", ["eof", "bytes"])
+def test_not_even_before_the_loop_says_so(how: str) -> None:
+    """Between an end and `connection_lost` other sockets of the same turn are read."""
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    if how == "eof":
+        upstream.receive_eof(settle=False)
+    else:
+        upstream.receive(b"nobody asked", settle=False)
+    client.receive(GET)
+    assert upstream.take() == b""
+    assert bench.cluster.pending_requests == 1
+    second = bench.upstream()
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
+def test_idle_connections_are_closed_in_time() -> None:
+    bench = Bench()
+    upstream = bench.upstream()
+    bench.loop.advance(29.0)
+    assert not upstream.is_closing()
+    bench.loop.advance(2.0)
+    assert upstream.lost
+    assert bench.cluster.connections == 0
+
+
+def test_connections_are_kept_only_where_both_sides_keep_them() -> None:
+    for answer, kept in (
+        (ANSWER, True),
+        (ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), False),
+        (ANSWER.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (ANSWER + b"surplus", False),
+    ):
+        bench = Bench()
+        upstream, client = bench.upstream(), bench.client()
+        client.receive(GET)
+        upstream.receive(answer)
+        assert status(client) == b"200"
+        assert upstream.lost != kept
+        assert bench.settled()
+
+
+def test_an_endpoint_that_leaves_keeps_no_connection() -> None:
+    bench = Bench()
+    busy, idle, client = bench.upstream(), bench.upstream(), bench.client()
+    client.receive(GET)
+    used, unused = (idle, busy) if idle.take() else (busy, idle)
+    bench.destination.close()
+    bench.loop.run()
+    assert unused.lost
+    assert not used.is_closing()
+    used.receive(ANSWER)
+    assert status(client) == b"200"
+    assert used.lost
+    assert bench.settled()
+
+
+def test_informational_answers_pass() -> None:
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    upstream.receive(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    assert client.take() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    upstream.receive(ANSWER)
+    assert status(client) == b"200"
