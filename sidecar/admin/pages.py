@@ -10,10 +10,13 @@ from typing import Any, Final
 
 import sidecar
 from sidecar.config import Config
+from sidecar.core.meters import COUNTER, GAUGE, Meters
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.mesh import Mesh
 from sidecar.registry.poller import Poller
+from sidecar.telemetry import prometheus
 from sidecar.telemetry.cloudwatch import CloudWatchSink
+from sidecar.telemetry.prometheus import Family, Labels
 
 Page = tuple[int, dict[str, Any]]
 
@@ -22,6 +25,7 @@ PAGES: Final = {
     "/ready": "200 when traffic can be taken: listeners stand, a snapshot is there, no drain; else 503",
     "/live": "200 while the process answers",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
+    "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
     "/stats": "version, work under way, timers, metrics sent",
     "/config": "the configuration as understood, and where the sidecar listens or could not",
 }
@@ -31,11 +35,19 @@ PAGES: Final = {
 class Pages:
     """The documents behind the admin port."""
 
-    def __init__(self, config: Config, mesh: Mesh, poller: Poller, sink: CloudWatchSink | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        mesh: Mesh,
+        poller: Poller,
+        sink: CloudWatchSink | None,
+        meters: Meters,
+    ) -> None:
         self._config = config
         self._mesh = mesh
         self._poller = poller
         self._sink = sink
+        self._meters = meters
         self._pages: dict[str, Callable[[], Page]] = {
             "/": lambda: (200, {"pages": PAGES}),
             "/ready": self._ready,
@@ -52,6 +64,28 @@ class Pages:
         if page is None:
             return 404, {"error": f"no page {path}", "pages": list(PAGES)}
         return page()
+
+    def metrics(self, accept: bytes | None) -> tuple[bytes, bytes]:
+        """The page /metrics: its content type, by what the reader accepts, and its text."""
+        self._meters.refresh()
+        openmetrics = prometheus.wants_openmetrics(accept)
+        text = prometheus.render(prometheus.families(self._meters, self._own_families()), openmetrics)
+        return prometheus.OPENMETRICS_TYPE if openmetrics else prometheus.TEXT_TYPE, text
+
+    def _own_families(self) -> list[Family]:
+        version: Labels = (("version", sidecar.__version__),)
+        found = [
+            Family("tramo_build_info", GAUGE, "The version of the sidecar.", [("", version, 1.0)]),
+            Family("tramo_work", GAUGE, "Requests and tunnels under way.", [("", (), float(self._mesh.runtime.work))]),
+        ]
+        if self._sink is not None:
+            help = "Metric values that went to CloudWatch, by what became of them."
+            counts = {"sent": self._sink.sent, "dropped": self._sink.dropped}
+            samples: list[tuple[str, Labels, float]] = [
+                ("_total", (("result", result),), float(count)) for result, count in counts.items()
+            ]
+            found.append(Family("tramo_cloudwatch_values", COUNTER, help, samples))
+        return found
 
     def _ready(self) -> Page:
         checks = {

@@ -1,4 +1,4 @@
-"""The admin port: GET of a page, answered as JSON, over the proxy's own HTTP/1.1 codec."""
+"""The admin port: GET of a page, answered as JSON or as Prometheus' text, over the proxy's own HTTP/1.1 codec."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.core.errors import ProtocolError
 from sidecar.core.http1 import RequestReader, encode_response_head
 from sidecar.core.messages import RequestHead, ResponseHead
 
-_TYPE: Final = (b"content-type", b"application/json")
+_JSON: Final = b"application/json"
 
 
 class AdminConnection(asyncio.Protocol):
@@ -43,15 +43,23 @@ class AdminConnection(asyncio.Protocol):
         if head.method not in (b"GET", b"HEAD"):
             self._answer(405, {"error": "the admin pages are read with GET"}, head.method, close=True)
             return
-        status, document = self._pages.get(head.target.partition(b"?")[0].decode("latin-1"))
+        path = head.target.partition(b"?")[0].decode("latin-1")
+        if path == "/metrics":
+            content_type, body = self._pages.metrics(head.get(b"accept"))
+            self._write(200, content_type, body, head.method, close=not self._reader.keep_alive)
+            return
+        status, document = self._pages.get(path)
         self._answer(status, document, head.method, close=not self._reader.keep_alive)
 
     def _answer(self, status: int, document: dict[str, object], method: bytes, close: bool) -> None:
+        body = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        self._write(status, _JSON, body, method, close)
+
+    def _write(self, status: int, content_type: bytes, body: bytes, method: bytes, close: bool) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        body = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
-        head = encode_response_head(ResponseHead(status, [_TYPE], len(body)), method, close)
+        head = encode_response_head(ResponseHead(status, [(b"content-type", content_type)], len(body)), method, close)
         transport.write(head if method == b"HEAD" else head + body)
         if close:
             transport.close()

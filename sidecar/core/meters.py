@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from sidecar.core.histogram import Histogram
@@ -322,15 +323,16 @@ class ClientMeter(Meter):
 class SidecarMeter(Meter):
     """The sidecar itself: what it routes by and what it uses."""
 
-    __slots__ = ("cpu_seconds", "elapsed", "memory", "snapshot_age", "snapshot_revision")
+    __slots__ = ("_taken_uptime", "cpu_seconds", "memory", "snapshot_age", "snapshot_revision", "uptime")
 
     def __init__(self) -> None:
         Meter.__init__(self, "", SIDECAR_METRICS)
         self.snapshot_age = 0.0
         self.snapshot_revision = 0
-        self.cpu_seconds = 0.0
-        self.elapsed = 0.0  # seconds since the last `take`
+        self.cpu_seconds = 0.0  # since the process was started, as is `uptime`
+        self.uptime = 0.0  # seconds, when the sidecar last looked
         self.memory = 0  # bytes
+        self._taken_uptime = 0.0
 
     def values(self) -> list[float]:
         """In the order of SIDECAR_METRICS."""
@@ -339,16 +341,21 @@ class SidecarMeter(Meter):
 
     def take(self) -> list[tuple[Metric, float]]:
         """As every meter's, but processor time is per cent of the time that passed."""
+        passed, self._taken_uptime = self.uptime - self._taken_uptime, self.uptime
         return [
-            (metric, 100.0 * value / self.elapsed if metric.name == "SidecarCpu" and self.elapsed else value)
+            (metric, 100.0 * value / max(passed, value) if metric.name == "SidecarCpu" else value)
             for metric, value in Meter.take(self)
         ]
+
+
+def _nothing() -> None:
+    """The gauges stay as they are."""
 
 
 class Meters:
     """All meters of one sidecar."""
 
-    __slots__ = ("_cluster_name", "_service_name", "clients", "servers", "sidecar")
+    __slots__ = ("_cluster_name", "_service_name", "clients", "refresh", "servers", "sidecar")
 
     def __init__(self, service_name: str, cluster_name: str) -> None:
         self._service_name = service_name
@@ -356,6 +363,7 @@ class Meters:
         self.servers: dict[str, ServerMeter] = {}
         self.clients: dict[str, ClientMeter] = {}
         self.sidecar = SidecarMeter()
+        self.refresh: Callable[[], None] = _nothing  # brings the gauges up to date
 
     def server(self, discovery_name: str) -> ServerMeter:
         """The meter of one of this task's services."""
@@ -373,6 +381,7 @@ class Meters:
 
     def take(self) -> list[Datum]:
         """All that moved since the last call and all gauges that are not zero, with their dimension sets."""
+        self.refresh()
         data: list[Datum] = []
         totals: dict[Metric, float] = {}
         meters: list[tuple[str, Meter]] = [(SIDECAR_KEY, self.sidecar)]

@@ -150,7 +150,7 @@ def test_the_sidecar_tells_of_itself_without_a_discovery_name() -> None:
     meters = Meters("web-svc", "main")
     own = meters.sidecar
     own.snapshot_age, own.snapshot_revision, own.memory = 2.5, 42, 1000
-    own.cpu_seconds, own.elapsed = 1.5, 60.0
+    own.cpu_seconds, own.uptime = 1.5, 60.0
     own.count_flags("NR")
     data = meters.take()
     for dimensions in ((), TASK):

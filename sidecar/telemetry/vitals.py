@@ -1,0 +1,67 @@
+"""Gauges: what is now, read only when somebody wants to know.
+
+Rules:
+- Endpoints are counted as the balancer sees them: ready and not ejected are healthy.
+- Processor time and memory are the kernel's figures of this process.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from sidecar.core.endpoint import HEALTHY
+from sidecar.core.meters import Meters
+from sidecar.proxy.destination import Destination
+from sidecar.registry.poller import Poller
+
+_SELF: Final = Path("/proc/self")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_START_TIME_FIELD: Final = 19  # of /proc/self/stat behind the name, proc(5)
+
+
+class Vitals:
+    """Brings the meters' gauges up to date."""
+
+    def __init__(
+        self,
+        meters: Meters,
+        destinations: Mapping[str, Destination],
+        poller: Poller,
+        now: Callable[[], float],
+    ) -> None:
+        self._meters = meters
+        self._destinations = destinations
+        self._poller = poller
+        self._now = now
+        self._started = now()
+
+    def refresh(self) -> None:
+        """Read all gauges."""
+        own = self._meters.sidecar
+        own.snapshot_age = self._now() - (self._poller.confirmed_at or self._started)
+        own.snapshot_revision = self._poller.snapshot.revision if self._poller.snapshot is not None else 0
+        own.cpu_seconds = time.process_time()
+        own.uptime = uptime_seconds()
+        own.memory = resident_bytes()
+        for name, meter in self._meters.clients.items():
+            destination = self._destinations.get(name)
+            endpoints = destination.cluster.endpoints if destination is not None else []
+            ready = [endpoint for endpoint in endpoints if endpoint.state == "ready"]
+            meter.healthy = sum(endpoint.health == HEALTHY for endpoint in ready)
+            meter.ejected = len(ready) - meter.healthy
+
+
+def uptime_seconds() -> float:
+    """How long this process has lived."""
+    fields = (_SELF / "stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_START_TIME_FIELD]) / _TICKS
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use."""
+    return int((_SELF / "statm").read_text().split()[1]) * _PAGE_BYTES
