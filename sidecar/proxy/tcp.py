@@ -58,12 +58,12 @@ class _Side(asyncio.Protocol):
 
     def join(self, peer: _Side) -> None:
         """The other socket stands: pass on what waited."""
-        self.peer = peer
+        # Before anything is written: the other side may say at once that it is full.
+        if self.transport is not None and not self.transport.is_closing() and not self.ended:
+            self.transport.resume_reading()
         for data in self.early:
             peer.write(data)
         self.early.clear()
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
         if self.ended:
             peer.write_eof()
 
@@ -196,8 +196,12 @@ class TcpSession(Timed):
             return
         if self._greeting:
             client.write(self._greeting)
+        client.peer, server.peer = server, client
         client.join(server)
         server.join(client)
+        if client.ended and server.ended:
+            self.finish()
+            return
         seconds = self._destination.cluster.policy.timeouts.tcp_idle_seconds
         if seconds > 0:
             self._runtime.wheel.schedule(self, self._moved_at + seconds)

@@ -1,0 +1,208 @@
+"""A TCP session over fake sockets: both halves, flow, and the moments before both sides stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sidecar.core.meters import ServerMeter
+from sidecar.core.policy import Policy, Timeouts
+from sidecar.proxy.tcp import TcpSession
+from tests.support.bench import Bench
+from tests.support.fake_loop import ConnectingLoop, FakeTransport
+
+
+class Case:
+    """A session whose endpoints are as the test says."""
+
+    def __init__(
+        self, *outcomes: Exception | Callable[[FakeTransport], None] | None, endpoints: int = 1, **seconds: float
+    ) -> None:
+        self.loop = ConnectingLoop()
+        self.loop.outcomes += outcomes
+        self.bench = Bench(endpoints, Policy(timeouts=Timeouts(**seconds)), self.loop)
+        self.meter = ServerMeter("ledger")
+        self.over: list[TcpSession] = []
+        self.session = TcpSession(self.bench.destination, self.meter, self.over.append)
+        self.client = FakeTransport(self.loop, self.session.client)
+
+    @property
+    def server(self) -> FakeTransport:
+        return self.loop.transports[-1]
+
+    def settled(self) -> bool:
+        return self.bench.settled() and len(self.over) == 1 and self.meter.active_connections == 0
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await test()
+
+    asyncio.run(main())
+
+
+def test_bytes_both_ways_and_a_close() -> None:
+    async def test() -> None:
+        case = Case(None)
+        case.client.receive(b"early")
+        await case.loop.settle()
+        assert case.server.take() == b"early"
+        case.client.receive(b"more")
+        assert case.server.take() == b"more"
+        case.server.receive(b"answer")
+        assert case.client.take() == b"answer"
+        assert case.bench.runtime.work == 1
+        case.client.receive_eof()
+        assert case.server.eof_written
+        assert not case.client.is_closing()
+        case.server.receive(b"rest")
+        case.server.receive_eof()
+        assert case.client.take() == b"rest"
+        assert case.client.lost
+        assert case.server.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_both_may_end_before_they_are_joined() -> None:
+    async def test() -> None:
+        def speak_and_leave(server: FakeTransport) -> None:
+            server.receive(b"hello", settle=False)
+            server.receive_eof(settle=False)
+
+        case = Case(speak_and_leave)
+        case.client.receive(b"question")
+        case.client.receive_eof()
+        await case.loop.settle()
+        assert case.client.take() == b"hello"
+        assert case.server.take() == b"question"
+        assert case.client.lost
+        assert case.server.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_a_slow_side_stops_the_other() -> None:
+    async def test() -> None:
+        case = Case(None)
+        await case.loop.settle()
+        case.server.blocked = case.client.blocked = True
+        case.client.receive(b"a" * 70_000)
+        assert not case.client.is_reading()
+        case.server.receive(b"a" * 70_000)
+        assert not case.server.is_reading()
+        case.server.unblock()
+        case.client.unblock()
+        assert case.client.is_reading()
+        assert case.server.is_reading()
+
+    run(test)
+
+
+def test_so_does_what_came_early() -> None:
+    async def test() -> None:
+        def block(server: FakeTransport) -> None:
+            server.blocked = True
+
+        case = Case(block)
+        case.client.receive(b"a" * 70_000)
+        assert not case.client.is_reading()
+        await case.loop.settle()
+        assert not case.client.is_reading(), "it waits in the server's buffer now"
+        case.server.unblock()
+        assert case.client.is_reading()
+
+    run(test)
+
+
+def test_another_endpoint_follows_one_that_refuses() -> None:
+    async def test() -> None:
+        case = Case(ConnectionRefusedError(), None, endpoints=2)
+        await case.loop.settle()
+        case.client.receive(b"hi")
+        assert case.server.take() == b"hi"
+        assert case.bench.client_meter.connect_errors == 1
+        assert sorted(endpoint.active for endpoint in case.bench.cluster.endpoints) == [0, 1]
+        case.client.break_off()
+        assert case.server.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_when_all_refuse_the_client_is_closed() -> None:
+    async def test() -> None:
+        case = Case(*[ConnectionRefusedError()] * 3)
+        case.client.receive(b"hi")
+        await case.loop.settle()
+        assert case.client.lost
+        assert case.settled()
+
+    run(test)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_break_ends_both(who: str) -> None:
+    async def test() -> None:
+        case = Case(None)
+        await case.loop.settle()
+        (case.client if who == "client" else case.server).break_off()
+        assert case.client.lost
+        assert case.server.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_a_client_that_leaves_while_connecting() -> None:
+    async def test() -> None:
+        case = Case(None)
+        case.client.break_off()
+        await case.loop.settle()
+        assert all(server.lost for server in case.loop.transports)
+        assert case.settled()
+
+    run(test)
+
+
+def test_a_server_that_breaks_before_it_is_joined() -> None:
+    async def test() -> None:
+        case = Case(FakeTransport.break_off)
+        await case.loop.settle()
+        assert case.client.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_silence_ends_a_session() -> None:
+    async def test() -> None:
+        case = Case(None, tcp_idle_seconds=10.0)
+        await case.loop.settle()
+        case.loop.advance(9.0)
+        case.client.receive(b"x")
+        case.loop.advance(9.0)
+        assert not case.client.is_closing()
+        case.loop.advance(2.0)
+        assert case.client.lost
+        assert case.server.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_bytes_and_connections_are_counted() -> None:
+    async def test() -> None:
+        case = Case(None)
+        await case.loop.settle()
+        case.client.receive(b"12345")
+        case.server.receive(b"123")
+        assert (case.meter.bytes, case.bench.client_meter.bytes) == (8, 8)
+        assert (case.meter.connections, case.meter.active_connections) == (1, 1)
+        assert case.bench.client_meter.requests == 1
+
+    run(test)
