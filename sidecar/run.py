@@ -64,11 +64,11 @@ async def run(config: Config) -> int:
 
     cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
     poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
-    vitals = Vitals(meters, mesh.destinations, poller, runtime.now)
+    meters.refresh = Vitals(meters, mesh.destinations, poller, runtime.now).refresh
     sink = None
     if config.metrics == "cloudwatch":
-        sink = CloudWatchSink(runtime, meters, vitals, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
-    pages = Pages(config, mesh, poller, sink, meters, vitals)
+        sink = CloudWatchSink(runtime, meters, lambda: _cloudwatch(session, config.region), config.metrics_seconds)
+    pages = Pages(config, mesh, poller, sink, meters)
     try:
         admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
     except OSError as error:
