@@ -18,7 +18,7 @@ from sidecar.proxy.runtime import HIGH_WATER_BYTES, Runtime
 class Output:
     """The sending side of a transport."""
 
-    __slots__ = ("_parts", "_runtime", "_size", "_touched", "_transport")
+    __slots__ = ("_parts", "_runtime", "_size", "_touched", "_transport", "handed_over")
 
     def __init__(self, runtime: Runtime, transport: asyncio.Transport) -> None:
         self._runtime = runtime
@@ -26,6 +26,7 @@ class Output:
         self._parts: list[bytes] = []
         self._size = 0
         self._touched = False
+        self.handed_over = 0  # how often
 
     def write(self, data: bytes) -> None:
         """Send these bytes with all others of this turn."""
@@ -46,6 +47,7 @@ class Output:
         if self._parts:
             parts, self._parts = self._parts, []
             self._size = 0
+            self.handed_over += 1
             if not self._transport.is_closing():
                 self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 

@@ -2,6 +2,8 @@
 
 Rules:
 - One exchange at a time. What the endpoint sends while none is there, or after its response, closes the connection.
+- What comes before the request has left cannot be its answer: it is the rest of an earlier one, or an attack on whoever
+  asks next. The request goes elsewhere, whatever its method.
 - It goes back to the pool only when the request was sent whole, the response came whole, and both sides keep it.
 - An exchange lets go with `detach`. If the rest of the response came in the same read the connection is still good.
 """
@@ -43,6 +45,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self._chunked = False
         self._request_sent = True
         self._bytes_of_response = 0
+        self._handed_over_before = 0
         self._paused = False
         self._full = False
 
@@ -54,6 +57,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self._chunked = head.content_length == UNKNOWN_LENGTH
         self._request_sent = False
         self._bytes_of_response = 0
+        self._handed_over_before = self._output.handed_over if self._output is not None else 0
         self._reader.expect(head.method)
         self._write(encode_request_head(head))
 
@@ -137,6 +141,10 @@ class UpstreamConnection(asyncio.Protocol, Timed):
             return
         if exchange.tunnelling:
             exchange.on_tunnel_data(data)
+            return
+        if self._output is not None and self._output.handed_over == self._handed_over_before:
+            self.abort()
+            exchange.on_upstream_refused()
             return
         self._bytes_of_response += len(data)
         try:

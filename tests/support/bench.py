@@ -47,6 +47,7 @@ class Bench:
         self.cluster.connections += 1
         transport = FakeTransport(self.loop, connection)
         pool.release(connection)
+        self.loop.run()
         return transport
 
     def settled(self) -> bool:

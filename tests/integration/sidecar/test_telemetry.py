@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 
+import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.sidecar import Stage
+from tests.support.sidecar import Peer, Request, Stage, receive_until
+from tests.support.waiting import until
 
 PARSE: Callable[[str], Iterable[Metric]] = openmetrics_parser.text_string_to_metric_families
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -72,3 +75,85 @@ def test_ejected_endpoints_are_told(stage: Stage) -> None:
     assert value(stage, "tramo_client_endpoints", service="eject", state="ejected") == 1
     assert value(stage, "tramo_client_endpoints", service="eject", state="healthy") == 1
     assert value(stage, "tramo_client_ejections_total", service="eject") == 1
+
+
+def flags(stage: Stage, service: str) -> dict[str, float]:
+    """Response flags of calls to this service that are not zero."""
+    wanted = ("service", service)
+    return {
+        dict(labels)["flag"]: count
+        for (name, labels), count in values(stage).items()
+        if name == "tramo_client_response_flags_total" and wanted in labels and count
+    }
+
+
+def test_every_failed_or_cut_request_is_flagged(stage: Stage) -> None:
+    odd = stage.backend("flags-odd")
+
+    def half(peer: Peer, request: Request) -> None:
+        peer.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        peer.reset()
+
+    released = threading.Event()
+    odd.behaviours["/half"] = half
+    odd.behaviours["/reset"] = lambda peer, request: peer.reset()
+    odd.behaviours["/noise"] = lambda peer, request: peer.socket.sendall(b"SSH-2.0-what\r\n\r\n")
+    odd.behaviours["/slow"] = lambda peer, request: released.wait(10) and None
+    odd.behaviours["/busy"] = lambda peer, request: peer.answer(503)
+    policy = {"timeouts": {"request_seconds": 0.3}, "retries": {"count": 1}}
+    address = stage.publish("flags", odd, policy=policy)
+    assert address.get("/reset", "POST")[0] == 502
+    assert flags(stage, "flags") == {"UC": 1}
+    assert address.get("/reset")[0] == 502
+    assert flags(stage, "flags") == {"UC": 2, "URX": 1}
+    with pytest.raises((IncompleteRead, ConnectionResetError)):
+        address.get("/half")
+    assert flags(stage, "flags") == {"UC": 3, "URX": 1}
+    assert address.get("/noise")[0] == 502
+    assert address.get("/slow")[0] == 504
+    assert address.get("/busy")[0] == 503
+    assert flags(stage, "flags") == {"UC": 3, "URX": 2, "UPE": 1, "UT": 1}
+    with address.socket() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
+        assert receive_until(client, b"\r\n").startswith(b"HTTP/1.1 400")
+    stage.publish("flags", odd)  # no time-out any more that would be first
+    with address.socket() as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: odd.paths().count("GET /slow") > 1, 5, "the request to arrive")
+    until(lambda: "DC" in flags(stage, "flags"), 5, "the disconnect to be counted")
+    released.set()
+    assert flags(stage, "flags") == {"UC": 3, "URX": 2, "UPE": 1, "UT": 1, "DPE": 1, "DC": 1}
+
+
+def test_requests_that_reach_nobody_are_flagged(stage: Stage) -> None:
+    assert stage.publish("nobody").get()[0] == 503
+    assert flags(stage, "nobody") == {"UH": 1}
+    refused = stage.publish("refused", stage.refusing("refused-1"), policy={"retries": {"count": 2}})
+    assert refused.get()[0] == 503
+    assert flags(stage, "refused") == {"UF": 1, "URX": 1}
+    assert value(stage, "tramo_client_retries_total", service="refused") == 2
+    assert value(stage, "tramo_client_connect_errors_total", service="refused") == 3
+    full = stage.publish("full", stage.backend("full-1"), policy={"circuit_breaker": {"max_requests": 0}})
+    assert full.get()[0] == 503
+    assert flags(stage, "full") == {"UO": 1}
+
+
+def test_a_used_up_retry_budget_is_counted(stage: Stage) -> None:
+    backend = stage.backend("budget-1")
+    backend.behaviours["/"] = lambda peer, request: peer.answer(503)
+    policy = {"retries": {"count": 1, "budget_percent": 1.0}, "outlier_detection": {"consecutive_failures": 0}}
+    address = stage.publish("budget", backend, policy=policy)
+    for _ in range(15):
+        assert address.get()[0] == 503
+    assert value(stage, "tramo_client_retries_total", service="budget") == 10, "what is always allowed"
+    assert value(stage, "tramo_client_retry_budget_exhausted_total", service="budget") == 5
+
+
+def test_the_forward_proxy_counts_names_that_it_does_not_know(stage: Stage) -> None:
+    before = value(stage, "tramo_forward_response_flags_total", flag="NR")
+    host, _, port = stage.sidecar.environment["TRAMO_FORWARD_PROXY"].rpartition(":")
+    connection = HTTPConnection(host, int(port), timeout=5)
+    connection.request("GET", "http://nowhere/")
+    assert connection.getresponse().status == 404
+    connection.close()
+    assert value(stage, "tramo_forward_response_flags_total", flag="NR") == before + 1

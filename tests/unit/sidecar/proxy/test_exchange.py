@@ -343,6 +343,25 @@ def test_not_even_before_the_loop_says_so(how: str) -> None:
     assert bench.settled()
 
 
+def test_what_comes_before_the_request_has_left_is_not_its_answer() -> None:
+    """A second answer right behind the first: the next request is on the connection already, but not on the wire."""
+    bench = Bench()
+    upstream, one, other = bench.upstream(), bench.client(), bench.client()
+    one.receive(GET)
+    upstream.receive(ANSWER, settle=False)
+    other.receive(post(2) + b"hi", settle=False)
+    upstream.receive(ANSWER.replace(b"ok", b"no"), settle=False)
+    bench.loop.run()
+    assert upstream.lost
+    assert one.take().endswith(b"ok")
+    assert other.take() == b""
+    second = bench.upstream()
+    assert second.take().endswith(b"hi"), "it was never sent, so even a POST goes elsewhere"
+    second.receive(ANSWER)
+    assert other.take().endswith(b"ok")
+    assert bench.settled()
+
+
 def test_idle_connections_are_closed_in_time() -> None:
     bench = Bench()
     upstream = bench.upstream()
