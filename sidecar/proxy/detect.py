@@ -2,7 +2,8 @@
 
 Rules:
 - As soon as the bytes differ from the HTTP/2 preface it is HTTP/1.1, usually in the first read.
-- A client that says nothing at all is cut after the idle time-out, like any connection nobody uses.
+- A client that says nothing at all is cut after the idle time-out, like any connection nobody uses; one that does not
+  get on with its first bytes, as soon as one with a slow head.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from sidecar.core.http2 import PREFACE
 from sidecar.core.timers import Timed
-from sidecar.proxy.downstream import KEEP_ALIVE_SECONDS, DownstreamConnection
+from sidecar.proxy.downstream import HEAD_SECONDS, KEEP_ALIVE_SECONDS, DownstreamConnection
 from sidecar.proxy.http2_downstream import Http2DownstreamConnection
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class DetectingConnection(asyncio.Protocol, Timed):
         transport = self._transport
         if transport is None:
             return
+        if not self._seen:
+            runtime = self._listener.runtime
+            runtime.wheel.schedule(self, runtime.now() + HEAD_SECONDS)
         self._seen += data
         if len(self._seen) < len(PREFACE) and PREFACE.startswith(self._seen):
             return

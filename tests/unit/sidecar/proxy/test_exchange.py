@@ -297,8 +297,10 @@ def test_a_time_out_of_both_at_once_is_answered_once() -> None:
     bench.loop.advance(31.0)
     assert client.take().count(b"HTTP/1.1 ") <= 1
     assert bench.server_meter.requests <= 1
-    assert client.is_closing()
     assert bench.settled()
+    bench.loop.advance(31.0)
+    assert client.is_closing()
+    assert client.take() == b""
 
 
 def test_no_time_out_where_the_policy_has_none() -> None:
