@@ -69,6 +69,7 @@ FLAGS: Final = {
     "URX": "all retries that the policy allows were used up",
     "UC": "the service's connection broke before its answer was whole",
     "UPE": "the service's answer was not valid HTTP",
+    "OM": "the sidecar was short of memory",
     "NR": "no service of this name in the namespace",
     "DC": "the client went away before the answer was whole",
     "DPE": "the client broke the protocol",
@@ -123,7 +124,7 @@ SERVER_METRICS: Final = (
         *("GrpcRequestCount", COUNT, SERVER_KEY, COUNTER, "tramo_server_grpc_requests"),
         "gRPC requests that were answered",
     ),
-    *_flags(SERVER_KEY, "tramo_server_response_flags", ("UF", "UO", "UT", "URX", "UC", "UPE", "DC", "DPE")),
+    *_flags(SERVER_KEY, "tramo_server_response_flags", ("UF", "UO", "UT", "URX", "UC", "UPE", "OM", "DC", "DPE")),
 )
 HEALTHY_ENDPOINTS: Final = Metric(
     *("HealthyEndpoints", COUNT, CLIENT_KEY, GAUGE, "tramo_client_endpoints"),

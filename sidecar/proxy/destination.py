@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
-from sidecar.core.meters import ClientMeter
+from sidecar.core.meters import ClientMeter, Meter
 from sidecar.core.policy import LOCAL_APP, Policy
 from sidecar.core.snapshot import EndpointRecord, ServiceRecord
 from sidecar.proxy.http2_upstream import Http2Pool
@@ -21,10 +21,18 @@ from sidecar.proxy.runtime import Runtime
 class Destination:
     """A cluster and its pools."""
 
-    def __init__(self, runtime: Runtime, cluster: Cluster, meter: ClientMeter | None, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        cluster: Cluster,
+        meter: ClientMeter | None,
+        idle_seconds: float,
+        flags: Meter | None = None,
+    ) -> None:
         self.runtime = runtime
         self.cluster = cluster
         self.meter = meter
+        self.flags = flags if flags is not None else meter  # where failed requests are counted
         self._idle_seconds = idle_seconds
         self._pools: dict[Endpoint, Pool | Http2Pool] = {}
 
@@ -68,8 +76,10 @@ def outbound(runtime: Runtime, name: str, protocol: str, policy: Policy, meter: 
     return Destination(runtime, Cluster(name, protocol, policy), meter, MESH_IDLE_SECONDS)
 
 
-def local_app(runtime: Runtime, name: str, protocol: str, address: str, port: int) -> Destination:
+def local_app(
+    runtime: Runtime, name: str, protocol: str, address: str, port: int, flags: Meter | None = None
+) -> Destination:
     """The destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
     cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
-    return Destination(runtime, cluster, None, APP_IDLE_SECONDS)
+    return Destination(runtime, cluster, None, APP_IDLE_SECONDS, flags)

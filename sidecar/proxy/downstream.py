@@ -163,6 +163,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             exchange.start()
         elif isinstance(target, LocalReply):
             self._close_after = self._close_after or self._reader.left_http
+            self._listener.refused(target)
             self.send_local(target)
         else:
             target(self)  # the listener takes the connection over (CONNECT)
@@ -194,7 +195,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
     def _refuse(self, error: ProtocolError) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.on_client_gone()
+            exchange.on_client_gone("DPE")
             self.abort()  # an answer may be half written; another one behind it would be read as its body
             return
         if not self._request_whole:
@@ -203,7 +204,9 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._close_after = True
         self._queue.clear()
         self._method = b""
-        self.send_local(LocalReply(error.status, "DPE", error.reason))
+        reply = LocalReply(error.status, "DPE", error.reason)
+        self._listener.refused(reply)
+        self.send_local(reply)
 
     def eof_received(self) -> bool:
         """The client sends no more: in a tunnel that is a half-close, else it is gone."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidecar.core import grpc
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import (
+    DOWNSTREAM_DISCONNECT,
     NO_HEALTHY_UPSTREAM,
     OVERLOADED,
     REQUEST_TIMEOUT,
@@ -38,6 +39,7 @@ from sidecar.core.retry import (
 from sidecar.core.timers import Timed
 
 if TYPE_CHECKING:
+    from sidecar.core.cluster import Cluster
     from sidecar.proxy.destination import Destination
 
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
@@ -127,6 +129,19 @@ class UpstreamPool(Protocol):
         """The exchange does not wait any more."""
 
 
+class Observer(Client, Protocol):
+    """Who wants to know of an exchange stands between it and its client, and passes everything on."""
+
+    received: int
+    """Bytes of the request's body, or of the client's side of a tunnel."""
+
+    def finished(self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: str) -> None:
+        """The exchange is over but for the last word to the client."""
+
+    def end(self) -> None:
+        """The client is gone: no word to it follows."""
+
+
 class Exchange(Timed):
     """One request on its way."""
 
@@ -154,6 +169,8 @@ class Exchange(Timed):
         "_trailers",
         "_tried",
         "_upstream_ended",
+        "flags",
+        "observer",
         "tunnelling",
     )
 
@@ -183,6 +200,16 @@ class Exchange(Timed):
         self._client_ended = False
         self._upstream_ended = False
         self.tunnelling = False
+        self.flags = ""  # why the proxy failed or cut the request, separated by commas
+        self.observer: Observer | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Let an observer stand between this exchange and its client."""
+        self.observer = observer
+        self._client = observer
+
+    def _flag(self, flag: str) -> None:
+        self.flags = f"{self.flags},{flag}" if self.flags else flag
 
     # Attempts.
 
@@ -270,11 +297,17 @@ class Exchange(Timed):
     def _take_retry(self, failure: int, kind: str) -> bool:
         cluster = self._destination.cluster
         policy = cluster.policy.retries
-        if self._attempts > policy.count or self._kept is None or kind not in policy.on:
+        if self._kept is None or kind not in policy.on or not may_retry(self._head.method, failure):
             return False
-        if not may_retry(self._head.method, failure):
+        if self._attempts > policy.count:
+            if self._attempts > 1:
+                self._flag("URX")
             return False
-        return cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent)
+        if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent):
+            return True
+        if self._destination.meter is not None:
+            self._destination.meter.retry_budget_exhausted += 1
+        return False
 
     def _attempt_again(self) -> None:
         destination = self._destination
@@ -292,6 +325,8 @@ class Exchange(Timed):
         """A piece of the request's body."""
         if self._streaming:
             self._activity = self._destination.runtime.now()
+        if self.observer is not None:
+            self.observer.received += len(data)
         connection = self._connection
         if self._kept is not None:
             self._kept_bytes += len(data)
@@ -311,11 +346,16 @@ class Exchange(Timed):
         if self._connection is not None:
             self._connection.send_end(trailers)
 
-    def on_client_gone(self) -> None:
-        """The client closed its connection: nobody waits for the answer."""
+    def on_client_gone(self, flag: str = DOWNSTREAM_DISCONNECT) -> None:
+        """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
+        if self._done:
+            return
         if self._connection is not None:
             self._connection.abort()
+        self._flag(flag)
         self._finish()
+        if self.observer is not None:
+            self.observer.end()
 
     def on_client_full(self) -> None:
         """The client takes the answer slower than it comes."""
@@ -479,6 +519,8 @@ class Exchange(Timed):
     def on_client_tunnel_data(self, data: bytes) -> None:
         """Bytes of the client."""
         self._activity = self._destination.runtime.now()
+        if self.observer is not None:
+            self.observer.received += len(data)
         if self._connection is not None:
             self._connection.send_raw(data)
 
@@ -540,11 +582,13 @@ class Exchange(Timed):
         self._reply(UPSTREAM_OVERFLOW)
 
     def _reply(self, reply: LocalReply) -> None:
+        self._flag(reply.flag)
         self._finish()
         self._client.send_local(reply)
 
     def _cut_or_reply(self, reply: LocalReply) -> None:
         if self._response_begun:
+            self._flag(reply.flag)
             self._finish()
             self._client.abort()
         else:
@@ -580,9 +624,13 @@ class Exchange(Timed):
         if self._done:
             return
         self._done = True
+        destination = self._destination
+        if self.flags and destination.flags is not None:
+            destination.flags.count_flags(self.flags)
+        if self.observer is not None:
+            self.observer.finished(destination.cluster, self._endpoint, self._attempts, self._latency, self.flags)
         self._end_attempt()
         self._connection = None
-        destination = self._destination
         destination.runtime.wheel.cancel(self)
         destination.runtime.work -= 1
         destination.cluster.active_requests -= 1

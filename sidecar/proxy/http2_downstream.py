@@ -169,6 +169,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             exchange = stream.exchange = Exchange(stream, head, target)
             exchange.start()
         elif isinstance(target, LocalReply):
+            self._listener.refused(target)
             stream.send_local(target)
         else:
             self.reset(stream, CANCEL)  # CONNECT over HTTP/2 is not offered

@@ -59,6 +59,11 @@ class HttpListener:
         """Where this request goes."""
         return self.destination
 
+    def refused(self, reply: LocalReply) -> None:
+        """A request got this answer without going anywhere."""
+        if self.destination.flags is not None:
+            self.destination.flags.count_flags(reply.flag)
+
     def opened(self, connection: HttpConnection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)

@@ -41,14 +41,15 @@ class Mesh:
         """Bind the inbound listeners and the forward proxy. Return whether all of them stand."""
         bound = True
         for service in self._config.inbound:
-            destination = local_app(
-                self.runtime, service.name, service.protocol, self._config.app_address, service.app_port
-            )
             meter = self._meters.server(service.name)
+            destination = local_app(
+                self.runtime, service.name, service.protocol, self._config.app_address, service.app_port, meter
+            )
             address = Address(self._config.listen_address, service.ingress_port)
             bound &= await self.inbound.bind(address, listener_for(self.runtime, destination, meter))
         if self._config.forward_proxy is not None:
-            nowhere = Destination(self.runtime, local_app(self.runtime, "", "http", "", 0).cluster, None, 0.0)
+            cluster = local_app(self.runtime, "", "http", "", 0).cluster
+            nowhere = Destination(self.runtime, cluster, None, 0.0, self._meters.sidecar)
             listener = ForwardListener(self.runtime, nowhere, self.resolve)
             bound &= await self.inbound.bind(Address(*self._config.forward_proxy), listener)
         return bound

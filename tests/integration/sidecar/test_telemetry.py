@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from http.client import HTTPConnection, IncompleteRead
@@ -118,6 +119,7 @@ def test_every_failed_or_cut_request_is_flagged(stage: Stage) -> None:
         assert receive_until(client, b"\r\n").startswith(b"HTTP/1.1 400")
     stage.publish("flags", odd)  # no time-out any more that would be first
     with address.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # close with RST
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         until(lambda: odd.paths().count("GET /slow") > 1, 5, "the request to arrive")
     until(lambda: "DC" in flags(stage, "flags"), 5, "the disconnect to be counted")
