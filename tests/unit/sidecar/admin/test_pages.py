@@ -1,0 +1,125 @@
+"""The admin pages, on a mesh that was given a snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sidecar import config as configuration
+from sidecar.admin.pages import PAGES, Pages
+from sidecar.core.meters import Meters
+from sidecar.core.snapshot import Snapshot, apply, decode
+from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.runtime import Runtime
+from sidecar.registry.client import Answer, RegistryError
+from sidecar.registry.poller import Poller
+
+ENVIRONMENT = {
+    "TRAMO_NAMESPACE": "shop.local",
+    "TRAMO_API_URL": "https://api.example/prod",
+    "AWS_REGION": "eu-west-1",
+    "TRAMO_INBOUND": "web=15100:8080/http",
+    "TRAMO_VIP_NETWORK": "127.99.0.0/16",
+}
+SERVICE = {
+    "name": "orders",
+    "protocol": "http",
+    "vip": "127.255.0.7",
+    "revision": 5,
+    "aliases": [],
+    "endpoints": [
+        {"id": "a/http", "address": "10.0.0.1", "port": 15100, "state": "ready"},
+        {"id": "b/http", "address": "10.0.0.2", "port": 15100, "state": "draining"},
+    ],
+}
+
+
+def snapshot() -> Snapshot:
+    document = {"schema": 1, "namespace": "shop.local", "revision": 5, "services": [SERVICE]}
+    return apply(None, decode(json.dumps(document).encode(), "shop.local"))
+
+
+class Away:
+    """An API that does not answer."""
+
+    def fetch(self, etag: str, since: int | None) -> Answer:
+        raise RegistryError("away")
+
+
+class Case:
+    """Pages with what is behind them."""
+
+    def __init__(self) -> None:
+        config = configuration.read(ENVIRONMENT)
+        self.meters = Meters("", "")
+        self.runtime = Runtime(asyncio.get_running_loop())
+        self.mesh = Mesh(self.runtime, config, self.meters, "")
+        self.poller = Poller(self.runtime, "shop.local", Away(), None, self.mesh.apply, 5.0)
+        self.pages = Pages(config, self.mesh, self.poller, None, self.meters)
+
+
+def run(test: Callable[[Case], Awaitable[None]]) -> None:
+    async def main() -> None:
+        case = Case()
+        await test(case)
+        case.mesh.close()
+        case.poller.close()
+
+    asyncio.run(main())
+
+
+def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
+    async def test(case: Case) -> None:
+        assert case.pages.get("/ready") == (
+            503,
+            {"ready": False, "inbound": False, "snapshot": False, "draining": False},
+        )
+        case.pages.inbound_bound = True
+        assert case.pages.get("/ready")[0] == 503
+        await case.mesh.apply(snapshot())
+        assert case.pages.get("/ready")[0] == 200
+        case.mesh.drain()
+        assert case.pages.get("/ready")[0] == 503
+        assert case.pages.get("/live")[0] == 200
+
+    run(test)
+
+
+def test_clusters_show_what_the_sidecar_holds() -> None:
+    async def test(case: Case) -> None:
+        status, before = case.pages.get("/clusters")
+        assert (status, before["revision"], before["source"], before["age_seconds"]) == (200, 0, "none", None)
+        await case.mesh.apply(snapshot())
+        case.mesh.destinations["orders"].cluster.endpoints[0].begin(0.0)
+        _, page = case.pages.get("/clusters")
+        assert page["revision"] == 5
+        (cluster,) = page["clusters"]
+        assert (cluster["name"], cluster["protocol"], cluster["vip"]) == ("orders", "http", "127.99.0.7")
+        ready, draining = cluster["endpoints"]
+        assert (ready["id"], ready["state"], ready["active_requests"], ready["ejected"]) == (
+            "a/http",
+            "ready",
+            1,
+            False,
+        )
+        assert draining["state"] == "draining"
+        json.dumps(page)
+
+    run(test)
+
+
+def test_every_page_is_there_and_no_other() -> None:
+    async def test(case: Case) -> None:
+        await case.mesh.apply(snapshot())
+        for path in PAGES:
+            if path != "/metrics":
+                assert case.pages.get(path)[0] in (200, 503)
+        status, page = case.pages.get("/nothing")
+        assert (status, page["pages"]) == (404, list(PAGES))
+        config: Any = case.pages.get("/config")[1]
+        assert config["vip_network"] == "127.99.0.0/16"
+        assert config["inbound"] == [{"name": "web", "ingress_port": 15100, "app_port": 8080, "protocol": "http"}]
+
+    run(test)
