@@ -32,6 +32,11 @@ FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, 15))
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a message of this type is gRPC; gRPC-Web, which puts its trailers into the body, is not."""
+    return content_type.startswith(CONTENT_TYPE) and content_type[16:17] in (b"", b"+", b";", b" ")
+
+
 def status_of(fields: Fields) -> int | None:
     """The `grpc-status` among these fields, None when there is none, UNKNOWN when it is not a number."""
     for name, value in fields:

@@ -5,20 +5,23 @@ Rules:
   events into ours and adds what a proxy must refuse. No other module knows ngh2.
 - Windows are opened by hand: `acknowledge` says that a body's bytes went on, so a slow receiver slows its sender.
 - A head whose `content_length` is 0 ends its stream: no body and no trailers follow (a gRPC trailers-only answer).
-- Peers are kept calm by one score per connection (`GLITCHES`, libnghttp2's), a limit on resets either way, and
-  bounds on header lists, settings and acknowledgements. Past any of them the connection is closed with
-  ENHANCE_YOUR_CALM.
+- Peers are kept calm by two scores per connection, of nonsense (`GLITCHES`, libnghttp2's) and of frames that ask for
+  nothing (`MAX_NOISE`), a limit on resets either way, and bounds on header blocks, settings and acknowledgements.
+  Past any of them the connection is closed with ENHANCE_YOUR_CALM.
+- A head that is malformed or too large costs its stream, not the connection: others share that.
+- Once `closed`, everything but `output` does nothing: what is left of the streams ends with the connection.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 import ngh2
 from ngh2 import Configuration, Connection, Role, Setting
 
-from sidecar.core.errors import ProtocolError
-from sidecar.core.grpc import CONTENT_TYPE
+from sidecar.core import grpc
+from sidecar.core.errors import FLAG_FIELD, ProtocolError
 from sidecar.core.http1 import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, valid_authority
 from sidecar.core.messages import END, UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 
@@ -27,16 +30,28 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_STREAMS: Final = 100
 """Concurrent streams that a client may open on one connection; RFC 9113 section 6.5.2 advises no fewer."""
 STREAM_WINDOW: Final = 65_535
-CONNECTION_WINDOW: Final = 1 << 20
-"""64 KiB a stream and 1 MiB a connection: what one connection can make the proxy hold."""
-RESETS: Final = (200, 20)
-"""Streams that a client may reset: a burst, and so many a second (CVE-2023-44487, rapid reset)."""
-PROVOKED_RESETS: Final = 100
-"""Streams that a client may make us reset on one connection (MadeYouReset)."""
+CONNECTION_WINDOW: Final = MAX_STREAMS * STREAM_WINDOW
+"""Every stream can have its window filled and unread: one that nobody reads never stops another."""
+MAX_CUT_STREAMS: Final = 200
+"""Streams that a client may cut before they are answered, or make us cut, whatever else it does: rapid reset
+(CVE-2023-44487) and MadeYouReset (CVE-2025-8671). Beyond, they must be fewer than half of its streams: where a whole
+mesh shares a connection, cancelled calls are daily life."""
+CUT_WINDOW: Final = 1_000
+"""Streams after which the counts for that are halved, so that the past fades."""
+RESETS: Final = (2_000, 1_000)
+"""RST_STREAM frames of a client, for whatever streams: a burst, and so many a second."""
 GLITCHES: Final = (1_000, 100)
+MAX_NOISE: Final = 10_000
+FREE_NOISE: Final = 10
+"""Frames that ask for nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA): so many are free with each read, of the rest so many
+may pile up."""
 MAX_CONTINUATIONS: Final = 8
+MAX_BLOCK_BYTES: Final = 4 * MAX_HEAD_BYTES
+MAX_BLOCK_FIELDS: Final = 1_024
+"""A header block beyond the limits of a head costs its stream; beyond these it costs the connection."""
 
 NO_ERROR: Final = 0x0
+PROTOCOL_ERROR: Final = 0x1
 INTERNAL_ERROR: Final = 0x2
 REFUSED_STREAM: Final = 0x7
 CANCEL: Final = 0x8
@@ -49,21 +64,54 @@ _LIMITS: Final = Configuration(
     stream_reset_rate_limit=RESETS,
     max_continuations=MAX_CONTINUATIONS,
     glitch_rate_limit=GLITCHES,
-    max_inbound_header_list_size=MAX_HEAD_BYTES + 32 * MAX_FIELDS,
-    max_inbound_header_count=MAX_FIELDS + 4,  # the pseudo-header fields
+    max_inbound_header_list_size=MAX_BLOCK_BYTES,
+    max_inbound_header_count=MAX_BLOCK_FIELDS,
+    max_send_header_block_length=MAX_BLOCK_BYTES,
 )
-_CONNECTION_FIELDS: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"http2-settings")
-)  # RFC 9113 section 8.2.2; ngh2 refuses them too
+
+# What _special tells apart. Fields that are not in this table are forwarded as they are.
+_FORWARD: Final = 0
+_PSEUDO: Final = 1
+_HOST: Final = 2
+_LENGTH: Final = 3
+_COOKIE: Final = 4
+_EXPECT: Final = 5
+_TYPE: Final = 6
+_DROP: Final = 7
+_CONNECTION: Final = 8
+_SPECIAL: Final = {
+    b":method": _PSEUDO,
+    b":path": _PSEUDO,
+    b":authority": _PSEUDO,
+    b":scheme": _PSEUDO,
+    b":status": _PSEUDO,
+    b"host": _HOST,
+    b"content-length": _LENGTH,
+    b"cookie": _COOKIE,
+    b"expect": _EXPECT,
+    b"content-type": _TYPE,
+    b"proxy-authenticate": _DROP,
+    b"proxy-authorization": _DROP,
+    b"connection": _CONNECTION,  # RFC 9113 section 8.2.2; libnghttp2 refuses these too
+    b"keep-alive": _CONNECTION,
+    b"proxy-connection": _CONNECTION,
+    b"transfer-encoding": _CONNECTION,
+    b"upgrade": _CONNECTION,
+    b"http2-settings": _CONNECTION,
+}
+_FORBIDDEN_IN_TRAILERS: Final = frozenset(
+    (b"host", b"content-length", b"te", b"trailer", b"expect")
+)  # RFC 9110 section 6.5.1: framing and routing never come from a trailer; the others libnghttp2 refuses
 
 
 class Reset:
-    """The peer, or the codec because of the peer, ended a stream before its time."""
+    """The peer ended a stream before its time, or the codec did because the peer's messages on it are malformed."""
 
-    __slots__ = ("code",)
+    __slots__ = ("code", "provoked")
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, provoked: bool = False) -> None:
         self.code = code
+        self.provoked = provoked
 
     def __repr__(self) -> str:
         return f"<Reset {self.code}>"
@@ -88,21 +136,44 @@ StreamEvent = RequestHead | ResponseHead | bytes | End | Reset | GoAway
 class Http2Codec:
     """One side of an HTTP/2 connection."""
 
-    __slots__ = ("_connection", "_is_server", "_provoked", "closed")
+    __slots__ = (
+        "_connection",
+        "_cut",
+        "_early",
+        "_is_server",
+        "_last_stream",
+        "_last_words",
+        "_late",
+        "_max_streams",
+        "_noise",
+        "_opened",
+        "_resets_told",
+        "broken",
+        "closed",
+        "settled",
+    )
 
     def __init__(self, is_server: bool) -> None:
         self._is_server = is_server
         self._connection = Connection(Role.SERVER if is_server else Role.CLIENT, _LIMITS)
-        self._provoked = 0
         self.closed = False  # the connection is over: send what `output` gives, then close
-        settings = {
-            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
-            Setting.ENABLE_PUSH: 0,
-        }
+        self.broken = False  # because the peer broke the protocol
+        self.settled = False  # the peer's SETTINGS have come
+        self._max_streams = 1
+        self._late: list[tuple[int, StreamEvent]] = []
+        self._last_words = b""
+        self._last_stream = 0
+        self._early: set[int] = set()  # streams answered before the request was whole
+        self._resets_told: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
+        self._opened = 0
+        self._cut = 0
+        self._noise = 0
+        settings = {Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW, Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES}
         if is_server:
-            settings = {**settings, Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS, Setting.NO_RFC7540_PRIORITIES: 1}
-            del settings[Setting.ENABLE_PUSH]
+            settings[Setting.MAX_CONCURRENT_STREAMS] = MAX_STREAMS
+            settings[Setting.NO_RFC7540_PRIORITIES] = 1
+        else:
+            settings[Setting.ENABLE_PUSH] = 0
         self._connection.initiate_connection(settings)
         self._connection.set_local_window_size(CONNECTION_WINDOW)
 
@@ -110,61 +181,149 @@ class Http2Codec:
 
     def feed(self, data: bytes) -> list[tuple[int, StreamEvent]]:
         """Take bytes of the peer; return events with their stream. A broken connection sets `closed`."""
+        if self.closed:
+            return []
         connection = self._connection
+        if self._noise:
+            self._noise = max(self._noise - FREE_NOISE, 0)
+        found = self.late()
         try:
             connection.receive_data(data)
-        except ngh2.NGH2Error:
-            self.closed = True
-        found: list[tuple[int, StreamEvent]] = []
-        for event in connection.events():
-            self._translate(event, found)
-        if not connection.want_read:
-            self.closed = True
+            self._take(found)
+            if not connection.want_read:
+                self.closed = True
+        except ngh2.NGH2Error as error:
+            self._fail(error)
+            return []
+        if self._noise > MAX_NOISE:
+            self.go_away(ENHANCE_YOUR_CALM)
         return found
 
-    def _translate(self, event: ngh2.Event, found: list[tuple[int, StreamEvent]]) -> None:
+    def _take(self, found: list[tuple[int, StreamEvent]]) -> None:
+        before = len(found)
+        reset: set[int] = set()
+        for event in self._connection.events():
+            self._translate(event, found, reset)
+        if reset and self._is_server:
+            # What was asked for and taken back in one read is not worth beginning.
+            begun = {stream for stream, event in found[before:] if isinstance(event, RequestHead)} & reset
+            if begun:
+                self._leave_out(begun, found)
+
+    def _leave_out(self, streams: set[int], found: list[tuple[int, StreamEvent]]) -> None:
+        for stream, event in found:
+            if stream in streams and isinstance(event, bytes):
+                self.acknowledge(stream, len(event))
+        found[:] = [item for item in found if item[0] not in streams]
+        for _ in streams:
+            self.count_cut()
+
+    def _fail(self, error: ngh2.NGH2Error) -> None:
+        """libnghttp2 gave the connection up and says no more: say it for it."""
+        self.closed = self.broken = True
+        calm = isinstance(error, ngh2.DenialOfServiceError)
+        code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
+        self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
+
+    def _translate(self, event: ngh2.Event, found: list[tuple[int, StreamEvent]], reset: set[int]) -> None:
         if isinstance(event, ngh2.DataReceived):
             if event.data:
                 found.append((event.stream_id, event.data))
+            elif not event.end_stream:
+                self._noise += 1
             if event.end_stream:
                 found.append((event.stream_id, END))
         elif isinstance(event, ngh2.RequestReceived):
             self._on_request(event, found)
         elif isinstance(event, ngh2.ResponseReceived):
-            found.append((event.stream_id, _response(event.headers, event.end_stream)))
-            if event.end_stream:
-                found.append((event.stream_id, END))
+            self._on_response(event.stream_id, event.headers, event.end_stream, found)
         elif isinstance(event, ngh2.TrailersReceived):
-            found.append((event.stream_id, End(list(event.headers))))
+            self._on_trailers(event, found)
         elif isinstance(event, ngh2.InformationalResponseReceived):
-            found.append((event.stream_id, _response(event.headers, True)))
+            self._on_response(event.stream_id, event.headers, None, found)
         elif isinstance(event, ngh2.StreamReset):
-            found.append((event.stream_id, Reset(event.error_code)))
-        elif isinstance(event, ngh2.StreamClosed):
-            if event.local_error is not None:
+            if event.stream_id not in self._resets_told:
+                self._resets_told.add(event.stream_id)
+                self._early.discard(event.stream_id)
+                reset.add(event.stream_id)
                 found.append((event.stream_id, Reset(event.error_code)))
-                self._provoke()
+        elif isinstance(event, ngh2.StreamClosed):
+            if event.error_code and event.stream_id not in self._resets_told:
+                self._early.discard(event.stream_id)
+                found.append((event.stream_id, Reset(event.error_code, provoked=event.error_code != REFUSED_STREAM)))
+                if self._is_server:
+                    self.count_cut()
+        elif isinstance(event, ngh2.SettingsReceived):
+            self._noise += 1
+            self.settled = True
+            self._max_streams = min(self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_STREAMS)
         elif isinstance(event, ngh2.GoAwayReceived):
             found.append((0, GoAway(event.last_stream_id, event.error_code)))
         elif isinstance(event, ngh2.ConnectionClosed):
             self.closed = True
+            self.broken = self.broken or event.error_code != NO_ERROR
+        else:
+            self._noise += 1
 
     def _on_request(self, event: ngh2.RequestReceived, found: list[tuple[int, StreamEvent]]) -> None:
+        self._last_stream = event.stream_id
+        self._opened += 1
+        if self._opened >= CUT_WINDOW:
+            self._opened >>= 1
+            self._cut >>= 1
         try:
             head = _request(event.headers, event.end_stream)
-        except ProtocolError:
-            # RFC 9113 section 8.1.1: a malformed request is a stream error.
-            self._connection.reset_stream(event.stream_id, ngh2.ErrorCode.PROTOCOL_ERROR)
-            self._provoke()
+        except ProtocolError as error:
+            self.count_cut()
+            if self.closed:
+                return
+            if error.status == 400:
+                # RFC 9113 section 8.1.1: a malformed request is a stream error.
+                self.reset(event.stream_id, PROTOCOL_ERROR)
+            else:
+                self.send_response(event.stream_id, ResponseHead(error.status, [(FLAG_FIELD, b"DPE")]))
+                if not event.end_stream:
+                    self.end_early(event.stream_id)
             return
         found.append((event.stream_id, head))
         if event.end_stream:
             found.append((event.stream_id, END))
 
-    def _provoke(self) -> None:
-        self._provoked += 1
-        if self._provoked > PROVOKED_RESETS and self._is_server:
+    def _on_response(
+        self, stream: int, headers: tuple[ngh2.Header, ...], ended: bool | None, found: list[tuple[int, StreamEvent]]
+    ) -> None:
+        """A response's head; `ended` is None for an informational one."""
+        try:
+            found.append((stream, _response(headers, ended is not False)))
+        except ProtocolError:
+            self._refuse(stream, found)
+            return
+        if ended:
+            found.append((stream, END))
+
+    def _on_trailers(self, event: ngh2.TrailersReceived, found: list[tuple[int, StreamEvent]]) -> None:
+        fields = list(event.headers)
+        if len(fields) > MAX_FIELDS or any(name in _FORBIDDEN_IN_TRAILERS for name, _ in fields):
+            self._refuse(event.stream_id, found)
+            if self._is_server:
+                self.count_cut()
+            return
+        found.append((event.stream_id, End(fields)))
+
+    def _refuse(self, stream: int, found: list[tuple[int, StreamEvent]]) -> None:
+        self.reset(stream, PROTOCOL_ERROR)
+        found.append((stream, Reset(PROTOCOL_ERROR, provoked=True)))
+
+    def count_cut(self) -> None:
+        """A client cut a stream that was not answered yet, or made us cut one."""
+        self._cut += 1
+        if self._cut > MAX_CUT_STREAMS and self._cut * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM)
+
+    def late(self) -> list[tuple[int, StreamEvent]]:
+        """Events that came about by `output`: streams of which it sent the end."""
+        late, self._late = self._late, []
+        return late
 
     # Heads and data out.
 
@@ -188,6 +347,8 @@ class Http2Codec:
 
     def send_response(self, stream: int, head: ResponseHead) -> None:
         """Begin the answer of a stream, or send an informational one."""
+        if self.closed:
+            return
         fields: Fields = [(b":status", b"%d" % head.status), *head.fields]
         try:
             if head.status < 200:
@@ -201,23 +362,35 @@ class Http2Codec:
 
     def send_data(self, stream: int, data: bytes) -> None:
         """A piece of a body; it waits inside until the peer's windows take it, see `queued`."""
+        if self.closed:
+            return
         try:
             self._connection.send_data(stream, data)
-        except ngh2.StreamUnavailableError:
+        except ngh2.StreamProtocolError:
             return  # the peer reset the stream in the bytes just read; its Reset follows
 
     def send_end(self, stream: int, trailers: Fields) -> None:
         """End the stream's sending side."""
+        if self.closed:
+            return
         try:
             if trailers:
                 self._connection.send_trailers(stream, trailers)
             else:
                 self._connection.end_stream(stream)
-        except ngh2.StreamUnavailableError:
+        except ngh2.StreamProtocolError:
             return  # as above
+
+    def end_early(self, stream: int) -> None:
+        """The answer was ended and the rest of the request is not wanted: say so behind the answer."""
+        self._early.add(stream)
 
     def reset(self, stream: int, code: int) -> None:
         """End a stream before its time."""
+        if self.closed:
+            return
+        self._early.discard(stream)
+        self._resets_told.add(stream)
         try:
             self._connection.reset_stream(stream, code)
         except ngh2.StreamUnavailableError:
@@ -225,14 +398,18 @@ class Http2Codec:
 
     def acknowledge(self, stream: int, count: int) -> None:
         """So many bytes of a body went on: the peer may send as many more."""
-        self._connection.acknowledge_received_data(count, stream)
+        if not self.closed:
+            self._connection.acknowledge_received_data(count, stream)
 
     def shutdown_notice(self) -> None:
         """Say that the connection will close; streams under way to us are still taken (RFC 9113 section 6.8)."""
-        self._connection.send_shutdown_notice()
+        if not self.closed:
+            self._connection.send_shutdown_notice()
 
     def go_away(self, code: int) -> None:
         """Take no more streams. With an error code the connection ends at once."""
+        if self.closed:
+            return
         if code == NO_ERROR:
             self._connection.send_goaway(code)
         else:
@@ -240,11 +417,31 @@ class Http2Codec:
             self.closed = True
 
     def output(self) -> bytes:
-        """The bytes to send now. Sets `closed` when they are the last."""
-        data = self._connection.data_to_send()
-        if not (self._connection.want_read or self._connection.want_write):
-            self.closed = True
+        """The bytes to send now. Sets `closed` when they are the last, and what they end comes by `late`."""
+        if self._last_words:
+            data, self._last_words = self._last_words, b""
+            return data
+        connection = self._connection
+        try:
+            data = connection.data_to_send()
+            if self._early:
+                data += self._cut_early()
+            self._take(self._late)
+            self._resets_told.clear()  # those that could still close have been sent
+            if self.closed:
+                data += connection.data_to_send()  # one reset too many
+            elif not (connection.want_read or connection.want_write):
+                self.closed = True
+        except ngh2.ConnectionStateError:
+            self.closed = True  # the last bytes have been taken already
+            return b""
         return data
+
+    def _cut_early(self) -> bytes:
+        sent = [stream for stream in self._early if not self._connection.queued_body_size(stream)]
+        for stream in sent:
+            self.reset(stream, NO_ERROR)
+        return self._connection.data_to_send() if sent else b""
 
     # Questions.
 
@@ -253,8 +450,14 @@ class Http2Codec:
         return self._connection.queued_body_size(stream)
 
     def max_streams(self) -> int:
-        """How many streams the peer lets us have open."""
-        return self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS]
+        """How many streams we may have open at the peer: one until its SETTINGS have come, at most `MAX_STREAMS`."""
+        return self._max_streams
+
+    def assume_settings(self) -> None:
+        """The peer's SETTINGS do not come: go on with what RFC 9113 section 6.5.2 advises it to allow."""
+        if not self.settled:
+            self.settled = True
+            self._max_streams = MAX_STREAMS
 
     def takes_requests(self) -> bool:
         """Whether another request can be sent."""
@@ -270,56 +473,76 @@ def _request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
     is_grpc = expects = False
     cookies: list[bytes] = []
     fields: Fields = []
-    for name, value in headers:
-        if name[0] == 58:  # a pseudo-header field
+    size = 0
+    for header in headers:
+        name, value = header
+        size += len(name) + len(value) + 4
+        kind = _SPECIAL.get(name, _FORWARD)
+        if kind == _FORWARD:
+            fields.append(header)  # as it is: it may be one that must never be indexed (RFC 7541 section 7.1.3)
+        elif kind == _PSEUDO:
             if name == b":method":
                 method = value
             elif name == b":path":
                 target = value
             elif name == b":authority":
                 authority = value
-        elif name == b"host":
+        elif kind == _TYPE:
+            is_grpc = grpc.is_grpc(value)
+            fields.append(header)
+        elif kind == _COOKIE:
+            cookies.append(value)
+        elif kind == _HOST:
             if host is not None:
                 raise ProtocolError("more than one host field")
             host = value
-        elif name == b"cookie":
-            cookies.append(value)
-        elif name == b"content-length":
-            length = 0 if ended else int(value)  # libnghttp2 checked it, and holds the body to it
-        elif name == b"expect":
+        elif kind == _LENGTH and not ended:
+            length = int(value) or UNKNOWN_LENGTH  # libnghttp2 checked it, and holds the body to it
+        elif kind == _EXPECT:
+            if value.lower() != b"100-continue":
+                raise ProtocolError("the only expectation supported is 100-continue", 417)
             expects = True
-        elif name in _CONNECTION_FIELDS:
+        elif kind == _CONNECTION:
             raise ProtocolError(f"the field {name!r} belongs to one connection")
-        else:
-            if name == b"content-type" and value.startswith(CONTENT_TYPE):
-                is_grpc = True
-            fields.append((name, value))
     if cookies:
         fields.append((b"cookie", b"; ".join(cookies)))  # RFC 9113 section 8.2.3
     if authority is None:
         authority = host
     if authority is None or not valid_authority(authority) or (host is not None and host != authority):
         raise ProtocolError("authority and host are missing, malformed or differ")
-    if method == b"CONNECT" or len(target) > MAX_TARGET_BYTES:
-        raise ProtocolError("CONNECT, or a target that is too long")
+    if method == b"CONNECT":
+        raise ProtocolError("CONNECT is served by the forward proxy's port only")
     if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
         raise ProtocolError("the path is not in origin form")
     if b" " in target or b"#" in target:
         raise ProtocolError("the path has a character that no URL has")
-    head = RequestHead(method, target, authority, fields, length or (0 if ended else UNKNOWN_LENGTH), b"", expects)
+    if len(target) > MAX_TARGET_BYTES:
+        raise ProtocolError(f"the path is longer than {MAX_TARGET_BYTES} bytes", 414)
+    if len(fields) > MAX_FIELDS or size > MAX_HEAD_BYTES:
+        raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them", 431)
+    head = RequestHead(method, target, authority, fields, length, b"", expects)
     head.is_grpc = is_grpc
     return head
 
 
 def _response(headers: tuple[ngh2.Header, ...], ended: bool) -> ResponseHead:
+    """The head in a header block. Raises ProtocolError for what a proxy may not pass on."""
     status = 0
-    length = UNKNOWN_LENGTH
+    length = 0 if ended else UNKNOWN_LENGTH
     fields: Fields = []
-    for name, value in headers:
-        if name == b":status":
+    size = 0
+    for header in headers:
+        name, value = header
+        size += len(name) + len(value) + 4
+        kind = _SPECIAL.get(name, _FORWARD)
+        if kind == _PSEUDO:
             status = int(value)
-        elif name == b"content-length" and (not ended or value == b"0"):
-            length = int(value) or UNKNOWN_LENGTH
-        elif name not in _CONNECTION_FIELDS:
-            fields.append((name, value))
-    return ResponseHead(status, fields, 0 if ended else length)
+        elif kind == _LENGTH and not (ended and int(value)):
+            length = length if ended else int(value) or UNKNOWN_LENGTH
+        elif kind == _CONNECTION:
+            raise ProtocolError(f"the field {name!r} belongs to one connection")
+        elif kind != _DROP:
+            fields.append(header)
+    if len(fields) > MAX_FIELDS or size > MAX_HEAD_BYTES:
+        raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them")
+    return ResponseHead(status, fields, length)

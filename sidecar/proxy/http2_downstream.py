@@ -4,6 +4,9 @@ Rules:
 - The client's windows are opened only as the endpoint takes the request; the answer's reading stops while more than
   `HIGH_WATER_BYTES` of it wait for the client's window.
 - Answers that the proxy makes itself are gRPC answers where the request is gRPC.
+- An answer that was whole before the request was is followed by a reset without error: the rest is not wanted.
+- A client that begins a body and does not go on is answered 408. A gRPC stream may be silent, and so may any request
+  that is being answered already.
 - On drain the client hears it twice (RFC 9113 section 6.8): a notice, and `NOTICE_SECONDS` later the last stream that
   is served. What it opens in between is still served.
 """
@@ -14,7 +17,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core import grpc
-from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD, LocalReply
+from sidecar.core.errors import LocalReply
 from sidecar.core.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR, GoAway, Http2Codec, Reset, StreamEvent
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 300.0
 """A connection without streams; Service Connect's idle time-out."""
 BODY_IDLE_SECONDS: Final = 30.0
+"""Silence in the middle of a request's body."""
+LINGER_SECONDS: Final = 5.0
+"""For the last bytes of a connection; a client that does not take them is cut."""
+BODY_TIMEOUT: Final = LocalReply(408, "DPE", "the request's body did not come")
 NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""
 
@@ -35,7 +42,20 @@ NOTICE_SECONDS: Final = 1.0
 class Http2DownstreamStream:
     """The client's side of one exchange."""
 
-    __slots__ = ("_connection", "_paused", "_unacknowledged", "ended", "exchange", "full", "id", "is_grpc", "method")
+    __slots__ = (
+        "_connection",
+        "_paused",
+        "_unacknowledged",
+        "begun",
+        "ended",
+        "exchange",
+        "full",
+        "heard_at",
+        "id",
+        "is_grpc",
+        "method",
+        "whole",
+    )
 
     def __init__(self, connection: Http2DownstreamConnection, stream_id: int, head: RequestHead) -> None:
         self._connection = connection
@@ -43,7 +63,10 @@ class Http2DownstreamStream:
         self.method = head.method
         self.is_grpc = head.is_grpc
         self.exchange: Exchange | None = None
+        self.begun = False  # the answer
         self.ended = False  # the head has ended our side of the stream
+        self.whole = False  # the request
+        self.heard_at = connection.now()
         self.full = False
         self._paused = False
         self._unacknowledged = 0
@@ -66,9 +89,7 @@ class Http2DownstreamStream:
             self._connection.send_head(self, grpc.local_reply(reply))
         else:
             body = b"" if self.method == b"HEAD" else reply.message.encode() + b"\n"
-            fields = [(b"content-type", b"text/plain; charset=utf-8"), (FLAG_FIELD, reply.flag.encode())]
-            if reply.unprocessed:
-                fields.append((UNPROCESSED_FIELD, b"true"))
+            fields = [(b"content-type", b"text/plain; charset=utf-8"), *reply.fields()]
             self._connection.send_head(self, ResponseHead(reply.status, fields, len(body)))
             if body:
                 self._connection.send_data(self, body)
@@ -96,19 +117,27 @@ class Http2DownstreamStream:
 
     def resume_request(self) -> None:
         """Take the request again."""
-        self._paused = False
+        if self._paused:
+            self._paused = False
+            self.heard_at = self._connection.now()
         if self._unacknowledged:
             count, self._unacknowledged = self._unacknowledged, 0
             self._connection.acknowledge(self, count)
 
     def on_data(self, data: bytes) -> None:
         """A piece of the request's body."""
+        self.heard_at = self._connection.now()
         if self.exchange is not None:
             self.exchange.on_request_data(data)
         if self._paused and self.exchange is not None:
             self._unacknowledged += len(data)
         else:
             self._connection.acknowledge(self, len(data))
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the client owes the rest of the request for too long."""
+        waits = not (self.whole or self.begun or self.is_grpc or self._paused)
+        return waits and self.heard_at + BODY_IDLE_SECONDS <= now
 
     def left(self) -> int:
         """Bytes taken from the connection's window and not given back yet."""
@@ -122,6 +151,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         Timed.__init__(self)
         self._listener = listener
         self._runtime = listener.runtime
+        self.now = listener.runtime.now
         self._meter = listener.meter
         self._codec = Http2Codec(is_server=True)
         self._transport: asyncio.Transport | None = None
@@ -129,6 +159,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         self._writable = True
         self._touched = False
         self._draining = False
+        self._said_last = False
         self._quiet_since = self._runtime.now()
 
     # The loop's side.
@@ -146,22 +177,26 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         """Bytes of the client."""
         if self._meter is not None:
             self._meter.bytes += len(data)
-        if self._codec.closed:
-            return
-        for stream_id, event in self._codec.feed(data):
+        self._deliver(self._codec.feed(data))
+        self._touch()
+
+    def _deliver(self, events: list[tuple[int, StreamEvent]]) -> None:
+        for stream_id, event in events:
             if isinstance(event, RequestHead):
-                self._begin(stream_id, event)
+                if not self._codec.closed:
+                    self._begin(stream_id, event)
             elif not isinstance(event, GoAway):
                 stream = self._streams.get(stream_id)
                 if stream is not None:
                     self._on_event(stream, event)
                 elif isinstance(event, bytes):
                     self._codec.acknowledge(stream_id, len(event))  # of a request that was answered early
-        self._touch()
 
     def _begin(self, stream_id: int, head: RequestHead) -> None:
         stream = Http2DownstreamStream(self, stream_id, head)
         self._streams[stream_id] = stream
+        if head.content_length != 0 and self.deadline > stream.heard_at + BODY_IDLE_SECONDS:
+            self._runtime.wheel.schedule(self, stream.heard_at + BODY_IDLE_SECONDS)
         if self._runtime.draining and not self._draining:
             self.drain()
         target = self._listener.route(head)
@@ -178,9 +213,12 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         if isinstance(event, bytes):
             stream.on_data(event)
         elif isinstance(event, End):
+            stream.whole = True
             if stream.exchange is not None:
                 stream.exchange.on_request_end(event.trailers)
         elif isinstance(event, Reset):
+            if not event.provoked:
+                self._codec.count_cut()
             exchange = self._forget(stream)
             if exchange is not None:
                 exchange.on_client_gone()
@@ -210,7 +248,8 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         """Begin an answer, or send an informational one."""
         if self._streams.get(stream.id) is stream:
             self._codec.send_response(stream.id, head)
-            stream.ended = head.status >= 200 and head.content_length == 0
+            stream.begun = head.status >= 200
+            stream.ended = stream.begun and head.content_length == 0
             self._touch()
 
     def send_data(self, stream: Http2DownstreamStream, data: bytes) -> None:
@@ -230,6 +269,8 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             return
         if not stream.ended:
             self._codec.send_end(stream.id, trailers)
+        if not stream.whole:
+            self._codec.end_early(stream.id)
         self._forget(stream)
         self._touch()
         if self._meter is not None:
@@ -268,9 +309,10 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
         self._touched = False
         transport = self._transport
-        if transport is None or not self._writable:
+        if transport is None or not (self._writable or self._codec.closed):
             return
         data = self._codec.output()
+        self._deliver(self._codec.late())
         if data:
             if self._meter is not None:
                 self._meter.bytes += len(data)
@@ -281,7 +323,12 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
                 if stream.exchange is not None:
                     stream.exchange.on_client_ready()
         if self._codec.closed:
-            transport.close()
+            self._end(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Nothing more is said; a client that does not even take the last words is cut."""
+        transport.close()
+        self._runtime.wheel.schedule(self, self.now() + LINGER_SECONDS)
 
     # Time.
 
@@ -290,15 +337,32 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         self._draining = True
         self._codec.shutdown_notice()
         self._touch()
-        self._runtime.wheel.schedule(self, self._runtime.now() + NOTICE_SECONDS)
+        self._runtime.wheel.schedule(self, self.now() + NOTICE_SECONDS)
 
     def on_deadline(self, now: float) -> None:
-        """The second GOAWAY of a drain, or a connection that nobody uses."""
-        if self._transport is None:
+        """The second GOAWAY of a drain, a body that does not come, or a connection that nobody uses."""
+        transport = self._transport
+        if transport is None:
             return
-        idle_at = self._quiet_since + IDLE_SECONDS
-        if self._draining or (not self._streams and idle_at <= now):
+        if self._codec.closed or transport.is_closing():
+            transport.abort()
+            return
+        if self._draining and not self._said_last:
+            self._said_last = True
             self._codec.go_away(NO_ERROR)
             self._touch()
-            return
-        self._runtime.wheel.schedule(self, idle_at if not self._streams else now + IDLE_SECONDS)
+        for stream in [stream for stream in self._streams.values() if stream.is_overdue(now)]:
+            exchange, stream.exchange = stream.exchange, None
+            if exchange is not None:
+                exchange.on_client_gone()
+            stream.send_local(BODY_TIMEOUT)
+        idle_at = self._quiet_since + IDLE_SECONDS
+        if self._streams:
+            self._runtime.wheel.schedule(self, now + BODY_IDLE_SECONDS)
+        elif idle_at > now:
+            self._runtime.wheel.schedule(self, idle_at)
+        else:
+            # What it has not taken of answers that ended long ago it will not take any more.
+            self._codec.go_away(NO_ERROR)
+            self.flush()
+            self._end(transport)

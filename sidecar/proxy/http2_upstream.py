@@ -3,7 +3,9 @@
 Rules:
 - A request takes a stream of the first connection that has one free; only when all are full is another opened. So
   each request is balanced by itself and still few connections carry them all.
-- The peer's MAX_CONCURRENT_STREAMS is kept; requests beyond it wait for the next connection.
+- The peer's MAX_CONCURRENT_STREAMS is kept. A new connection takes one request at once and the others when its
+  SETTINGS have come; what finds no room waits for a free stream or the next connection, whichever is first.
+- An answer that is whole before the request was ends the request too: nobody reads the rest.
 - GOAWAY and REFUSED_STREAM say what was not processed: those requests go elsewhere, whatever their method.
 - The endpoint's windows are opened only as the client takes the answer; the client is paused while more than
   `HIGH_WATER_BYTES` of its body wait for the endpoint's window.
@@ -18,7 +20,7 @@ from typing import Final, cast
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http2 import CANCEL, NO_ERROR, REFUSED_STREAM, GoAway, Http2Codec, Reset, StreamEvent
+from sidecar.core.http2 import CANCEL, MAX_STREAMS, NO_ERROR, REFUSED_STREAM, GoAway, Http2Codec, Reset, StreamEvent
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.core.meters import ClientMeter
 from sidecar.core.timers import Timed
@@ -27,20 +29,21 @@ from sidecar.proxy.runtime import HIGH_WATER_BYTES, Runtime
 
 IDLE_SECONDS: Final = 240.0
 """Below the 300 s after which the other sidecar closes, so that a request never meets a closing connection."""
-MAX_STREAMS_ASSUMED: Final = 100
-"""Streams that one connection being opened is expected to carry, when deciding whether to open another."""
+SETTINGS_SECONDS: Final = 1.0
+"""An endpoint that has not sent its SETTINGS by then is taken to allow `MAX_STREAMS`."""
 
 
 class Http2UpstreamStream:
     """The request of one exchange on a connection."""
 
-    __slots__ = ("_connection", "_paused", "_unacknowledged", "ended", "exchange", "full", "id")
+    __slots__ = ("_connection", "_paused", "_unacknowledged", "bodyless", "ended", "exchange", "full", "id")
 
     def __init__(self, connection: Http2UpstreamConnection) -> None:
         self._connection = connection
         self.exchange: Exchange | None = None
         self.id = 0
-        self.ended = False  # the head has ended our side of the stream
+        self.ended = False  # our side of the stream
+        self.bodyless = False  # whatever the answer's head says
         self.full = False
         self._paused = False
         self._unacknowledged = 0
@@ -116,6 +119,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
     def __init__(self, pool: Http2Pool) -> None:
         Timed.__init__(self)
         self.closed = False
+        self.settled = False  # how many streams it takes is known
         self._pool = pool
         self._runtime = pool.runtime
         self._codec = Http2Codec(is_server=False)
@@ -139,8 +143,10 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
             self._runtime.loop.call_soon(self._refuse, stream)
             return
         stream.ended = head.content_length == 0
+        stream.bodyless = head.method == b"HEAD"
         self._streams[stream.id] = stream
-        self._runtime.wheel.cancel(self)
+        if self.settled:
+            self._runtime.wheel.cancel(self)
         self._touch()
 
     def _refuse(self, stream: Http2UpstreamStream) -> None:
@@ -162,6 +168,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
     def send_end(self, stream: Http2UpstreamStream, trailers: Fields) -> None:
         """The end of a body. A request without one ended with its head."""
         if self._streams.get(stream.id) is stream and not stream.ended:
+            stream.ended = True
             self._codec.send_end(stream.id, trailers)
             self._touch()
 
@@ -194,9 +201,10 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
         self._touched = False
         transport = self._transport
-        if transport is None or self.closed or not self._writable:
+        if transport is None or self.closed or not (self._writable or self._codec.closed):
             return
         data = self._codec.output()
+        self._deliver(self._codec.late())
         if data:
             self._pool.meter_bytes(len(data))
             transport.write(data)
@@ -213,15 +221,19 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         if not self._streams:
             if not self._pool.keeps(self):
                 self._close()
-            else:
+            elif self.settled:
                 self._runtime.wheel.schedule(self, self._runtime.now() + IDLE_SECONDS)
+        self._pool.serve()
 
     def _close(self) -> None:
+        self._pool.leave(self)  # the loop says so later only, and until then nobody may take it from the pool
         if self._transport is not None and not self.closed:
-            if not self._codec.closed:
-                self._codec.go_away(NO_ERROR)
+            self._codec.go_away(NO_ERROR)
             self._transport.write(self._codec.output())
-            self._transport.close()
+            if self._writable:
+                self._transport.close()
+            else:
+                self._transport.abort()  # nobody waits for what the endpoint has not taken
 
     # The loop's side.
 
@@ -230,12 +242,27 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
+        self._runtime.wheel.schedule(self, self._runtime.now() + SETTINGS_SECONDS)
         self._touch()
+
+    def _settle(self) -> None:
+        self.settled = True
+        if self._streams:
+            self._runtime.wheel.cancel(self)
+        else:
+            self._runtime.wheel.schedule(self, self._runtime.now() + IDLE_SECONDS)
+        self._pool.settled()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the endpoint."""
         self._pool.meter_bytes(len(data))
-        for stream_id, event in self._codec.feed(data):
+        self._deliver(self._codec.feed(data))
+        if self._codec.settled and not self.settled:
+            self._settle()
+        self._touch()
+
+    def _deliver(self, events: list[tuple[int, StreamEvent]]) -> None:
+        for stream_id, event in events:
             if isinstance(event, GoAway):
                 self._on_goaway(event)
             else:
@@ -244,7 +271,6 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
                     self._on_event(stream, event)
                 elif isinstance(event, bytes):
                     self._codec.acknowledge(stream_id, len(event))
-        self._touch()
 
     def _on_event(self, stream: Http2UpstreamStream, event: StreamEvent) -> None:
         if isinstance(event, bytes):
@@ -256,6 +282,8 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
                 stream.abort()
                 exchange.on_upstream_invalid("101 over HTTP/2")
             elif exchange is not None:
+                if stream.bodyless or event.status in (204, 304):
+                    _without_body(event)
                 exchange.on_response_head(event, b"")
             return
         if self._streams.get(stream.id) is not stream:
@@ -263,6 +291,8 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         if stream.left():
             self._codec.acknowledge(stream.id, stream.left())
         stream.exchange = None
+        if isinstance(event, End) and not stream.ended:
+            self._codec.reset(stream.id, CANCEL)
         self._drop(stream.id)
         if exchange is None:
             return
@@ -270,6 +300,8 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
             exchange.on_response_end(event.trailers)
         elif isinstance(event, Reset) and event.code == REFUSED_STREAM:
             exchange.on_upstream_refused()
+        elif isinstance(event, Reset) and event.provoked:
+            exchange.on_upstream_invalid("malformed HTTP/2")
         else:
             exchange.on_upstream_lost(saw_response=False)
 
@@ -292,7 +324,9 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             exchange, stream.exchange = stream.exchange, None
-            if exchange is not None:
+            if exchange is not None and self._codec.broken:
+                exchange.on_upstream_invalid("malformed HTTP/2")
+            elif exchange is not None:
                 exchange.on_upstream_lost(saw_response=False)
 
     def pause_writing(self) -> None:
@@ -305,9 +339,19 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         self._touch()
 
     def on_deadline(self, now: float) -> None:
-        """Idle for too long."""
-        if not self._streams:
+        """No SETTINGS yet, or idle for too long."""
+        if not self.settled:
+            self._codec.assume_settings()
+            self._settle()
+        elif not self._streams:
             self._close()
+
+
+def _without_body(head: ResponseHead) -> None:
+    """An answer to HEAD, 204 and 304 have no body: a length is only told, and an open end is none."""
+    if head.content_length > 0:
+        head.fields.append((b"content-length", b"%d" % head.content_length))
+    head.content_length = 0
 
 
 class Http2Pool:
@@ -319,7 +363,7 @@ class Http2Pool:
         self._cluster = cluster
         self._meter = meter
         self._connections: list[Http2UpstreamConnection] = []
-        self._connecting = 0
+        self._opening = 0  # connections of which is not known yet how many streams they take
         self._waiting: deque[Exchange] = deque()
 
     def overflows(self) -> bool:
@@ -329,7 +373,7 @@ class Http2Pool:
             return False
         if self._cluster.pending_requests >= limits.max_pending_requests:
             return True
-        return self._connecting == 0 and self._cluster.connections >= limits.max_connections
+        return self._opening == 0 and self._cluster.connections >= limits.max_connections
 
     def _find(self) -> Http2UpstreamConnection | None:
         for connection in self._connections:
@@ -344,11 +388,16 @@ class Http2Pool:
             return Http2UpstreamStream(connection)
         self._waiting.append(exchange)
         self._cluster.pending_requests += 1
-        if len(self._waiting) > self._connecting * MAX_STREAMS_ASSUMED:
-            self._connecting += 1
+        self._open_more()
+        return None
+
+    def _open_more(self) -> None:
+        """Open another connection if those being opened will not carry all who wait."""
+        limit = self._cluster.policy.circuit_breaker.max_connections
+        if len(self._waiting) > self._opening * MAX_STREAMS and self._cluster.connections < limit:
+            self._opening += 1
             self._cluster.connections += 1
             self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
-        return None
 
     def forget(self, exchange: Exchange) -> None:
         """The exchange does not wait any more."""
@@ -364,24 +413,39 @@ class Http2Pool:
                     lambda: Http2UpstreamConnection(self), endpoint.address, endpoint.port
                 )
         except OSError as error:  # TimeoutError is one
-            self._connecting -= 1
             self._cluster.connections -= 1
             if self._meter is not None:
                 self._meter.connect_errors += 1
-            if self._connecting == 0:
-                # Nobody else will serve them; each may try another endpoint.
-                for exchange in self._take(len(self._waiting)):
-                    exchange.on_connect_failed(str(error) or "timed out")
+            self._not_opened(str(error) or "timed out")
             return
-        self._connecting -= 1
-        self._connections.append(connection)
-        for exchange in self._take(MAX_STREAMS_ASSUMED):
-            exchange.on_connected(Http2UpstreamStream(connection))
+        if not connection.closed:
+            self._connections.append(connection)
+            self.serve()
 
-    def _take(self, count: int) -> list[Exchange]:
-        count = min(count, len(self._waiting))
-        self._cluster.pending_requests -= count
-        return [self._waiting.popleft() for _ in range(count)]
+    def _not_opened(self, reason: str) -> None:
+        self._opening -= 1
+        if self._opening == 0:
+            # Nobody else will serve them; each may try another endpoint.
+            for _ in range(len(self._waiting)):
+                self._next().on_connect_failed(reason)
+
+    def settled(self) -> None:
+        """A connection knows how many streams it takes."""
+        self._opening -= 1
+        self.serve()
+
+    def serve(self) -> None:
+        """Streams are free: give them to those who wait."""
+        while self._waiting:
+            connection = self._find()
+            if connection is None:
+                self._open_more()
+                return
+            self._next().on_connected(Http2UpstreamStream(connection))
+
+    def _next(self) -> Exchange:
+        self._cluster.pending_requests -= 1
+        return self._waiting.popleft()
 
     def keeps(self, connection: Http2UpstreamConnection) -> bool:
         """Whether a connection without streams is still of use."""
@@ -396,6 +460,9 @@ class Http2Pool:
         """The connection was closed, by whichever side."""
         self._cluster.connections -= 1
         self.leave(connection)
+        if not connection.settled:
+            self._not_opened("the endpoint closed the connection at once")
+        self.serve()
 
     def close_idle(self) -> None:
         """Close what nobody uses: the endpoint takes no more requests."""
