@@ -47,14 +47,18 @@ class View:
     def say(self, what: str) -> None:
         """Say what happens now."""
         self._now = what
-        if self._live is None:
+        if self._live is not None:
+            self._live.refresh()
+        else:
             self._stream.write(what + "\n")
             self._stream.flush()
 
     def ended(self, phase: Phase) -> None:
         """Show a phase that has ended."""
         self._phases.append(phase)
-        if self._live is None:
+        if self._live is not None:
+            self._live.refresh()
+        else:
             done = row(phase)
             self._stream.write(
                 f"  {done['requests']} requests, {done['failed']} failed in {done['seconds']} s"

@@ -15,13 +15,13 @@ from typing import Any, Final
 from infra.local import definition as definitions
 from infra.local.definition import TaskDefinition
 from infra.local.environment import Endpoints
-from infra.local.lifecycle import Status, StopCode, TaskState
 from infra.local.network import Networks
 from infra.local.process import Launcher
 from infra.local.runner import TaskRunner
 from infra.local.scheduler import Member, decide, next_zone
 from infra.local.service import Service, new_deployment
 from infra.local.settings import ACCOUNT, LocalError, Settings
+from infra.local.state import Status, StopCode, TaskState
 from infra.local.task import TaskIdentity, event_detail, is_healthy, new_identity, zones
 
 _KEEP_STOPPED_SECONDS: Final = 3600.0  # DescribeTasks answers for stopped tasks for about an hour

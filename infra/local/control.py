@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.local.cluster import EcsError
 from infra.local.httpserver import Request, Response
-from infra.local.lifecycle import Status
+from infra.local.state import Status
 
 if TYPE_CHECKING:
     from infra.local.machine import Machine

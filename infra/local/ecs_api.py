@@ -12,9 +12,9 @@ from typing import Any, Final
 from infra.local.cluster import Cluster, EcsError
 from infra.local.definition import DefinitionError
 from infra.local.httpserver import Request, Response
-from infra.local.lifecycle import Status
 from infra.local.service import describe
 from infra.local.settings import ACCOUNT, LocalError
+from infra.local.state import Status
 from infra.local.task import description
 
 TARGET: Final = "AmazonEC2ContainerServiceV20141113"

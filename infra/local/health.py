@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from infra.local.definition import HealthCheck
-from infra.local.lifecycle import Health
+from infra.local.state import Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from infra.local import environment, health, lifecycle, namespace
 from infra.local.definition import Condition, Container, HealthCheck
-from infra.local.lifecycle import Command, Input, Status, TaskState
+from infra.local.lifecycle import Command, Input
 from infra.local.process import Launcher, Process
 from infra.local.settings import Settings
+from infra.local.state import Status, StopCode, TaskState
 from infra.local.task import TaskIdentity
 
 _LOG: Final = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class TaskRunner:
         shutil.copyfile(namespace.HOSTS, self.place.hosts)
         self._carry_out(self._first_commands)
 
-    def stop(self, code: lifecycle.StopCode, reason: str, *, deactivation_seconds: float | None = None) -> None:
+    def stop(self, code: StopCode, reason: str, *, deactivation_seconds: float | None = None) -> None:
         """Ask the task to stop. With `deactivation_seconds` the time of DEACTIVATING is another one."""
         if deactivation_seconds is not None:
             self._deactivation_seconds = deactivation_seconds

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.local.lifecycle import Health, Status
+from infra.local.state import Health, Status
 
 _LONGEST_PAUSE: Final = 60.0
 

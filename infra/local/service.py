@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from infra.local.lifecycle import Status
 from infra.local.scheduler import Deployment, Member, Wish
 from infra.local.settings import ACCOUNT
+from infra.local.state import Status
 
 _EVENTS_KEPT: Final = 100
 

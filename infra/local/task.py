@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from infra.local import network
 from infra.local.definition import Container, TaskDefinition
-from infra.local.lifecycle import ContainerState, Health, TaskState
 from infra.local.settings import ACCOUNT
+from infra.local.state import ContainerState, Health, TaskState
 
 _ZONES: Final = "abc"
 

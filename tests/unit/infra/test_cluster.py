@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from infra.local.cluster import Cluster, EcsError
-from infra.local.lifecycle import Status, StopCode
 from infra.local.runner import TaskRunner
+from infra.local.state import Status, StopCode
 from tests.support.local_cluster import SLEEP, cluster, container, definition, until
 
 

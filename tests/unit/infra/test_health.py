@@ -3,7 +3,7 @@ from itertools import islice
 
 from infra.local.definition import HealthCheck
 from infra.local.health import Verdict, watch
-from infra.local.lifecycle import Health
+from infra.local.state import Health
 
 CHECK = HealthCheck(("probe",), interval=5, timeout=2, retries=3, start_period=10)
 

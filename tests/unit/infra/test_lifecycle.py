@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from infra.local import lifecycle as life
 from infra.local.definition import TaskDefinition, parse
-from infra.local.lifecycle import NEXT, Health, Status, StopCode, TaskState, advance, create
+from infra.local.lifecycle import advance, create
+from infra.local.state import NEXT, Health, Status, StopCode, TaskState
 
 SIDECAR = {
     "name": "sidecar",

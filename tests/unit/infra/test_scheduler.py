@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.lifecycle import Health, Status
 from infra.local.scheduler import Deployment, Member, Wish, decide, next_zone
+from infra.local.state import Health, Status
 
 OLD = Deployment("ecs-svc/1", "orders:1", 1.0)
 NEW = Deployment("ecs-svc/2", "orders:2", 2.0)

@@ -6,7 +6,8 @@ from typing import Any
 from infra.local import lifecycle as life
 from infra.local.definition import parse
 from infra.local.events import task_state_change
-from infra.local.lifecycle import Health, StopCode, TaskState, advance, create
+from infra.local.lifecycle import advance, create
+from infra.local.state import Health, StopCode, TaskState
 from infra.local.task import TaskIdentity, description, event_detail, metadata, new_identity, zones
 
 ENVELOPE = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}
