@@ -4,12 +4,15 @@ Rules:
 1. Every task that ECS tells of goes through the same rules as an event. Versions compare, so a sweep never
    overwrites what is newer.
 2. Health is in no event. Here it is learned from DescribeTasks, beside what sidecars report.
-3. A registered task becomes a tombstone only when ECS itself says that it does not know the task (MISSING)
+3. Only the tasks that shall run are listed. Registered tasks that the list does not show are asked for by
+   name, which finds lost stops as well; tasks that are stopping and were never registered are of no use.
+4. A registered task becomes a tombstone only when ECS itself says that it does not know the task (MISSING)
    or its cluster, and only after a list of that cluster, or of all clusters, that was read to its end. A call
    that fails or a list that is cut short proves nothing, nor does an answer about a task that changed a
    moment ago: ECS's API is eventually consistent and may lag behind its events.
-4. The sweep stops when its time is nearly over. What it did stands; the next sweep starts with the cluster at
-   which this one stopped.
+5. The sweep stops when its time is nearly over. What it did stands; the next sweep starts with the cluster at
+   which this one stopped. A cluster that one sweep cannot finish does not keep the others waiting.
+6. A cluster or namespace in trouble is left out, and the others are swept.
 """
 
 from __future__ import annotations
@@ -19,25 +22,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.exceptions import PynamoDBException
 
+from publisher.build import PublishConflictError
+from reconciler.publications import Publications
 from registry.definition import DefinitionError
 from registry.ecs import Lookups, UnknownTaskDefinitionError
 from registry.events import EventError, TaskEvent, parse_task
 from registry.registration import Outcome, register
 from registry.rules import Health, TaskRecord, wait_is_over
+from registry.snapshot_store import PartTooLargeError
 from registry.store import Store
 from registry.task_store import HealthOutcome
 
 PAGE: Final = 100  # DescribeTasks takes no more
-MARGIN_SECONDS: Final = 10.0  # for the page at work and the metrics
+MARGIN_SECONDS: Final = 10.0  # for the page at work (a call takes 9 s at worst) and the metrics
 SETTLING_SECONDS: Final = 300.0  # after a task's last change, before its absence is believed
-DESIRED_STATUSES: Final = ("RUNNING", "STOPPED")
 
 
 @dataclass(slots=True)
 class Report:
-    """What a sweep did. `next_cluster` is where the next one must start, None when all were swept."""
+    """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
+
+    `published` counts the tasks and services that had to be published again, `failures` the clusters and
+    namespaces that were left out because a call failed.
+    """
 
     swept: int = 0
     drift: int = 0
@@ -45,6 +55,8 @@ class Report:
     waits_over: int = 0
     entombed: int = 0
     rejected: int = 0
+    published: int = 0
+    failures: int = 0
     next_cluster: str | None = None
 
 
@@ -55,6 +67,7 @@ class Sweep:
         self,
         store: Store,
         lookups: Lookups,
+        publications: Publications,
         clusters: Sequence[str],
         now: float,
         remaining: Callable[[], float],
@@ -62,36 +75,51 @@ class Sweep:
     ) -> None:
         self._store = store
         self._lookups = lookups
+        self._publications = publications
         self._clusters = clusters
         self._now = now
         self._remaining = remaining
         self._warn = warn
         self._report = Report()
-        self._seen: set[str] = set()
-        self._complete_clusters: set[str] = set()
         self._registered: dict[str, TaskRecord] = {}
+        self._in_cluster: defaultdict[str, set[str]] = defaultdict(set)
 
     def run(self, start: str | None = None) -> Report:
-        """Sweep all clusters, beginning with `start`."""
+        """Sweep all clusters, beginning with `start`. Raises what listing the clusters raises."""
         for namespace in self._store.tasks.namespaces():
-            for record in self._store.tasks.all(namespace):
-                self._registered[record.task_arn] = record
+            self._read(namespace)
         clusters = sorted(self._clusters or self._pages(self._lookups.ecs.list_clusters, "clusterArns"))
-        if not self._clusters:
-            # Clusters that were deleted: ECS is asked about their tasks too.
-            listed = {_cluster_name(cluster) for cluster in clusters}
-            known = {_cluster_name(record.cluster_arn) for record in self._registered.values()}
-            self._complete_clusters |= known - listed
+        # Clusters that were deleted: ECS is asked about their tasks, and knows of none.
+        listed = {_cluster_name(cluster) for cluster in clusters}
+        deleted = [] if self._clusters else sorted(self._in_cluster.keys() - listed)
         if start in clusters:
             place = clusters.index(start)
             clusters = clusters[place:] + clusters[:place]
-        for cluster in clusters:
-            if not self._sweep_cluster(cluster):
-                self._report.next_cluster = cluster
+        for number, cluster in enumerate(clusters):
+            if not self._try_cluster(cluster, listed=True):
+                # One that a whole sweep could not finish comes last the next time.
+                self._report.next_cluster = clusters[number or 1 % len(clusters)]
                 break
-        self._look_for_lost()
+        else:
+            for cluster in deleted:
+                if not self._try_cluster(cluster, listed=False):
+                    break
         self._end_waits()
         return self._report
+
+    def _read(self, namespace: str) -> None:
+        """Read a namespace's tasks and have its snapshot compared with them."""
+        # Half the price. What lags is caught by the conditions of the writes.
+        records = list(self._store.tasks.all(namespace, consistent=False))
+        for record in records:
+            self._registered[record.task_arn] = record
+            if not record.gone:
+                self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
+        try:
+            self._report.published += self._publications.repair(namespace, records)
+        except (PublishConflictError, PartTooLargeError, PynamoDBException) as error:
+            self._report.failures += 1
+            self._warn("the namespace's snapshot is not compared", namespace=namespace, error=str(error))
 
     def _out_of_time(self) -> bool:
         return self._remaining() < MARGIN_SECONDS
@@ -105,23 +133,36 @@ class Sweep:
             if not token:
                 return
 
-    def _sweep_cluster(self, cluster: str) -> bool:
+    def _try_cluster(self, cluster: str, listed: bool) -> bool:
         """Sweep one cluster; return False when time ran out."""
-        for desired in DESIRED_STATUSES:
-            arns = self._pages(self._lookups.ecs.list_tasks, "taskArns", cluster=cluster, desiredStatus=desired)
-            page: list[str] = []
-            for arn in arns:
+        try:
+            return self._sweep_cluster(cluster, listed)
+        except (ClientError, BotoCoreError) as error:
+            self._report.failures += 1
+            self._warn("the cluster is left out: a call failed", cluster=cluster, error=str(error))
+            return True
+
+    def _sweep_cluster(self, cluster: str, listed: bool) -> bool:
+        if self._out_of_time():
+            return False
+        unlisted = self._in_cluster[_cluster_name(cluster)]
+        page: list[str] = []
+        if listed:
+            for arn in self._pages(self._lookups.ecs.list_tasks, "taskArns", cluster=cluster, desiredStatus="RUNNING"):
+                unlisted.discard(arn)
                 page.append(arn)
                 if len(page) == PAGE:
                     if self._out_of_time():
                         return False
                     self._describe(cluster, page)
                     page = []
-            if page:
-                if self._out_of_time():
-                    return False
-                self._describe(cluster, page)
-        self._complete_clusters.add(_cluster_name(cluster))
+        page += sorted(unlisted)
+        for start in range(0, len(page), PAGE):
+            if self._out_of_time():
+                return False
+            missing = self._describe(cluster, page[start : start + PAGE])
+            for arn in sorted(missing & unlisted):
+                self._bury(self._registered[arn])
         return True
 
     def _describe(self, cluster: str, arns: Sequence[str]) -> frozenset[str]:
@@ -141,7 +182,6 @@ class Sweep:
         self._report.swept += 1
         try:
             event = parse_task(task, self._now)
-            self._seen.add(event.task_arn)
             known = self._registered.get(event.task_arn)
             if known is None or known.version < event.version:
                 registered = register(event, self._store, self._lookups, self._now)
@@ -168,25 +208,14 @@ class Sweep:
         outcome = self._store.tasks.report_health(known.namespace, known.task_id, Health(event.health), self._now)
         self._report.health_learned += outcome is HealthOutcome.APPLIED
 
-    def _look_for_lost(self) -> None:
-        """Ask for registered tasks that no list showed, and bury those that ECS does not know (rule 3)."""
-        lost: defaultdict[str, list[TaskRecord]] = defaultdict(list)
-        for record in self._registered.values():
-            settled = self._now - record.changed_at >= SETTLING_SECONDS
-            if record.gone or record.task_arn in self._seen or not settled:
-                continue
-            if _cluster_name(record.cluster_arn) in self._complete_clusters:
-                lost[record.cluster_arn].append(record)
-        for cluster, records in sorted(lost.items()):
-            for start in range(0, len(records), PAGE):
-                if self._out_of_time():
-                    return
-                page = {record.task_arn: record for record in records[start : start + PAGE]}
-                for arn in self._describe(cluster, list(page)) & page.keys():
-                    if self._store.tasks.entomb(page[arn], self._now):
-                        self._report.drift += 1
-                        self._report.entombed += 1
-                        self._warn("ECS no longer knows a registered task", task=arn)
+    def _bury(self, record: TaskRecord) -> None:
+        """Turn a task that ECS does not know into a tombstone (rule 4)."""
+        if self._now - record.changed_at < SETTLING_SECONDS:
+            return
+        if self._store.tasks.entomb(record, self._now):
+            self._report.drift += 1
+            self._report.entombed += 1
+            self._warn("ECS no longer knows a registered task", task=record.task_arn)
 
     def _end_waits(self) -> None:
         for record in self._registered.values():

@@ -11,12 +11,12 @@ import os
 import time
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from registry import metric_names
+from registry.clients import open_lookups
 from registry.definition import DefinitionError
 from registry.ecs import Lookups, UnknownTaskDefinitionError
 from registry.events import EventError, parse_event
@@ -30,10 +30,7 @@ metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
-lookups = Lookups(
-    ecs=lambda: boto3.client("ecs", region_name=settings.region),
-    ec2=lambda: boto3.client("ec2", region_name=settings.region),
-)
+lookups = open_lookups(settings.region)
 
 _METRIC_OF_OUTCOME = {
     Outcome.APPLIED: metric_names.EVENTS_APPLIED,

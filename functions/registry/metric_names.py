@@ -35,6 +35,15 @@ EVENTS_REJECTED: Final = Metric(
 EVENTS_MALFORMED: Final = Metric("EventsMalformed", "Count", "registrar", "Input that is not an ECS task state change.")
 TASKS_SWEPT: Final = Metric("TasksSwept", "Count", "reconciler", "Tasks that a sweep of the ECS API looked at.")
 DRIFT: Final = Metric("Drift", "Count", "reconciler", "Tasks whose record a sweep had to correct: lost events.")
+PUBLICATION_DRIFT: Final = Metric(
+    "PublicationDrift",
+    "Count",
+    "reconciler",
+    "Tasks and services whose published form a sweep had to correct: lost publications.",
+)
+SWEEP_FAILURES: Final = Metric(
+    "SweepFailures", "Count", "reconciler", "Clusters and namespaces that a sweep left out because a call failed."
+)
 SNAPSHOTS_PUBLISHED: Final = Metric(
     "SnapshotsPublished", "Count", "publisher", "Snapshots of a namespace that got a new revision."
 )
@@ -55,6 +64,8 @@ METRICS: Final = (
     EVENTS_MALFORMED,
     TASKS_SWEPT,
     DRIFT,
+    PUBLICATION_DRIFT,
+    SWEEP_FAILURES,
     SNAPSHOTS_PUBLISHED,
     PUBLISH_CONFLICTS,
     HEALTH_REPORTS,

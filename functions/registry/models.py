@@ -8,6 +8,7 @@
 | NAMESPACE#{namespace} | VIP#{address} | VipItem |
 | NAMESPACE#{namespace} | HEAD | HeadItem |
 | NAMESPACE#{namespace} | PART#{00..63} | PartItem |
+| RECONCILER | SWEEP | SweepItem |
 
 Rules:
 1. Items are changed by `update()` with a condition, never by `save()`: that would erase what a newer release
@@ -38,6 +39,8 @@ from pynamodb.models import Model
 
 NAMESPACES: Final = "NAMESPACES"
 HEAD: Final = "HEAD"
+RECONCILER: Final = "RECONCILER"
+SWEEP: Final = "SWEEP"
 
 # PynamoDB's own (15 s, 30 s) are longer than a function lives.
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -166,6 +169,12 @@ class PartItem(Item):
     data = BinaryAttribute(legacy_encoding=False, null=True)
 
 
+class SweepItem(Item):
+    """Where the next sweep starts: the ARN of a cluster, absent for the first one."""
+
+    next_cluster = UnicodeAttribute(null=True)
+
+
 M = TypeVar("M", bound=Item)
 V = TypeVar("V")
 
@@ -207,6 +216,7 @@ class Table:
         self.vips = _derive(VipItem, meta, shared)
         self.heads = _derive(HeadItem, meta, shared)
         self.parts = _derive(PartItem, meta, shared)
+        self.sweeps = _derive(SweepItem, meta, shared)
 
 
 def _derive(model: type[M], meta: dict[str, Any], shared: TableConnection | None = None) -> type[M]:

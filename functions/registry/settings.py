@@ -15,25 +15,32 @@ class Settings:
     """The environment of the functions. Endpoints and credentials are botocore's to find.
 
     `clusters` are names or ARNs (empty: all of the region). `poll_seconds` is what sidecars are told.
+    `ecs_calls_per_second` is the most that the reconciler asks of ECS.
     """
 
     table: str
     region: str
     clusters: tuple[str, ...]
     poll_seconds: int
+    ecs_calls_per_second: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Return the settings. Raises SettingsError that names the variable."""
-        poll = environment.get("TRAMO_POLL_SECONDS", "5")
-        if not poll.isdecimal() or not 1 <= int(poll) <= 300:
-            raise SettingsError(f"TRAMO_POLL_SECONDS is {poll!r}; set a whole number from 1 to 300")
         return cls(
             table=_required(environment, "TRAMO_TABLE", "the name of the registry's DynamoDB table"),
             region=_required(environment, "AWS_REGION", "the region (Lambda sets it by itself)"),
             clusters=tuple(name.strip() for name in environment.get("TRAMO_CLUSTERS", "").split(",") if name.strip()),
-            poll_seconds=int(poll),
+            poll_seconds=_number(environment, "TRAMO_POLL_SECONDS", 5, 300),
+            ecs_calls_per_second=_number(environment, "TRAMO_ECS_CALLS_PER_SECOND", 10, 100),
         )
+
+
+def _number(environment: Mapping[str, str], name: str, otherwise: int, highest: int) -> int:
+    value = environment.get(name, str(otherwise))
+    if not value.isdecimal() or not 1 <= int(value) <= highest:
+        raise SettingsError(f"{name} is {value!r}; set a whole number from 1 to {highest}")
+    return int(value)
 
 
 def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:

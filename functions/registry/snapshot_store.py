@@ -119,6 +119,13 @@ class SnapshotStore:
                 return current, whole
         raise SnapshotBusyError(f"namespace {namespace}: no whole snapshot in {READ_ATTEMPTS} attempts to read it")
 
+    def readable(self, namespace: str, head: Head) -> dict[int, Part]:
+        """Return those parts of a head that can be read, whatever their revision; damaged ones are left out."""
+        found = self._cached(namespace, head.parts)
+        found |= self.parts(namespace, [number for number in head.parts if number not in found], consistent=True)
+        self._cache.update(((namespace, number), stored) for number, stored in found.items())
+        return {number: stored.part for number, stored in found.items() if stored.part is not None}
+
     def _cached(self, namespace: str, wanted: Mapping[int, int]) -> dict[int, StoredPart]:
         cached = {number: self._cache.get((namespace, number)) for number in wanted}
         return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from registry.models import Table
 from registry.service_store import ServiceStore
 from registry.snapshot_store import SnapshotStore
+from registry.sweep_store import SweepStore
 from registry.task_store import TaskStore
 
 
@@ -17,6 +18,7 @@ class Store:
     tasks: TaskStore
     services: ServiceStore
     snapshots: SnapshotStore
+    sweeps: SweepStore
 
 
 def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
@@ -25,4 +27,4 @@ def open_store(table_name: str, region: str, endpoint: str | None = None) -> Sto
     Without `endpoint` botocore finds it (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL, else AWS itself).
     """
     table = Table(table_name, region, endpoint)
-    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table))
+    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table), SweepStore(table))

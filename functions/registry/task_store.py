@@ -165,10 +165,11 @@ class TaskStore:
         records = (_record(namespace, item) for item in items)
         return {record.task_id: record for record in records if record is not None}
 
-    def all(self, namespace: str) -> Iterator[TaskRecord]:
-        """Yield every task of a namespace, consistently read, tombstones too."""
+    def all(self, namespace: str, consistent: bool = True) -> Iterator[TaskRecord]:
+        """Yield every task of a namespace, tombstones too; inconsistent reads cost half and may lag a second."""
         model = self._table.tasks
-        for item in model.query(namespace_key(namespace), model.sk.startswith(task_key("")), consistent_read=True):
+        of_namespace = model.sk.startswith(task_key(""))
+        for item in model.query(namespace_key(namespace), of_namespace, consistent_read=consistent):
             record = _record(namespace, item)
             if record is not None:
                 yield record

@@ -149,7 +149,7 @@ class FakeEcs:
     """The calls of ECS and EC2 that the control plane makes, over dictionaries.
 
     `tasks` maps cluster ARNs to tasks as DescribeTasks returns them (the `detail` of an event will do).
-    `fail` maps a call's name to the error that it raises.
+    `fail` maps a call's name to the error that it raises; with `fail_in` only for that cluster.
     """
 
     def __init__(self, *definitions: Mapping[str, Any]) -> None:
@@ -158,13 +158,14 @@ class FakeEcs:
         self.instances: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
         self.fail: dict[str, ClientError] = {}
+        self.fail_in: str | None = None
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.page_size = 100
         self.on_list_tasks: Callable[[], object] | None = None
 
     def _called(self, call: str, arguments: dict[str, Any]) -> None:
         self.calls.append((call, arguments))
-        if call in self.fail:
+        if call in self.fail and self.fail_in in (None, arguments.get("cluster")):
             raise self.fail[call]
 
     def count(self, call: str) -> int:

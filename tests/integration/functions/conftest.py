@@ -48,9 +48,10 @@ class Context:
     memory_limit_in_mb: int = 512
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
     aws_request_id: str = "a-request"
+    milliseconds: int = 55_000
 
     def get_remaining_time_in_millis(self) -> int:
-        return 55_000
+        return self.milliseconds
 
 
 @dataclass(frozen=True, slots=True)

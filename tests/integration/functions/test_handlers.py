@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 
-from tests.integration.functions.conftest import Deployed
+from tests.integration.functions.conftest import Context, Deployed
 from tests.support import aws
 from tests.support.ecs import event, life, task_definition
 from tests.support.waiting import until
@@ -99,7 +99,23 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
 
     counts = deployed.reconciler({}, deployed.context)
     assert counts["next_cluster"] is None
-    assert set(metrics(capfd.readouterr().out)) == {"TasksSwept", "Drift"}
+    names = {"TasksSwept", "Drift", "PublicationDrift", "SweepFailures"}
+    assert set(metrics(capfd.readouterr().out)) == names
+
+
+def test_where_a_sweep_stopped_is_remembered_in_the_table(deployed: Deployed) -> None:
+    from reconciler.app import store
+
+    ecs = aws.client("ecs", deployed.endpoint)
+    for name in ("resume-a", "resume-b"):
+        ecs.create_cluster(clusterName=name)
+    hurried = Context(milliseconds=0)
+    first = deployed.reconciler({}, hurried)["next_cluster"]
+    assert first is not None
+    assert first == store.sweeps.next_cluster()
+    assert deployed.reconciler({}, hurried)["next_cluster"] not in (None, first)
+    assert deployed.reconciler({}, deployed.context)["next_cluster"] is None
+    assert store.sweeps.next_cluster() is None
 
 
 def test_input_that_is_no_task_event_ends_well(

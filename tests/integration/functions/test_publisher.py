@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -236,7 +237,7 @@ def overtaken(dynamodb_endpoint: str, table: str, others: list[Callable[[], Any]
     store = open_store(table, aws.REGION, dynamodb_endpoint)
     snapshots = _Overtaken(store.snapshots._table)
     snapshots.others = others
-    return Publisher(Store(store.tasks, store.services, snapshots), lambda: NOW, lambda _: None)
+    return Publisher(dataclasses.replace(store, snapshots=snapshots), lambda: NOW, lambda _: None)
 
 
 def test_an_overtaken_publisher_reads_all_again(

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from publisher.build import Changes, PublishConflictError, Published, Publisher
+from reconciler.publications import Publications
 from reconciler.sweep import MARGIN_SECONDS, SETTLING_SECONDS, Report, Sweep
 from registrar.app import handle
 from registry.ecs import Lookups
+from registry.pacing import PacedEcs, TokenBucket
 from registry.rules import Health, State, state_of
 from registry.store import Store
+from tests.support import sam
 from tests.support.ecs import CLUSTER, NAMESPACE, FakeEcs, event, failure, life, task_definition
 
 NOW = 1_795_349_160.0  # 2026-11-22T12:06:00Z, six minutes after the tasks were made
@@ -21,7 +25,12 @@ def sweep(store: Store, ecs: FakeEcs, *, clusters: tuple[str, ...] = (), now: fl
     """Sweep with nothing remembered."""
     remaining = more.pop("remaining", lambda: 1000.0)
     lookups = Lookups(lambda: ecs, lambda: ecs)
-    return Sweep(store, lookups, clusters, now, remaining, warn=lambda *_, **__: None).run(**more)
+    publications = Publications(store, Publisher(store, lambda: now, lambda _: None), now, silent)
+    return Sweep(store, lookups, publications, clusters, now, remaining, silent).run(**more)
+
+
+def silent(*_: Any, **__: Any) -> None:
+    """Log nothing."""
 
 
 def detail(task_id: str, version: int, **changes: Any) -> dict[str, Any]:
@@ -70,9 +79,7 @@ def test_all_pages_of_all_clusters_are_swept(store: Store, ecs: FakeEcs) -> None
 
 
 def test_a_large_cluster_is_described_by_the_hundred(store: Store) -> None:
-    definition = task_definition()
-    definition["containerDefinitions"][0].pop("dockerLabels")
-    ecs = FakeEcs(definition)
+    ecs = FakeEcs(plain())
     ecs.tasks[CLUSTER] = [detail(f"t{each:03d}", 4) for each in range(250)]
     assert sweep(store, ecs).swept == 250
     assert ecs.count("describe_tasks") == 3
@@ -168,13 +175,25 @@ def test_clusters_that_were_not_asked_for_lose_nothing(store: Store, lookups: Lo
     assert state(store, "aa") is State.READY
 
 
-@pytest.mark.parametrize("call", ["list_clusters", "list_tasks", "describe_tasks"])
-def test_a_failing_call_ends_the_sweep_and_buries_nobody(
+@pytest.mark.parametrize("call", ["list_tasks", "describe_tasks"])
+def test_a_cluster_in_trouble_is_left_out_and_buries_nobody(
     store: Store, lookups: Lookups, ecs: FakeEcs, call: str
 ) -> None:
     handle(life("aa")[3], store, lookups, NOW)
-    ecs.tasks[CLUSTER] = [detail("bb", 4)]
+    handle(life("cc")[3], store, lookups, NOW)
+    other = CLUSTER + "2"
+    ecs.tasks = {CLUSTER: [detail("bb", 4)], other: [detail("dd", 4, clusterArn=other)]}
     ecs.fail[call] = failure("ServerException", operation=call)
+    ecs.fail_in = CLUSTER
+    report = sweep(store, ecs)
+    assert (report.failures, report.entombed, report.next_cluster) == (1, 0, None)
+    assert (state(store, "aa"), state(store, "cc")) == (State.READY, State.READY)
+    assert (state(store, "bb"), state(store, "dd")) == (None, State.READY)
+
+
+def test_nothing_is_swept_when_the_clusters_cannot_be_listed(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    handle(life("aa")[3], store, lookups, NOW)
+    ecs.fail["list_clusters"] = failure("ServerException", operation="ListClusters")
     with pytest.raises(ClientError):
         sweep(store, ecs)
     assert state(store, "aa") is State.READY
@@ -185,7 +204,7 @@ def test_a_sweep_stops_in_time_and_the_next_goes_on_from_there(store: Store, loo
     for number, arn in enumerate(clusters):
         ecs.tasks[arn] = [detail(f"t{number}", 4)]
     handle(life("zz")[3], store, lookups, NOW)
-    left = iter([MARGIN_SECONDS + 1, MARGIN_SECONDS - 1])
+    left = iter([MARGIN_SECONDS + 1, MARGIN_SECONDS, MARGIN_SECONDS - 1])
     report = sweep(store, ecs, remaining=lambda: next(left, 0.0))
     assert (report.swept, report.next_cluster) == (1, clusters[1])
     assert report.entombed == 0
@@ -194,7 +213,7 @@ def test_a_sweep_stops_in_time_and_the_next_goes_on_from_there(store: Store, loo
     ecs.calls.clear()
     assert sweep(store, ecs, start=clusters[1]).next_cluster is None
     order = [arguments["cluster"] for call, arguments in ecs.calls if call == "list_tasks"]
-    assert order[::2] == [clusters[1], clusters[2], clusters[0]]
+    assert order == [clusters[1], clusters[2], clusters[0]]
     assert sweep(store, ecs, start="a cluster that is no more").next_cluster is None
 
 
@@ -211,9 +230,7 @@ def test_one_tasks_mistake_does_not_keep_others_back(store: Store) -> None:
 
 
 def test_tasks_that_are_not_ours_are_left_alone(store: Store) -> None:
-    plain = task_definition()
-    plain["containerDefinitions"][0].pop("dockerLabels")
-    ecs = FakeEcs(plain)
+    ecs = FakeEcs(plain())
     ecs.tasks[CLUSTER] = [event("fargate_running")["detail"]]
     report = sweep(store, ecs)
     assert (report.swept, report.drift, report.rejected) == (1, 0, 0)
@@ -228,3 +245,90 @@ def test_health_of_a_task_in_the_registry_only(store: Store, lookups: Lookups, e
     found = store.tasks.get(NAMESPACE, "aa")
     assert found is not None
     assert found.health is not Health.UNHEALTHY
+
+
+def test_what_was_not_published_is_and_is_counted(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    handle(life("aa")[3], store, lookups, NOW)
+    ecs.tasks[CLUSTER] = [detail("aa", 4)]
+    assert sweep(store, ecs).published == 1
+    assert sweep(store, ecs).published == 0
+
+
+def test_a_namespace_that_cannot_be_published_does_not_stop_the_sweep(
+    store: Store, lookups: Lookups, ecs: FakeEcs
+) -> None:
+    class Overtaken(Publisher):
+        def publish(self, namespace: str, changes: Changes) -> Published:
+            raise PublishConflictError("for a test")
+
+    handle(life("aa")[3], store, lookups, NOW)
+    ecs.tasks[CLUSTER] = [detail("aa", 5)]
+    publications = Publications(store, Overtaken(store), NOW, silent)
+    report = Sweep(store, lookups, publications, (), NOW, lambda: 1000.0, silent).run()
+    assert (report.failures, report.drift) == (1, 1)
+
+
+def test_a_cluster_that_no_sweep_finishes_does_not_keep_others_waiting(store: Store) -> None:
+    ecs = FakeEcs(plain())
+    clusters = [f"arn:aws:ecs:us-east-1:123456789012:cluster/c{number}" for number in range(3)]
+    for number, arn in enumerate(clusters):
+        ecs.tasks[arn] = [detail(f"t{number}", 4)]
+    report = sweep(store, ecs, remaining=lambda: 0.0, start=clusters[1])
+    assert (report.swept, report.next_cluster) == (0, clusters[2])
+    assert sweep(store, ecs, remaining=lambda: 0.0, start=clusters[2]).next_cluster == clusters[0]
+
+
+def plain() -> dict[str, Any]:
+    """A task definition without a label of ours."""
+    definition = task_definition()
+    definition["containerDefinitions"][0].pop("dockerLabels")
+    return definition
+
+
+class QuotaEcs(FakeEcs):
+    """ECS with its quota (20 reads a second, bursts of 100) and 30 ms for each call, on a clock of its own."""
+
+    def __init__(self, *definitions: dict[str, Any]) -> None:
+        super().__init__(*definitions)
+        self.now = 0.0
+        self._tokens = 100.0
+        self._at = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def _called(self, call: str, arguments: dict[str, Any]) -> None:
+        self.now += 0.03
+        self._tokens = min(100.0, self._tokens + (self.now - self._at) * 20)
+        self._at = self.now
+        if self._tokens < 1:
+            raise failure("ThrottlingException", "Rate exceeded", call)
+        self._tokens -= 1
+        super()._called(call, arguments)
+
+
+def region(clusters: int, tasks: int) -> QuotaEcs:
+    ecs = QuotaEcs(plain())
+    each = detail("aa", 4)
+    for cluster in range(clusters):
+        arn = f"arn:aws:ecs:us-east-1:123456789012:cluster/c{cluster:02d}"
+        ecs.tasks[arn] = [each | {"taskArn": f"{arn}/t{task:03d}", "clusterArn": arn} for task in range(tasks)]
+    return ecs
+
+
+def paced(ecs: QuotaEcs, store: Store, rate: float) -> Report:
+    lookups = Lookups(lambda: PacedEcs(ecs, TokenBucket(rate, lambda: ecs.now, ecs.sleep)), lambda: ecs)
+    publications = Publications(store, Publisher(store), NOW, silent)
+    timeout = sam.functions()["Reconciler"].timeout
+    return Sweep(store, lookups, publications, (), NOW, lambda: timeout - ecs.now, silent).run()
+
+
+def test_a_region_of_50_clusters_and_20_000_tasks_is_swept_in_its_schedule(store: Store) -> None:
+    ecs = region(50, 400)
+    report = paced(ecs, store, sam.read()["Parameters"]["EcsCallsPerSecond"]["Default"])
+    assert (report.swept, report.failures, report.next_cluster) == (20_000, 0, None)
+    assert ecs.now < sam.functions()["Reconciler"].timeout - MARGIN_SECONDS
+
+
+def test_without_the_rate_limit_the_quota_would_be_exceeded(store: Store) -> None:
+    assert paced(region(50, 400), store, 1000).failures > 0

@@ -8,14 +8,15 @@ LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
 
 
 def test_defaults() -> None:
-    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5)
+    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10)
 
 
 def test_all() -> None:
     environment = LEAST | {"TRAMO_CLUSTERS": " a, arn:aws:ecs:x:1:cluster/b ,,", "TRAMO_POLL_SECONDS": "30"}
+    environment["TRAMO_ECS_CALLS_PER_SECOND"] = "15"
     settings = Settings.from_environment(environment)
     assert settings.clusters == ("a", "arn:aws:ecs:x:1:cluster/b")
-    assert settings.poll_seconds == 30
+    assert (settings.poll_seconds, settings.ecs_calls_per_second) == (30, 15)
 
 
 @pytest.mark.parametrize("name", ["TRAMO_TABLE", "AWS_REGION"])
@@ -28,3 +29,9 @@ def test_what_is_missing_is_named(name: str) -> None:
 def test_the_poll_interval_has_bounds(value: str) -> None:
     with pytest.raises(SettingsError, match=r"TRAMO_POLL_SECONDS is .*; set a whole number from 1 to 300"):
         Settings.from_environment(LEAST | {"TRAMO_POLL_SECONDS": value})
+
+
+@pytest.mark.parametrize("value", ["0", "101", "1.5", ""])
+def test_the_rate_of_calls_has_bounds(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"TRAMO_ECS_CALLS_PER_SECOND is .*; set a whole number from 1 to 100"):
+        Settings.from_environment(LEAST | {"TRAMO_ECS_CALLS_PER_SECOND": value})

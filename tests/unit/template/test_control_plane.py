@@ -64,7 +64,7 @@ def test_logs_do_not_stay_for_ever() -> None:
 
 def test_the_environment_of_the_functions() -> None:
     shared = {"TRAMO_TABLE": "tramo", "POWERTOOLS_METRICS_NAMESPACE": "Tramo", "LOG_LEVEL": "INFO"}
-    own = {"Reconciler": {"TRAMO_CLUSTERS": ""}, "Api": {"TRAMO_POLL_SECONDS": "5"}}
+    own = {"Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10"}, "Api": {"TRAMO_POLL_SECONDS": "5"}}
     for name, function in sam.functions().items():
         service = {"POWERTOOLS_SERVICE_NAME": name.lower()}
         assert function.environment == shared | service | own.get(name, {})

@@ -24,7 +24,7 @@ EXPECTED = {
         TRACES,
     ],
     "ReconcilerRole": [
-        f"{REGISTRY_WRITER} on Registry.Arn",
+        f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
         "ecs:ListClusters ecs:ListTasks ecs:DescribeTaskDefinition on *",
         f"ecs:DescribeTasks on {ARN % ('ecs', 'task/*')}",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",

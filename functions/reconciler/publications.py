@@ -1,0 +1,54 @@
+"""Repair of lost publications: what is published is compared with what is registered, and published again.
+
+The build is the publisher's own, which reads everything anew and writes on condition, so that a repair at the
+same time as a publication does no harm, and one that finds nothing to change writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from publisher.build import Changes, Publisher
+from registry.comparison import compare
+from registry.rules import TaskRecord
+from registry.store import Store
+
+TASKS_AT_ONCE = 500  # keeps a large repair within what one transaction may hold
+
+
+class Publications:
+    """Compares the snapshots of a store. `warn` takes a message and keys to log."""
+
+    def __init__(self, store: Store, publisher: Publisher, now: float, warn: Callable[..., None]) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._now = now
+        self._warn = warn
+
+    def repair(self, namespace: str, tasks: Sequence[TaskRecord]) -> int:
+        """Publish what of a namespace is not published as registered; return how much that was.
+
+        `tasks` are all of the namespace, read just now. Raises what the publisher raises.
+        """
+        services = self._store.services.all(namespace)
+        head = self._store.snapshots.head(namespace, consistent=True)
+        parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
+        found = compare(tasks, services, parts.values(), self._now)
+        if not found:
+            return 0
+        drift = 0
+        ids = sorted(found.tasks)
+        for start in range(0, max(1, len(ids)), TASKS_AT_ONCE):
+            some = frozenset(ids[start : start + TASKS_AT_ONCE])
+            published = self._publisher.publish(namespace, Changes(some, found.services))
+            if published.is_new:
+                drift += len(some) or len(found.services)
+        if drift:
+            self._warn(
+                "the snapshot had missed changes",
+                namespace=namespace,
+                tasks=ids[:20],
+                services=sorted(found.services)[:20],
+                drift=drift,
+            )
+        return drift

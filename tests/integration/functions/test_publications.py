@@ -1,0 +1,147 @@
+"""Publications that were lost are found by a sweep and made up for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from publisher.build import Changes, Publisher
+from reconciler.publications import Publications
+from registry.models import HEAD, namespace_key, part_key
+from registry.snapshot import Document, assemble, part_of
+from registry.store import Store
+from tests.support import aws
+from tests.support.building import offer, record, task
+from tests.support.ecs import NAMESPACE
+
+NOW = task("aa").changed_at + 3600
+log = logging.getLogger("test-publications")
+
+
+def warn(message: str, **keys: Any) -> None:
+    log.warning(message, extra=keys)
+
+
+@pytest.fixture
+def publisher(store: Store) -> Publisher:
+    return Publisher(store, clock=lambda: NOW, pause=lambda _: None)
+
+
+@pytest.fixture
+def repair(store: Store, publisher: Publisher) -> Callable[[], int]:
+    def run() -> int:
+        return Publications(store, publisher, NOW, warn).repair(NAMESPACE, list(store.tasks.all(NAMESPACE)))
+
+    return run
+
+
+@pytest.fixture
+def delete(dynamodb_endpoint: str, table: str) -> Callable[[str], None]:
+    def run(sk: str) -> None:
+        key = {"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": sk}}
+        aws.client("dynamodb", dynamodb_endpoint).delete_item(TableName=table, Key=key)
+
+    return run
+
+
+def populate(store: Store, publisher: Publisher) -> None:
+    """Two tasks of orders and one of stock, published."""
+    for name in ("orders", "stock"):
+        store.services.declare(NAMESPACE, offer(name), 1.0, NOW)
+    for each in (task("aa"), task("bb"), task("cc", "stock")):
+        store.tasks.apply(each)
+    publisher.publish(NAMESPACE, Changes(frozenset({"aa", "bb", "cc"})))
+
+
+def document(store: Store) -> Document:
+    head = store.snapshots.head(NAMESPACE, consistent=True)
+    assert head is not None
+    head, parts = store.snapshots.read(NAMESPACE, head)
+    return assemble(NAMESPACE, head, parts.values())
+
+
+def endpoints(store: Store) -> dict[str, list[str]]:
+    services = document(store)["services"]
+    return {each["name"]: [endpoint["id"][:2] for endpoint in each["endpoints"]] for each in services}
+
+
+def test_nothing_is_done_where_nothing_was_lost(
+    store: Store, publisher: Publisher, repair: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    populate(store, publisher)
+    assert repair() == 0
+    assert (document(store)["revision"], caplog.records) == (1, [])
+
+
+def test_lost_starts_stops_and_policies_are_published(
+    store: Store, publisher: Publisher, repair: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    populate(store, publisher)
+    store.tasks.apply(record("fargate_stopped", task_arn=task("aa").task_arn))
+    store.tasks.apply(task("dd"))
+    store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, None)
+    assert repair() == 2
+    assert endpoints(store) == {"orders": ["bb", "dd"], "stock": ["cc"]}
+    assert document(store)["services"][1]["policy"] == {"retries": {"count": 1}}
+    (line,) = caplog.records
+    assert (line.__dict__["tasks"], line.__dict__["services"]) == (["aa", "dd"], ["orders", "stock"])
+    assert repair() == 0
+
+
+def test_a_lost_policy_alone_is_published(store: Store, publisher: Publisher, repair: Callable[[], int]) -> None:
+    populate(store, publisher)
+    store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, None)
+    assert repair() == 1
+    assert document(store)["revision"] == 2
+
+
+def test_an_endpoint_whose_item_is_gone_goes(
+    store: Store, publisher: Publisher, repair: Callable[[], int], delete: Callable[[str], None]
+) -> None:
+    populate(store, publisher)
+    delete("TASK#aa")
+    assert repair() == 1
+    assert endpoints(store) == {"orders": ["bb"], "stock": ["cc"]}
+
+
+def test_a_namespace_that_was_never_published_is(store: Store, publisher: Publisher, repair: Callable[[], int]) -> None:
+    store.services.declare(NAMESPACE, offer("orders"), 1.0, NOW)
+    store.tasks.apply(task("aa"))
+    assert repair() == 1
+    assert endpoints(store) == {"orders": ["aa"]}
+
+
+@pytest.mark.parametrize("lost", [HEAD, part_key(part_of("orders"))])
+def test_a_lost_head_or_part_is_built_anew(
+    store: Store, publisher: Publisher, repair: Callable[[], int], delete: Callable[[str], None], lost: str
+) -> None:
+    populate(store, publisher)
+    delete(lost)
+    fresh = Publications(_reopened(store), publisher, NOW, warn)
+    assert fresh.repair(NAMESPACE, list(store.tasks.all(NAMESPACE))) > 0
+    assert endpoints(store) == {"orders": ["aa", "bb"], "stock": ["cc"]}
+    assert repair() == 0
+
+
+def _reopened(store: Store) -> Store:
+    """The same table as another process sees it, with nothing remembered."""
+    from registry.snapshot_store import SnapshotStore
+    from registry.sweep_store import SweepStore
+
+    table = store.snapshots._table
+    return Store(store.tasks, store.services, SnapshotStore(table), SweepStore(table))
+
+
+def test_many_losses_are_published_some_at_a_time(
+    store: Store, publisher: Publisher, repair: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    populate(store, publisher)
+    monkeypatch.setattr("reconciler.publications.TASKS_AT_ONCE", 2)
+    for each in ("dd", "ee", "ff"):
+        store.tasks.apply(task(each))
+    assert repair() == 3
+    assert endpoints(store)["orders"] == ["aa", "bb", "dd", "ee", "ff"]
+    assert document(store)["revision"] == 3
