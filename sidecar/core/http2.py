@@ -20,10 +20,10 @@ from typing import Final
 import ngh2
 from ngh2 import Configuration, Connection, Role, Setting
 
-from sidecar.core import grpc
 from sidecar.core.errors import FLAG_FIELD, ProtocolError
-from sidecar.core.http1 import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, valid_authority
-from sidecar.core.messages import END, UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
+from sidecar.core.http1 import MAX_HEAD_BYTES
+from sidecar.core.http2_heads import read_request, read_response, read_trailers
+from sidecar.core.messages import END, End, Fields, RequestHead, ResponseHead
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -43,8 +43,8 @@ RESETS: Final = (2_000, 1_000)
 GLITCHES: Final = (1_000, 100)
 MAX_NOISE: Final = 10_000
 FREE_NOISE: Final = 10
-"""Frames that ask for nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA): so many are free with each read, of the rest so many
-may pile up."""
+"""Frames that ask for nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA): so many are free with each read, and of the
+rest so many may pile up."""
 MAX_CONTINUATIONS: Final = 8
 MAX_BLOCK_BYTES: Final = 4 * MAX_HEAD_BYTES
 MAX_BLOCK_FIELDS: Final = 1_024
@@ -68,40 +68,6 @@ _LIMITS: Final = Configuration(
     max_inbound_header_count=MAX_BLOCK_FIELDS,
     max_send_header_block_length=MAX_BLOCK_BYTES,
 )
-
-# What _special tells apart. Fields that are not in this table are forwarded as they are.
-_FORWARD: Final = 0
-_PSEUDO: Final = 1
-_HOST: Final = 2
-_LENGTH: Final = 3
-_COOKIE: Final = 4
-_EXPECT: Final = 5
-_TYPE: Final = 6
-_DROP: Final = 7
-_CONNECTION: Final = 8
-_SPECIAL: Final = {
-    b":method": _PSEUDO,
-    b":path": _PSEUDO,
-    b":authority": _PSEUDO,
-    b":scheme": _PSEUDO,
-    b":status": _PSEUDO,
-    b"host": _HOST,
-    b"content-length": _LENGTH,
-    b"cookie": _COOKIE,
-    b"expect": _EXPECT,
-    b"content-type": _TYPE,
-    b"proxy-authenticate": _DROP,
-    b"proxy-authorization": _DROP,
-    b"connection": _CONNECTION,  # RFC 9113 section 8.2.2; libnghttp2 refuses these too
-    b"keep-alive": _CONNECTION,
-    b"proxy-connection": _CONNECTION,
-    b"transfer-encoding": _CONNECTION,
-    b"upgrade": _CONNECTION,
-    b"http2-settings": _CONNECTION,
-}
-_FORBIDDEN_IN_TRAILERS: Final = frozenset(
-    (b"host", b"content-length", b"te", b"trailer", b"expect")
-)  # RFC 9110 section 6.5.1: framing and routing never come from a trailer; the others libnghttp2 refuses
 
 
 class Reset:
@@ -272,7 +238,7 @@ class Http2Codec:
             self._opened >>= 1
             self._cut >>= 1
         try:
-            head = _request(event.headers, event.end_stream)
+            head = read_request(event.headers, event.end_stream)
         except ProtocolError as error:
             self.count_cut()
             if self.closed:
@@ -294,7 +260,7 @@ class Http2Codec:
     ) -> None:
         """A response's head; `ended` is None for an informational one."""
         try:
-            found.append((stream, _response(headers, ended is not False)))
+            found.append((stream, read_response(headers, ended is not False)))
         except ProtocolError:
             self._refuse(stream, found)
             return
@@ -302,13 +268,12 @@ class Http2Codec:
             found.append((stream, END))
 
     def _on_trailers(self, event: ngh2.TrailersReceived, found: list[tuple[int, StreamEvent]]) -> None:
-        fields = list(event.headers)
-        if len(fields) > MAX_FIELDS or any(name in _FORBIDDEN_IN_TRAILERS for name, _ in fields):
+        try:
+            found.append((event.stream_id, End(read_trailers(event.headers))))
+        except ProtocolError:
             self._refuse(event.stream_id, found)
             if self._is_server:
                 self.count_cut()
-            return
-        found.append((event.stream_id, End(fields)))
 
     def _refuse(self, stream: int, found: list[tuple[int, StreamEvent]]) -> None:
         self.reset(stream, PROTOCOL_ERROR)
@@ -462,87 +427,3 @@ class Http2Codec:
     def takes_requests(self) -> bool:
         """Whether another request can be sent."""
         return not self.closed and self._connection.can_send_request
-
-
-def _request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
-    """The head in a header block. Raises ProtocolError for what a proxy may not pass on."""
-    method = target = b""
-    authority: bytes | None = None
-    host: bytes | None = None
-    length = 0 if ended else UNKNOWN_LENGTH
-    is_grpc = expects = False
-    cookies: list[bytes] = []
-    fields: Fields = []
-    size = 0
-    for header in headers:
-        name, value = header
-        size += len(name) + len(value) + 4
-        kind = _SPECIAL.get(name, _FORWARD)
-        if kind == _FORWARD:
-            fields.append(header)  # as it is: it may be one that must never be indexed (RFC 7541 section 7.1.3)
-        elif kind == _PSEUDO:
-            if name == b":method":
-                method = value
-            elif name == b":path":
-                target = value
-            elif name == b":authority":
-                authority = value
-        elif kind == _TYPE:
-            is_grpc = grpc.is_grpc(value)
-            fields.append(header)
-        elif kind == _COOKIE:
-            cookies.append(value)
-        elif kind == _HOST:
-            if host is not None:
-                raise ProtocolError("more than one host field")
-            host = value
-        elif kind == _LENGTH and not ended:
-            length = int(value) or UNKNOWN_LENGTH  # libnghttp2 checked it, and holds the body to it
-        elif kind == _EXPECT:
-            if value.lower() != b"100-continue":
-                raise ProtocolError("the only expectation supported is 100-continue", 417)
-            expects = True
-        elif kind == _CONNECTION:
-            raise ProtocolError(f"the field {name!r} belongs to one connection")
-    if cookies:
-        fields.append((b"cookie", b"; ".join(cookies)))  # RFC 9113 section 8.2.3
-    if authority is None:
-        authority = host
-    if authority is None or not valid_authority(authority) or (host is not None and host != authority):
-        raise ProtocolError("authority and host are missing, malformed or differ")
-    if method == b"CONNECT":
-        raise ProtocolError("CONNECT is served by the forward proxy's port only")
-    if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
-        raise ProtocolError("the path is not in origin form")
-    if b" " in target or b"#" in target:
-        raise ProtocolError("the path has a character that no URL has")
-    if len(target) > MAX_TARGET_BYTES:
-        raise ProtocolError(f"the path is longer than {MAX_TARGET_BYTES} bytes", 414)
-    if len(fields) > MAX_FIELDS or size > MAX_HEAD_BYTES:
-        raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them", 431)
-    head = RequestHead(method, target, authority, fields, length, b"", expects)
-    head.is_grpc = is_grpc
-    return head
-
-
-def _response(headers: tuple[ngh2.Header, ...], ended: bool) -> ResponseHead:
-    """The head in a header block. Raises ProtocolError for what a proxy may not pass on."""
-    status = 0
-    length = 0 if ended else UNKNOWN_LENGTH
-    fields: Fields = []
-    size = 0
-    for header in headers:
-        name, value = header
-        size += len(name) + len(value) + 4
-        kind = _SPECIAL.get(name, _FORWARD)
-        if kind == _PSEUDO:
-            status = int(value)
-        elif kind == _LENGTH and not (ended and int(value)):
-            length = length if ended else int(value) or UNKNOWN_LENGTH
-        elif kind == _CONNECTION:
-            raise ProtocolError(f"the field {name!r} belongs to one connection")
-        elif kind != _DROP:
-            fields.append(header)
-    if len(fields) > MAX_FIELDS or size > MAX_HEAD_BYTES:
-        raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them")
-    return ResponseHead(status, fields, length)
