@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Final
 
 import ngh2
@@ -41,6 +42,9 @@ CUT_WINDOW: Final = 1_000
 RESETS: Final = (2_000, 1_000)
 """RST_STREAM frames of a client, for whatever streams: a burst, and so many a second."""
 GLITCHES: Final = (1_000, 100)
+ENDPOINT_GLITCHES: Final = (10_000, 1_000)
+"""Frames that make no sense: a burst, and so many a second. An endpoint's answer that crosses our cancellation is one
+too, and where calls have short deadlines there are many of those."""
 MAX_NOISE: Final = 10_000
 FREE_NOISE: Final = 10
 """Frames that ask for nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA): so many are free with each read, and of the
@@ -57,17 +61,18 @@ REFUSED_STREAM: Final = 0x7
 CANCEL: Final = 0x8
 ENHANCE_YOUR_CALM: Final = 0xB
 
-_LIMITS: Final = Configuration(
+_CLIENT_LIMITS: Final = Configuration(
     auto_window_update=False,
     max_outbound_ack=1_000,
     max_settings=32,
     stream_reset_rate_limit=RESETS,
     max_continuations=MAX_CONTINUATIONS,
-    glitch_rate_limit=GLITCHES,
+    glitch_rate_limit=ENDPOINT_GLITCHES,
     max_inbound_header_list_size=MAX_BLOCK_BYTES,
     max_inbound_header_count=MAX_BLOCK_FIELDS,
     max_send_header_block_length=MAX_BLOCK_BYTES,
 )
+_SERVER_LIMITS: Final = replace(_CLIENT_LIMITS, glitch_rate_limit=GLITCHES)
 
 
 class Reset:
@@ -121,7 +126,8 @@ class Http2Codec:
 
     def __init__(self, is_server: bool) -> None:
         self._is_server = is_server
-        self._connection = Connection(Role.SERVER if is_server else Role.CLIENT, _LIMITS)
+        role, limits = (Role.SERVER, _SERVER_LIMITS) if is_server else (Role.CLIENT, _CLIENT_LIMITS)
+        self._connection = Connection(role, limits)
         self.closed = False  # the connection is over: send what `output` gives, then close
         self.broken = False  # because the peer broke the protocol
         self.settled = False  # the peer's SETTINGS have come

@@ -236,3 +236,16 @@ def test_a_client_cannot_send_more_than_its_window() -> None:
             received += len(event)
     assert received <= STREAM_WINDOW
     assert any(f.code() == http2.FLOW_CONTROL_ERROR for f in http2.sent(codec))
+
+
+def test_answers_that_cross_a_cancellation_are_daily_life() -> None:
+    codec = http2.client_codec()
+    answer = http2.plain_block([(b":status", b"200")])
+    for _ in range(3_000):
+        stream = codec.send_request(RequestHead(b"GET", b"/", b"svc", []))
+        codec.output()
+        codec.reset(stream, CANCEL)
+        codec.output()
+        assert codec.feed(frame(http2.HEADERS, 5, stream, answer)) == []
+    codec.output()
+    assert not codec.closed
