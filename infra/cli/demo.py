@@ -53,6 +53,9 @@ def demo() -> int:
         faults = asyncio.run(_run(settings))
     except LocalError as error:
         faults = [str(error)]
+    except KeyboardInterrupt:  # everything has been stopped on the way here
+        shutil.rmtree(state)
+        return 130
     seconds = time.time() - begin
     if faults:
         sys.stdout.write("".join(f"FAILED: {fault}\n" for fault in faults) + f"logs are in {state}\n")
