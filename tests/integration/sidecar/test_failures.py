@@ -46,10 +46,10 @@ def test_a_reset_is_tried_elsewhere_if_the_method_allows(stage: Stage) -> None:
 
 def test_a_refused_connection_is_tried_elsewhere_whatever_the_method(stage: Stage) -> None:
     good = stage.backend("refused-good")
-    address = stage.publish("refused", good, stage.refusing("refused-bad"), policy=IN_TURN)
+    address = stage.publish("refusing", good, stage.refusing("refused-bad"), policy=IN_TURN)
     assert statuses(address, "POST", body=b"a" * 50_000) == [200] * 6
     assert [len(request.body) for request in good.requests] == [50_000] * 6
-    assert stage.sidecar.cluster("refused")["retries"] == 3
+    assert stage.sidecar.cluster("refusing")["retries"] == 3
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -92,10 +92,10 @@ def test_retries_can_be_turned_off(stage: Stage) -> None:
 def test_retries_have_a_budget(stage: Stage) -> None:
     one, other = stage.backend("budget-1"), stage.backend("budget-2")
     one.behaviours["/"] = other.behaviours["/"] = answering(503)
-    address = stage.publish("budget", one, other, policy=IN_TURN)
+    address = stage.publish("sparing", one, other, policy=IN_TURN)
     assert statuses(address, "GET", 60) == [503] * 60
     retries = len(one.requests) + len(other.requests) - 60
-    assert retries == stage.sidecar.cluster("budget")["retries"]
+    assert retries == stage.sidecar.cluster("sparing")["retries"]
     assert 10 <= retries <= 14, "20 % of the requests, or 10"
 
 
@@ -127,17 +127,17 @@ def test_the_only_endpoint_is_asked_however_bad_it_is(stage: Stage) -> None:
 
 
 def test_a_service_without_endpoints(stage: Stage) -> None:
-    address = stage.publish("nobody")
+    address = stage.publish("deserted")
     connection = address.http()
     connection.request("GET", "/")
     response = connection.getresponse()
     assert (response.status, response.getheader("tramo-response-flags")) == (503, "UH")
     assert b"no endpoint" in response.read()
     connection.close()
-    draining = stage.backend("nobody-1")
-    stage.publish("nobody", draining.record("draining"))
-    assert address.get() == (200, b"nobody-1"), "a draining endpoint is better than none"
-    stage.publish("nobody", draining.record("starting"))
+    draining = stage.backend("deserted-1")
+    stage.publish("deserted", draining.record("draining"))
+    assert address.get() == (200, b"deserted-1"), "a draining endpoint is better than none"
+    stage.publish("deserted", draining.record("starting"))
     assert address.get()[0] == 503
 
 
