@@ -118,6 +118,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
 
     def __init__(self, pool: Http2Pool) -> None:
         Timed.__init__(self)
+        self.made = False  # there was a transport
         self.closed = False
         self.settled = False  # how many streams it takes is known
         self._pool = pool
@@ -242,8 +243,10 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
+        self.made = True
         self._runtime.wheel.schedule(self, self._runtime.now() + SETTINGS_SECONDS)
         self._touch()
+        self._pool.connected(self)
 
     def _settle(self) -> None:
         self.settled = True
@@ -407,20 +410,25 @@ class Http2Pool:
 
     async def _connect(self) -> None:
         endpoint = self.endpoint
+        connection = Http2UpstreamConnection(self)
         try:
             async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
-                _, connection = await self.runtime.loop.create_connection(
-                    lambda: Http2UpstreamConnection(self), endpoint.address, endpoint.port
-                )
+                await self.runtime.loop.create_connection(lambda: connection, endpoint.address, endpoint.port)
         except OSError as error:  # TimeoutError is one
-            self._cluster.connections -= 1
-            if self._meter is not None:
-                self._meter.connect_errors += 1
-            self._not_opened(str(error) or "timed out")
-            return
-        if not connection.closed:
-            self._connections.append(connection)
-            self.serve()
+            if not connection.made:  # else it was in time, and its end is told by itself
+                self.not_connected(str(error) or "timed out")
+
+    def connected(self, connection: Http2UpstreamConnection) -> None:
+        """There is another connection; it says so itself, as much can happen to it before a task hears of it."""
+        self._connections.append(connection)
+        self.serve()
+
+    def not_connected(self, reason: str) -> None:
+        """No connection could be made."""
+        self._cluster.connections -= 1
+        if self._meter is not None:
+            self._meter.connect_errors += 1
+        self._not_opened(reason)
 
     def _not_opened(self, reason: str) -> None:
         self._opening -= 1
