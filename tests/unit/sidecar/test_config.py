@@ -87,7 +87,7 @@ def test_what_must_be_set_is_named_with_its_meaning(name: str) -> None:
         ("TRAMO_POLL_SECONDS", "inf", "at most 86400"),
         ("TRAMO_METRICS_SECONDS", "0", "a number of seconds above 0"),
         ("TRAMO_DRAIN_SECONDS", "-1", "a number of seconds above 0"),
-        ("TRAMO_METRICS", "statsd", "cloudwatch, off"),
+        ("TRAMO_METRICS", "statsd", "one of cloudwatch"),
         ("TRAMO_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING, ERROR"),
     ],
 )
