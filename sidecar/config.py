@@ -40,8 +40,27 @@ VARIABLES: Final = (
     Variable("TRAMO_HOSTS_FILE", "/etc/hosts", "file that gets the services' names, or `off`"),
     Variable("TRAMO_CACHE_FILE", "/var/lib/tramo/snapshot.json", "where the last good snapshot is kept, or `off`"),
     Variable("TRAMO_POLL_SECONDS", "5", "interval of polling until the API names its own"),
-    Variable("TRAMO_METRICS", "cloudwatch", "where metrics go: `cloudwatch` or `off`"),
+    Variable(
+        "TRAMO_METRICS",
+        "cloudwatch",
+        "where metrics go: `cloudwatch`, `emf` (lines on stdout that CloudWatch Logs turns into metrics) or `off`; "
+        "the admin page /metrics has them in any case",
+    ),
     Variable("TRAMO_METRICS_SECONDS", "60", "interval of sending metrics"),
+    Variable("TRAMO_ACCESS_LOG", "off", "a line on stdout for each request and TCP connection: `json`, `text`, `off`"),
+    Variable(
+        "TRAMO_ACCESS_LOG_SAMPLE",
+        "1",
+        "share of the lines to write, 0 to 1; failures are always written, so 0 writes nothing else",
+    ),
+    Variable("TRAMO_ACCESS_LOG_QUERY", "off", "`on` keeps query strings in the access log, `off` leaves them out"),
+    Variable("TRAMO_TRACING", "off", "`xray` sends segments to the X-Ray daemon, `off` leaves trace headers alone"),
+    Variable(
+        "TRAMO_TRACING_RATE",
+        "0.05",
+        "share of requests to trace, 0 to 1, beyond the first of each second; for those whose caller has not decided",
+    ),
+    Variable("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000", "host and UDP port of the X-Ray daemon"),
     Variable("TRAMO_SERVICE_NAME", "", "ECS service of this task; default from the task metadata endpoint"),
     Variable("TRAMO_CLUSTER_NAME", "", "ECS cluster of this task; default from the task metadata endpoint"),
     Variable("TRAMO_ZONE", "", "availability zone of this task; default from the task metadata endpoint"),
@@ -82,6 +101,12 @@ class Config:
     poll_seconds: float
     metrics: str
     metrics_seconds: float
+    access_log: str
+    access_log_sample: float
+    access_log_query: bool
+    tracing: str
+    tracing_rate: float
+    xray_daemon: tuple[str, int]
     service_name: str
     cluster_name: str
     zone: str
@@ -111,8 +136,14 @@ def read(environment: Mapping[str, str]) -> Config:
         hosts_file=_path(values["TRAMO_HOSTS_FILE"]),
         cache_file=_path(values["TRAMO_CACHE_FILE"]),
         poll_seconds=_seconds(values, "TRAMO_POLL_SECONDS"),
-        metrics=_choice(values, "TRAMO_METRICS", ("cloudwatch", "off")),
+        metrics=_choice(values, "TRAMO_METRICS", ("cloudwatch", "emf", "off")),
         metrics_seconds=_seconds(values, "TRAMO_METRICS_SECONDS"),
+        access_log=_choice(values, "TRAMO_ACCESS_LOG", ("off", "json", "text")),
+        access_log_sample=_share(values, "TRAMO_ACCESS_LOG_SAMPLE"),
+        access_log_query=_choice(values, "TRAMO_ACCESS_LOG_QUERY", ("off", "on")) == "on",
+        tracing=_choice(values, "TRAMO_TRACING", ("off", "xray")),
+        tracing_rate=_share(values, "TRAMO_TRACING_RATE"),
+        xray_daemon=_daemon(values["AWS_XRAY_DAEMON_ADDRESS"]),
         service_name=values["TRAMO_SERVICE_NAME"],
         cluster_name=values["TRAMO_CLUSTER_NAME"],
         zone=values["TRAMO_ZONE"],
@@ -194,6 +225,26 @@ def _seconds(values: dict[str, str], name: str) -> float:
     if not 0.0 < seconds <= 86_400.0:
         raise ConfigError(f"{name} is {values[name]!r}; it should be a number of seconds above 0, at most 86400")
     return seconds
+
+
+def _share(values: dict[str, str], name: str) -> float:
+    try:
+        share = float(values[name])
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise ConfigError(f"{name} is {values[name]!r}; it should be a share between 0 and 1, such as 0.05")
+    return share
+
+
+def _daemon(value: str) -> tuple[str, int]:
+    """The daemon's UDP address: `host:port`, or `tcp:host:port udp:host:port` as X-Ray's SDKs take it too."""
+    parts = value.split()
+    chosen = next((part for part in parts if part.startswith("udp:")), parts[0]).removeprefix("udp:")
+    host, _, port = chosen.rpartition(":")
+    if not host or host.startswith("tcp:"):
+        raise ConfigError(f"AWS_XRAY_DAEMON_ADDRESS is {value!r}; it should look like 127.0.0.1:2000")
+    return host, _port("AWS_XRAY_DAEMON_ADDRESS", port)
 
 
 def _choice(values: dict[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -31,6 +31,7 @@ from sidecar.registry.client import RegistryClient
 from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
 from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
+from sidecar.telemetry.setup import Telemetry
 from sidecar.telemetry.vitals import Vitals
 
 EXIT_CONFIGURATION: Final = 2
@@ -51,6 +52,12 @@ async def run(config: Config) -> int:
     session = botocore.session.Session()
     runtime = Runtime(loop)
     meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
+    telemetry = Telemetry(runtime, config)
+    try:
+        await telemetry.start(meters, config.service_name or identity.service_name)
+    except OSError as error:
+        log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
+        return EXIT_CONFIGURATION
     mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
     hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
 
@@ -96,6 +103,7 @@ async def run(config: Config) -> int:
     admin.close()
     if sink is not None:
         await sink.close()
+    telemetry.close()
     if reporter is not None:
         reporter.close()
     poller.close()

@@ -78,13 +78,15 @@ class Pages:
             Family("tramo_build_info", GAUGE, "The version of the sidecar.", [("", version, 1.0)]),
             Family("tramo_work", GAUGE, "Requests and tunnels under way.", [("", (), float(self._mesh.runtime.work))]),
         ]
+        log = self._mesh.runtime.recorder.log if self._mesh.runtime.recorder is not None else None
+        if log is not None:
+            help = "Lines of the access log, by what became of them."
+            lines = {"written": log.output.written, "dropped": log.output.dropped}
+            found.append(Family("tramo_access_log_lines", COUNTER, help, _by_result(lines)))
         if self._sink is not None:
             help = "Metric values that went to CloudWatch, by what became of them."
             counts = {"sent": self._sink.sent, "dropped": self._sink.dropped}
-            samples: list[tuple[str, Labels, float]] = [
-                ("_total", (("result", result),), float(count)) for result, count in counts.items()
-            ]
-            found.append(Family("tramo_cloudwatch_values", COUNTER, help, samples))
+            found.append(Family("tramo_cloudwatch_values", COUNTER, help, _by_result(counts)))
         return found
 
     def _ready(self) -> Page:
@@ -148,6 +150,11 @@ class Pages:
             "draining": self._mesh.runtime.draining,
             "polls_failed_in_a_row": self._poller.failures,
         }
+        recorder = self._mesh.runtime.recorder
+        if recorder is not None and recorder.log is not None:
+            stats["access_log"] = {"written": recorder.log.output.written, "dropped": recorder.log.output.dropped}
+        if recorder is not None and recorder.tracing is not None:
+            stats["tracing"] = {"sent": recorder.tracing.exporter.sent, "dropped": recorder.tracing.exporter.dropped}
         if self._sink is not None:
             stats["metrics"] = {
                 "sent": self._sink.sent,
@@ -179,3 +186,7 @@ class Pages:
                 for address, why in listeners.failed.items()
             },
         }
+
+
+def _by_result(counts: dict[str, int]) -> list[tuple[str, Labels, float]]:
+    return [("_total", (("result", result),), float(count)) for result, count in counts.items()]

@@ -29,7 +29,7 @@ from sidecar.core.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, Resp
 from sidecar.core.timers import Timed
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.output import Output
+from sidecar.proxy.output import Output, peer_address
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._meter = listener.meter
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
+        self._peer = b""
         self._reader = RequestReader(listener.accept_connect)
         self._queue: deque[Event] = deque()
         self._pumping = False
@@ -85,6 +86,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
         self._output = Output(self._runtime, transport)
+        self._peer = peer_address(transport)
         self._listener.opened(self)
         self._head_since = self._quiet_since  # the first head must come soon, or at least its first byte
         self._runtime.wheel.schedule(self, self._quiet_since + KEEP_ALIVE_SECONDS)
@@ -155,15 +157,18 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._close_after = self._is_last()
         if head.content_length != 0:
             self._runtime.wheel.schedule(self, self._runtime.now() + BODY_IDLE_SECONDS)
+        self._listener.prepare(head, self._peer)
         target = self._listener.route(head)
         if isinstance(target, Destination):
             exchange = self._exchange = Exchange(self, head, target)
+            if self._runtime.recorder is not None:
+                self._listener.observe(self, exchange, head, target, self._peer, None)
             if self._full:
                 exchange.on_client_full()
             exchange.start()
         elif isinstance(target, LocalReply):
             self._close_after = self._close_after or self._reader.left_http
-            self._listener.refused(target)
+            self._listener.refused(self, head, target, self._peer, None)
             self.send_local(target)
         else:
             target(self)  # the listener takes the connection over (CONNECT)
@@ -205,7 +210,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._queue.clear()
         self._method = b""
         reply = LocalReply(error.status, "DPE", error.reason)
-        self._listener.refused(reply)
+        self._listener.refused(self, None, reply, self._peer, None)
         self.send_local(reply)
 
     def eof_received(self) -> bool:

@@ -13,12 +13,14 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from sidecar.core import request_headers
 from sidecar.core.errors import LocalReply
 from sidecar.core.messages import RequestHead
 from sidecar.core.meters import ServerMeter
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.detect import DetectingConnection
 from sidecar.proxy.downstream import DownstreamConnection
+from sidecar.proxy.exchange import Client, Exchange
 from sidecar.proxy.http2_downstream import Http2DownstreamConnection
 from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.tcp import TcpSession
@@ -59,10 +61,30 @@ class HttpListener:
         """Where this request goes."""
         return self.destination
 
-    def refused(self, reply: LocalReply) -> None:
-        """A request got this answer without going anywhere."""
-        if self.destination.flags is not None:
-            self.destination.flags.count_flags(reply.flag)
+    def prepare(self, head: RequestHead, peer: bytes) -> None:
+        """Add the fields that the app, or the service called, expects of a proxy."""
+        if self.meter is None:
+            request_headers.outbound(head.fields, self.runtime.random)
+        else:
+            request_headers.inbound(head.fields, peer, self.runtime.random)
+
+    def observe(
+        self, client: Client, exchange: Exchange, head: RequestHead, to: Destination, peer: bytes, stream: int | None
+    ) -> None:
+        """Let the recorder, if there is one, stand by a request on its way to this destination."""
+        recorder = self.runtime.recorder
+        if recorder is not None:
+            recorder.observe(exchange, client, head, to.cluster, self.meter is not None, peer.decode(), stream)
+
+    def refused(
+        self, client: Client, head: RequestHead | None, reply: LocalReply, peer: bytes, stream: int | None
+    ) -> None:
+        """A request, or what was to be one, got this answer without going anywhere."""
+        destination, recorder = self.destination, self.runtime.recorder
+        if destination.flags is not None:
+            destination.flags.count_flags(reply.flag)
+        if recorder is not None:
+            recorder.refused(client, head, reply, destination.cluster, self.meter is not None, peer.decode(), stream)
 
     def opened(self, connection: HttpConnection) -> None:
         """A connection was accepted."""

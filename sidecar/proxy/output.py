@@ -15,6 +15,12 @@ import asyncio
 from sidecar.proxy.runtime import HIGH_WATER_BYTES, Runtime
 
 
+def peer_address(transport: asyncio.Transport) -> bytes:
+    """The address at the other end; `unknown` (RFC 7239 section 6) when the socket is gone already."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]).encode() if peer else b"unknown"
+
+
 class Output:
     """The sending side of a transport."""
 

@@ -14,9 +14,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.recorder import Recorder
 
 log = logging.getLogger("tramo.runtime")
 
@@ -41,6 +44,7 @@ class Runtime:
         self.draining = False
         self.shedding = False  # new requests are refused: memory is short
         self.work = 0
+        self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
         # Balancing needs speed, not secrecy.
         self.random = random.Random(seed).getrandbits  # noqa: S311
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -43,7 +43,7 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes to pass on."""
-        self.session.moved(len(data))
+        self.session.moved(self, len(data))
         if self.peer is None:
             self.keep(data)
         else:
@@ -89,7 +89,9 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone: the pair is over."""
-        self.session.finish(self)
+        who = "client" if self is self.session.client else "service"
+        what = "closed the connection" if error is None else f"broke off: {error}"
+        self.session.finish(self, f"the {who} {what}")
 
     def pause_writing(self) -> None:
         """This side takes bytes slower than they come."""
@@ -124,11 +126,16 @@ class TcpSession(Timed):
         self._endpoint: Endpoint | None = None
         self._moved_at = self._runtime.now()
         self._finished = False
+        self._flags = ""
+        recorder = self._runtime.recorder
+        self._observation = recorder.connection(meter is not None) if recorder is not None else None
         self.client = _Side(self)
 
     def opened(self, side: _Side) -> None:
         """A socket of the pair is connected."""
         if side is self.client:
+            if self._observation is not None and side.transport is not None:
+                self._observation.peer = side.transport.get_extra_info("peername")
             if self._meter is not None:
                 self._meter.connections += 1
                 self._meter.active_connections += 1
@@ -145,6 +152,8 @@ class TcpSession(Timed):
         """Take a client's socket over from HTTP."""
         transport.set_protocol(self.client)
         self.client.transport = transport
+        if self._observation is not None:
+            self._observation.peer = transport.get_extra_info("peername")
         if early:
             self.client.keep(early)
         self.start()
@@ -167,6 +176,8 @@ class TcpSession(Timed):
                 continue
             endpoint.succeed(self._runtime.now(), self._runtime.now() - now)
             self._endpoint = endpoint
+            if self._observation is not None:
+                self._observation.endpoint = endpoint
             self._join(server)
             return
         self._refuse()
@@ -185,7 +196,9 @@ class TcpSession(Timed):
         if transport is not None and self._refusal and not self._finished:
             transport.write(self._refusal)
             transport.close()
-        self.finish()
+        if not self._finished:
+            self._flags = ("UF,URX" if len(self._tried) > 1 else "UF") if self._tried else "UH"
+        self.finish(how="no endpoint could be connected")
 
     def _join(self, server: _Side) -> None:
         client = self.client
@@ -206,15 +219,20 @@ class TcpSession(Timed):
         if seconds > 0:
             self._runtime.wheel.schedule(self, self._moved_at + seconds)
 
-    def moved(self, count: int) -> None:
-        """Bytes went through, either way."""
+    def moved(self, side: _Side, count: int) -> None:
+        """This side has sent so many bytes."""
         self._moved_at = self._runtime.now()
+        if self._observation is not None:
+            if side is self.client:
+                self._observation.received += count
+            else:
+                self._observation.sent += count
         if self._meter is not None:
             self._meter.bytes += count
         if self._destination.meter is not None:
             self._destination.meter.bytes += count
 
-    def finish(self, lost: _Side | None = None) -> None:
+    def finish(self, lost: _Side | None = None, how: str = "both sides ended") -> None:
         """Close what is left of the pair; buffered bytes are still written."""
         peer = self.client.peer
         for side in (self.client, peer):
@@ -225,6 +243,10 @@ class TcpSession(Timed):
         self._finished = True
         self._runtime.wheel.cancel(self)
         self._runtime.work -= 1
+        if self._flags and self._destination.flags is not None:
+            self._destination.flags.count_flags(self._flags)
+        if self._observation is not None:
+            self._observation.end(self._destination.cluster, self._flags, how)
         self._leave_endpoint()
         if self._meter is not None:
             self._meter.active_connections -= 1
@@ -242,4 +264,4 @@ class TcpSession(Timed):
         if idle_at > now:
             self._runtime.wheel.schedule(self, idle_at)
         else:
-            self.finish()
+            self.finish(how="idle time-out")

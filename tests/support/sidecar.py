@@ -276,13 +276,13 @@ class Sidecar:
         self.environment = dict(environment)
         self.log = log
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TRAMO_", "AWS_"))}
-        with log.open("ab") as stderr:
+        with log.open("ab") as stderr, log.with_suffix(".out").open("ab") as stdout:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sidecar"],
                 env={**inherited, **ENVIRONMENT, **environment},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=stdout,
                 stderr=stderr,
             )
 

@@ -95,11 +95,14 @@ def test_every_failed_or_cut_request_is_flagged(stage: Stage) -> None:
         peer.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         peer.reset()
 
+    def slow(peer: Peer, request: Request) -> None:
+        released.wait(10)
+
     released = threading.Event()
     odd.behaviours["/half"] = half
     odd.behaviours["/reset"] = lambda peer, request: peer.reset()
     odd.behaviours["/noise"] = lambda peer, request: peer.socket.sendall(b"SSH-2.0-what\r\n\r\n")
-    odd.behaviours["/slow"] = lambda peer, request: released.wait(10) and None
+    odd.behaviours["/slow"] = slow
     odd.behaviours["/busy"] = lambda peer, request: peer.answer(503)
     policy = {"timeouts": {"request_seconds": 0.3}, "retries": {"count": 1}}
     address = stage.publish("flags", odd, policy=policy)

@@ -1,0 +1,139 @@
+"""Lines of the access log: the fields of Service Connect's, and what the proxy knows beside them.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-envoy-access-logs.html
+
+Rules:
+- One line for each request and each TCP connection, written when it is over.
+- A failure is a status of 500 or more, a response flag, or a gRPC status that speaks against the service. Failures are
+  always written; of the others the share that `TRAMO_ACCESS_LOG_SAMPLE` says.
+- Query strings are left out: they carry what must not be logged.
+- What clients sent is cut at `MAX_TEXT` and cannot break a line: JSON escapes it, in text it stands in JSON's quotes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+MAX_TEXT: Final = 2048
+
+
+class HttpLine(msgspec.Struct):
+    """One request. Durations are milliseconds, bytes are those of bodies; null is what is not known."""
+
+    start_time: str
+    direction: str
+    method: str
+    path: str
+    protocol: str
+    response_code: int
+    response_flags: str
+    bytes_received: int
+    bytes_sent: int
+    duration: float
+    upstream_service_time: float | None
+    forwarded_for: str | None
+    user_agent: str | None
+    request_id: str | None
+    authority: str
+    upstream_host: str | None
+    upstream_cluster: str
+    upstream_endpoint: str | None
+    retries: int
+    downstream_address: str
+    trace_id: str | None
+    stream_id: int | None = None
+    grpc_status: int | None = None
+
+
+class TcpLine(msgspec.Struct):
+    """One TCP connection."""
+
+    start_time: str
+    direction: str
+    protocol: str
+    downstream_address: str
+    downstream_port: int
+    bytes_received: int
+    bytes_sent: int
+    duration: float
+    upstream_host: str | None
+    upstream_cluster: str
+    upstream_endpoint: str | None
+    response_flags: str
+    connection_termination_details: str
+    connection_id: int
+
+
+FIELDS: Final = {
+    "start_time": "when the request's head was read, or the connection accepted, UTC",
+    "direction": "`inbound` (to this task's app) or `outbound` (to another service)",
+    "method": "method of the request",
+    "path": "path of the request, without its query string",
+    "protocol": "`HTTP/1.1`, `HTTP/2` or `TCP`, as the client speaks it",
+    "response_code": "status that the client got; 0 if it got none",
+    "response_flags": "why the proxy failed or cut the request, `-` if it did not",
+    "bytes_received": "bytes of the request's body; of TCP all that the client sent",
+    "bytes_sent": "bytes of the answer's body; of TCP all that the client got",
+    "duration": "milliseconds from the head to the end of the answer, or the life of the connection",
+    "upstream_service_time": "milliseconds from the last attempt's start to the head of its answer",
+    "forwarded_for": "the field X-Forwarded-For",
+    "user_agent": "the field User-Agent",
+    "request_id": "the field X-Request-Id",
+    "authority": "the field Host or :authority",
+    "upstream_host": "address and port of the endpoint of the last attempt",
+    "upstream_cluster": "name of the service",
+    "upstream_endpoint": "id of that endpoint",
+    "retries": "attempts beyond the first",
+    "downstream_address": "address that connected",
+    "downstream_port": "port that it connected from",
+    "trace_id": "X-Ray's trace id, or that of W3C's traceparent",
+    "stream_id": "stream of the HTTP/2 connection",
+    "grpc_status": "status of a gRPC answer",
+    "connection_termination_details": "how the connection ended",
+    "connection_id": "number of the connection since the sidecar's start",
+}
+"""What each field says; the documentation is generated from it."""
+
+
+def as_json(line: HttpLine | TcpLine) -> bytes:
+    """The line as one JSON object."""
+    return msgspec.json.encode(line) + b"\n"
+
+
+def as_text(line: HttpLine | TcpLine) -> bytes:
+    """The values in the order of the fields, separated by blanks; strings that others sent are in quotes."""
+    values = []
+    for name in line.__struct_fields__:
+        value = getattr(line, name)
+        if value is None or value == "":
+            values.append(b"-")
+        elif isinstance(value, str) and name not in _PLAIN:
+            values.append(msgspec.json.encode(value))
+        else:
+            values.append(str(value).encode())
+    return b" ".join(values) + b"\n"
+
+
+_PLAIN: Final = frozenset(
+    ("start_time", "direction", "protocol", "response_flags", "downstream_address", "upstream_host")
+)
+
+
+def text_of(value: bytes | None) -> str | None:
+    """A field's value as text that can be logged."""
+    if value is None:
+        return None
+    return value[:MAX_TEXT].decode("utf-8", "backslashreplace")
+
+
+def timestamp(wall: float) -> str:
+    """A time as ISO 8601 with milliseconds."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def milliseconds(seconds: float) -> float:
+    """Seconds as milliseconds, to a microsecond."""
+    return round(seconds * 1000.0, 3)

@@ -1,0 +1,317 @@
+"""Records of single requests and connections: lines of the access log, spans of traces.
+
+Rules:
+- Where neither log nor tracing is on there is no recorder, and a request costs one comparison.
+- An `Observation` stands between one exchange and its client and passes everything on. It writes its record at the
+  last word to the client, or when the client is gone, exactly once.
+- A request that is not sampled is observed only if the access log needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.core import grpc
+from sidecar.core.access_log import HttpLine, TcpLine, as_json, as_text, milliseconds, text_of, timestamp
+from sidecar.core.cluster import Cluster
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.errors import LocalReply
+from sidecar.core.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.trace import Sampler, Span, begin, trace_id
+from sidecar.proxy.runtime import Runtime
+from sidecar.telemetry.tcp_record import TcpObservation
+
+if TYPE_CHECKING:
+    from sidecar.proxy.exchange import Exchange
+    from sidecar.proxy.interfaces import Client
+
+_SAMPLE_STEPS: Final = 65_536.0
+
+
+class LineWriter(Protocol):
+    """Where lines of the access log go."""
+
+    written: int
+    dropped: int
+
+    def write(self, line: bytes) -> None:
+        """Write a line soon."""
+
+
+class SpanExporter(Protocol):
+    """Where finished spans go."""
+
+    sent: int
+    dropped: int
+
+    def export(self, span: Span) -> None:
+        """Send a span; never wait for it."""
+
+
+class AccessLog:
+    """How lines are written and which."""
+
+    def __init__(self, output: LineWriter, text: bool, share: float, query: bool) -> None:
+        self.output = output
+        self.encode = as_text if text else as_json
+        self.threshold = int(share * _SAMPLE_STEPS)
+        self.query = query
+
+
+class Tracing:
+    """How requests are sampled and where spans go."""
+
+    def __init__(self, exporter: SpanExporter, rate: float) -> None:
+        self.exporter = exporter
+        self.sampler = Sampler(rate)
+
+
+class Recorder:
+    """Makes the records of this sidecar."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        log: AccessLog | None,
+        tracing: Tracing | None,
+        wall: Callable[[], float],
+    ) -> None:
+        self.runtime = runtime
+        self.log = log
+        self.tracing = tracing
+        self.wall = wall
+        self._connections = 0
+
+    def observe(
+        self,
+        exchange: Exchange,
+        client: Client,
+        head: RequestHead,
+        cluster: Cluster,
+        inbound: bool,
+        peer: str,
+        stream_id: int | None,
+    ) -> None:
+        """A request begins: continue its trace, and stand by if it is to be recorded."""
+        wall = self.wall()
+        span = None
+        if self.tracing is not None:
+            now, random = self.runtime.now(), self.runtime.random
+            span = begin(head.fields, self.tracing.sampler, cluster.name, inbound, now, wall, random)
+        if span is not None or self.log is not None:
+            exchange.observe(Observation(self, client, head, cluster, inbound, peer, stream_id, wall, span))
+
+    def refused(
+        self,
+        client: Client,
+        head: RequestHead | None,
+        reply: LocalReply,
+        cluster: Cluster,
+        inbound: bool,
+        peer: str,
+        stream_id: int | None,
+    ) -> None:
+        """A request was answered without going anywhere; of what is no request there is no head."""
+        if self.log is None:
+            return
+        head = head if head is not None else RequestHead(b"-", b"-", b"", [])
+        observation = Observation(self, client, head, cluster, inbound, peer, stream_id, self.wall(), None)
+        observation.finished(cluster, None, 1, 0.0, reply.flag)
+        observation.status = reply.status
+        observation.end()
+
+    def write(self, line: HttpLine | TcpLine, failed: bool) -> None:
+        """Write a line if it is a failure or one of the share that is written."""
+        log = self.log
+        if log is not None and (failed or self.runtime.random(16) < log.threshold):
+            log.output.write(log.encode(line))
+
+    def connection(self, inbound: bool) -> TcpObservation | None:
+        """The observation of a new TCP connection, if there is a log to write it to."""
+        if self.log is None:
+            return None
+        self._connections += 1
+        return TcpObservation(self, inbound, self._connections)
+
+
+class Observation:
+    """One request, seen from the client's side of its exchange."""
+
+    __slots__ = (
+        "_attempts",
+        "_client",
+        "_cluster",
+        "_ended",
+        "_endpoint",
+        "_flags",
+        "_grpc_status",
+        "_head",
+        "_inbound",
+        "_latency",
+        "_peer",
+        "_recorder",
+        "_span",
+        "_started",
+        "_stream_id",
+        "_wall",
+        "received",
+        "sent",
+        "status",
+    )
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        client: Client,
+        head: RequestHead,
+        cluster: Cluster,
+        inbound: bool,
+        peer: str,
+        stream_id: int | None,
+        wall: float,
+        span: Span | None,
+    ) -> None:
+        self._recorder = recorder
+        self._client = client
+        self._head = head
+        self._cluster = cluster
+        self._inbound = inbound
+        self._peer = peer
+        self._stream_id = stream_id
+        self._wall = wall
+        self._span = span
+        self._started = recorder.runtime.now()
+        self._endpoint: Endpoint | None = None
+        self._attempts = 0
+        self._latency = 0.0
+        self._flags = ""
+        self._grpc_status: int | None = None
+        self._ended = False
+        self.status = 0
+        self.received = 0
+        self.sent = 0
+
+    # The client, as the exchange sees it.
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Pass the head on; a final one is the answer's."""
+        if head.status >= 200 or head.status == 101:
+            self.status = head.status
+            if self._head.is_grpc:
+                self._grpc_status = grpc.status_of(head.fields)
+        self._client.send_head(head)
+
+    def send_data(self, data: bytes) -> None:
+        """Pass data on."""
+        self.sent += len(data)
+        self._client.send_data(data)
+
+    def send_end(self, trailers: Fields) -> None:
+        """Pass the end on: the request is over."""
+        if self._head.is_grpc and self._grpc_status is None:
+            self._grpc_status = grpc.status_of(trailers)
+        self.end()
+        self._client.send_end(trailers)
+
+    def send_local(self, reply: LocalReply) -> None:
+        """Pass the proxy's own answer on: the request is over."""
+        self.status = reply.status
+        if self._head.is_grpc:
+            head = grpc.local_reply(reply)
+            self.status, self._grpc_status = head.status, grpc.status_of(head.fields)
+        self.end()
+        self._client.send_local(reply)
+
+    def send_eof(self) -> None:
+        """Pass a half-close on."""
+        self._client.send_eof()
+
+    def take_early(self) -> bytes:
+        """Ask the client."""
+        return self._client.take_early()
+
+    def abort(self) -> None:
+        """Pass the cut on: the request is over."""
+        self.end()
+        self._client.abort()
+
+    def close(self) -> None:
+        """Pass the close on: the request is over."""
+        self.end()
+        self._client.close()
+
+    def pause_request(self) -> None:
+        """Ask the client."""
+        self._client.pause_request()
+
+    def resume_request(self) -> None:
+        """Ask the client."""
+        self._client.resume_request()
+
+    # The exchange's own word.
+
+    def finished(self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: str) -> None:
+        """What only the exchange knows."""
+        self._endpoint = endpoint
+        self._attempts = attempts
+        self._latency = latency
+        self._flags = flags
+
+    def end(self) -> None:
+        """Write the record."""
+        if self._ended:
+            return
+        self._ended = True
+        recorder = self._recorder
+        duration = recorder.runtime.now() - self._started
+        if recorder.log is not None:
+            recorder.write(self._line(duration, recorder.log.query), self._failed())
+        if self._span is not None and recorder.tracing is not None:
+            recorder.tracing.exporter.export(self._finish_span(self._span, duration))
+
+    def _failed(self) -> bool:
+        return bool(self._flags) or self.status >= 500 or self._grpc_status in grpc.FAILURES
+
+    def _line(self, duration: float, query: bool) -> HttpLine:
+        head, endpoint = self._head, self._endpoint
+        fields = dict(head.fields)
+        return HttpLine(
+            start_time=timestamp(self._wall),
+            direction="inbound" if self._inbound else "outbound",
+            method=text_of(head.method) or "",
+            path=text_of(head.target if query else head.target.partition(b"?")[0]) or "",
+            protocol="HTTP/1.1" if self._stream_id is None else "HTTP/2",
+            response_code=self.status,
+            response_flags=self._flags or "-",
+            bytes_received=self.received,
+            bytes_sent=self.sent,
+            duration=milliseconds(duration),
+            upstream_service_time=milliseconds(self._latency) if self._latency else None,
+            forwarded_for=text_of(fields.get(b"x-forwarded-for")),
+            user_agent=text_of(fields.get(b"user-agent")),
+            request_id=text_of(fields.get(b"x-request-id")),
+            authority=text_of(head.authority) or "",
+            upstream_host=f"{endpoint.address}:{endpoint.port}" if endpoint is not None else None,
+            upstream_cluster=self._cluster.name,
+            upstream_endpoint=endpoint.id if endpoint is not None else None,
+            retries=max(self._attempts - 1, 0),
+            downstream_address=self._peer,
+            trace_id=trace_id(fields) or None,
+            stream_id=self._stream_id,
+            grpc_status=self._grpc_status,
+        )
+
+    def _finish_span(self, span: Span, duration: float) -> Span:
+        head, endpoint = self._head, self._endpoint
+        span.end = span.start + duration
+        span.method = text_of(head.method) or ""
+        span.url = f"http://{text_of(head.authority)}{text_of(head.target.partition(b'?')[0])}"
+        span.client = self._peer
+        span.user_agent = text_of(head.get(b"user-agent")) or ""
+        span.status = self.status
+        span.bytes_sent = self.sent
+        span.retries = max(self._attempts - 1, 0)
+        span.flags = self._flags
+        span.upstream = f"{endpoint.address}:{endpoint.port}" if endpoint is not None else ""
+        return span

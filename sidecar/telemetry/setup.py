@@ -1,0 +1,54 @@
+"""The parts of telemetry that the configuration asks for, put together."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+from sidecar.config import Config
+from sidecar.core.meters import Meters
+from sidecar.proxy.runtime import Runtime
+from sidecar.telemetry.emf import EmfSink
+from sidecar.telemetry.output import Output
+from sidecar.telemetry.recorder import AccessLog, Recorder, Tracing
+from sidecar.telemetry.xray import XRayExporter
+
+
+class Telemetry:
+    """Access log, tracing and metrics on stdout. What is off is None."""
+
+    def __init__(self, runtime: Runtime, config: Config) -> None:
+        self.output: Output | None = None
+        self.emf: EmfSink | None = None
+        self.xray: XRayExporter | None = None
+        self._runtime = runtime
+        self._config = config
+
+    async def start(self, meters: Meters, service: str) -> None:
+        """Start what is on, for a task of this service. Raises OSError when the X-Ray daemon has no address."""
+        config, runtime = self._config, self._runtime
+        if config.access_log != "off" or config.metrics == "emf":
+            self.output = Output(runtime.loop, sys.stdout.fileno())
+        if config.tracing == "xray":
+            found = await runtime.loop.getaddrinfo(*config.xray_daemon, type=socket.SOCK_DGRAM)
+            family, _, _, _, address = found[0]
+            self.xray = XRayExporter(address, family, service or config.namespace, runtime.random)
+        if self.output is not None and config.metrics == "emf":
+            self.emf = EmfSink(meters, self.output, config.metrics_seconds)
+            runtime.spawn(self.emf.run(), "emf sink")
+        log = None
+        if self.output is not None and config.access_log != "off":
+            log = AccessLog(self.output, config.access_log == "text", config.access_log_sample, config.access_log_query)
+        tracing = Tracing(self.xray, config.tracing_rate) if self.xray is not None else None
+        if log is not None or tracing is not None:
+            runtime.recorder = Recorder(runtime, log, tracing, time.time)
+
+    def close(self) -> None:
+        """Write the rest."""
+        if self.emf is not None:
+            self.emf.flush()
+        if self.output is not None:
+            self.output.close()
+        if self.xray is not None:
+            self.xray.close()

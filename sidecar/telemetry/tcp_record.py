@@ -1,0 +1,50 @@
+"""The record of one TCP connection through the proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sidecar.core.access_log import TcpLine, milliseconds, timestamp
+from sidecar.core.cluster import Cluster
+from sidecar.core.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.recorder import Recorder
+
+
+class TcpObservation:
+    """A connection, from its acceptance on. The session fills it in and says when it is over."""
+
+    __slots__ = ("_inbound", "_number", "_recorder", "_started", "_wall", "endpoint", "peer", "received", "sent")
+
+    def __init__(self, recorder: Recorder, inbound: bool, number: int) -> None:
+        self._recorder = recorder
+        self._inbound = inbound
+        self._number = number
+        self._wall = recorder.wall()
+        self._started = recorder.runtime.now()
+        self.peer: Any = None  # the address of the socket
+        self.endpoint: Endpoint | None = None
+        self.received = 0  # bytes that the client sent
+        self.sent = 0
+
+    def end(self, cluster: Cluster, flags: str, how: str) -> None:
+        """Write the record."""
+        endpoint = self.endpoint
+        line = TcpLine(
+            start_time=timestamp(self._wall),
+            direction="inbound" if self._inbound else "outbound",
+            protocol="TCP",
+            downstream_address=str(self.peer[0]) if self.peer else "",
+            downstream_port=int(self.peer[1]) if self.peer else 0,
+            bytes_received=self.received,
+            bytes_sent=self.sent,
+            duration=milliseconds(self._recorder.runtime.now() - self._started),
+            upstream_host=f"{endpoint.address}:{endpoint.port}" if endpoint is not None else None,
+            upstream_cluster=cluster.name,
+            upstream_endpoint=endpoint.id if endpoint is not None else None,
+            response_flags=flags or "-",
+            connection_termination_details=how,
+            connection_id=self._number,
+        )
+        self._recorder.write(line, bool(flags))
