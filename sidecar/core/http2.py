@@ -33,11 +33,15 @@ MAX_STREAMS: Final = 100
 STREAM_WINDOW: Final = 65_535
 CONNECTION_WINDOW: Final = MAX_STREAMS * STREAM_WINDOW
 """Every stream can have its window filled and unread: one that nobody reads never stops another."""
+MAX_OUTPUT_BYTES: Final = 65_536
+"""Of one `output`: what a socket that is full would hold besides, whatever the peer's windows allow."""
 MAX_CUT_STREAMS: Final = 200
 """Streams that a client may cut before they are answered, or make us cut, whatever else it does: rapid reset
 (CVE-2023-44487) and MadeYouReset (CVE-2025-8671). Beyond, they must be fewer than half of its streams: where a whole
 mesh shares a connection, cancelled calls are daily life."""
-CUT_WINDOW: Final = 1_000
+MAX_CUT_STREAMS_OF_PEERS: Final = 1_000
+"""The same for a connection that carries the requests of many: one of them must not end it for all."""
+CUT_WINDOW: Final = 4_000
 """Streams after which the counts for that are halved, so that the past fades."""
 RESETS: Final = (2_000, 1_000)
 """RST_STREAM frames of a client, for whatever streams: a burst, and so many a second."""
@@ -115,6 +119,7 @@ class Http2Codec:
         "_last_stream",
         "_last_words",
         "_late",
+        "_max_cut",
         "_max_streams",
         "_noise",
         "_opened",
@@ -124,7 +129,7 @@ class Http2Codec:
         "settled",
     )
 
-    def __init__(self, is_server: bool) -> None:
+    def __init__(self, is_server: bool, max_cut_streams: int = MAX_CUT_STREAMS) -> None:
         self._is_server = is_server
         role, limits = (Role.SERVER, _SERVER_LIMITS) if is_server else (Role.CLIENT, _CLIENT_LIMITS)
         self._connection = Connection(role, limits)
@@ -139,6 +144,7 @@ class Http2Codec:
         self._resets_told: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
         self._opened = 0
         self._cut = 0
+        self._max_cut = max_cut_streams
         self._noise = 0
         settings = {Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW, Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES}
         if is_server:
@@ -288,7 +294,7 @@ class Http2Codec:
     def count_cut(self) -> None:
         """A client cut a stream that was not answered yet, or made us cut one."""
         self._cut += 1
-        if self._cut > MAX_CUT_STREAMS and self._cut * 2 > self._opened:
+        if self._cut > self._max_cut and self._cut * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM)
 
     def late(self) -> list[tuple[int, StreamEvent]]:
@@ -388,17 +394,21 @@ class Http2Codec:
             self.closed = True
 
     def output(self) -> bytes:
-        """The bytes to send now. Sets `closed` when they are the last, and what they end comes by `late`."""
+        """The bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
+
+        Sets `closed` when they are the last. What comes about by sending them is told by `late`.
+        """
         if self._last_words:
             data, self._last_words = self._last_words, b""
             return data
         connection = self._connection
         try:
-            data = connection.data_to_send()
-            if self._early:
+            data = connection.data_to_send(MAX_OUTPUT_BYTES)
+            if len(data) < MAX_OUTPUT_BYTES and self._early:
                 data += self._cut_early()
             self._take(self._late)
-            self._resets_told.clear()  # those that could still close have been sent
+            if len(data) < MAX_OUTPUT_BYTES:
+                self._resets_told.clear()  # those that could still close have been sent
             if self.closed:
                 data += connection.data_to_send()  # one reset too many
             elif not (connection.want_read or connection.want_write):

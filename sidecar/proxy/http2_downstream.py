@@ -18,12 +18,22 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core import grpc
 from sidecar.core.errors import LocalReply
-from sidecar.core.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR, GoAway, Http2Codec, Reset, StreamEvent
+from sidecar.core.http2 import (
+    CANCEL,
+    INTERNAL_ERROR,
+    MAX_CUT_STREAMS,
+    MAX_CUT_STREAMS_OF_PEERS,
+    MAX_OUTPUT_BYTES,
+    NO_ERROR,
+    GoAway,
+    Http2Codec,
+    Reset,
+    StreamEvent,
+)
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.output import peer_address
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
@@ -154,9 +164,10 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         self._runtime = listener.runtime
         self.now = listener.runtime.now
         self._meter = listener.meter
-        self._codec = Http2Codec(is_server=True)
+        # What comes in from the mesh are the requests of many, what goes out those of this task's own app.
+        cuts = MAX_CUT_STREAMS if self._meter is None else MAX_CUT_STREAMS_OF_PEERS
+        self._codec = Http2Codec(is_server=True, max_cut_streams=cuts)
         self._transport: asyncio.Transport | None = None
-        self._peer = b""
         self._streams: dict[int, Http2DownstreamStream] = {}
         self._writable = True
         self._touched = False
@@ -171,7 +182,6 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
-        self._peer = peer_address(transport)
         self._listener.opened(self)
         self._runtime.wheel.schedule(self, self._quiet_since + IDLE_SECONDS)
         self._touch()
@@ -202,15 +212,12 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             self._runtime.wheel.schedule(self, stream.heard_at + BODY_IDLE_SECONDS)
         if self._runtime.draining and not self._draining:
             self.drain()
-        self._listener.prepare(head, self._peer)
         target = self._listener.route(head)
         if isinstance(target, Destination):
             exchange = stream.exchange = Exchange(stream, head, target)
-            if self._runtime.recorder is not None:
-                self._listener.observe(stream, exchange, head, target, self._peer, stream_id)
             exchange.start()
         elif isinstance(target, LocalReply):
-            self._listener.refused(stream, head, target, self._peer, stream_id)
+            self._listener.refused(target)
             stream.send_local(target)
         else:
             self.reset(stream, CANCEL)  # CONNECT over HTTP/2 is not offered
@@ -317,12 +324,9 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         transport = self._transport
         if transport is None or not (self._writable or self._codec.closed):
             return
-        data = self._codec.output()
-        self._deliver(self._codec.late())
-        if data:
-            if self._meter is not None:
-                self._meter.bytes += len(data)
-            transport.write(data)
+        data = self._write(transport)
+        while len(data) >= MAX_OUTPUT_BYTES and self._writable:
+            data = self._write(transport)
         for stream in self._streams.values():
             if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
                 stream.full = False
@@ -330,6 +334,15 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
                     stream.exchange.on_client_ready()
         if self._codec.closed:
             self._end(transport)
+
+    def _write(self, transport: asyncio.Transport) -> bytes:
+        data = self._codec.output()
+        self._deliver(self._codec.late())
+        if data:
+            if self._meter is not None:
+                self._meter.bytes += len(data)
+            transport.write(data)
+        return data
 
     def _end(self, transport: asyncio.Transport) -> None:
         """Nothing more is said; a client that does not even take the last words is cut."""

@@ -20,7 +20,17 @@ from typing import Final, cast
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http2 import CANCEL, MAX_STREAMS, NO_ERROR, REFUSED_STREAM, GoAway, Http2Codec, Reset, StreamEvent
+from sidecar.core.http2 import (
+    CANCEL,
+    MAX_OUTPUT_BYTES,
+    MAX_STREAMS,
+    NO_ERROR,
+    REFUSED_STREAM,
+    GoAway,
+    Http2Codec,
+    Reset,
+    StreamEvent,
+)
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.core.meters import ClientMeter
 from sidecar.core.timers import Timed
@@ -204,11 +214,9 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         transport = self._transport
         if transport is None or self.closed or not (self._writable or self._codec.closed):
             return
-        data = self._codec.output()
-        self._deliver(self._codec.late())
-        if data:
-            self._pool.meter_bytes(len(data))
-            transport.write(data)
+        data = self._write(transport)
+        while len(data) >= MAX_OUTPUT_BYTES and self._writable:
+            data = self._write(transport)
         for stream in self._streams.values():
             if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
                 stream.full = False
@@ -216,6 +224,14 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
                     stream.exchange.on_upstream_ready()
         if self._codec.closed:
             self._close()
+
+    def _write(self, transport: asyncio.Transport) -> bytes:
+        data = self._codec.output()
+        self._deliver(self._codec.late())
+        if data:
+            self._pool.meter_bytes(len(data))
+            transport.write(data)
+        return data
 
     def _drop(self, stream_id: int) -> None:
         del self._streams[stream_id]

@@ -71,10 +71,11 @@ def setting(identifier: int, value: int) -> bytes:
 
 def plain_block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A header block of literals without index and without Huffman: what no encoder would change."""
-    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in headers)
+    return b"".join(b"\x00" + text(name) + text(value) for name, value in headers)
 
 
-def _text(value: bytes) -> bytes:
+def text(value: bytes) -> bytes:
+    """A string of a header block, without Huffman (RFC 7541 section 5.2)."""
     if len(value) < 127:
         return bytes((len(value),)) + value
     rest, found = len(value) - 127, b"\x7f"

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.core.http2 import CANCEL, MAX_CUT_STREAMS, MAX_NOISE, MAX_STREAMS, STREAM_WINDOW, Http2Codec
+from sidecar.core.http2 import (
+    CANCEL,
+    MAX_CUT_STREAMS,
+    MAX_NOISE,
+    MAX_STREAMS,
+    PREFACE,
+    STREAM_WINDOW,
+    Http2Codec,
+    Reset,
+)
 from sidecar.core.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from tests.support import http2
 from tests.support.http2 import POST, frame, number, request, setting, with_fields
@@ -48,7 +57,7 @@ def test_rapid_reset_in_reads_of_its_own() -> None:
     source = reads()
     for count in range(10_000):
         for _, event in codec.feed(next(source)):
-            if isinstance(event, http2.Reset):
+            if isinstance(event, Reset):
                 codec.count_cut()  # as the proxy does for a request that is not answered yet
         frames = http2.sent(codec)
         if codec.closed:
@@ -75,7 +84,7 @@ def test_cancelled_calls_among_others_are_daily_life() -> None:
         assert len(events) == 2
         if stream % 16 == 1:
             for _, event in codec.feed(frame(http2.RST_STREAM, 0, stream, CANCELLED)):
-                assert isinstance(event, http2.Reset)
+                assert isinstance(event, Reset)
                 codec.count_cut()
         else:
             codec.send_response(stream, ResponseHead(200, []))
@@ -114,7 +123,7 @@ OPEN = [request(POST, stream, end=False) for stream in range(1, 2 * MAX_STREAMS,
 
 def test_more_streams_than_allowed_are_refused_until_the_client_knows() -> None:
     codec = Http2Codec(is_server=True)
-    codec.feed(http2.PREFACE + frame(http2.SETTINGS))
+    codec.feed(PREFACE + frame(http2.SETTINGS))
     codec.output()
     assert len(codec.feed(b"".join(OPEN) + request(POST, 1001, end=False))) == MAX_STREAMS
     (reset,) = http2.sent(codec)
@@ -201,7 +210,7 @@ def test_too_many_settings_in_one_frame() -> None:
 
 def test_a_bomb_of_references_to_one_large_field() -> None:
     codec = http2.server_codec()
-    first = http2.plain_block(POST) + b"\x40" + http2._text(b"a") + http2._text(b"b" * 4_000)
+    first = http2.plain_block(POST) + b"\x40" + http2.text(b"a") + http2.text(b"b" * 4_000)
     codec.feed(frame(http2.HEADERS, http2.END_HEADERS, 1, first))
     bomb = http2.plain_block(POST) + b"\xbe" * 16_000
     assert codec.feed(frame(http2.HEADERS, http2.END_HEADERS, 3, bomb)) == []

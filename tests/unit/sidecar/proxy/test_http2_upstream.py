@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.http2 import CANCEL, MAX_STREAMS, NO_ERROR, REFUSED_STREAM, STREAM_WINDOW, GoAway
+from sidecar.core.http2 import CANCEL, MAX_STREAMS, NO_ERROR, PREFACE, REFUSED_STREAM, STREAM_WINDOW, GoAway
 from sidecar.core.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from sidecar.core.policy import CircuitBreaker, Policy, Retries
 from sidecar.proxy.http2_upstream import IDLE_SECONDS, SETTINGS_SECONDS, Http2UpstreamConnection
@@ -59,7 +59,7 @@ def test_before_its_settings_a_connection_takes_one_request() -> None:
         client.ask()
     assert bench.connects() == 1
     upstream = bench.upstream(settle=False)
-    assert len(http2.parse(upstream.transport.take()[len(http2.PREFACE) :])[0]) == 3, "SETTINGS, a window, a request"
+    assert len(http2.parse(upstream.transport.take()[len(PREFACE) :])[0]) == 3, "SETTINGS, a window, a request"
     assert bench.cluster.pending_requests == 2
     assert bench.connects() == 0, "it will take the others too"
     upstream.transport.receive(http2.frame(http2.SETTINGS))
