@@ -20,8 +20,9 @@ from sidecar.core.meters import ServerMeter
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.detect import DetectingConnection
 from sidecar.proxy.downstream import DownstreamConnection
-from sidecar.proxy.exchange import Client, Exchange
+from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.http2_downstream import Http2DownstreamConnection
+from sidecar.proxy.interfaces import Client
 from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.tcp import TcpSession
 
