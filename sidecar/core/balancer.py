@@ -22,7 +22,6 @@ from sidecar.core.endpoint import Endpoint
 SAME_LATENCY_FACTOR: Final = 2.0
 ZONE_AWARE_ENDPOINTS: Final = 6  # Envoy's min_cluster_size
 OTHER_ZONE_FACTOR: Final = 2.0
-DEFAULT_LATENCY_SECONDS: Final = 0.001
 _LAST_RESORT: Final = ("unhealthy", "draining")
 
 
@@ -45,21 +44,18 @@ def least_request(choices: list[Endpoint], now: float, random: int) -> Endpoint:
     if second >= first:
         second += 1
     one, other = choices[first], choices[second]
-    unknown = _common_latency(one, other)
     cost_one, cost_other = one.active + 1.0, other.active + 1.0
-    latency_one, latency_other = one.estimate(now, unknown), other.estimate(now, unknown)
-    if latency_one > latency_other * SAME_LATENCY_FACTOR or latency_other > latency_one * SAME_LATENCY_FACTOR:
-        cost_one *= latency_one
-        cost_other *= latency_other
+    low, high = one.latency, other.latency
+    if low > high:
+        low, high = high, low
+    if 0.0 < low * SAME_LATENCY_FACTOR < high:  # an endpoint without news is taken for as good as the other
+        latency_one, latency_other = one.estimate(now, low), other.estimate(now, low)
+        if latency_one > latency_other * SAME_LATENCY_FACTOR or latency_other > latency_one * SAME_LATENCY_FACTOR:
+            cost_one *= latency_one
+            cost_other *= latency_other
     if count >= ZONE_AWARE_ENDPOINTS and one.same_zone != other.same_zone:
         if one.same_zone:
             cost_other *= OTHER_ZONE_FACTOR
         else:
             cost_one *= OTHER_ZONE_FACTOR
     return one if cost_one <= cost_other else other
-
-
-def _common_latency(one: Endpoint, other: Endpoint) -> float:
-    """What to assume of an endpoint that has not answered yet: as good as the better one known."""
-    known = [endpoint.latency for endpoint in (one, other) if endpoint.latency > 0.0]
-    return min(known) if known else DEFAULT_LATENCY_SECONDS

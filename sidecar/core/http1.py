@@ -532,8 +532,9 @@ REASONS: Final = {
 
 def encode_request_head(head: RequestHead) -> bytes:
     """The head as HTTP/1.1, with the framing of its body."""
-    parts = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method, head.target, head.authority)]
-    parts += [b"%b: %b\r\n" % field for field in head.fields]
+    parts = [head.method, b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n"]
+    for name, value in head.fields:
+        parts += (name, b": ", value, b"\r\n")
     if head.content_length > 0:
         parts.append(b"content-length: %d\r\n" % head.content_length)
     elif head.content_length == UNKNOWN_LENGTH:
@@ -552,7 +553,8 @@ def encode_response_head(head: ResponseHead, method: bytes, close: bool = False)
     """The head as HTTP/1.1, with the framing of its body, as the answer to a request with this method."""
     status = head.status
     parts = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason or REASONS.get(status, b""))]
-    parts += [b"%b: %b\r\n" % field for field in head.fields]
+    for name, value in head.fields:
+        parts += (name, b": ", value, b"\r\n")
     if status >= 200:
         if head.content_length > 0:
             parts.append(b"content-length: %d\r\n" % head.content_length)
