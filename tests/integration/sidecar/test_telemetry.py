@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
 from http.client import HTTPConnection, IncompleteRead
+from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -13,6 +15,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.sidecar import Peer, Request, Stage, receive_until
+from tests.support.sidecar import stage as open_stage
 from tests.support.waiting import until
 
 PARSE: Callable[[str], Iterable[Metric]] = openmetrics_parser.text_string_to_metric_families
@@ -162,3 +165,17 @@ def test_the_forward_proxy_counts_names_that_it_does_not_know(stage: Stage) -> N
     assert connection.getresponse().status == 404
     connection.close()
     assert value(stage, "tramo_forward_response_flags_total", flag="NR") == before + 1
+
+
+def test_metrics_as_lines_on_stdout(tmp_path: Path) -> None:
+    with open_stage(tmp_path, TRAMO_METRICS="emf", TRAMO_METRICS_SECONDS="3600") as stage:
+        address = stage.publish("orders", stage.backend("orders-1"))
+        for _ in range(7):
+            assert address.get()[0] == 200
+        assert stage.sidecar.stop() == 0
+    documents = [json.loads(line) for line in (tmp_path / "sidecar.out").read_text().splitlines()]
+    (orders,) = [each for each in documents if "TargetDiscoveryName" in each and "ServiceName" not in each]
+    assert orders["TargetDiscoveryName"] == "orders"
+    assert orders["HTTPCode_Target_2XX_Count"] == 7
+    assert orders["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["TargetDiscoveryName"]]
+    assert any(each.get("SidecarMemory", 0) > 2**20 and "ServiceName" not in each for each in documents)

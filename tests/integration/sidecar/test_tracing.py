@@ -1,0 +1,191 @@
+"""Traces across sidecars: a test plays the X-Ray daemon, and two services with an app in front of each other."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sidecar import Peer, Request, Stage
+from tests.support.sidecar import stage as open_stage
+from tests.support.waiting import until
+
+ROOT = "1-67891233-abcdef012345678912345678"
+TRACE = "x-amzn-trace-id"
+
+
+class Daemon:
+    """The X-Ray daemon: takes datagrams, and is strict about them."""
+
+    def __init__(self) -> None:
+        self.segments: list[dict[str, Any]] = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while data := self._socket.recv(65_536):
+            header, _, body = data.partition(b"\n")
+            assert json.loads(header) == {"format": "json", "version": 1}
+            self.segments.append(json.loads(body))
+
+    def spans(self) -> dict[str, dict[str, Any]]:
+        """All segments and subsegments by id, with trace and parent."""
+        found: dict[str, dict[str, Any]] = {}
+        for segment in list(self.segments):
+            check(segment, embedded=False)
+            found[segment["id"]] = segment
+            for part in segment.get("subsegments", []):
+                check(part, embedded=True)
+                found[part["id"]] = part | {"parent_id": segment["id"], "trace_id": segment["trace_id"]}
+        return found
+
+    def close(self) -> None:
+        self._socket.sendto(b"", self._socket.getsockname())
+        self._thread.join(5)
+        self._socket.close()
+
+
+def check(document: dict[str, Any], embedded: bool) -> None:
+    """The rules of X-Ray's segment documents, as far as we use them."""
+    required = {"name", "id", "start_time", "end_time"} | (set() if embedded else {"trace_id"})
+    assert required <= set(document)
+    assert len(document["id"]) == 16
+    int(document["id"], 16)
+    assert document["start_time"] <= document["end_time"]
+    assert 0 < len(document["name"]) <= 200
+    if document.get("type") == "subsegment":
+        assert document["parent_id"]
+    for value in document.get("annotations", {}).values():
+        assert isinstance(value, str | int | float | bool)
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    found = Daemon()
+    yield found
+    found.close()
+
+
+@contextmanager
+def traced(directory: Path, daemon: Daemon, **environment: str) -> Iterator[Stage]:
+    settings = {"TRAMO_TRACING": "xray", "TRAMO_TRACING_RATE": "1", "AWS_XRAY_DAEMON_ADDRESS": daemon.address}
+    with open_stage(directory, **settings, **environment) as stage:
+        yield stage
+
+
+def get(stage: Stage, host: str, port: int, path: str, headers: dict[str, str]) -> int:
+    connection = HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
+def test_the_tree_of_a_call_across_two_services(tmp_path: Path, daemon: Daemon) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with traced(tmp_path / "a", daemon) as front, traced(tmp_path / "b", daemon, TRAMO_SERVICE_NAME="back-svc") as back:
+        failures = [503]
+
+        def serve(peer: Peer, request: Request) -> None:
+            peer.answer(failures.pop() if failures else 200, b"done")
+
+        back.backend("back-app", f"{back.prefix}.250.2", 8080).behaviours["/deep"] = serve
+        ingress = {"id": "back/http", "address": f"{back.prefix}.250.1", "port": 15100, "state": "ready"}
+        called = front.publish("orders", ingress)
+        app = front.backend("front-app", f"{front.prefix}.250.2", 8080)
+
+        def call(peer: Peer, request: Request) -> None:
+            status = get(front, called.host, called.port, "/deep", {TRACE: request.headers[TRACE]})
+            peer.answer(status, b"")
+
+        app.behaviours["/"] = call
+        address = front.address(15100)
+        assert get(front, address.host, address.port, "/", {"User-Agent": "test"}) == 200
+        until(lambda: len(daemon.segments) >= 4, 5, "all segments")
+        spans = daemon.spans()
+        assert len({span["trace_id"] for span in spans.values()}) == 1
+        (root,) = [span for span in spans.values() if "parent_id" not in span]
+        (out,) = [span for span in spans.values() if span.get("parent_id") == root["id"]]
+        tries = [span for span in spans.values() if span.get("parent_id") == out["id"]]
+        assert len(spans) == 4
+        assert (root["name"], out["name"], out["namespace"]) == ("app", "orders", "remote")
+        assert (out["type"], out["annotations"]["retries"]) == ("subsegment", 1)
+        assert sorted(span["http"]["response"]["status"] for span in tries) == [200, 503]
+        assert [span.get("fault") for span in tries] in ([True, None], [None, True])
+        assert root["http"]["request"]["user_agent"] == "test"
+        assert root["start_time"] <= out["start_time"] <= out["end_time"] <= root["end_time"] + 0.001
+
+
+def test_a_trace_that_begins_outbound_begins_with_a_segment(tmp_path: Path, daemon: Daemon) -> None:
+    with traced(tmp_path, daemon) as stage:
+        backend = stage.backend("orders-1")
+        address = stage.publish("orders", backend)
+        assert get(stage, address.host, address.port, "/a?secret=1", {}) == 200
+        until(lambda: daemon.segments, 5, "a segment")
+        (segment,) = daemon.segments
+        (call,) = segment["subsegments"]
+        assert (segment["name"], call["name"]) == ("web-svc", "orders")
+        assert call["http"]["request"]["url"].endswith("/a")
+        assert f"Root={segment['trace_id']};Parent={call['id']};Sampled=1" == backend.requests[0].headers[TRACE]
+
+
+def test_failures_are_faults_with_flags(tmp_path: Path, daemon: Daemon) -> None:
+    with traced(tmp_path, daemon) as stage:
+        address = stage.publish("nobody")
+        header = f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1"
+        assert get(stage, address.host, address.port, "/", {TRACE: header}) == 503
+        until(lambda: daemon.segments, 5, "a segment")
+        (segment,) = daemon.segments
+        assert (segment["trace_id"], segment["parent_id"], segment["fault"]) == (ROOT, "53995c3f42cd8ad8", True)
+        assert segment["annotations"] == {"direction": "outbound", "retries": 0, "response_flags": "UH"}
+
+
+def test_what_is_not_sampled_is_not_sent_but_goes_on(tmp_path: Path, daemon: Daemon) -> None:
+    with traced(tmp_path, daemon) as stage:
+        backend = stage.backend("orders-1")
+        address = stage.publish("orders", backend)
+        assert get(stage, address.host, address.port, "/", {TRACE: f"Root={ROOT};Sampled=0"}) == 200
+        assert backend.requests[0].headers[TRACE] == f"Root={ROOT};Sampled=0"
+        assert stage.sidecar.stop() == 0
+        assert daemon.segments == []
+
+
+def test_headers_of_other_tracers_and_without_tracing_of_xray_pass_untouched(stage: Stage) -> None:
+    headers = {
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "tracestate": "rojo=00f067aa0ba902b7",
+        "b3": "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1",
+        "x-b3-traceid": "80f198ee56343ba864fe8b2a57d3eff7",
+        TRACE: f"Root={ROOT};Sampled=?",
+    }
+    backend = stage.backend("others-1")
+    address = stage.publish("others", backend)
+    assert get(stage, address.host, address.port, "/", headers) == 200
+    assert {name: backend.requests[0].headers[name] for name in headers} == headers
+
+
+def test_a_daemon_that_is_not_there_costs_nothing(tmp_path: Path, daemon: Daemon) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    settings = {"TRAMO_TRACING": "xray", "TRAMO_TRACING_RATE": "1", "AWS_XRAY_DAEMON_ADDRESS": f"udp:127.0.0.1:{port}"}
+    with open_stage(tmp_path, **settings) as stage:
+        address = stage.publish("orders", stage.backend("orders-1"))
+        for _ in range(20):
+            assert address.get()[0] == 200
+        tracing = stage.sidecar.page("/stats")[1]["tracing"]
+        assert tracing["sent"] + tracing["dropped"] == 20
