@@ -27,6 +27,10 @@ from sidecar.proxy.runtime import Runtime
 
 NAMESPACE: Final = "Tramo"
 MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
+MAX_BYTES_PER_CALL: Final = 900_000
+"""PutMetricData takes 1 MB; boto3 compresses a body of 10 KiB or more, but what counts is not documented."""
+_BYTES_PER_DATUM: Final = 300  # of JSON: names, unit, time and the names of three dimensions
+_BYTES_PER_VALUE: Final = 32  # a value and its count
 MAX_BATCHES: Final = 120
 """Two hours of minutes: CloudWatch takes values up to two weeks old, memory is what bounds this."""
 FLUSH_SECONDS: Final = 5.0
@@ -114,8 +118,7 @@ class CloudWatchSink:
         """Move the counts from the meters into the queue."""
         data = self._meters.take()
         taken_at = self._clock()
-        for start in range(0, len(data), MAX_DATA_PER_CALL):
-            self._batches.append(Batch(taken_at, data[start : start + MAX_DATA_PER_CALL]))
+        self._batches.extend(Batch(taken_at, part) for part in calls(data))
         while len(self._batches) > MAX_BATCHES:
             lost = self._batches.popleft()
             self.dropped += len(lost.data)
@@ -140,6 +143,21 @@ class CloudWatchSink:
         except TimeoutError:
             log.error("CloudWatch did not take the last metrics within %.0f s", FLUSH_SECONDS)
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def calls(data: list[Datum]) -> list[list[Datum]]:
+    """The data in the portions that one call may carry."""
+    found: list[list[Datum]] = []
+    size = 0
+    for datum in data:
+        names = sum(len(value) for _, value in datum.dimensions)
+        bytes_ = _BYTES_PER_DATUM + _BYTES_PER_VALUE * len(datum.values) + names
+        size += bytes_
+        if not found or len(found[-1]) >= MAX_DATA_PER_CALL or size > MAX_BYTES_PER_CALL:
+            found.append([])
+            size = bytes_
+        found[-1].append(datum)
+    return found
 
 
 def _is_for_good(error: Exception) -> bool:
