@@ -28,12 +28,12 @@ from ngh2 import (
     InformationalResponseReceived,
     RequestReceived,
     ResponseReceived,
+    Role,
+    Setting,
     SettingsReceived,
     StreamClosed,
     StreamReset,
     TrailersReceived,
-    Role,
-    Setting,
 )
 
 from sidecar.core.errors import FLAG_FIELD, ProtocolError
