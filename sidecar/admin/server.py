@@ -9,7 +9,8 @@ import msgspec
 
 from sidecar.admin.pages import Pages
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import RequestReader, encode_response_head
+from sidecar.core.http1 import RequestReader
+from sidecar.core.http1_writer import encode_response_head
 from sidecar.core.messages import RequestHead, ResponseHead
 
 _JSON: Final = b"application/json"

@@ -21,7 +21,6 @@ from sidecar.core.policy import Policy
 from sidecar.core.retry import RetryBudget
 from sidecar.core.snapshot import EndpointRecord
 
-
 FALLBACK_SECONDS: Final = 300.0
 
 

@@ -6,15 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.http1 import (
+from sidecar.core.http1 import RequestReader, ResponseReader, valid_authority
+from sidecar.core.http1_writer import (
     REASONS,
-    RequestReader,
-    ResponseReader,
     encode_chunk,
     encode_last_chunk,
     encode_request_head,
     encode_response_head,
-    valid_authority,
 )
 from sidecar.core.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from tests.support.http1 import summary
