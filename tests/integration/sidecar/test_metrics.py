@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 
 from tests.support import aws
-from tests.support.sidecar import Stage
+from tests.support.sidecar import Address, Peer, Request, Stage, endpoint, receive_all
 from tests.support.sidecar import stage as open_stage
 from tests.support.waiting import until
 
@@ -76,3 +81,127 @@ def test_every_request_is_counted_once(measured: Stage, moto_endpoint: str) -> N
     names = {metric["MetricName"] for metric in client.list_metrics(Namespace="Tramo", Dimensions=wanted)["Metrics"]}
     assert "HTTPCode_Target_2XX_Count" in names
     assert "HTTPCode_Target_5XX_Count" not in names, "what did not happen is not sent"
+
+
+class Greeter(grpc.GenericRpcHandler):  # type: ignore[misc]  # its base has no types
+    """Answers /greet, and says NOT_FOUND to all other methods."""
+
+    def service(self, handler_call_details: Any) -> Any:
+        def greet(request: bytes, context: Any) -> bytes:
+            if handler_call_details.method != "/test/greet":
+                context.abort(grpc.StatusCode.NOT_FOUND, "nobody")
+            return b"hello " + request
+
+        return grpc.unary_unary_rpc_method_handler(greet)
+
+
+@contextmanager
+def grpc_app(address: str) -> Iterator[None]:
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Greeter()])
+    server.add_insecure_port(address)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop(None).wait(5)
+
+
+def call(address: Address, method: str) -> Any:
+    """The status of one unary call on a connection of its own."""
+    with grpc.insecure_channel(f"{address.host}:{address.port}") as channel:
+        try:
+            channel.unary_unary(method)(b"you", timeout=10)
+        except grpc.RpcError as error:
+            return error.code()
+    return grpc.StatusCode.OK
+
+
+def echo(connection: socket.socket) -> None:
+    while data := connection.recv(100):
+        connection.sendall(data * 2)
+
+
+def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint: str) -> None:
+    environment = {
+        "TRAMO_METRICS": "cloudwatch",
+        "TRAMO_METRICS_SECONDS": "3600",  # all is sent at the end
+        "TRAMO_INBOUND": "every-h1=15100:8080/http,every-tcp=15101:8081/tcp,every-grpc=15102:8082/grpc",
+        "AWS_ENDPOINT_URL_CLOUDWATCH": moto_endpoint,
+    }
+    with open_stage(tmp_path, **environment) as stage, grpc_app(f"{stage.prefix}.250.2:8082"):
+        app = stage.backend("app", f"{stage.prefix}.250.2", 8080)
+        raw = stage.backend("raw", f"{stage.prefix}.250.2", 8081)
+        raw.raw = echo
+        released = threading.Event()
+        flaky = [200, 503] * 4
+
+        def slow(peer: Peer, request: Request) -> None:
+            released.wait(10)
+            peer.answer(200)
+
+        app.behaviours["/missing"] = lambda peer, request: peer.answer(404)
+        app.behaviours["/bad"] = lambda peer, request: peer.answer(500)
+        app.behaviours["/flaky"] = lambda peer, request: peer.answer(flaky.pop())
+        app.behaviours["/reset"] = lambda peer, request: peer.reset()
+        app.behaviours["/slow"] = slow
+
+        def ingress(port: int) -> dict[str, Any]:
+            return endpoint("self", f"{stage.prefix}.250.1", port)
+
+        policy = {"timeouts": {"request_seconds": 2.0}, "outlier_detection": {"consecutive_failures": 0}}
+        http = stage.publish("every-h1", ingress(15100), policy=policy)
+        tcp = stage.publish("every-tcp", ingress(15101), protocol="tcp", port=5432)
+        calls = stage.publish("every-grpc", ingress(15102), protocol="grpc", port=50051)
+        assert [http.get()[0] for _ in range(20)] == [200] * 20
+        assert [http.get("/missing")[0] for _ in range(3)] == [404] * 3
+        assert [http.get("/bad", "POST", b"x")[0] for _ in range(2)] == [500] * 2
+        assert [http.get("/flaky")[0] for _ in range(4)] == [200] * 4
+        assert [http.get("/reset", "POST", b"x")[0] for _ in range(2)] == [502] * 2
+        assert http.get("/slow")[0] == 504
+        for _ in range(3):
+            with tcp.socket() as client:
+                client.sendall(b"hello")
+                client.shutdown(socket.SHUT_WR)
+                assert receive_all(client) == b"hello" * 2
+        assert [call(calls, "/test/greet") for _ in range(6)] == [grpc.StatusCode.OK] * 6
+        assert [call(calls, "/test/other") for _ in range(2)] == [grpc.StatusCode.NOT_FOUND] * 2
+        released.set()
+        until(lambda: stage.sidecar.page("/stats")[1]["work"] == 0, 5, "all requests to end")
+        assert stage.sidecar.stop() == 0
+    cloudwatch = aws.client("cloudwatch", moto_endpoint)
+    expected = {
+        ("DiscoveryName", "every-h1"): {
+            "RequestCount": 20 + 3 + 2 + 4 * 2 + 2 + 1,  # attempts arrive one by one
+            "ResponseFlag_UC_Count": 2,
+            "GrpcRequestCount": 0,
+        },
+        ("TargetDiscoveryName", "every-h1"): {
+            "RequestCountPerTarget": 32,
+            "HTTPCode_Target_2XX_Count": 24,
+            "HTTPCode_Target_3XX_Count": 0,
+            "HTTPCode_Target_4XX_Count": 3,
+            "HTTPCode_Target_5XX_Count": 4,
+            "Retries": 4,
+            "RequestTimeouts": 1,
+            "ResponseFlag_UT_Count": 1,
+            "ConnectErrors": 0,
+            "RetryBudgetExhausted": 0,
+            "HealthyEndpoints": 1,
+        },
+        ("DiscoveryName", "every-tcp"): {"NewConnectionCount": 3, "ProcessedBytes": 45, "RequestCount": 0},
+        ("TargetDiscoveryName", "every-tcp"): {"TargetProcessedBytes": 45, "RequestCountPerTarget": 3},
+        ("DiscoveryName", "every-grpc"): {"RequestCount": 8, "GrpcRequestCount": 8},
+        ("TargetDiscoveryName", "every-grpc"): {"HTTPCode_Target_2XX_Count": 8, "RequestCountPerTarget": 8},
+    }
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for extra in ({}, TASK):
+        for (key, service), names in expected.items():
+            dimensions = {key: service} | extra
+            found[key, service] = {name: total(cloudwatch, name, dimensions) for name in names}
+        assert found == expected
+        times = {"TargetDiscoveryName": "every-h1"} | extra
+        assert total(cloudwatch, "TargetResponseTime", times, "SampleCount") == 24 + 3 + 4
+    revision = total(cloudwatch, "SnapshotRevision", TASK, "Maximum")
+    assert revision == 4, "one for each service that was published"
+    assert total(cloudwatch, "SidecarMemory", TASK, "Maximum") > 2**20
+    assert 0 < total(cloudwatch, "SidecarCpu", TASK, "Maximum") <= 200
