@@ -41,6 +41,11 @@ VARIABLES: Final = (
     Variable("TRAMO_CACHE_FILE", "/var/lib/tramo/snapshot.json", "where the last good snapshot is kept, or `off`"),
     Variable("TRAMO_POLL_SECONDS", "5", "interval of polling until the API names its own"),
     Variable(
+        "TRAMO_FALLBACK_SECONDS",
+        "300",
+        "how long endpoints that vanished while ready are tried where there are no others",
+    ),
+    Variable(
         "TRAMO_METRICS",
         "cloudwatch",
         "where metrics go: `cloudwatch`, `emf` (lines on stdout that CloudWatch Logs turns into metrics) or `off`; "
@@ -99,6 +104,7 @@ class Config:
     hosts_file: str | None
     cache_file: str | None
     poll_seconds: float
+    fallback_seconds: float
     metrics: str
     metrics_seconds: float
     access_log: str
@@ -136,6 +142,7 @@ def read(environment: Mapping[str, str]) -> Config:
         hosts_file=_path(values["TRAMO_HOSTS_FILE"]),
         cache_file=_path(values["TRAMO_CACHE_FILE"]),
         poll_seconds=_seconds(values, "TRAMO_POLL_SECONDS"),
+        fallback_seconds=_seconds(values, "TRAMO_FALLBACK_SECONDS"),
         metrics=_choice(values, "TRAMO_METRICS", ("cloudwatch", "emf", "off")),
         metrics_seconds=_seconds(values, "TRAMO_METRICS_SECONDS"),
         access_log=_choice(values, "TRAMO_ACCESS_LOG", ("off", "json", "text")),

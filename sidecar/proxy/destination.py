@@ -11,7 +11,7 @@ from __future__ import annotations
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import ClientMeter, Meter
-from sidecar.core.policy import LOCAL_APP, Policy
+from sidecar.core.policy import LOCAL_APP
 from sidecar.core.snapshot import EndpointRecord, ServiceRecord
 from sidecar.proxy.http2_upstream import Http2Pool
 from sidecar.proxy.pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Pool
@@ -71,9 +71,9 @@ class Destination:
                     del self._pools[endpoint]
 
 
-def outbound(runtime: Runtime, name: str, protocol: str, policy: Policy, meter: ClientMeter) -> Destination:
+def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter) -> Destination:
     """The destination of traffic to a service of the namespace."""
-    return Destination(runtime, Cluster(name, protocol, policy), meter, MESH_IDLE_SECONDS)
+    return Destination(runtime, cluster, meter, MESH_IDLE_SECONDS)
 
 
 def local_app(

@@ -13,6 +13,7 @@ import ipaddress
 import logging
 
 from sidecar.config import Config
+from sidecar.core.cluster import Cluster
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import ServiceRecord, Snapshot
 from sidecar.proxy.destination import Destination, local_app, outbound
@@ -80,9 +81,9 @@ class Mesh:
     def _destination(self, record: ServiceRecord) -> Destination:
         destination = self.destinations.get(record.name)
         if destination is None:
-            meter = self._meters.client(record.name)
             policy = record.policy_or_default()
-            destination = outbound(self.runtime, record.name, record.protocol, policy, meter)
+            cluster = Cluster(record.name, record.protocol, policy, self._config.fallback_seconds)
+            destination = outbound(self.runtime, cluster, self._meters.client(record.name))
             self.destinations[record.name] = destination
         return destination
 
