@@ -43,7 +43,7 @@ VARIABLES: Final = (
     Variable(
         "TRAMO_FALLBACK_SECONDS",
         "300",
-        "how long endpoints that vanished while ready are tried where there are no others",
+        "how long endpoints that vanished while ready are tried if there are no others",
     ),
     Variable(
         "TRAMO_METRICS",
