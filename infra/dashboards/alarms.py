@@ -1,0 +1,120 @@
+"""Alarms that are worth waking for, from the same lists of metrics as the dashboard.
+
+Rules:
+- An alarm is for what a person must look at: callers get errors, the mesh routes by old news, or events were lost
+  for good. What the mesh mends by itself is on the dashboard only.
+- Services are not known when the stack is made, so alarms look at what sidecars send without any dimension.
+- Silence is no alarm: a mesh without traffic sends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from infra.dashboards.widgets import Line
+from registry.metric_names import DRIFT
+from sidecar.core.meters import MESH_WIDE, SIDECAR_METRICS
+
+NAMESPACE: Final = "Tramo"
+ERROR_PERCENT: Final = 5
+MIN_ANSWERS: Final = 100
+"""Fewer answers a minute say nothing: one failure among ten would be ten per cent."""
+STALE_SECONDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alarm: its name in the template, what it says, its metrics, and when it goes off."""
+
+    name: str
+    meaning: str
+    lines: tuple[Line, ...]
+    threshold: float
+    period: int
+    periods: int
+    expression: str = ""  # of the metrics m1, m2, ...; empty: the one metric itself
+
+
+def alarms() -> list[Alarm]:
+    """Return all alarms."""
+    (age,) = [metric for metric in SIDECAR_METRICS if metric.name == "SnapshotAge"]
+    answers = sorted(MESH_WIDE)  # 2XX to 5XX
+    total = "+".join(f"FILL(m{place},0)" for place in range(1, len(answers) + 1))
+    failed = f"FILL(m{len(answers)},0)"
+    return [
+        Alarm(
+            "DeadLettersAlarm",
+            "Events could not be handled and wait in the queue of dead letters. Read one, mend the cause, redrive.",
+            (Line("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "DeadLetters.QueueName"}, "Maximum"),),
+            *(0, 60, 1),
+        ),
+        Alarm(
+            "DriftAlarm",
+            "The reconciler had to correct records for 15 minutes: task events are being lost.",
+            (Line(NAMESPACE, DRIFT.name, {"service": DRIFT.function}),),
+            *(0, 300, 3),
+        ),
+        Alarm(
+            "StaleSnapshotsAlarm",
+            f"A sidecar has not reached the API for {STALE_SECONDS} s: it routes by what it knew then.",
+            (Line(NAMESPACE, age.name, {}, "Maximum"),),
+            *(STALE_SECONDS, 60, 3),
+        ),
+        Alarm(
+            "ErrorRateAlarm",
+            f"More than {ERROR_PERCENT} % of all answers in the mesh were 5XX for 5 minutes.",
+            tuple(Line(NAMESPACE, name, {}) for name in answers),
+            *(ERROR_PERCENT, 60, 5),
+            f"IF({total}>={MIN_ANSWERS},100*{failed}/({total}),0)",
+        ),
+    ]
+
+
+def resource(alarm: Alarm) -> dict[str, Any]:
+    """Return the properties of the alarm's resource."""
+    common = {
+        "AlarmDescription": alarm.meaning,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "Threshold": alarm.threshold,
+        "EvaluationPeriods": alarm.periods,
+        "TreatMissingData": "notBreaching",
+        **{
+            actions: {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]}
+            for actions in ("AlarmActions", "OKActions")
+        },
+    }
+    if not alarm.expression:
+        (line,) = alarm.lines
+        return {**common, **_metric(line), "Statistic": line.statistic, "Period": alarm.period}
+    metrics = [
+        {
+            "Id": f"m{place}",
+            "ReturnData": False,
+            "MetricStat": {"Metric": _metric(line), "Period": alarm.period, "Stat": line.statistic},
+        }
+        for place, line in enumerate(alarm.lines, start=1)
+    ]
+    return {**common, "Metrics": [{"Id": "result", "Expression": alarm.expression}, *metrics]}
+
+
+def _metric(line: Line) -> dict[str, Any]:
+    dimensions = [{"Name": name, "Value": _value(value)} for name, value in line.dimensions.items()]
+    return {"Namespace": line.namespace, "MetricName": line.name, **({"Dimensions": dimensions} if dimensions else {})}
+
+
+def _value(value: str) -> str | Mapping[str, list[str]]:
+    """A dimension's value; `Resource.Attribute` is one of a resource of the template."""
+    resource, dot, attribute = value.partition(".")
+    return {"Fn::GetAtt": [resource, attribute]} if dot else value
+
+
+def text() -> str:
+    """Return the resources as lines of the template, one property a line."""
+    lines = []
+    for alarm in alarms():
+        lines.append(f"  {alarm.name}:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n")
+        lines += [f"      {name}: {json.dumps(value)}\n" for name, value in resource(alarm).items()]
+    return "".join(lines)
