@@ -16,8 +16,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
-from api import openapi, reading, requests
-from api.problems import Problem, as_problems, json_by_default
+from api import answers, openapi, reading, requests
+from api.problems import Problem, as_problems
 from registry import metric_names
 from registry.rules import Health
 from registry.service_store import PolicyConflictError
@@ -35,7 +35,7 @@ store = open_store(settings.table, settings.region)
 
 # Chalice writes into the environment that it is given; the process's own is not its to change.
 app = Chalice(app_name="tramo-api", configure_logs=False, env=dict(os.environ))
-app.register_middleware(json_by_default, "http")
+app.register_middleware(answers.with_etag, "http")
 app.register_middleware(as_problems, "http")
 authorizer = IAMAuthorizer()
 
@@ -81,14 +81,13 @@ def get_namespaces() -> Any:
 def get_services(namespace: str) -> Any:
     """List the services of a namespace by name, a page at a time."""
     limit = requests.whole_number(query(), "limit", 1, requests.LARGEST_PAGE) or requests.DEFAULT_PAGE
-    return reading.service_page(store, requests.namespace_name(namespace), limit, query().get("next", ""))
+    return reading.service_page(store, requests.namespace_name(namespace), limit, requests.place(query(), "next"))
 
 
 @app.route("/v1/namespaces/{namespace}/services/{service}", methods=["GET"], authorizer=authorizer)
 def get_service(namespace: str, service: str) -> Any:
-    """Return a service with its endpoints."""
-    document = reading.service(store, requests.namespace_name(namespace), requests.service_name(service))
-    return Response(document, headers={"ETag": requests.etag(document["revision"])})
+    """Return a service with its endpoints, its conflicts and the recent history of its ECS service."""
+    return reading.service(store, requests.namespace_name(namespace), requests.service_name(service), time.time())
 
 
 @app.route("/v1/namespaces/{namespace}/services/{service}/policy", methods=["GET"], authorizer=authorizer)
@@ -154,6 +153,8 @@ def get_snapshot(namespace: str) -> Any:
 def post_task_health(namespace: str, task: str) -> Any:
     """Take a sidecar's report of its task's health."""
     name, task_id = requests.namespace_name(namespace), requests.task_id(task)
+    if settings.checks_tasks:
+        requests.check_task(request().context.get("identity"), task_id)
     status, at = requests.health_report(requests.body(request().raw_body), time.time())
     if status == "UNKNOWN":
         return {"outcome": "ignored"}  # no report is what UNKNOWN means
@@ -169,8 +170,14 @@ def post_task_health(namespace: str, task: str) -> Any:
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Answer one request of API Gateway."""
+    path = event.get("requestContext", {}).get("resourcePath")
+    if path not in app.routes:
+        # Chalice would answer 405 or 500, and remember the path as a route.
+        return (
+            Problem(404, "unknown-route", f"there is no route {path}; /v1/openapi.json lists them").response().to_dict()
+        )
     try:
-        return app(event, context)
+        return answers.finish(event, app(event, context))
     finally:
         # Not `log_metrics`: it warns of every request that counts nothing, and nearly all are such.
         if metrics.metric_set:

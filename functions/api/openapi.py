@@ -83,6 +83,52 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             "next": {"type": ["string", "null"], "description": "Pass it as `next` to get the next page."},
         },
     },
+    "Service": {
+        "allOf": [
+            {"$ref": "#/components/schemas/service"},
+            {
+                "type": "object",
+                "required": ["conflicts", "ecs_service", "history"],
+                "properties": {
+                    "conflicts": {
+                        "type": "array",
+                        "items": {"$ref": "#/components/schemas/Conflict"},
+                        "description": "Aliases that the service wants and another one holds.",
+                    },
+                    "ecs_service": {
+                        "type": ["string", "null"],
+                        "description": "cluster/name of the ECS service whose task declared it last.",
+                    },
+                    "history": {
+                        "type": "array",
+                        "items": {"$ref": "#/components/schemas/ServiceEvent"},
+                        "description": "What ECS said of the ECS service in the last week, newest first.",
+                    },
+                },
+            },
+        ]
+    },
+    "Conflict": {
+        "type": "object",
+        "required": ["dns_name", "port", "holder"],
+        "properties": {
+            "dns_name": {"type": "string"},
+            "port": {"$ref": "#/components/schemas/port"},
+            "holder": {"$ref": "#/components/schemas/serviceName"},
+        },
+    },
+    "ServiceEvent": {
+        "type": "object",
+        "required": ["at", "kind", "event", "level", "deployment", "reason"],
+        "properties": {
+            "at": {"$ref": "#/components/schemas/time"},
+            "kind": {"enum": ["ECS Service Action", "ECS Deployment State Change"]},
+            "event": {"type": "string", "description": "ECS's eventName, such as SERVICE_STEADY_STATE."},
+            "level": {"type": "string", "description": "INFO, WARN or ERROR."},
+            "deployment": {"type": ["string", "null"]},
+            "reason": {"type": ["string", "null"]},
+        },
+    },
 }
 
 
@@ -94,15 +140,17 @@ def _header(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
 
 
+_IF_NONE_MATCH: Final = _header("If-None-Match", "The ETag of the answer that the reader has.")
+
 # operation -> (schema of the answer, status, further statuses, parameters, schema of the body)
 _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[dict[str, Any], ...], str | None]]] = {
-    "get_health": ("Status", 200, (), (), None),
-    "get_openapi": ("Description", 200, (), (), None),
-    "get_namespaces": ("Namespaces", 200, (), (), None),
+    "get_health": ("Status", 200, (304,), (_IF_NONE_MATCH,), None),
+    "get_openapi": ("Description", 200, (304,), (_IF_NONE_MATCH,), None),
+    "get_namespaces": ("Namespaces", 200, (304,), (_IF_NONE_MATCH,), None),
     "get_services": (
         "Services",
         200,
-        (400, 404, 503),
+        (304, 400, 404, 503),
         (
             _query(
                 "limit",
@@ -115,15 +163,16 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
                 "Most services in the answer.",
             ),
             _query("next", {"type": "string"}, "The `next` of the page before."),
+            _IF_NONE_MATCH,
         ),
         None,
     ),
-    "get_service": ("service", 200, (400, 404, 503), (), None),
-    "get_policy": ("Policy", 200, (400, 404), (), None),
+    "get_service": ("Service", 200, (304, 400, 404, 503), (_IF_NONE_MATCH,), None),
+    "get_policy": ("Policy", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),
     "put_policy": (
         "Policy",
         200,
-        (400, 404, 412, 415, 422),
+        (400, 404, 412, 413, 415, 422),
         (_header("If-Match", "Write only if the policy still has this ETag."),),
         "Policy",
     ),
@@ -137,7 +186,7 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
     "get_snapshot": (
         "Snapshot",
         200,
-        (304, 400, 404, 503),
+        (304, 400, 404, 406, 413, 503),
         (
             _query(
                 "since",
@@ -145,20 +194,23 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
                 "Answer only what changed after this revision, if that is still known.",
             ),
             _query("services", {"type": "string"}, "Names, separated by commas: answer only these."),
-            _header("If-None-Match", "The ETag of the snapshot that the reader has."),
+            _IF_NONE_MATCH,
         ),
         None,
     ),
-    "post_task_health": ("HealthOutcome", 200, (400, 404, 415, 422), (), "Health"),
+    "post_task_health": ("HealthOutcome", 200, (400, 403, 404, 413, 415, 422), (), "Health"),
 }
 
 _STATUS_TEXT: Final = {
     200: "Done.",
     204: "Done, nothing to say.",
-    304: "The reader has the present revision.",
+    304: "The reader has what is in the ETag.",
     400: "A parameter or the body's form is wrong.",
+    403: "The caller is another task.",
     404: "There is no such namespace, service or task.",
+    406: "The answer is too large for a client that takes no gzip.",
     412: "The resource has changed since the reader saw it.",
+    413: "The body, or the answer, is too large.",
     415: "The body is not application/json.",
     422: "The body is not valid.",
     503: "Busy; try again.",

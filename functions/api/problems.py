@@ -7,7 +7,7 @@ form, so that a client sees one kind of error.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -76,9 +76,27 @@ def as_problems(event: Any, get_response: Callable[[Any], Any]) -> Any:
     return response
 
 
-def json_by_default(event: Any, get_response: Callable[[Any], Any]) -> Any:
-    """Chalice middleware: say that an answer is JSON, unless its view says otherwise or it has no body."""
-    response: Response = get_response(event)
-    if response.body != "" and "Content-Type" not in response.headers:
-        response.headers["Content-Type"] = "application/json"
-    return response
+def unanswered(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the problem document for an error of Chalice's that no middleware saw, None for other answers."""
+    if result["statusCode"] < 400 or CONTENT_TYPE in _content_types(result):
+        return None
+    try:
+        message = json.loads(result["body"]).get("Message")
+    except (TypeError, ValueError, AttributeError):
+        message = None
+    answer: dict[str, Any] = (
+        Problem(result["statusCode"], "internal-error", str(message or "the request could not be worked"))
+        .response()
+        .to_dict()
+    )
+    return answer
+
+
+def _content_types(result: Mapping[str, Any]) -> list[str]:
+    headers = {**result.get("headers", {}), **result.get("multiValueHeaders", {})}
+    return [
+        each
+        for name, value in headers.items()
+        if name.lower() == "content-type"
+        for each in (value if isinstance(value, list) else [value])
+    ]

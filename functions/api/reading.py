@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from api.problems import Problem
-from registry.snapshot import Document, Head, assemble, can_delta, part_of
+from registry.snapshot import Document, Head, assemble, can_delta, iso, part_of
 from registry.snapshot_store import SnapshotBusyError
 from registry.store import Store
 
@@ -36,14 +36,33 @@ def snapshot(store: Store, namespace: str, head: Head, since: int | None, wanted
     return assemble(namespace, found, parts.values(), None, wanted)
 
 
-def service(store: Store, namespace: str, name: str) -> Document:
-    """Return one service as the snapshot shows it."""
+def service(store: Store, namespace: str, name: str, now: float) -> Document:
+    """Return one service as the snapshot shows it, and what only people want to know of it."""
     head = head_of(store, namespace, 0)
     services = snapshot(store, namespace, head, None, frozenset({name}))["services"]
     if not services:
         raise unknown_service(namespace, name)
-    found: Document = services[0]
-    return found
+    record = store.services.get(namespace, name)
+    ecs_service = None if record is None else record.ecs_service
+    return {
+        **services[0],
+        "conflicts": [
+            {"dns_name": each.alias.dns_name, "port": each.alias.port, "holder": each.holder}
+            for each in (() if record is None else record.conflicts)
+        ],
+        "ecs_service": ecs_service,
+        "history": [
+            {
+                "at": iso(event.at),
+                "kind": event.kind,
+                "event": event.name,
+                "level": event.level,
+                "deployment": event.deployment,
+                "reason": event.reason,
+            }
+            for event in ([] if ecs_service is None else store.history.latest(ecs_service, now))
+        ],
+    }
 
 
 def unknown_service(namespace: str, name: str) -> Problem:

@@ -20,6 +20,13 @@ HEALTH_STATUSES: Final = ("HEALTHY", "UNHEALTHY", "UNKNOWN")
 # Clocks of tasks and functions differ a little. A report from further ahead would win over all that follow.
 LARGEST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
 
+# A policy and a health report are small; API Gateway itself takes up to 10 MB.
+LARGEST_BODY_BYTES: Final = 16 * 1024
+MOST_NAMES: Final = 500
+
+_ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::[0-9]+:assumed-role/[^/]+/(?P<session>.+)")
+_USER: Final = re.compile(r"arn:[\w-]+:iam::[0-9]+:(user/.+|root)")
+_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 _TASK_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -45,6 +52,26 @@ def _matching(value: str, pattern: re.Pattern[str], field: str, rule: str) -> st
     return value
 
 
+def check_task(identity: Mapping[str, Any] | None, task: str) -> None:
+    """Refuse a caller that is another task. `identity` is API Gateway's `requestContext.identity`.
+
+    The credentials of an ECS task role are a session of the role that is named after the task's id. So a session
+    may speak for the task of its name only. A user of IAM is no task: what he may do is said by his policies.
+    """
+    arn = str((identity or {}).get("userArn") or "")
+    session = _ROLE_SESSION.fullmatch(arn)
+    if session is not None and session["session"] == task:
+        return
+    if session is None and _USER.fullmatch(arn):
+        return
+    caller = session["session"] if session else arn or "nobody"
+    detail = (
+        f"a task may only report its own health: the caller is {caller}, the report is of {task}; "
+        "call with the task role's credentials, or turn the check off with the parameter TaskIdentity"
+    )
+    raise Problem(403, "not-this-task", detail, "task")
+
+
 def whole_number(query: Mapping[str, str], field: str, lowest: int, highest: int) -> int | None:
     """Return a number from the query, None when it is not there."""
     text = query.get(field)
@@ -61,12 +88,27 @@ def names(query: Mapping[str, str], field: str) -> frozenset[str] | None:
     text = query.get(field)
     if text is None:
         return None
-    return frozenset(service_name(name.strip()) for name in text.split(",") if name.strip())
+    found = frozenset(service_name(name.strip()) for name in text.split(",") if name.strip())
+    if len(found) > MOST_NAMES:
+        detail = f"{field} has {len(found)} names; ask for at most {MOST_NAMES}, or for all by leaving it out"
+        raise Problem(400, "bad-parameter", detail, field)
+    return found
+
+
+def place(query: Mapping[str, str], field: str) -> str:
+    """Return where a page starts: after this service; empty for the first page."""
+    text = query.get(field, "")
+    return _matching(text, NAME_PATTERN, field, "the `next` of the page before") if text else ""
 
 
 def etag(revision: int) -> str:
     """Return the entity tag of a revision."""
     return f'"{revision}"'
+
+
+def matches(header: str | None, tag: str) -> bool:
+    """Return whether an If-None-Match header has this entity tag."""
+    return tag in _TAG.findall(header or "")
 
 
 def known_revisions(header: str | None) -> frozenset[int]:
@@ -87,10 +129,18 @@ def expected_revision(header: str | None) -> int | None:
 
 def body(raw: bytes | str) -> Any:
     """Return the JSON of a request's body."""
+    if len(raw) > LARGEST_BODY_BYTES:
+        detail = f"the body has {len(raw)} bytes; send at most {LARGEST_BODY_BYTES}"
+        raise Problem(413, "body-too-large", detail, "$")
     try:
-        return json.loads(raw)
-    except ValueError as error:
+        return json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise Problem(400, "bad-body", f"the body is not JSON: {error}", "$") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    """JSON has no NaN and no Infinity, though Python's parser takes them; DynamoDB takes neither."""
+    raise ValueError(f"{name} is not JSON")
 
 
 @cache

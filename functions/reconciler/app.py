@@ -56,6 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         (metric_names.TASKS_SWEPT, report.swept),
         (metric_names.DRIFT, report.drift),
         (metric_names.PUBLICATION_DRIFT, report.published),
+        (metric_names.ALIAS_CONFLICTS, report.conflicts),
         (metric_names.SWEEP_FAILURES, report.failures),
     ):
         metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)

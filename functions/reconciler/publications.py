@@ -1,19 +1,30 @@
-"""Repair of lost publications: what is published is compared with what is registered, and published again.
+"""Repair of what is published: compared with what is registered, and published again where it differs.
 
-The build is the publisher's own, which reads everything anew and writes on condition, so that a repair at the
-same time as a publication does no harm, and one that finds nothing to change writes nothing.
+Aliases that services want and others hold are claimed once more before that. The build is the publisher's
+own, which reads everything anew and writes on condition, so that a repair at the same time as a publication
+does no harm, and one that finds nothing to change writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from publisher.build import Changes, Publisher
 from registry.comparison import compare
 from registry.rules import TaskRecord
+from registry.snapshot import ServiceRecord
 from registry.store import Store
 
 TASKS_AT_ONCE = 500  # keeps a large repair within what one transaction may hold
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """How many tasks and services were published again, and how many aliases are wanted by two services."""
+
+    drift: int = 0
+    conflicts: int = 0
 
 
 class Publications:
@@ -25,12 +36,30 @@ class Publications:
         self._now = now
         self._warn = warn
 
-    def repair(self, namespace: str, tasks: Sequence[TaskRecord]) -> int:
+    def repair(self, namespace: str, tasks: Sequence[TaskRecord]) -> Repaired:
         """Publish what of a namespace is not published as registered; return how much that was.
 
         `tasks` are all of the namespace, read just now. Raises what the publisher raises.
         """
+        services = self._settle_aliases(namespace, tasks)
+        return Repaired(
+            drift=self._publish(namespace, tasks, services),
+            conflicts=sum(len(each.conflicts) for each in services.values()),
+        )
+
+    def _settle_aliases(self, namespace: str, tasks: Sequence[TaskRecord]) -> dict[str, ServiceRecord]:
+        """Return all services, after those with conflicts have tried again."""
         services = self._store.services.all(namespace)
+        wanting = [each for each in services.values() if each.conflicts]
+        if not wanting:
+            return services
+        alive = frozenset(endpoint.service for task in tasks if not task.gone for endpoint in task.endpoints)
+        for service in wanting:
+            self._store.services.retry_aliases(namespace, service, alive.__contains__)
+        # Read anew: one that got an alias may have taken it from another.
+        return self._store.services.all(namespace)
+
+    def _publish(self, namespace: str, tasks: Sequence[TaskRecord], services: Mapping[str, ServiceRecord]) -> int:
         head = self._store.snapshots.head(namespace, consistent=True)
         parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
         found = compare(tasks, services, parts.values(), self._now)

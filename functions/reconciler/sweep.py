@@ -45,8 +45,8 @@ SETTLING_SECONDS: Final = 300.0  # after a task's last change, before its absenc
 class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
-    `published` counts the tasks and services that had to be published again, `failures` the clusters and
-    namespaces that were left out because a call failed.
+    `published` counts the tasks and services that had to be published again, `conflicts` the aliases that two
+    services want, `failures` the clusters and namespaces that were left out because a call failed.
     """
 
     swept: int = 0
@@ -56,6 +56,7 @@ class Report:
     entombed: int = 0
     rejected: int = 0
     published: int = 0
+    conflicts: int = 0
     failures: int = 0
     next_cluster: str | None = None
 
@@ -116,7 +117,9 @@ class Sweep:
             if not record.gone:
                 self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
         try:
-            self._report.published += self._publications.repair(namespace, records)
+            repaired = self._publications.repair(namespace, records)
+            self._report.published += repaired.drift
+            self._report.conflicts += repaired.conflicts
         except (PublishConflictError, PartTooLargeError, PynamoDBException) as error:
             self._report.failures += 1
             self._warn("the namespace's snapshot is not compared", namespace=namespace, error=str(error))

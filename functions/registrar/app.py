@@ -1,4 +1,6 @@
-"""Registrar: one ECS task event to one conditional write.
+"""Registrar: one ECS event to the registry.
+
+A task's state is one conditional write, what happened to a service is one item of its history.
 
 What it cannot do anything about (input that is no task event, an unknown task definition, a mistake in a
 label) is logged and counted, and the function returns: to try again would bring the same. What may pass (a
@@ -21,6 +23,7 @@ from registry.definition import DefinitionError
 from registry.ecs import Lookups, UnknownTaskDefinitionError
 from registry.events import EventError, parse_event
 from registry.registration import Outcome, register
+from registry.service_events import ServiceEvent, parse_service_event
 from registry.settings import Settings
 from registry.store import Store, open_store
 
@@ -40,11 +43,14 @@ _METRIC_OF_OUTCOME = {
 
 
 def handle(event: object, store: Store, lookups: Lookups, now: float) -> metric_names.Metric:
-    """Register the task in an event and return the metric that counts what became of it."""
+    """Register what an event says and return the metric that counts what became of it."""
     try:
+        service_event = parse_service_event(event)
+        if service_event is not None:
+            return keep(service_event, store)
         task = parse_event(event)
     except EventError as error:
-        logger.error("not an ECS task event", field=error.field, reason=error.reason, task=error.task)
+        logger.error("not an ECS event of ours", field=error.field, reason=error.reason, task=error.task)
         return metric_names.EVENTS_MALFORMED
     logger.append_keys(
         task=task.task_arn, version=task.version, last_status=task.last_status, desired=task.desired_status
@@ -68,8 +74,23 @@ def handle(event: object, store: Store, lookups: Lookups, now: float) -> metric_
             mistake=str(error),
         )
         return metric_names.EVENTS_REJECTED
+    for service, conflicts in registered.conflicts.items():
+        for conflict in conflicts:
+            logger.warning(
+                "another service has the alias: it keeps it",
+                service=service,
+                alias=f"{conflict.alias.dns_name}:{conflict.alias.port}",
+                holder=conflict.holder,
+            )
     logger.info("task event " + registered.outcome)
     return _METRIC_OF_OUTCOME[registered.outcome]
+
+
+def keep(event: ServiceEvent, store: Store) -> metric_names.Metric:
+    """Add an event to the history of its service."""
+    store.history.add(event)
+    logger.info("service event kept", ecs_service=event.service, event=event.name, level_of_event=event.level)
+    return metric_names.SERVICE_EVENTS
 
 
 @metrics.log_metrics

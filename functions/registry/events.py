@@ -116,7 +116,7 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
         return value if isinstance(value, str) and value else None
 
     def time(field: str) -> float | None:
-        return _epoch(task.get(field), prefix + field, known_arn)
+        return epoch(task.get(field), prefix + field, known_arn)
 
     version = task.get("version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
@@ -128,7 +128,7 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
         # The API has no updatedAt: the latest of the times it tells is when the task last changed.
         changed_at = max((change for change in changes if change is not None), default=None)
     if changed_at is None:
-        changed_at = _epoch(fallback_time, "time", known_arn)
+        changed_at = epoch(fallback_time, "time", known_arn)
     if changed_at is None:
         raise EventError(prefix + "updatedAt", "neither it nor any other time is there", known_arn)
     return TaskEvent(
@@ -156,7 +156,8 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
     )
 
 
-def _epoch(value: object, field: str, task: str | None) -> float | None:
+def epoch(value: object, field: str, task: str | None) -> float | None:
+    """Return a time of ECS's in epoch seconds, None for none. Raises EventError that names field and task."""
     if value is None or value == "":
         return None
     if isinstance(value, datetime):

@@ -32,7 +32,10 @@ EVENTS_REJECTED: Final = Metric(
     "registrar",
     "Task events whose task definition is unknown to ECS or has a mistake in its label.",
 )
-EVENTS_MALFORMED: Final = Metric("EventsMalformed", "Count", "registrar", "Input that is not an ECS task state change.")
+EVENTS_MALFORMED: Final = Metric("EventsMalformed", "Count", "registrar", "Input that is not an ECS event of ours.")
+SERVICE_EVENTS: Final = Metric(
+    "ServiceEvents", "Count", "registrar", "ECS service actions and deployment steps that were kept as history."
+)
 TASKS_SWEPT: Final = Metric("TasksSwept", "Count", "reconciler", "Tasks that a sweep of the ECS API looked at.")
 DRIFT: Final = Metric("Drift", "Count", "reconciler", "Tasks whose record a sweep had to correct: lost events.")
 PUBLICATION_DRIFT: Final = Metric(
@@ -40,6 +43,9 @@ PUBLICATION_DRIFT: Final = Metric(
     "Count",
     "reconciler",
     "Tasks and services whose published form a sweep had to correct: lost publications.",
+)
+ALIAS_CONFLICTS: Final = Metric(
+    "AliasConflicts", "Count", "reconciler", "Aliases that a service wants and another one holds, at each sweep."
 )
 SWEEP_FAILURES: Final = Metric(
     "SweepFailures", "Count", "reconciler", "Clusters and namespaces that a sweep left out because a call failed."
@@ -62,9 +68,11 @@ METRICS: Final = (
     EVENTS_IGNORED,
     EVENTS_REJECTED,
     EVENTS_MALFORMED,
+    SERVICE_EVENTS,
     TASKS_SWEPT,
     DRIFT,
     PUBLICATION_DRIFT,
+    ALIAS_CONFLICTS,
     SWEEP_FAILURES,
     SNAPSHOTS_PUBLISHED,
     PUBLISH_CONFLICTS,

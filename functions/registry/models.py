@@ -8,6 +8,8 @@
 | NAMESPACE#{namespace} | VIP#{address} | VipItem |
 | NAMESPACE#{namespace} | HEAD | HeadItem |
 | NAMESPACE#{namespace} | PART#{00..63} | PartItem |
+| NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
+| HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
 | RECONCILER | SWEEP | SweepItem |
 
 Rules:
@@ -66,6 +68,16 @@ def service_key(name: str) -> str:
 def vip_key(address: str) -> str:
     """Return the sort key of a claim of a VIP."""
     return f"VIP#{address}"
+
+
+def alias_key(dns_name: str, port: int) -> str:
+    """Return the sort key of a claim of an alias."""
+    return f"ALIAS#{port}#{dns_name}"
+
+
+def history_key(ecs_service: str) -> str:
+    """Return the partition key of the history of an ECS service (cluster/name)."""
+    return f"HISTORY#{ecs_service}"
 
 
 def part_key(number: int) -> str:
@@ -133,11 +145,22 @@ class AliasMap(MapAttribute[str, Any]):
     port = NumberAttribute()
 
 
+class ConflictMap(AliasMap):
+    """An alias that a service wants and another one holds."""
+
+    holder = UnicodeAttribute()
+
+
 class ServiceItem(Item):
-    """A service. `declared_at` is when the task was created whose definition says the rest."""
+    """A service. `declared_at` is when the task was created whose definition says the rest.
+
+    `ecs_service` (cluster/name) started that task; absent for a task that no service started.
+    """
 
     protocol = UnicodeAttribute(null=True)
     aliases = ListAttribute(of=AliasMap, null=True)
+    conflicts = ListAttribute(of=ConflictMap, null=True)
+    ecs_service = UnicodeAttribute(null=True)
     request_seconds = NumberAttribute(null=True)
     idle_seconds = NumberAttribute(null=True)
     vip = UnicodeAttribute(null=True)
@@ -152,6 +175,23 @@ class VipItem(Item):
     service = UnicodeAttribute(null=True)
     released_at = NumberAttribute(null=True)
     expires_at = NumberAttribute(null=True)
+
+
+class AliasItem(Item):
+    """A service's claim of a name and port; without `service` nobody's."""
+
+    service = UnicodeAttribute(null=True)
+
+
+class HistoryItem(Item):
+    """Something that happened to an ECS service."""
+
+    kind = UnicodeAttribute()
+    name = UnicodeAttribute()
+    level = UnicodeAttribute()
+    deployment = UnicodeAttribute(null=True)
+    reason = UnicodeAttribute(null=True)
+    expires_at = NumberAttribute()
 
 
 class HeadItem(Item):
@@ -216,6 +256,8 @@ class Table:
         self.vips = _derive(VipItem, meta, shared)
         self.heads = _derive(HeadItem, meta, shared)
         self.parts = _derive(PartItem, meta, shared)
+        self.aliases = _derive(AliasItem, meta, shared)
+        self.history = _derive(HistoryItem, meta, shared)
         self.sweeps = _derive(SweepItem, meta, shared)
 
 

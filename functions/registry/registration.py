@@ -7,12 +7,15 @@ simply made again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from registry.ecs import Lookups
 from registry.events import TaskEvent
 from registry.rules import TaskRecord, is_over, record_of
+from registry.service_events import ecs_service
+from registry.snapshot import Conflict
 from registry.store import Store
 
 
@@ -26,10 +29,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The outcome, and the record made of the event (None when the task is not ours)."""
+    """The outcome, and the record made of the event (None when the task is not ours).
+
+    `conflicts` are aliases, by service, that the task's services newly want and others hold.
+    """
 
     outcome: Outcome
     record: TaskRecord | None
+    conflicts: Mapping[str, tuple[Conflict, ...]] = field(default_factory=dict)
 
 
 def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Registered:
@@ -45,7 +52,19 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
         host_address = lookups.host_address(event.cluster_arn, event.container_instance_arn)
     record = record_of(event, definition, host_address)
     store.tasks.ensure_namespace(definition.namespace, now)
-    for offer in definition.offers:
-        store.services.declare(definition.namespace, offer, event.created_at or 0.0, now)
+    started_by = _ecs_service_of(event)
+    conflicts = {
+        offer.service: store.services.declare(definition.namespace, offer, event.created_at or 0.0, now, started_by)
+        for offer in definition.offers
+    }
     applied = store.tasks.apply(record)
-    return Registered(Outcome.APPLIED if applied else Outcome.STALE, record)
+    return Registered(
+        Outcome.APPLIED if applied else Outcome.STALE,
+        record,
+        {service: found for service, found in conflicts.items() if found},
+    )
+
+
+def _ecs_service_of(event: TaskEvent) -> str | None:
+    kind, _, name = (event.group or "").partition(":")
+    return ecs_service(event.cluster_arn, name) if kind == "service" else None

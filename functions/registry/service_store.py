@@ -1,12 +1,10 @@
-"""Services, their VIPs and their policies in DynamoDB. IO.
+"""Services and their policies in DynamoDB. IO.
 
 Rules:
-1. A service and its claim of a VIP are written in one transaction, so no VIP has two services and no service
-   two VIPs, however many registrars see it first at the same time.
+1. A service is created together with its claim of a VIP, which stays its own (`vip_store.py`).
 2. The definition of the task created last says what a service is. Late events of older tasks change nothing,
    so a deployment that is rolled back takes its configuration with it.
-3. A VIP stays with its service. A service that was removed and returns finds its old claim. A released claim
-   may be taken by another service when it has expired.
+3. Aliases are claimed before the declaration is written, and given up after it (`alias_store.py`).
 """
 
 # PynamoDB's maps have no annotations on some of their methods.
@@ -16,38 +14,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
-from pynamodb.exceptions import TransactWriteError, UpdateError
+from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
 
+from registry.alias_store import AliasStore, Claims
 from registry.definition import Alias, Offer, Timeouts
 from registry.models import (
     AliasMap,
+    ConflictMap,
     ServiceItem,
     Table,
     change,
     maybe,
     namespace_key,
     service_key,
-    vip_key,
     whole,
 )
-from registry.snapshot import ServiceRecord
+from registry.snapshot import Conflict, ServiceRecord
 from registry.task_store import CONDITION_FAILED
-
-FIRST_VIP: Final = IPv4Address("127.255.0.2")  # .1 is the sidecar's own
-LAST_VIP: Final = IPv4Address("127.255.255.254")
-ALLOCATION_ATTEMPTS: Final = 12
-
-_TRANSACTION_CANCELLED: Final = "TransactionCanceledException"
-
-
-class VipsExhaustedError(Exception):
-    """No VIP is free in a namespace, or none could be claimed against all others that were claiming."""
+from registry.vip_store import VipStore
 
 
 class PolicyConflictError(Exception):
@@ -63,97 +52,128 @@ class ServiceStore:
 
     def __init__(self, table: Table, choose: Callable[[list[str]], str] = random.choice) -> None:
         self._table = table
-        self._choose = choose
+        self._vips = VipStore(table, choose)
+        self.aliases = AliasStore(table)
         # (namespace, service) -> the newest declaration that this process has seen written
         self._declared: dict[tuple[str, str], float] = {}
 
-    def declare(self, namespace: str, offer: Offer, created_at: float, now: float) -> None:
-        """Register what the definition of a task created at `created_at` says of a service."""
-        known = self._declared.get((namespace, offer.service))
-        if known is not None and known >= created_at:
-            return
-        model = self._table.services
-        item = model(namespace_key(namespace), service_key(offer.service))
-        actions = self._declaration(offer, created_at)
-        newer: Condition = model.declared_at.does_not_exist() | (model.declared_at < created_at)
-        try:
-            item.update(actions=actions, condition=model.vip.exists() & newer)
-        except UpdateError as error:
-            if error.cause_response_code != CONDITION_FAILED:
-                raise
-            if self.get(namespace, offer.service) is None and not self._create(namespace, offer, actions, now):
-                # Another registrar has created it meanwhile, perhaps from an older task's definition.
-                self.declare(namespace, offer, created_at, now)
-        self._declared[(namespace, offer.service)] = created_at
+    def declare(
+        self, namespace: str, offer: Offer, created_at: float, now: float, ecs_service: str | None = None
+    ) -> tuple[Conflict, ...]:
+        """Register what the definition of a task created at `created_at` says of a service.
 
-    def _declaration(self, offer: Offer, created_at: float) -> list[Action]:
+        `ecs_service` (cluster/name) has started the task. Returns the aliases that another service holds; none
+        when the declaration is not news to this process.
+        """
+        seen = self._declared.get((namespace, offer.service))
+        if seen is not None and seen >= created_at:
+            return ()
+        known = self.get(namespace, offer.service)
+        conflicts: tuple[Conflict, ...] = ()
+        if known is None or known.declared_at < created_at:
+            claims = self.aliases.claim(namespace, offer.service, offer.aliases)
+            declaration = self._declaration(offer, claims, created_at, ecs_service)
+            if not self._write(namespace, offer.service, declaration, known, created_at, now):
+                # Another registrar has declared it meanwhile, perhaps from another task's definition.
+                return self.declare(namespace, offer, created_at, now, ecs_service)
+            conflicts = claims.conflicts
+        if known is not None:
+            current = self.get(namespace, offer.service)
+            kept = set() if current is None else set(current.aliases)
+            self.aliases.release(namespace, offer.service, {*known.aliases, *offer.aliases} - kept)
+        self._declared[(namespace, offer.service)] = created_at
+        return conflicts
+
+    def _write(
+        self,
+        namespace: str,
+        service: str,
+        declaration: list[Action],
+        known: ServiceRecord | None,
+        created_at: float,
+        now: float,
+    ) -> bool:
+        """Write a declaration; return False when the service has been declared by another."""
+        if known is None:
+            return self._vips.create_service(namespace, service, declaration, now)
+        model = self._table.services
+        older: Condition = model.declared_at.does_not_exist() | (model.declared_at < created_at)
+        return self._update(namespace, service, declaration, model.vip.exists() & older)
+
+    def _update(self, namespace: str, service: str, actions: list[Action], condition: Condition) -> bool:
+        item = self._table.services(namespace_key(namespace), service_key(service))
+        try:
+            item.update(actions=actions, condition=condition)
+        except UpdateError as error:
+            if error.cause_response_code == CONDITION_FAILED:
+                return False
+            raise
+        return True
+
+    def _declaration(self, offer: Offer, claims: Claims, created_at: float, ecs_service: str | None) -> list[Action]:
         model = self._table.services
         return [
             model.protocol.set(offer.protocol),
-            model.aliases.set([AliasMap(dns_name=each.dns_name, port=each.port) for each in offer.aliases]),
+            *self._alias_actions(claims),
             change(model.request_seconds, offer.timeouts.request_seconds),
             change(model.idle_seconds, offer.timeouts.idle_seconds),
+            change(model.ecs_service, ecs_service),
             model.declared_at.set(created_at),
         ]
 
-    def _create(self, namespace: str, offer: Offer, declaration: list[Action], now: float) -> bool:
-        """Create a service with a VIP; return False when it has been created by another."""
-        services, vips = self._table.services, self._table.vips
-        key = namespace_key(namespace)
-        for attempt in range(ALLOCATION_ATTEMPTS):
-            address = self._candidate(namespace, offer.service, now, attempt)
-            try:
-                with TransactWrite(connection=self._table.connection) as transaction:
-                    transaction.update(
-                        services(key, service_key(offer.service)),
-                        actions=[*declaration, services.vip.set(address)],
-                        condition=services.vip.does_not_exist(),
-                    )
-                    transaction.update(
-                        vips(key, vip_key(address)),
-                        actions=[
-                            vips.service.set(offer.service),
-                            vips.released_at.remove(),
-                            vips.expires_at.remove(),
-                        ],
-                        condition=vips.service.does_not_exist()
-                        | (vips.service == offer.service)
-                        | (vips.expires_at < now),
-                    )
-                return True
-            except TransactWriteError as error:
-                if error.cause_response_code != _TRANSACTION_CANCELLED:
-                    raise
-                # The reasons stand in the order of the updates; None is for an update that was not at fault.
-                reasons = [reason.code if reason else None for reason in error.cancellation_reasons]
-                if reasons and reasons[0] == "ConditionalCheckFailed":
-                    return False
-        raise VipsExhaustedError(
-            f"namespace {namespace}: {offer.service} could claim no VIP in {ALLOCATION_ATTEMPTS} attempts"
-        )
+    def _alias_actions(self, claims: Claims) -> list[Action]:
+        model = self._table.services
+        conflicts = [
+            ConflictMap(dns_name=each.alias.dns_name, port=each.alias.port, holder=each.holder)
+            for each in claims.conflicts
+        ]
+        return [
+            model.aliases.set([AliasMap(dns_name=each.dns_name, port=each.port) for each in claims.granted]),
+            change(model.conflicts, conflicts or None),
+        ]
 
-    def _candidate(self, namespace: str, service: str, now: float, attempt: int) -> str:
-        """Return a VIP to claim: the service's own of old, else a low free one, later attempts spread out."""
-        taken: set[str] = set()
-        model = self._table.vips
-        for item in model.query(namespace_key(namespace), model.sk.startswith(vip_key("")), consistent_read=True):
-            address = item.sk.partition("#")[2]
-            if item.service == service:
-                return address
-            expires_at = maybe(item.expires_at)
-            if expires_at is None or expires_at >= now:
-                taken.add(address)
-        free: list[str] = []
-        wanted = 4**attempt if attempt < 5 else 1024
-        for number in range(int(FIRST_VIP), int(LAST_VIP) + 1):
-            address = str(IPv4Address(number))
-            if address not in taken:
-                free.append(address)
-                if len(free) == wanted:
-                    break
-        if not free:
-            raise VipsExhaustedError(f"namespace {namespace}: all VIPs are taken, {service} gets none")
-        return self._choose(free)
+    def retry_aliases(self, namespace: str, service: ServiceRecord, is_alive: Callable[[str], bool]) -> ServiceRecord:
+        """Claim once more what a service wants and could not have; return the service as it is then.
+
+        `is_alive` says whether a service has living tasks: an alias is taken from one that has none, if it
+        lives itself.
+        """
+        claims = self.aliases.claim(namespace, service.name, [each.alias for each in service.conflicts])
+        granted, conflicts = list(claims.granted), []
+        for conflict in claims.conflicts:
+            if (
+                is_alive(service.name)
+                and not is_alive(conflict.holder)
+                and self._take_from(namespace, service.name, conflict)
+            ):
+                granted.append(conflict.alias)
+            else:
+                conflicts.append(conflict)
+        changed = replace(service, aliases=(*service.aliases, *granted), conflicts=tuple(conflicts))
+        if changed == service:
+            return service
+        actions = self._alias_actions(Claims(changed.aliases, changed.conflicts))
+        unchanged: Condition = self._table.services.declared_at == service.declared_at
+        if not self._update(namespace, service.name, actions, unchanged):
+            # It has been declared anew meanwhile and has claimed for itself.
+            current = self.get(namespace, service.name)
+            kept = set() if current is None else set(current.aliases)
+            self.aliases.release(namespace, service.name, set(granted) - kept)
+            return service
+        return changed
+
+    def _take_from(self, namespace: str, service: str, conflict: Conflict) -> bool:
+        """Take an alias from its holder, which then wants it; return False when it has changed meanwhile."""
+        holder = self.get(namespace, conflict.holder)
+        if holder is not None and conflict.alias in holder.aliases:
+            lost = Claims(
+                tuple(each for each in holder.aliases if each != conflict.alias),
+                (*holder.conflicts, Conflict(conflict.alias, service)),
+            )
+            unchanged: Condition = self._table.services.declared_at == holder.declared_at
+            if not self._update(namespace, holder.name, self._alias_actions(lost), unchanged):
+                return False
+        return self.aliases.take_over(namespace, service, conflict)
 
     def get(self, namespace: str, name: str) -> ServiceRecord | None:
         """Return one service, consistently read."""
@@ -227,4 +247,9 @@ def _record(item: ServiceItem) -> ServiceRecord | None:
         timeouts=Timeouts(whole(item.request_seconds), whole(item.idle_seconds)),
         policy=policy.as_dict() if policy is not None else {},
         policy_revision=int(item.policy_revision or 0),
+        conflicts=tuple(
+            Conflict(Alias(each.dns_name, int(each.port)), each.holder) for each in maybe(item.conflicts) or ()
+        ),
+        ecs_service=maybe(item.ecs_service),
+        declared_at=float(item.declared_at or 0.0),
     )

@@ -15,7 +15,8 @@ class Settings:
     """The environment of the functions. Endpoints and credentials are botocore's to find.
 
     `clusters` are names or ARNs (empty: all of the region). `poll_seconds` is what sidecars are told.
-    `ecs_calls_per_second` is the most that the reconciler asks of ECS.
+    `ecs_calls_per_second` is the most that the reconciler asks of ECS. `checks_tasks` is whether a role's session
+    may report the health of the task only after which it is named.
     """
 
     table: str
@@ -23,16 +24,21 @@ class Settings:
     clusters: tuple[str, ...]
     poll_seconds: int
     ecs_calls_per_second: int
+    checks_tasks: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Return the settings. Raises SettingsError that names the variable."""
+        identity = environment.get("TRAMO_TASK_IDENTITY", "session")
+        if identity not in ("session", "off"):
+            raise SettingsError(f"TRAMO_TASK_IDENTITY is {identity!r}; set session or off")
         return cls(
             table=_required(environment, "TRAMO_TABLE", "the name of the registry's DynamoDB table"),
             region=_required(environment, "AWS_REGION", "the region (Lambda sets it by itself)"),
             clusters=tuple(name.strip() for name in environment.get("TRAMO_CLUSTERS", "").split(",") if name.strip()),
             poll_seconds=_number(environment, "TRAMO_POLL_SECONDS", 5, 300),
             ecs_calls_per_second=_number(environment, "TRAMO_ECS_CALLS_PER_SECOND", 10, 100),
+            checks_tasks=identity == "session",
         )
 
 

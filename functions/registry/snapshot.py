@@ -37,8 +37,20 @@ class PartError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """An alias that a service wants and another one, the holder, has."""
+
+    alias: Alias
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """A service as registered: what callers need besides its endpoints."""
+    """A service as registered: what callers need besides its endpoints.
+
+    `aliases` are those that it holds, `conflicts` those that it wants, too. `ecs_service` (cluster/name) is
+    where it was last declared, None for tasks that no service started.
+    """
 
     name: str
     protocol: str
@@ -47,6 +59,9 @@ class ServiceRecord:
     timeouts: Timeouts = field(default_factory=Timeouts)
     policy: Mapping[str, Any] = field(default_factory=dict)
     policy_revision: int = 0
+    conflicts: tuple[Conflict, ...] = ()
+    ecs_service: str | None = None
+    declared_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from registry.history_store import HistoryStore
 from registry.models import Table
 from registry.service_store import ServiceStore
 from registry.snapshot_store import SnapshotStore
@@ -19,6 +20,7 @@ class Store:
     services: ServiceStore
     snapshots: SnapshotStore
     sweeps: SweepStore
+    history: HistoryStore
 
 
 def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
@@ -27,4 +29,4 @@ def open_store(table_name: str, region: str, endpoint: str | None = None) -> Sto
     Without `endpoint` botocore finds it (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL, else AWS itself).
     """
     table = Table(table_name, region, endpoint)
-    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table), SweepStore(table))
+    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table), SweepStore(table), HistoryStore(table))

@@ -1,34 +1,34 @@
-"""The API through Chalice's test client, over a table in moto."""
+"""The API through its handler, over a table in moto."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chalice.test import Client, HTTPResponse
 
 from publisher.build import Changes, Publisher
+from registry.service_events import parse_service_event
+from registry.snapshot import iso
 from registry.store import Store
 from tests.integration.functions.conftest import Deployed
 from tests.support import aws
 from tests.support.building import offer, task
+from tests.support.ecs import event
+from tests.support.gateway import USER, Answer, Gateway, session
 from tests.support.schemas import check
 
 NOW = 1_795_345_200.0
-
-# Chalice says of each request that its test gateway does not check IAM.
-pytestmark = pytest.mark.filterwarnings("ignore:IAMAuthorizer is not a supported in local mode:UserWarning")
 
 
 class Api:
     """A namespace with the services orders (two tasks) and stock (none), and a client."""
 
-    def __init__(self, client: Client, store: Store) -> None:
-        self._client = client
+    def __init__(self, gateway: Gateway, store: Store) -> None:
+        self.gateway = gateway
         self.store = store
         self.namespace = f"n{uuid.uuid4().hex[:8]}.local"
         self.publisher = Publisher(store, clock=lambda: NOW, pause=lambda _: None)
@@ -45,35 +45,32 @@ class Api:
     def publish(self, **changes: Any) -> None:
         self.publisher.publish(self.namespace, Changes(**changes))
 
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> HTTPResponse:
+    def call(self, method: str, path: str, body: Any = None, caller: str | None = USER, **headers: str) -> Answer:
         """Call a path below the namespace (or an absolute one)."""
         if not path.startswith("/v1"):
             path = f"/v1/namespaces/{self.namespace}/{path}"
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        raw = b""
+        raw = None
         if body is not None:
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
-        found: HTTPResponse = self._client.http.request(method, path, headers=sent, body=raw)
-        return found
+        return self.gateway.call(method, path, raw, sent, caller)
 
-    def get(self, path: str, **headers: str) -> HTTPResponse:
+    def get(self, path: str, **headers: str) -> Answer:
         return self.call("GET", path, **headers)
 
 
 @pytest.fixture
-def api(deployed: Deployed) -> Iterator[Api]:
-    from api.app import app, metrics, store
+def api(deployed: Deployed) -> Api:
+    from api.app import app, store
 
-    with Client(app) as client:
-        yield Api(client, store)
-    metrics.clear_metrics()  # the handler would have written them
+    return Api(Gateway(deployed.api, deployed.context, app.routes), store)
 
 
-def problem(response: HTTPResponse, status: int, kind: str, field: str | None = None) -> str:
+def problem(response: Answer, status: int, kind: str, field: str | None = None) -> str:
     """Check a problem document and return its detail."""
     assert response.status_code == status, response.body
-    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["content-type"] == "application/problem+json"
     body = json.loads(response.body)
     assert (body["type"], body["status"]) == (f"urn:tramo:problem:{kind}", status)
     assert body.get("field") == field
@@ -81,7 +78,7 @@ def problem(response: HTTPResponse, status: int, kind: str, field: str | None = 
     return str(body["detail"])
 
 
-def names(response: HTTPResponse) -> list[str]:
+def names(response: Answer) -> list[str]:
     assert response.status_code == 200, response.body
     return [each["name"] for each in response.json_body["services"]]
 
@@ -89,7 +86,7 @@ def names(response: HTTPResponse) -> list[str]:
 def test_health_needs_nothing(api: Api) -> None:
     response = api.get("/v1/health")
     assert (response.status_code, response.json_body) == (200, {"status": "ok"})
-    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["content-type"] == "application/json"
 
 
 def test_namespaces(api: Api) -> None:
@@ -115,7 +112,6 @@ def test_a_limit_is_a_number_in_its_bounds(api: Api, limit: str) -> None:
 def test_one_service(api: Api) -> None:
     response = api.get("services/orders")
     assert [each["id"] for each in response.json_body["endpoints"]] == ["aa/http", "bb/http"]
-    assert response.headers["ETag"] == '"2"'
     problem(api.get("services/ghost"), 404, "unknown-service", "service")
     problem(api.get("services/Ghost"), 400, "bad-parameter", "service")
 
@@ -124,14 +120,14 @@ def test_a_snapshot_and_its_etag(api: Api) -> None:
     response = api.get("snapshot")
     check("snapshot", response.json_body)
     assert names(response) == ["orders", "stock"]
-    assert (response.headers["ETag"], response.headers["Tramo-Poll-Seconds"]) == ('"2"', "5")
+    assert (response.headers["etag"], response.headers["tramo-poll-seconds"]) == ('"2"', "5")
 
 
 @pytest.mark.parametrize("header", ['"2"', 'W/"2"', '"1", "2"', ' "2"'])
 def test_an_unchanged_snapshot_is_not_sent_again(api: Api, header: str) -> None:
     response = api.get("snapshot", If_None_Match=header)
     assert (response.status_code, response.body) == (304, b"")
-    assert (response.headers["ETag"], response.headers["Tramo-Poll-Seconds"]) == ('"2"', "5")
+    assert (response.headers["etag"], response.headers["tramo-poll-seconds"]) == ('"2"', "5")
 
 
 @pytest.mark.parametrize("header", ['"1"', '"3"', "2", '"two"', "*"])
@@ -181,22 +177,22 @@ def test_an_unknown_namespace(api: Api) -> None:
 def test_a_policys_life(api: Api) -> None:
     path = "services/orders/policy"
     empty = api.get(path)
-    assert (empty.json_body, empty.headers["ETag"]) == ({}, '"0"')
+    assert (empty.json_body, empty.headers["etag"]) == ({}, '"0"')
     policy = {"retries": {"count": 1, "on": ["503"]}, "timeouts": {"connect_seconds": 0.25}}
     written = api.call("PUT", path, policy, If_Match='"0"')
-    assert (written.status_code, written.json_body, written.headers["ETag"]) == (200, policy, '"1"')
+    assert (written.status_code, written.json_body, written.headers["etag"]) == (200, policy, '"1"')
     assert api.get(path).json_body == policy
     stale = api.call("PUT", path, {}, If_Match='"0"')
     assert "at revision 1, not 0" in problem(stale, 412, "precondition-failed", "If-Match")
-    assert stale.headers["ETag"] == '"1"'
+    assert stale.headers["etag"] == '"1"'
     api.publish(services=frozenset({"orders"}))
     assert api.get("services/orders").json_body["policy"] == policy
     problem(api.call("DELETE", path, If_Match='"7"'), 412, "precondition-failed", "If-Match")
     gone = api.call("DELETE", path, If_Match='"1"')
     assert (gone.status_code, gone.body) == (204, b"")
-    assert (api.get(path).json_body, api.get(path).headers["ETag"]) == ({}, '"2"')
+    assert (api.get(path).json_body, api.get(path).headers["etag"]) == ({}, '"2"')
     assert api.call("PUT", path, policy).status_code == 200
-    assert api.call("PUT", path, {}, If_Match="*").headers["ETag"] == '"4"'
+    assert api.call("PUT", path, {}, If_Match="*").headers["etag"] == '"4"'
 
 
 @pytest.mark.parametrize("header", ['W/"0"', "0", '"x"', '"0", "1"'])
@@ -290,10 +286,141 @@ def test_a_snapshot_that_cannot_be_read_whole_is_tried_later(api: Api, deployed:
         items.delete_item(TableName=deployed.table, Key=key)
     response = api.get("snapshot")
     problem(response, 503, "busy")
-    assert response.headers["Retry-After"] == "1"
+    assert response.headers["retry-after"] == "1"
 
 
 def test_the_description_is_served(api: Api) -> None:
     body = api.get("/v1/openapi.json").json_body
     assert body["openapi"] == "3.1.0"
     assert "/v1/namespaces/{namespace}/snapshot" in body["paths"]
+
+
+def test_a_service_shows_its_conflicts_and_history(api: Api) -> None:
+    api.store.services.declare(api.namespace, offer("stock"), 2.0, NOW, "example/stock")
+    twin = dataclasses.replace(offer("stock"), service="twin")
+    api.store.services.declare(api.namespace, twin, 1.0, NOW)
+    api.publish(services=frozenset({"twin", "stock"}))
+    happened = parse_service_event(event("deployment_failed"))
+    assert happened is not None
+    at = time.time() - 60
+    api.store.history.add(dataclasses.replace(happened, service="example/stock", at=at))
+    stock, twins = (api.get(f"services/{name}").json_body for name in ("stock", "twin"))
+    assert (stock["conflicts"], stock["ecs_service"]) == ([], "example/stock")
+    assert stock["history"] == [
+        {
+            "at": iso(at),
+            "kind": "ECS Deployment State Change",
+            "event": "SERVICE_DEPLOYMENT_FAILED",
+            "level": "ERROR",
+            "deployment": "ecs-svc/8646900195280463695",
+            "reason": "ECS deployment circuit breaker: task failed to start.",
+        }
+    ]
+    assert {each["holder"] for each in twins["conflicts"]} == {"stock"}
+    assert (twins["aliases"], twins["history"]) == ([], [])
+
+
+GETS = [
+    "/v1/health",
+    "/v1/openapi.json",
+    "/v1/namespaces",
+    "services",
+    "services/orders",
+    "services/orders/policy",
+    "snapshot",
+]
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_every_get_has_an_etag(api: Api, path: str) -> None:
+    first = api.get(path)
+    tag = first.headers["etag"]
+    assert (first.status_code, api.get(path).headers["etag"]) == (200, tag)
+    for header in (tag, f"W/{tag}", f'"other", {tag}'):
+        again = api.get(path, If_None_Match=header)
+        assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", tag)
+    assert api.get(path, If_None_Match='"other"').status_code == 200
+
+
+def test_the_etag_of_a_service_changes_with_its_endpoints(api: Api) -> None:
+    tag = api.get("services/orders").headers["etag"]
+    api.task("cc")
+    assert api.get("services/orders", If_None_Match=tag).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"),
+    [
+        (session("aa"), True),
+        (session("aa", role="ecsTaskRole"), True),
+        (session("bb"), False),
+        (session("aa2"), False),
+        (session("somebody/aa"), False),
+        (USER, True),
+        ("arn:aws-cn:iam::123456789012:user/division/operator", True),
+        ("arn:aws:sts::123456789012:federated-user/aa", False),
+        ("aa", False),
+        (None, False),
+    ],
+)
+def test_a_task_may_only_report_its_own_health(api: Api, caller: str | None, allowed: bool) -> None:
+    response = api.call("POST", "tasks/aa/health", {"status": "UNHEALTHY"}, caller=caller)
+    if allowed:
+        assert response.json_body == {"outcome": "applied"}
+    else:
+        assert "may only report its own health" in problem(response, 403, "not-this-task", "task")
+        found = api.store.tasks.get(api.namespace, "aa")
+        assert found is not None
+        assert found.health is None
+
+
+def test_the_check_of_the_task_can_be_turned_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    import api.app as module
+
+    monkeypatch.setattr(module, "settings", dataclasses.replace(module.settings, checks_tasks=False))
+    response = api.call("POST", "tasks/aa/health", {"status": "UNHEALTHY"}, caller=session("bb"))
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"{", b"NaN", b'{"status": NaN}', b"\xff\xfe", b"", b"[" * 15000])
+def test_a_body_that_is_not_json(api: Api, body: bytes) -> None:
+    for method, path in (("POST", "tasks/aa/health"), ("PUT", "services/orders/policy")):
+        problem(api.call(method, path, body), 400, "bad-body", "$")
+
+
+def test_bodies_have_a_largest_size(api: Api) -> None:
+    body = b'{"status": "HEALTHY"' + b" " * 16 * 1024 + b"}"
+    for method, path in (("POST", "tasks/aa/health"), ("PUT", "services/orders/policy")):
+        problem(api.call(method, path, body), 413, "body-too-large", "$")
+
+
+def test_bodies_come_in_base64_or_plain(api: Api) -> None:
+    headers = {"Content-Type": "application/json"}
+    path = f"/v1/namespaces/{api.namespace}/services/orders/policy"
+    for binary in (True, False):
+        assert api.gateway.call("PUT", path, b"{}", headers, binary=binary).status_code == 200
+
+
+def test_parameters_have_bounds(api: Api) -> None:
+    many = ",".join(f"s{number}" for number in range(501))
+    assert "501 names" in problem(api.get(f"snapshot?services={many}"), 400, "bad-parameter", "services")
+    problem(api.get("services?next=a%2Fb"), 400, "bad-parameter", "next")
+    problem(api.get(f"services?next={'a' * 65}"), 400, "bad-parameter", "next")
+    assert names(api.get("services?next=")) == ["orders", "stock"]
+
+
+def test_errors_that_chalice_makes_itself_are_problems(api: Api) -> None:
+    assert "no route /v1/nowhere" in problem(api.get("/v1/nowhere"), 404, "unknown-route")
+    assert "/v1/nowhere" not in api.get("/v1/openapi.json").json_body["paths"]
+    refused = api.call("POST", "snapshot", {})
+    problem(refused, 405, "method-not-allowed")
+    assert refused.headers["allow"] == "GET"
+
+
+def test_an_error_inside_is_a_problem_without_its_cause(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("api.reading.service_page", fail)
+    detail = problem(api.get("services"), 500, "internal-error")
+    assert "secret" not in detail

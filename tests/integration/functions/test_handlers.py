@@ -99,7 +99,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
 
     counts = deployed.reconciler({}, deployed.context)
     assert counts["next_cluster"] is None
-    names = {"TasksSwept", "Drift", "PublicationDrift", "SweepFailures"}
+    names = {"TasksSwept", "Drift", "PublicationDrift", "AliasConflicts", "SweepFailures"}
     assert set(metrics(capfd.readouterr().out)) == names
 
 
@@ -121,7 +121,7 @@ def test_where_a_sweep_stopped_is_remembered_in_the_table(deployed: Deployed) ->
 def test_input_that_is_no_task_event_ends_well(
     deployed: Deployed, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    deployed.registrar(event("service_action"), deployed.context)
+    deployed.registrar({**event("service_action"), "detail-type": "ECS Something Else"}, deployed.context)
     assert metrics(capfd.readouterr().out) == {"EventsMalformed": 1}
     (line,) = [each for each in caplog.records if each.levelname == "ERROR"]
     assert line.__dict__["field"] == "detail-type"

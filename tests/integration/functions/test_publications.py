@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from publisher.build import Changes, Publisher
 from reconciler.publications import Publications
 from registry.models import HEAD, namespace_key, part_key
 from registry.snapshot import Document, assemble, part_of
+from registry.snapshot_store import SnapshotStore
 from registry.store import Store
 from tests.support import aws
 from tests.support.building import offer, record, task
@@ -33,7 +35,7 @@ def publisher(store: Store) -> Publisher:
 @pytest.fixture
 def repair(store: Store, publisher: Publisher) -> Callable[[], int]:
     def run() -> int:
-        return Publications(store, publisher, NOW, warn).repair(NAMESPACE, list(store.tasks.all(NAMESPACE)))
+        return Publications(store, publisher, NOW, warn).repair(NAMESPACE, list(store.tasks.all(NAMESPACE))).drift
 
     return run
 
@@ -121,18 +123,14 @@ def test_a_lost_head_or_part_is_built_anew(
     populate(store, publisher)
     delete(lost)
     fresh = Publications(_reopened(store), publisher, NOW, warn)
-    assert fresh.repair(NAMESPACE, list(store.tasks.all(NAMESPACE))) > 0
+    assert fresh.repair(NAMESPACE, list(store.tasks.all(NAMESPACE))).drift > 0
     assert endpoints(store) == {"orders": ["aa", "bb"], "stock": ["cc"]}
     assert repair() == 0
 
 
 def _reopened(store: Store) -> Store:
     """The same table as another process sees it, with nothing remembered."""
-    from registry.snapshot_store import SnapshotStore
-    from registry.sweep_store import SweepStore
-
-    table = store.snapshots._table
-    return Store(store.tasks, store.services, SnapshotStore(table), SweepStore(table))
+    return dataclasses.replace(store, snapshots=SnapshotStore(store.snapshots._table))
 
 
 def test_many_losses_are_published_some_at_a_time(

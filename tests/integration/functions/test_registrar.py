@@ -123,7 +123,7 @@ def test_tasks_without_label_are_ignored(store: Store) -> None:
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
-        (event("service_action"), "detail-type"),
+        (event("fargate_running") | {"detail-type": "ECS Something Else"}, "detail-type"),
         ({"hello": "world"}, "source"),
         ([], "$"),
         (event("fargate_running") | {"detail": {"taskArn": "arn:x"}}, "detail.version"),
@@ -133,7 +133,7 @@ def test_what_is_no_task_event_is_counted_and_named(
     store: Store, lookups: Lookups, caplog: pytest.LogCaptureFixture, bad: Any, field: str
 ) -> None:
     assert handle(bad, store, lookups, NOW) is metric_names.EVENTS_MALFORMED
-    record = logged(caplog, "not an ECS task event")
+    record = logged(caplog, "not an ECS event of ours")
     assert record.__dict__["field"] == field
 
 

@@ -6,15 +6,10 @@ import pytest
 
 from registry.definition import Alias, Timeouts
 from registry.models import Table, namespace_key, service_key, vip_key
-from registry.service_store import (
-    FIRST_VIP,
-    LAST_VIP,
-    PolicyConflictError,
-    ServiceStore,
-    VipsExhaustedError,
-)
+from registry.service_store import PolicyConflictError, ServiceStore
 from registry.snapshot import ServiceRecord
 from registry.store import Store, open_store
+from registry.vip_store import FIRST_VIP, LAST_VIP, VipsExhaustedError
 from tests.support import aws
 from tests.support.building import definition, offer
 from tests.support.ecs import NAMESPACE

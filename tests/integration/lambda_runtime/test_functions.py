@@ -13,6 +13,7 @@ import pytest
 
 from infra.local import pattern
 from tests.support import aws, ecs, sam
+from tests.support.gateway import session
 from tests.support.lambda_runtime import FunctionError
 from tests.support.schemas import check
 
@@ -85,7 +86,7 @@ def call(
                 "path": "/live" + resource.format(**names),
                 "stage": "live",
                 "requestId": "4bbe0da6",
-                "identity": {"userArn": "arn:aws:sts::123456789012:assumed-role/orders/task"},
+                "identity": {"userArn": session(names.get("task", "operator"))},
             },
             "body": None if body is None else json.dumps(body),
             "isBase64Encoded": False,

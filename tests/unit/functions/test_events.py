@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from registry.events import EventError, PortBinding, TaskEvent, parse_event, parse_task
+from registry.events import DETAIL_TYPE, EventError, PortBinding, TaskEvent, parse_event, parse_task
 from tests.support.ecs import EVENTS, event
 
-TASK_EVENTS = sorted(path.stem for path in EVENTS.glob("*.json") if path.stem != "service_action")
+TASK_EVENTS = sorted(path.stem for path in EVENTS.glob("*.json") if event(path.stem)["detail-type"] == DETAIL_TYPE)
 NOW = 1_795_345_200.0
 
 

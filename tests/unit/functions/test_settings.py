@@ -8,7 +8,7 @@ LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
 
 
 def test_defaults() -> None:
-    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10)
+    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10, True)
 
 
 def test_all() -> None:
@@ -35,3 +35,9 @@ def test_the_poll_interval_has_bounds(value: str) -> None:
 def test_the_rate_of_calls_has_bounds(value: str) -> None:
     with pytest.raises(SettingsError, match=r"TRAMO_ECS_CALLS_PER_SECOND is .*; set a whole number from 1 to 100"):
         Settings.from_environment(LEAST | {"TRAMO_ECS_CALLS_PER_SECOND": value})
+
+
+def test_the_check_of_tasks_can_be_turned_off_and_not_misspelt() -> None:
+    assert not Settings.from_environment(LEAST | {"TRAMO_TASK_IDENTITY": "off"}).checks_tasks
+    with pytest.raises(SettingsError, match="TRAMO_TASK_IDENTITY is 'no'; set session or off"):
+        Settings.from_environment(LEAST | {"TRAMO_TASK_IDENTITY": "no"})

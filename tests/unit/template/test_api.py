@@ -65,6 +65,11 @@ def test_long_answers_are_compressed() -> None:
     assert sam.resources("AWS::ApiGateway::RestApi")["RestApi"]["MinimumCompressionSize"] == 1024
 
 
+def test_the_function_may_answer_in_base64() -> None:
+    body = sam.resources("AWS::ApiGateway::RestApi")["RestApi"]
+    assert body["BinaryMediaTypes"] == ["*~1*"]  # CloudFormation's way to write */*
+
+
 def test_there_is_one_stage_traced_and_the_open_route_has_a_limit() -> None:
     (stage,) = sam.resources("AWS::ApiGateway::Stage").values()
     assert stage["StageName"] == "live"

@@ -64,7 +64,10 @@ def test_logs_do_not_stay_for_ever() -> None:
 
 def test_the_environment_of_the_functions() -> None:
     shared = {"TRAMO_TABLE": "tramo", "POWERTOOLS_METRICS_NAMESPACE": "Tramo", "LOG_LEVEL": "INFO"}
-    own = {"Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10"}, "Api": {"TRAMO_POLL_SECONDS": "5"}}
+    own = {
+        "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10"},
+        "Api": {"TRAMO_POLL_SECONDS": "5", "TRAMO_TASK_IDENTITY": "session"},
+    }
     for name, function in sam.functions().items():
         service = {"POWERTOOLS_SERVICE_NAME": name.lower()}
         assert function.environment == shared | service | own.get(name, {})
@@ -95,9 +98,18 @@ def test_the_rule_takes_tasks_that_no_service_started() -> None:
     assert pattern.matches(rule_pattern(), event)
 
 
-def test_what_the_registrar_cannot_work_ends_in_the_queue() -> None:
+@pytest.mark.parametrize("path", sorted(ecs.EVENTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_rule_for_what_happens_to_services(path: Any) -> None:
+    event = json.loads(path.read_text(encoding="utf-8"))
+    rule = sam.resources("AWS::Events::Rule")["RegistrarServiceEvent"]["EventPattern"]
+    wanted = event["detail-type"] in ("ECS Service Action", "ECS Deployment State Change")
+    assert pattern.matches(rule, event) is wanted
+
+
+@pytest.mark.parametrize("rule", ["RegistrarTaskState", "RegistrarServiceEvent"])
+def test_what_the_registrar_cannot_work_ends_in_the_queue(rule: str) -> None:
     queue = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
-    (target,) = sam.resources("AWS::Events::Rule")["RegistrarTaskState"]["Targets"]
+    (target,) = sam.resources("AWS::Events::Rule")[rule]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": queue}
     assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
     failed = sam.resources("AWS::Lambda::EventInvokeConfig")["RegistrarEventInvokeConfig"]

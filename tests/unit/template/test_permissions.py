@@ -53,7 +53,8 @@ EXPECTED = {
     ],
     "DeadLettersPolicy": [
         "events.amazonaws.com: sqs:SendMessage on DeadLetters.Arn "
-        "if {'ArnEquals': {'aws:SourceArn': ['RegistrarTaskState.Arn', 'ReconcilerSweep.Arn']}}",
+        "if {'ArnEquals': {'aws:SourceArn': "
+        "['RegistrarTaskState.Arn', 'RegistrarServiceEvent.Arn', 'ReconcilerSweep.Arn']}}",
     ],
 }
 
@@ -148,6 +149,7 @@ def test_functions_are_called_only_by_what_this_stack_made() -> None:
     api = {name: source for name, source in sources.items() if name.startswith("Api")}
     assert {name: source for name, source in sources.items() if name not in api} == {
         "RegistrarTaskStatePermission": "RegistrarTaskState.Arn",
+        "RegistrarServiceEventPermission": "RegistrarServiceEvent.Arn",
         "ReconcilerSweepPermission": "ReconcilerSweep.Arn",
     }
     for name in api:
