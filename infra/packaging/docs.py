@@ -11,6 +11,8 @@ from pathlib import Path
 
 from sidecar.admin.pages import PAGES
 from sidecar.config import VARIABLES
+from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
+from sidecar.core.meters import COUNTER, FLAGS, METRICS
 
 DOCS = Path(__file__).parents[2] / "docs"
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -33,7 +35,40 @@ def pages() -> str:
     return "| page | shows |\n|---|---|\n" + "".join(f"| `{path}` | {shows} |\n" for path, shows in PAGES.items())
 
 
-PARTS: dict[str, Callable[[], str]] = {"variables": variables, "pages": pages}
+def metrics() -> str:
+    """The sidecar's metrics as a table."""
+    rows = []
+    for metric in METRICS:
+        labels = "".join(f'{{{name}="{value}"}}' for name, value in metric.labels)
+        suffix = "_total" if metric.kind == COUNTER else ""
+        series = f"`{metric.series}{suffix}{labels}`"
+        dimension = f"`{metric.key}`" if metric.key else "none"
+        rows.append(f"| `{metric.name}` | {metric.unit} | {dimension} | {series} | {metric.meaning} |\n")
+    head = "| CloudWatch | unit | first dimension | Prometheus | what |\n|---|---|---|---|---|\n"
+    return head + "".join(rows)
+
+
+def log_fields() -> str:
+    """The fields of the access log as a table."""
+    rows = []
+    for name, meaning in FIELDS.items():
+        lines = [kind for kind, line in (("HTTP", HttpLine), ("TCP", TcpLine)) if name in line.__struct_fields__]
+        rows.append(f"| `{name}` | {', '.join(lines)} | {meaning} |\n")
+    return "| field | of | what |\n|---|---|---|\n" + "".join(rows)
+
+
+def flags() -> str:
+    """The response flags as a table."""
+    return "| flag | what |\n|---|---|\n" + "".join(f"| `{flag}` | {meaning} |\n" for flag, meaning in FLAGS.items())
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "variables": variables,
+    "pages": pages,
+    "metrics": metrics,
+    "log_fields": log_fields,
+    "flags": flags,
+}
 
 
 def render(text: str) -> str:
