@@ -34,6 +34,7 @@ from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.output import peer_address
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         cuts = MAX_CUT_STREAMS if self._meter is None else MAX_CUT_STREAMS_OF_PEERS
         self._codec = Http2Codec(is_server=True, max_cut_streams=cuts)
         self._transport: asyncio.Transport | None = None
+        self._peer = b""
         self._streams: dict[int, Http2DownstreamStream] = {}
         self._writable = True
         self._touched = False
@@ -182,6 +184,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
+        self._peer = peer_address(transport)
         self._listener.opened(self)
         self._runtime.wheel.schedule(self, self._quiet_since + IDLE_SECONDS)
         self._touch()
@@ -212,12 +215,15 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             self._runtime.wheel.schedule(self, stream.heard_at + BODY_IDLE_SECONDS)
         if self._runtime.draining and not self._draining:
             self.drain()
+        self._listener.prepare(head, self._peer)
         target = self._listener.route(head)
         if isinstance(target, Destination):
             exchange = stream.exchange = Exchange(stream, head, target)
+            if self._runtime.recorder is not None:
+                self._listener.observe(stream, exchange, head, target, self._peer, stream_id)
             exchange.start()
         elif isinstance(target, LocalReply):
-            self._listener.refused(target)
+            self._listener.refused(stream, head, target, self._peer, stream_id)
             stream.send_local(target)
         else:
             self.reset(stream, CANCEL)  # CONNECT over HTTP/2 is not offered
