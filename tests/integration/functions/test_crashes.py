@@ -1,0 +1,132 @@
+"""A function that dies between any two calls leaves readers with a whole snapshot, and the next one makes up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from publisher.build import Changes, Publisher
+from registrar.app import handle
+from registry.ecs import Lookups
+from registry.snapshot import Document, assemble
+from registry.store import Store, open_store
+from tests.support import aws
+from tests.support.building import offer, task
+from tests.support.ecs import NAMESPACE, FakeEcs, life, task_definition
+from tests.support.schemas import check
+
+NOW = 1_795_345_200.0
+
+
+class Crash(BaseException):
+    """The end of the process: nothing catches it."""
+
+
+@contextmanager
+def crash_at(store: Store, place: int, after: bool) -> Iterator[list[str]]:
+    """Die at the place-th call of DynamoDB, before it is made or when it is done; yield the calls made."""
+    connection: Any = store.tasks._table.connection
+    dispatch = connection.dispatch
+    made: list[str] = []
+
+    def dying(operation: str, *arguments: Any, **more: Any) -> Any:
+        made.append(operation)
+        if len(made) - 1 == place and not after:
+            raise Crash
+        answer = dispatch(operation, *arguments, **more)
+        if len(made) - 1 == place:
+            raise Crash
+        return answer
+
+    connection.dispatch = dying
+    try:
+        yield made
+    finally:
+        connection.dispatch = dispatch
+
+
+def document(endpoint: str, table: str) -> Document | None:
+    """Return what a reader sees that knows nothing yet."""
+    store = open_store(table, aws.REGION, endpoint)
+    head = store.snapshots.head(NAMESPACE, consistent=True)
+    if head is None:
+        return None
+    head, parts = store.snapshots.read(NAMESPACE, head)
+    found = assemble(NAMESPACE, head, parts.values())
+    check("snapshot", found)
+    return found
+
+
+def everything(store: Store) -> Changes:
+    return Changes(
+        frozenset(each.task_id for each in store.tasks.all(NAMESPACE)), frozenset(store.services.all(NAMESPACE))
+    )
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_publisher_that_dies_leaves_the_old_or_the_new_snapshot(
+    store: Store, dynamodb_endpoint: str, table: str, after: bool
+) -> None:
+    names = ["orders", "stock", "mail"]
+    for name in names:
+        store.services.declare(NAMESPACE, offer(name), 1.0, NOW)
+    for place, name in enumerate(names):
+        store.tasks.apply(task(f"t{place}", name))
+    publisher = Publisher(store, lambda: NOW, lambda _: None)
+    publisher.publish(NAMESPACE, everything(store))
+    place = 0
+    while True:
+        # Each round changes an endpoint in every service, so that several parts and the head are written.
+        for number, name in enumerate(names):
+            store.tasks.apply(task(f"t{number}", name, address=f"10.1.{place}.{number}", version=10 + place))
+        old = document(dynamodb_endpoint, table)
+        changes = everything(store)
+        try:
+            with crash_at(store, place, after) as made:
+                publisher.publish(NAMESPACE, changes)
+            break
+        except Crash:
+            found = document(dynamodb_endpoint, table)
+            published = after and made[-1] == "TransactWriteItems"
+            assert (found == old) is not published, made
+            publisher.publish(NAMESPACE, changes)
+            found = document(dynamodb_endpoint, table)
+            assert found is not None
+            addresses = {each["endpoints"][0]["address"] for each in found["services"]}
+            assert addresses == {f"10.1.{place}.{number}" for number in range(3)}
+        place += 1
+    assert place >= 4  # head, tasks, parts, services, the write
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_registrar_that_dies_is_made_up_for_by_the_next_try(
+    store: Store, dynamodb_endpoint: str, table: str, after: bool
+) -> None:
+    services = [
+        {"portName": "http", "discoveryName": name, "clientAliases": [{"port": port, "dnsName": "web"}]}
+        for name, port in (("orders", 80), ("stock", 80))
+    ]
+    ecs = FakeEcs(task_definition(services=services))
+    lookups = Lookups(lambda: ecs, lambda: ecs)
+    place = 0
+    while True:
+        fresh = open_store(table, aws.REGION, dynamodb_endpoint)
+        each = life(f"t{place}", minute=place % 60)[3]
+        try:
+            with crash_at(fresh, place, after):
+                handle(each, fresh, lookups, NOW)
+            break
+        except Crash:
+            handle(each, open_store(table, aws.REGION, dynamodb_endpoint), lookups, NOW)
+        place += 1
+        found = store.services.all(NAMESPACE)
+        assert {name: (len(each.aliases), len(each.conflicts)) for name, each in found.items()} == {
+            "orders": (1, 0),
+            "stock": (0, 1),
+        }
+        assert len({each.vip for each in found.values()}) == 2
+        assert len(list(store.tasks.all(NAMESPACE))) == place
+    assert place >= 5
