@@ -38,7 +38,7 @@ types: .venv/installed ## check types
 build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants them
 	@$(BIN)/sam build
 
-bench: .venv/bench ## compare the sidecar with Envoy, nginx and HAProxy; options in ARGS, such as ARGS=--quick
+bench: .venv/bench .tools/sidecar/installed ## compare the sidecar with Envoy, nginx and HAProxy; options in ARGS, such as ARGS=--quick
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
@@ -68,6 +68,15 @@ clean: ## remove all that the other targets made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+# The sidecar as its image has it: the wheel and its own dependencies, nothing of what develops or tests it.
+.tools/sidecar/installed: .venv/installed sidecar/requirements.txt pyproject.toml $(shell find sidecar -name '*.py')
+	@rm -rf .tools/sidecar
+	@$(BIN)/uv venv --quiet --python $(BIN)/python .tools/sidecar
+	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --require-hashes -r sidecar/requirements.txt
+	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir .tools/sidecar/wheel
+	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --no-deps .tools/sidecar/wheel/*.whl
 	@touch $@
 
 .venv/bench: .venv/installed requirements-bench.txt

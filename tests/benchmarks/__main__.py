@@ -21,7 +21,7 @@ from tests.benchmarks import envoy, report
 from tests.benchmarks.cases import GROUPS, MEMORY, NAMES
 from tests.benchmarks.measure import Memory, Plan, Row, measure_group, measure_memory
 from tests.benchmarks.processes import cpus
-from tests.benchmarks.proxies import Field
+from tests.benchmarks.proxies import Field, sidecar_kind
 from tests.support.sidecar import network
 
 FULL: Final = Plan(rounds=5, seconds=2, quick=False)
@@ -35,6 +35,7 @@ def main() -> int:
     plan = QUICK if arguments.quick else FULL
     progress = Console(stderr=True, highlight=False)
     proxy_cpu, load_cpu = cpus()
+    kind = sidecar_kind()
     os.sched_setaffinity(0, {load_cpu})  # this process, and the load that it starts
     rows: list[Row] = []
     memory: list[Memory] = []
@@ -52,7 +53,7 @@ def main() -> int:
                 rows += measure_group(group, plan, open_field, tell)
         if MEMORY in arguments.only:
             memory = measure_memory(open_field, tell)
-    results = report.Results(_machine(plan), tuple(rows), tuple(memory))
+    results = report.Results(_machine(plan, kind), tuple(rows), tuple(memory))
     if arguments.output == "json":
         print(report.to_json(results))
     else:
@@ -75,13 +76,14 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _machine(plan: Plan) -> dict[str, str]:
+def _machine(plan: Plan, kind: str) -> dict[str, str]:
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "CPU": models[0].partition(":")[2].strip() if models else platform.machine(),
         "kernel": platform.release(),
         "Python": platform.python_version(),
+        "sidecar": kind,
         "Envoy": envoy.version(),
         "rounds": f"{plan.rounds} of {plan.seconds} s",
         "load average at the end": f"{os.getloadavg()[0]:.1f}",

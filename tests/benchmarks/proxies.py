@@ -1,13 +1,14 @@
 """The proxies of a comparison, each with its own address in front of the same endpoints.
 
-The sidecar is a real `python -m sidecar` with its defaults, fed by an API on loopback: snapshots polled, disk cache and
-hosts file written, metrics sent, outlier detection, retries and circuit breakers on; it has no access log.
+The sidecar is its wheel in an environment of its own, as in its image, with its defaults, and an API on loopback:
+snapshots are polled, disk cache and hosts file written, metrics sent; outlier detection, retries and circuit breakers
+are on, the access log is off.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import subprocess
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
@@ -19,7 +20,9 @@ from tests.benchmarks.control_plane import NAMESPACE, ControlPlane, Service
 from tests.benchmarks.processes import READY_SECONDS, Program
 from tests.support.waiting import until
 
-ROOT: Final = Path(__file__).parents[2]
+INTERPRETER: Final = Path(__file__).parents[2] / ".tools" / "sidecar" / "bin" / "python"
+"""`make bench` installs the sidecar there."""
+_IS_COMPILED: Final = "from sidecar.core import http1; print(http1.__file__.endswith('.so'))"
 TRAMO: Final = "tramo"
 BESIDE: Final = "tramo beside"
 ENVOY: Final = "envoy"
@@ -99,7 +102,7 @@ class Field:
             found.append(self.tramo(self.control_plane(other), other, BESIDE, self._beside))
         return found
 
-    def tramo(self, plane: ControlPlane, service: Service, name: str = TRAMO, root: Path = ROOT) -> Proxy:
+    def tramo(self, plane: ControlPlane, service: Service, name: str = TRAMO, root: Path | None = None) -> Proxy:
         """The sidecar, at the service's virtual address."""
         host = f"{self.prefix}.{service.vip_number >> 8}.{service.vip_number & 255}"
         number = service.vip_number >> 8
@@ -115,7 +118,7 @@ class Field:
             "tramo-inner",
             9,
             self.control_plane().url,
-            ROOT,
+            None,
             TRAMO_INBOUND=inbound,
             TRAMO_LISTEN_ADDRESS=address,
             TRAMO_APP_ADDRESS=service.endpoints[0][0],
@@ -124,7 +127,7 @@ class Field:
         proxy = self.tramo(self.control_plane(outer), outer)
         return replace(proxy, programs=(*proxy.programs, inner))
 
-    def _sidecar(self, name: str, number: int, api: str, root: Path, **more: str) -> Program:
+    def _sidecar(self, name: str, number: int, api: str, root: Path | None, **more: str) -> Program:
         admin = (f"{self.prefix}.0.1", 9901 + number)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TRAMO_", "AWS_"))}
         hosts = self.directory / f"{name}.hosts"
@@ -150,8 +153,9 @@ class Field:
             **more,
         }
         log = self.directory / f"{name}.log"
-        command = [sys.executable, "-m", "sidecar"]
-        program = self.keep(Program(command, self.proxy_cpu, log, environment, root))
+        # In a checkout Python takes the sidecar from there, elsewhere from where it is installed.
+        command = [str(INTERPRETER), "-m", "sidecar"]
+        program = self.keep(Program(command, self.proxy_cpu, log, environment, root or self.directory))
         until(lambda: _ready(program, admin), READY_SECONDS, f"{name} to be ready")
         return program
 
@@ -187,6 +191,16 @@ class Field:
         program = self.keep(anchors.start_haproxy(self.directory, self.proxy_cpu, host, PORT, service))
         program.wait_for(host, PORT)
         return Proxy(HAPROXY, host, PORT, (program,))
+
+
+def sidecar_kind() -> str:
+    """Whether the sidecar is compiled. Raises RuntimeError when none is installed."""
+    if not INTERPRETER.exists():
+        raise RuntimeError(f"there is no {INTERPRETER}; `make bench` sets it up")
+    answer = subprocess.run(
+        [INTERPRETER, "-P", "-c", _IS_COMPILED], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    return "compiled" if answer.stdout.strip() == "True" else "pure Python"
 
 
 def _ready(program: Program, admin: tuple[str, int]) -> bool:
