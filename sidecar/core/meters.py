@@ -17,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from sidecar.core.histogram import Histogram
 
@@ -200,10 +200,17 @@ METRICS: Final = (*SERVER_METRICS, *CLIENT_METRICS, RESPONSE_TIME, *SIDECAR_METR
 MESH_WIDE: Final = frozenset(metric.name for metric in _statuses())
 
 
+def _flag_names(metrics: tuple[Metric, ...]) -> tuple[str, ...]:
+    return tuple(metric.labels[0][1] for metric in metrics if metric.name.startswith("ResponseFlag_"))
+
+
 class Meter:
     """Values of some metrics, and what of them was taken already."""
 
     __slots__ = ("_metrics", "_taken", "flags", "name")
+
+    flag_names: ClassVar[tuple[str, ...]] = ()
+    """The flags among its metrics, in their order."""
 
     def __init__(self, name: str, metrics: tuple[Metric, ...]) -> None:
         self.name = name  # the discovery name
@@ -216,8 +223,8 @@ class Meter:
         raise NotImplementedError
 
     def _flag_values(self) -> list[float]:
-        names = [metric.labels[0][1] for metric in self._metrics if metric.name.startswith("ResponseFlag_")]
-        return [float(self.flags.get(name, 0)) for name in names]
+        flags = self.flags
+        return [float(flags.get(name, 0)) for name in self.flag_names]
 
     def count_flags(self, flags: str) -> None:
         """A request ended with these flags, separated by commas."""
@@ -244,6 +251,8 @@ class ServerMeter(Meter):
     """Inbound traffic of one of this task's services."""
 
     __slots__ = ("active_connections", "bytes", "connections", "grpc_requests", "requests")
+
+    flag_names = _flag_names(SERVER_METRICS)
 
     def __init__(self, name: str) -> None:
         Meter.__init__(self, name, SERVER_METRICS)
@@ -278,6 +287,8 @@ class ClientMeter(Meter):
         "timeouts",
     )
 
+    flag_names = _flag_names(CLIENT_METRICS)
+
     def __init__(self, name: str) -> None:
         Meter.__init__(self, name, CLIENT_METRICS)
         self.statuses = [0] * 10  # by the first digit of the status
@@ -310,6 +321,8 @@ class ClientMeter(Meter):
 
     def take(self) -> list[tuple[Metric, float]]:
         """As every meter's, but requests are divided by the targets, and endpoints are told of called services only."""
+        if not self.requests and not self.flags:
+            return []  # as most services of a namespace
         rows = Meter.take(self)
         if not self.requests:
             return [(metric, value) for metric, value in rows if metric.kind == COUNTER]
@@ -325,6 +338,8 @@ class SidecarMeter(Meter):
     """The sidecar itself: what it routes by and what it uses."""
 
     __slots__ = ("_taken_uptime", "cpu_seconds", "memory", "snapshot_age", "snapshot_revision", "uptime")
+
+    flag_names = _flag_names(SIDECAR_METRICS)
 
     def __init__(self) -> None:
         Meter.__init__(self, "", SIDECAR_METRICS)

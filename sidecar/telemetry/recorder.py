@@ -121,11 +121,14 @@ class Recorder:
         observation.status = reply.status
         observation.end()
 
-    def write(self, line: HttpLine | TcpLine, failed: bool) -> None:
-        """Write a line if it is a failure or one of the share that is written."""
-        log = self.log
-        if log is not None and (failed or self.runtime.random(16) < log.threshold):
-            log.output.write(log.encode(line))
+    def write(self, line: HttpLine | TcpLine) -> None:
+        """Write a line."""
+        if self.log is not None:
+            self.log.output.write(self.log.encode(line))
+
+    def wants(self, failed: bool) -> bool:
+        """Whether to write this line: a failure always, of the others the share that is asked for."""
+        return self.log is not None and (failed or self.runtime.random(16) < self.log.threshold)
 
     def connection(self, inbound: bool) -> TcpObservation | None:
         """The observation of a new TCP connection, if there is a log to write it to."""
@@ -265,8 +268,8 @@ class Observation:
         self._ended = True
         recorder = self._recorder
         duration = recorder.runtime.now() - self._started
-        if recorder.log is not None:
-            recorder.write(self._line(duration, recorder.log.query), self._failed())
+        if recorder.log is not None and recorder.wants(self._failed()):
+            recorder.write(self._line(duration, recorder.log.query))
         if self._span is not None and recorder.tracing is not None:
             recorder.tracing.exporter.export(self._finish_span(self._span, duration))
 

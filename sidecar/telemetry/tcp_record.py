@@ -29,7 +29,9 @@ class TcpObservation:
         self.sent = 0
 
     def end(self, cluster: Cluster, flags: str, how: str) -> None:
-        """Write the record."""
+        """Write the record, if it is one of those that are written."""
+        if not self._recorder.wants(bool(flags)):
+            return
         endpoint = self.endpoint
         line = TcpLine(
             start_time=timestamp(self._wall),
@@ -47,4 +49,4 @@ class TcpObservation:
             connection_termination_details=how,
             connection_id=self._number,
         )
-        self._recorder.write(line, bool(flags))
+        self._recorder.write(line)

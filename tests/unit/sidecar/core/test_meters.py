@@ -70,6 +70,7 @@ def test_both_dimension_sets() -> None:
 
 def test_alarms_find_answers_of_all_services_together() -> None:
     meters = busy()
+    meters.client("carts").requests = 1
     meters.client("carts").answered(500, 0.1)
     data = meters.take()
     assert value(data, "HTTPCode_Target_5XX_Count", ()) == 2.0
