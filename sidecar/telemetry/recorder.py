@@ -142,6 +142,7 @@ class Observation:
     """One request, seen from the client's side of its exchange."""
 
     __slots__ = (
+        "_answered",
         "_attempts",
         "_client",
         "_cluster",
@@ -191,6 +192,7 @@ class Observation:
         self._flags = ""
         self._grpc_status: int | None = None
         self._ended = False
+        self._answered = False  # by the endpoint
         self.status = 0
         self.received = 0
         self.sent = 0
@@ -201,6 +203,7 @@ class Observation:
         """Pass the head on; a final one is the answer's."""
         if head.status >= 200 or head.status == 101:
             self.status = head.status
+            self._answered = True
             if self._head.is_grpc:
                 self._grpc_status = grpc.status_of(head.fields)
         self._client.send_head(head)
@@ -290,7 +293,7 @@ class Observation:
             bytes_received=self.received,
             bytes_sent=self.sent,
             duration=milliseconds(duration),
-            upstream_service_time=milliseconds(self._latency) if self._latency else None,
+            upstream_service_time=milliseconds(self._latency) if self._answered else None,
             forwarded_for=text_of(fields.get(b"x-forwarded-for")),
             user_agent=text_of(fields.get(b"user-agent")),
             request_id=text_of(fields.get(b"x-request-id")),

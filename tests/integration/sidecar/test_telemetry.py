@@ -49,14 +49,14 @@ def value(stage: Stage, name: str, **labels: str) -> float:
 
 
 def test_metrics_are_there_without_asking(stage: Stage) -> None:
-    backend = stage.backend("scraped-1")
-    address = stage.publish("scraped", backend)
-    assert value(stage, "tramo_client_endpoints", service="scraped", state="healthy") == 1
+    backend = stage.backend("flag-scraped-1")
+    address = stage.publish("flag-scraped", backend)
+    assert value(stage, "tramo_client_endpoints", service="flag-scraped", state="healthy") == 1
     for _ in range(7):
         assert address.get()[0] == 200
-    assert value(stage, "tramo_client_requests_total", service="scraped") == 7
-    assert value(stage, "tramo_client_responses_total", service="scraped", **{"class": "2xx"}) == 7
-    assert value(stage, "tramo_client_response_seconds_count", service="scraped") == 7
+    assert value(stage, "tramo_client_requests_total", service="flag-scraped") == 7
+    assert value(stage, "tramo_client_responses_total", service="flag-scraped", **{"class": "2xx"}) == 7
+    assert value(stage, "tramo_client_response_seconds_count", service="flag-scraped") == 7
     assert value(stage, "tramo_snapshot_revision") == stage.sidecar.page("/clusters")[1]["revision"]
     assert 0 <= value(stage, "tramo_snapshot_age_seconds") < 5
     assert value(stage, "process_cpu_seconds_total") > 0
@@ -70,15 +70,15 @@ def test_who_does_not_ask_for_openmetrics_gets_the_older_format(stage: Stage) ->
 
 
 def test_ejected_endpoints_are_told(stage: Stage) -> None:
-    bad, good = stage.backend("eject-bad"), stage.backend("eject-good")
+    bad, good = stage.backend("flag-eject-bad"), stage.backend("flag-eject-good")
     bad.behaviours["/"] = lambda peer, request: peer.answer(500)
     policy = {"outlier_detection": {"consecutive_failures": 2}, "load_balancing": {"algorithm": "round_robin"}}
-    address = stage.publish("eject", bad, good, policy=policy)
+    address = stage.publish("flag-eject", bad, good, policy=policy)
     for _ in range(40):
         address.get()
-    assert value(stage, "tramo_client_endpoints", service="eject", state="ejected") == 1
-    assert value(stage, "tramo_client_endpoints", service="eject", state="healthy") == 1
-    assert value(stage, "tramo_client_ejections_total", service="eject") == 1
+    assert value(stage, "tramo_client_endpoints", service="flag-eject", state="ejected") == 1
+    assert value(stage, "tramo_client_endpoints", service="flag-eject", state="healthy") == 1
+    assert value(stage, "tramo_client_ejections_total", service="flag-eject") == 1
 
 
 def flags(stage: Stage, service: str) -> dict[str, float]:
@@ -134,27 +134,27 @@ def test_every_failed_or_cut_request_is_flagged(stage: Stage) -> None:
 
 
 def test_requests_that_reach_nobody_are_flagged(stage: Stage) -> None:
-    assert stage.publish("nobody").get()[0] == 503
-    assert flags(stage, "nobody") == {"UH": 1}
-    refused = stage.publish("refused", stage.refusing("refused-1"), policy={"retries": {"count": 2}})
+    assert stage.publish("flag-nobody").get()[0] == 503
+    assert flags(stage, "flag-nobody") == {"UH": 1}
+    refused = stage.publish("flag-refused", stage.refusing("flag-refused-1"), policy={"retries": {"count": 2}})
     assert refused.get()[0] == 503
-    assert flags(stage, "refused") == {"UF": 1, "URX": 1}
-    assert value(stage, "tramo_client_retries_total", service="refused") == 2
-    assert value(stage, "tramo_client_connect_errors_total", service="refused") == 3
-    full = stage.publish("full", stage.backend("full-1"), policy={"circuit_breaker": {"max_requests": 0}})
+    assert flags(stage, "flag-refused") == {"UF": 1, "URX": 1}
+    assert value(stage, "tramo_client_retries_total", service="flag-refused") == 2
+    assert value(stage, "tramo_client_connect_errors_total", service="flag-refused") == 3
+    full = stage.publish("flag-full", stage.backend("flag-full-1"), policy={"circuit_breaker": {"max_requests": 0}})
     assert full.get()[0] == 503
-    assert flags(stage, "full") == {"UO": 1}
+    assert flags(stage, "flag-full") == {"UO": 1}
 
 
 def test_a_used_up_retry_budget_is_counted(stage: Stage) -> None:
-    backend = stage.backend("budget-1")
+    backend = stage.backend("flag-budget-1")
     backend.behaviours["/"] = lambda peer, request: peer.answer(503)
     policy = {"retries": {"count": 1, "budget_percent": 1.0}, "outlier_detection": {"consecutive_failures": 0}}
-    address = stage.publish("budget", backend, policy=policy)
+    address = stage.publish("flag-budget", backend, policy=policy)
     for _ in range(15):
         assert address.get()[0] == 503
-    assert value(stage, "tramo_client_retries_total", service="budget") == 10, "what is always allowed"
-    assert value(stage, "tramo_client_retry_budget_exhausted_total", service="budget") == 5
+    assert value(stage, "tramo_client_retries_total", service="flag-budget") == 10, "what is always allowed"
+    assert value(stage, "tramo_client_retry_budget_exhausted_total", service="flag-budget") == 5
 
 
 def test_the_forward_proxy_counts_names_that_it_does_not_know(stage: Stage) -> None:
