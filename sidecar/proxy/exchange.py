@@ -6,7 +6,7 @@ Rules:
   stops in the middle must not look whole.
 - The body is kept for further attempts up to `MAX_KEPT_BODY_BYTES` and streamed at the same time.
 - The request time-out covers all attempts up to the end of the answer. An event stream, a gRPC stream or a tunnel
-  has no such end: from its head on only the idle time-out counts.
+  has no such end: from its head on only the idle time-out counts, and for a gRPC call whose client still sends at once.
 - Each attempt is begun, judged (succeed, fail or abandon) and ended exactly once on its endpoint.
 """
 
@@ -72,6 +72,7 @@ class Exchange(Timed):
         "_trailers",
         "_tried",
         "_upstream_ended",
+        "_upstream_full",
         "flags",
         "observer",
         "tunnelling",
@@ -102,6 +103,7 @@ class Exchange(Timed):
         self._client_full = False
         self._client_ended = False
         self._upstream_ended = False
+        self._upstream_full = False
         self.tunnelling = False
         self.flags = ""  # why the proxy failed or cut the request, separated by commas
         self.observer: Observer | None = None
@@ -372,10 +374,12 @@ class Exchange(Timed):
 
     def on_upstream_full(self) -> None:
         """The endpoint takes the request slower than it comes."""
+        self._upstream_full = True
         self._client.pause_request()
 
     def on_upstream_ready(self) -> None:
         """The endpoint has caught up."""
+        self._upstream_full = False
         self._client.resume_request()
 
     # Tunnels: after 101 both sides send what they like.
@@ -468,12 +472,20 @@ class Exchange(Timed):
             if idle_at > now:
                 destination.runtime.wheel.schedule(self, idle_at)
                 return
+        elif self._is_open_call():
+            self._begin_idle_timeout()
+            return
         if destination.meter is not None:
             destination.meter.timeouts += 1
         self._judge_failure()
         if self._connection is not None:
             self._connection.abort()
         self._cut_or_reply(REQUEST_TIMEOUT)
+
+    def _is_open_call(self) -> bool:
+        """A gRPC call whose client has more to say is a stream, even if the service has not answered yet."""
+        waits_for_client = self._connection is not None and not (self._request_whole or self._upstream_full)
+        return self._head.is_grpc and waits_for_client and not self._client_deadline
 
     # Ends.
 

@@ -290,7 +290,8 @@ def test_no_endpoint_for_others() -> None:
 @pytest.mark.parametrize(("fields", "code"), [(GRPC, b"4"), ([], b"")], ids=["grpc", "http"])
 def test_the_request_timeout(fields: Fields, code: bytes) -> None:
     bench, client, upstream = connected(Policy())
-    client.ask(b"POST", UNKNOWN_LENGTH, fields)
+    asked = client.ask(b"POST", UNKNOWN_LENGTH, fields)
+    client.codec.send_end(asked, [])
     (stream,) = asked_of(upstream)
     bench.advance(16)
     head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
@@ -300,13 +301,41 @@ def test_the_request_timeout(fields: Fields, code: bytes) -> None:
     assert bench.settled()
 
 
+def test_a_call_whose_client_still_sends_is_under_the_idle_timeout() -> None:
+    bench, client, upstream = connected(Policy())
+    asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
+    (stream,) = asked_of(upstream)
+    bench.advance(200)
+    client.codec.send_data(asked, b"the first message")
+    assert upstream.heard() == [(stream, "data", b"the first message")]
+    bench.advance(200)
+    assert client.heard() == []
+    bench.advance(150)
+    head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
+    assert head.get(b"grpc-status") == b"4"
+    assert bench.settled()
+
+
+def test_a_call_whose_endpoint_does_not_read_is_under_the_request_timeout() -> None:
+    bench, client, upstream = connected(Policy())
+    asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
+    client.codec.send_data(asked, bytes(1_000_000))
+    asked_of(upstream)
+    bench.advance(16)
+    head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
+    assert head.get(b"grpc-status") == b"4"
+    assert bench.settled()
+
+
 @pytest.mark.parametrize(
     ("timeout", "seconds", "expected"),
     [(b"500m", 0.4, 0), (b"500m", 0.6, 1), (b"30S", 20.0, 0), (b"nonsense", 16.0, 1)],
 )
 def test_the_callers_own_deadline(timeout: bytes, seconds: float, expected: int) -> None:
     bench, client, upstream = connected(Policy())
-    client.ask(b"POST", UNKNOWN_LENGTH, [*GRPC, (b"grpc-timeout", timeout)])
+    asked = client.ask(b"POST", UNKNOWN_LENGTH, [*GRPC, (b"grpc-timeout", timeout)])
+    if timeout == b"nonsense":
+        client.codec.send_end(asked, [])
     asked_of(upstream)
     bench.advance(seconds)
     heads = [event for _, event in client.take() if isinstance(event, ResponseHead)]
