@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from typing import Final, cast
 
 import botocore.session
@@ -50,7 +51,7 @@ async def run(config: Config) -> int:
     metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
     identity = await loop.run_in_executor(None, _identify, metadata)
     session = botocore.session.Session()
-    runtime = Runtime(loop)
+    runtime = Runtime(loop, clock=time.monotonic)
     meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
     telemetry = Telemetry(runtime, config)
     try:

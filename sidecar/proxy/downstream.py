@@ -214,6 +214,9 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if exchange is not None and exchange.tunnelling:
             exchange.on_client_tunnel_eof()
             return True
+        if self._responding and not self._listener.half_close:
+            self.abort()  # a sidecar ends its side only when its own client has gone or its time is over
+            return False
         # A client that shuts down its side after its requests still reads the answers.
         self._ended = True
         while self._queue and not isinstance(self._queue[-1], End):

@@ -52,6 +52,9 @@ class HttpListener:
         self.runtime = runtime
         self.destination = destination
         self.meter = meter
+        # Clients of the outbound side may end their side and still read. On the inbound side the client is a sidecar,
+        # and its end means that nobody waits for the answer.
+        self.half_close = meter is None
         self.connections: set[HttpConnection] = set()
 
     def accept(self) -> asyncio.BaseProtocol:

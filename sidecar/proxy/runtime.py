@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
@@ -37,10 +37,13 @@ class Flushable(Protocol):
 class Runtime:
     """Shared state of the shell."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seed: int | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seed: int | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
         self.loop = loop
-        self.now = loop.time
-        self.wheel = TimerWheel(loop.time())
+        # uvloop's own clock stands still within a turn and counts in milliseconds: too coarse for latencies.
+        self.now = clock if clock is not None else loop.time
+        self.wheel = TimerWheel(self.now())
         self.draining = False
         self.shedding = False  # new requests are refused: memory is short
         self.work = 0

@@ -165,14 +165,15 @@ def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint:
                 assert receive_all(client) == b"hello" * 2
         assert [call(calls, "/test/greet") for _ in range(6)] == [grpc.StatusCode.OK] * 6
         assert [call(calls, "/test/other") for _ in range(2)] == [grpc.StatusCode.NOT_FOUND] * 2
-        released.set()
         until(lambda: stage.sidecar.page("/stats")[1]["work"] == 0, 5, "all requests to end")
+        released.set()
         assert stage.sidecar.stop() == 0
     cloudwatch = aws.client("cloudwatch", moto_endpoint)
     expected = {
         ("DiscoveryName", "every-h1"): {
-            "RequestCount": 20 + 3 + 2 + 4 * 2 + 2 + 1,  # attempts arrive one by one
+            "RequestCount": 20 + 3 + 2 + 4 * 2 + 2,  # attempts arrive one by one
             "ResponseFlag_UC_Count": 2,
+            "ResponseFlag_DC_Count": 1,  # the caller's time was over
             "GrpcRequestCount": 0,
         },
         ("TargetDiscoveryName", "every-h1"): {

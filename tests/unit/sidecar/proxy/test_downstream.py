@@ -61,6 +61,7 @@ def test_only_the_last_of_pipelined_requests_closes() -> None:
 
 def test_a_client_that_has_said_all_gets_all_its_answers() -> None:
     bench = Bench()
+    bench.listener.half_close = True  # as on the outbound side
     upstream, client = bench.upstream(), bench.client()
     client.receive(GET)
     client.receive(SECOND)
@@ -69,6 +70,16 @@ def test_a_client_that_has_said_all_gets_all_its_answers() -> None:
     upstream.receive(ANSWER)
     assert answers(client.take()) == 2
     assert client.is_closing()
+    assert bench.settled()
+
+
+def test_a_sidecar_that_ends_its_side_waits_for_no_answer() -> None:
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(GET)
+    client.receive_eof()
+    assert upstream.lost, "the app need not go on"
+    assert client.lost
     assert bench.settled()
 
 
@@ -99,6 +110,7 @@ def test_a_request_cut_short_is_not_answered() -> None:
 
 def test_a_pipelined_request_cut_short_is_not_begun() -> None:
     bench = Bench()
+    bench.listener.half_close = True  # as on the outbound side
     upstream, client = bench.upstream(), bench.client()
     client.receive(GET)
     client.receive(POST[:-4])
