@@ -45,7 +45,10 @@ class TimerWheel:
             self._slots[timed.slot].discard(timed)
         timed.deadline = deadline
         tick = int(deadline / TICK_SECONDS) + 1
-        tick = min(max(tick, self._current + 1), self._current + SLOTS - 1)
+        if tick <= self._current:
+            tick = self._current + 1
+        elif tick >= self._current + SLOTS:
+            tick = self._current + SLOTS - 1
         timed.slot = tick % SLOTS
         self._slots[timed.slot].add(timed)
 

@@ -41,7 +41,7 @@ class Pool:
         self.endpoint = endpoint
         self.runtime = runtime
         self._cluster = cluster
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self._meter = meter
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Exchange] = deque()
@@ -50,7 +50,6 @@ class Pool:
         """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         while self._idle:
             connection = self._idle.pop()
-            self.runtime.wheel.cancel(connection)
             if not connection.closed:
                 return connection
         self._waiting.append(exchange)
@@ -115,7 +114,9 @@ class Pool:
             connection.abort()
             return
         self._idle.append(connection)
-        self.runtime.wheel.schedule(connection, self.runtime.now() + self._idle_seconds)
+        connection.idle_at = self.runtime.now() + self.idle_seconds
+        if connection.slot < 0:  # else it looks again when its present deadline comes
+            self.runtime.wheel.schedule(connection, connection.idle_at)
 
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection was closed, by whichever side."""

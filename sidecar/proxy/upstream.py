@@ -33,6 +33,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         Timed.__init__(self)
         self.pool = pool
         self.served = 0  # requests before the present one
+        self.idle_at = 0.0  # when it will have been idle for too long
         self.closed = False
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
@@ -225,6 +226,10 @@ class UpstreamConnection(asyncio.Protocol, Timed):
             self._exchange.on_upstream_ready()
 
     def on_deadline(self, now: float) -> None:
-        """Idle for too long."""
-        if self._exchange is None:
+        """Idle for too long, if nothing used it since the deadline was set: that is not moved with every request."""
+        if self._exchange is not None:
+            return  # the pool sets the next deadline
+        if self.idle_at > now:
+            self.pool.runtime.wheel.schedule(self, self.idle_at)
+        else:
             self.abort()

@@ -167,3 +167,21 @@ def test_the_circuit_breaker_counts_connections_and_waiting_requests() -> None:
             assert bench.settled()
 
     run(test)
+
+
+def test_an_idle_connection_is_closed_by_its_last_use() -> None:
+    bench = Bench()
+    client, upstream = bench.client(), bench.upstream()
+    bench.loop.advance(20.0)
+    client.receive(GET)
+    bench.loop.advance(12.0)  # its first deadline passes in the middle of a request
+    assert bench.cluster.connections == 1
+    upstream.receive(ANSWER)
+    bench.loop.advance(20.0)
+    client.receive(GET)
+    upstream.receive(ANSWER)
+    bench.loop.advance(29.0)
+    assert bench.cluster.connections == 1
+    bench.loop.advance(2.0)
+    assert upstream.lost
+    assert bench.cluster.connections == 0
