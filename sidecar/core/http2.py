@@ -139,6 +139,7 @@ class Http2Codec:
         "_noise",
         "_opened",
         "_resets_told",
+        "_taken_back",
         "broken",
         "closed",
         "settled",
@@ -157,6 +158,7 @@ class Http2Codec:
         self._last_stream = 0
         self._early: set[int] = set()  # streams answered before the request was whole
         self._resets_told: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
+        self._taken_back: set[int] = set()  # streams reset by the peer in the bytes being read
         self._opened = 0
         self._cut = 0
         self._max_cut = max_cut_streams
@@ -179,10 +181,10 @@ class Http2Codec:
         connection = self._connection
         if self._noise:
             self._noise = max(self._noise - FREE_NOISE, 0)
-        found = self.late()
+        found = self.late() if self._late else []
         try:
             connection.receive_data(data)
-            self._take(found)
+            self._take(connection.events(), found)
             if not connection.want_read:
                 self.closed = True
         except ngh2.NGH2Error as error:
@@ -192,14 +194,13 @@ class Http2Codec:
             self.go_away(ENHANCE_YOUR_CALM)
         return found
 
-    def _take(self, found: list[tuple[int, StreamEvent]]) -> None:
-        before = len(found)
-        reset: set[int] = set()
-        for event in self._connection.events():
-            self._translate(event, found, reset)
-        if reset and self._is_server:
+    def _take(self, events: list[ngh2.Event], found: list[tuple[int, StreamEvent]]) -> None:
+        for event in events:
+            self._translate(event, found)
+        if self._taken_back:
             # What was asked for and taken back in one read is not worth beginning.
-            begun = {stream for stream, event in found[before:] if isinstance(event, RequestHead)} & reset
+            begun = {stream for stream, event in found if isinstance(event, RequestHead)} & self._taken_back
+            self._taken_back.clear()
             if begun:
                 self._leave_out(begun, found)
 
@@ -218,7 +219,7 @@ class Http2Codec:
         code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
         self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
 
-    def _translate(self, event: ngh2.Event, found: list[tuple[int, StreamEvent]], reset: set[int]) -> None:
+    def _translate(self, event: ngh2.Event, found: list[tuple[int, StreamEvent]]) -> None:
         # ngh2's events have no subclasses; the frequent ones come first.
         if type(event) is DataReceived:
             if event.data:
@@ -245,7 +246,7 @@ class Http2Codec:
             if event.stream_id not in self._resets_told:
                 self._resets_told.add(event.stream_id)
                 self._early.discard(event.stream_id)
-                reset.add(event.stream_id)
+                self._taken_back.add(event.stream_id)
                 found.append((event.stream_id, Reset(event.error_code)))
         elif type(event) is SettingsReceived:
             self._noise += 1
@@ -312,6 +313,10 @@ class Http2Codec:
         self._cut += 1
         if self._cut > self._max_cut and self._cut * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM)
+
+    def has_late(self) -> bool:
+        """Whether `late` has something to tell."""
+        return bool(self._late)
 
     def late(self) -> list[tuple[int, StreamEvent]]:
         """Events that came about by `output`: streams of which it sent the end."""
@@ -422,7 +427,9 @@ class Http2Codec:
             data = connection.data_to_send(MAX_OUTPUT_BYTES)
             if len(data) < MAX_OUTPUT_BYTES and self._early:
                 data += self._cut_early()
-            self._take(self._late)
+            events = connection.events()
+            if events:
+                self._take(events, self._late)
             if len(data) < MAX_OUTPUT_BYTES:
                 self._resets_told.clear()  # those that could still close have been sent
             if self.closed:

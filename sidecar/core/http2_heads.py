@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Final
 
 import ngh2
@@ -20,7 +21,6 @@ from sidecar.core.http1 import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, val
 from sidecar.core.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 
 # What a field is. Fields that are not in this table are forwarded as they are.
-_FORWARD: Final = 0
 _PSEUDO: Final = 1
 _HOST: Final = 2
 _LENGTH: Final = 3
@@ -63,18 +63,17 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
     is_grpc = expects = False
     cookies: list[bytes] = []
     fields: Fields = []
-    size = 0
+    special = _SPECIAL.get
     for header in headers:
         name, value = header
-        size += len(name) + len(value) + 4
-        kind = _SPECIAL.get(name, _FORWARD)
-        if kind == _FORWARD:
+        kind = special(name)
+        if kind is None:
             fields.append(header)  # as it is: it may be one that must never be indexed (RFC 7541 section 7.1.3)
         elif kind == _PSEUDO:
-            if name == b":method":
-                method = value
-            elif name == b":path":
+            if name == b":path":
                 target = value
+            elif name == b":method":
+                method = value
             elif name == b":authority":
                 authority = value
         elif kind == _TYPE:
@@ -108,7 +107,7 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
         raise ProtocolError("the path has a character that no URL has")
     if len(target) > MAX_TARGET_BYTES:
         raise ProtocolError(f"the path is longer than {MAX_TARGET_BYTES} bytes", 414)
-    if len(fields) > MAX_FIELDS or size > MAX_HEAD_BYTES:
+    if len(fields) > MAX_FIELDS or _size(headers) > MAX_HEAD_BYTES:
         raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them", 431)
     head = RequestHead(method, target, authority, fields, length, b"", expects)
     head.is_grpc = is_grpc
@@ -120,12 +119,13 @@ def read_response(headers: tuple[ngh2.Header, ...], ended: bool) -> ResponseHead
     status = 0
     length = 0 if ended else UNKNOWN_LENGTH
     fields: Fields = []
-    size = 0
+    special = _SPECIAL.get
     for header in headers:
         name, value = header
-        size += len(name) + len(value) + 4
-        kind = _SPECIAL.get(name, _FORWARD)
-        if kind == _PSEUDO:
+        kind = special(name)
+        if kind is None:
+            fields.append(header)
+        elif kind == _PSEUDO:
             status = int(value)
         elif kind == _LENGTH and not (ended and int(value)):
             length = length if ended else int(value) or UNKNOWN_LENGTH
@@ -133,9 +133,14 @@ def read_response(headers: tuple[ngh2.Header, ...], ended: bool) -> ResponseHead
             raise ProtocolError(f"the field {name!r} belongs to one connection")
         elif kind != _DROP:
             fields.append(header)
-    if len(fields) > MAX_FIELDS or size > MAX_HEAD_BYTES:
+    if len(fields) > MAX_FIELDS or _size(headers) > MAX_HEAD_BYTES:
         raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them")
     return ResponseHead(status, fields, length)
+
+
+def _size(headers: tuple[ngh2.Header, ...]) -> int:
+    """Bytes of the fields as a line each of HTTP/1.1."""
+    return sum(map(len, chain.from_iterable(headers))) + 4 * len(headers)
 
 
 def read_trailers(headers: tuple[ngh2.Header, ...]) -> Fields:

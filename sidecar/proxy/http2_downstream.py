@@ -343,7 +343,8 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
 
     def _write(self, transport: asyncio.Transport) -> bytes:
         data = self._codec.output()
-        self._deliver(self._codec.late())
+        if self._codec.has_late():
+            self._deliver(self._codec.late())
         if data:
             if self._meter is not None:
                 self._meter.bytes += len(data)

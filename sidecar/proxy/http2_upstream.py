@@ -227,7 +227,8 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
 
     def _write(self, transport: asyncio.Transport) -> bytes:
         data = self._codec.output()
-        self._deliver(self._codec.late())
+        if self._codec.has_late():
+            self._deliver(self._codec.late())
         if data:
             self._pool.meter_bytes(len(data))
             transport.write(data)
