@@ -34,11 +34,13 @@ http {{
 """
 _NGINX_HTTP: Final = """
       proxy_pass http://endpoints; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+      proxy_set_header X-Request-Id $request_id;
       proxy_next_upstream error timeout http_502 http_503 http_504; proxy_next_upstream_tries 3;
       proxy_connect_timeout 1s; proxy_read_timeout 15s;
 """
 _NGINX_GRPC: Final = """
-      grpc_pass grpc://endpoints; grpc_next_upstream error timeout http_502 http_503 http_504;
+      grpc_pass grpc://endpoints; grpc_set_header X-Request-Id $request_id;
+      grpc_next_upstream error timeout http_502 http_503 http_504;
       grpc_next_upstream_tries 3; grpc_connect_timeout 1s; grpc_read_timeout 15s;
 """
 
@@ -55,12 +57,14 @@ defaults
   option redispatch
 frontend service
   bind {address}:{port}{options}
+{request_id}
   default_backend endpoints
 backend endpoints
   balance leastconn
   default-server{options} check inter 10s{observe}
 {servers}
 """
+_REQUEST_ID: Final = "  http-request set-header x-request-id %[uuid] unless { req.hdr(x-request-id) -m found }"
 _OBSERVE: Final = " observe layer7 error-limit 5 on-error mark-down"
 
 
@@ -92,6 +96,7 @@ def start_haproxy(directory: Path, cpu: int, address: str, port: int, service: S
             port=port,
             mode="tcp" if service.protocol == "tcp" else "http",
             options=" proto h2" if service.protocol in ("http2", "grpc") else "",
+            request_id="" if service.protocol == "tcp" else _REQUEST_ID,
             observe="" if service.protocol == "tcp" else _OBSERVE,
             servers="\n".join(f"  server e{index} {host}:{at}" for index, (host, at) in endpoints),
         )

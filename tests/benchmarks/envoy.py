@@ -1,7 +1,7 @@
 """Envoy set up as the sidecar is: the same endpoints, policies and listeners, statistics on, access log off.
 
-What Envoy does beyond the sidecar by default is off, so that both do the same work: no request ids, no headers of its
-own. Its retries, outlier detection and circuit breakers stand where the sidecar's defaults stand.
+Both do the same work: each makes a request id where there is none, and what Envoy would add beyond that is off. Its
+retries, outlier detection and circuit breakers stand where the sidecar's defaults stand.
 """
 
 from __future__ import annotations
@@ -85,7 +85,6 @@ def _http(service: Service) -> tuple[str, dict[str, Any]]:
         "@type": f"{_TYPES}filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": service.name,
         "codec_type": "AUTO",
-        "generate_request_id": False,
         "server_header_transformation": "PASS_THROUGH",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "stream_idle_timeout": "300s",
