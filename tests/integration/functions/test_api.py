@@ -302,7 +302,7 @@ def test_a_service_shows_its_conflicts_and_history(api: Api) -> None:
     api.publish(services=frozenset({"twin", "stock"}))
     happened = parse_service_event(event("deployment_failed"))
     assert happened is not None
-    at = time.time() - 60
+    at = float(int(time.time()) - 60)  # whole: the table keeps milliseconds
     api.store.history.add(dataclasses.replace(happened, service="example/stock", at=at))
     stock, twins = (api.get(f"services/{name}").json_body for name in ("stock", "twin"))
     assert (stock["conflicts"], stock["ecs_service"]) == ([], "example/stock")

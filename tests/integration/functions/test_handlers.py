@@ -93,6 +93,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
     resource = "/v1/namespaces/{namespace}/tasks/{task}/health"
     report = gateway_event("POST", resource, namespace="handlers.local", task="f00d")
     report["headers"] = {"content-type": "application/json"}
+    report["requestContext"]["identity"] = {"userArn": "arn:aws:sts::123456789012:assumed-role/orders-task/f00d"}
     report["body"] = '{"status": "HEALTHY"}'
     assert deployed.api(report, deployed.context)["statusCode"] == 200
     assert metrics(capfd.readouterr().out) == {"HealthReports": 1}
