@@ -196,7 +196,47 @@ class Http2Codec:
 
     def _take(self, events: list[ngh2.Event], found: list[tuple[int, StreamEvent]]) -> None:
         for event in events:
-            self._translate(event, found)
+            # ngh2's events have no subclasses; the frequent ones come first.
+            if type(event) is DataReceived:
+                if event.data:
+                    found.append((event.stream_id, event.data))
+                elif not event.end_stream:
+                    self._noise += 1
+                if event.end_stream:
+                    found.append((event.stream_id, END))
+            elif type(event) is RequestReceived:
+                self._on_request(event, found)
+            elif type(event) is ResponseReceived:
+                self._on_response(event.stream_id, event.headers, event.end_stream, found)
+            elif type(event) is StreamClosed:
+                if event.error_code and event.stream_id not in self._resets_told:
+                    self._early.discard(event.stream_id)
+                    found.append(
+                        (event.stream_id, Reset(event.error_code, provoked=event.error_code != REFUSED_STREAM))
+                    )
+                    if self._is_server:
+                        self.count_cut()
+            elif type(event) is TrailersReceived:
+                self._on_trailers(event, found)
+            elif type(event) is InformationalResponseReceived:
+                self._on_response(event.stream_id, event.headers, None, found)
+            elif type(event) is StreamReset:
+                if event.stream_id not in self._resets_told:
+                    self._resets_told.add(event.stream_id)
+                    self._early.discard(event.stream_id)
+                    self._taken_back.add(event.stream_id)
+                    found.append((event.stream_id, Reset(event.error_code)))
+            elif type(event) is SettingsReceived:
+                self._noise += 1
+                self.settled = True
+                self._max_streams = min(self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_STREAMS)
+            elif type(event) is GoAwayReceived:
+                found.append((0, GoAway(event.last_stream_id, event.error_code)))
+            elif type(event) is ConnectionClosed:
+                self.closed = True
+                self.broken = self.broken or event.error_code != NO_ERROR
+            else:
+                self._noise += 1
         if self._taken_back:
             # What was asked for and taken back in one read is not worth beginning.
             begun = {stream for stream, event in found if isinstance(event, RequestHead)} & self._taken_back
@@ -218,47 +258,6 @@ class Http2Codec:
         calm = isinstance(error, ngh2.DenialOfServiceError)
         code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
         self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
-
-    def _translate(self, event: ngh2.Event, found: list[tuple[int, StreamEvent]]) -> None:
-        # ngh2's events have no subclasses; the frequent ones come first.
-        if type(event) is DataReceived:
-            if event.data:
-                found.append((event.stream_id, event.data))
-            elif not event.end_stream:
-                self._noise += 1
-            if event.end_stream:
-                found.append((event.stream_id, END))
-        elif type(event) is RequestReceived:
-            self._on_request(event, found)
-        elif type(event) is ResponseReceived:
-            self._on_response(event.stream_id, event.headers, event.end_stream, found)
-        elif type(event) is StreamClosed:
-            if event.error_code and event.stream_id not in self._resets_told:
-                self._early.discard(event.stream_id)
-                found.append((event.stream_id, Reset(event.error_code, provoked=event.error_code != REFUSED_STREAM)))
-                if self._is_server:
-                    self.count_cut()
-        elif type(event) is TrailersReceived:
-            self._on_trailers(event, found)
-        elif type(event) is InformationalResponseReceived:
-            self._on_response(event.stream_id, event.headers, None, found)
-        elif type(event) is StreamReset:
-            if event.stream_id not in self._resets_told:
-                self._resets_told.add(event.stream_id)
-                self._early.discard(event.stream_id)
-                self._taken_back.add(event.stream_id)
-                found.append((event.stream_id, Reset(event.error_code)))
-        elif type(event) is SettingsReceived:
-            self._noise += 1
-            self.settled = True
-            self._max_streams = min(self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_STREAMS)
-        elif type(event) is GoAwayReceived:
-            found.append((0, GoAway(event.last_stream_id, event.error_code)))
-        elif type(event) is ConnectionClosed:
-            self.closed = True
-            self.broken = self.broken or event.error_code != NO_ERROR
-        else:
-            self._noise += 1
 
     def _on_request(self, event: ngh2.RequestReceived, found: list[tuple[int, StreamEvent]]) -> None:
         self._last_stream = event.stream_id
