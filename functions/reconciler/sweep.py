@@ -110,19 +110,19 @@ class Sweep:
 
     def _read(self, namespace: str) -> None:
         """Read a namespace's tasks and have its snapshot compared with them."""
-        # Half the price. What lags is caught by the conditions of the writes.
-        records = list(self._store.tasks.all(namespace, consistent=False))
-        for record in records:
-            self._registered[record.task_arn] = record
-            if not record.gone:
-                self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
         try:
+            # Half the price. What lags is caught by the conditions of the writes.
+            records = list(self._store.tasks.all(namespace, consistent=False))
+            for record in records:
+                self._registered[record.task_arn] = record
+                if not record.gone:
+                    self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
             repaired = self._publications.repair(namespace, records)
             self._report.published += repaired.drift
             self._report.conflicts += repaired.conflicts
         except (PublishConflictError, PartTooLargeError, PynamoDBException) as error:
             self._report.failures += 1
-            self._warn("the namespace's snapshot is not compared", namespace=namespace, error=str(error))
+            self._warn("the namespace is not compared with its snapshot", namespace=namespace, error=str(error))
 
     def _out_of_time(self) -> bool:
         return self._remaining() < MARGIN_SECONDS

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
@@ -27,6 +27,7 @@ from registry.models import (
 )
 from registry.rules import Endpoint, Health, TaskRecord, entomb
 
+READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the read time-out
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 # What an event tells; the rest of a record (health, waited) has its own writers.
@@ -167,29 +168,72 @@ class TaskStore:
 
     def all(self, namespace: str, consistent: bool = True) -> Iterator[TaskRecord]:
         """Yield every task of a namespace, tombstones too; inconsistent reads cost half and may lag a second."""
-        model = self._table.tasks
-        of_namespace = model.sk.startswith(task_key(""))
-        for item in model.query(namespace_key(namespace), of_namespace, consistent_read=consistent):
-            record = _record(namespace, item)
-            if record is not None:
-                yield record
+        connection = self._table.tasks._get_connection()
+        start: Any = None
+        while True:
+            page = connection.query(
+                namespace_key(namespace),
+                range_key_condition=self._table.tasks.sk.startswith(task_key("")),
+                consistent_read=consistent,
+                exclusive_start_key=start,
+                limit=READ_AT_ONCE,
+            )
+            for item in page["Items"]:
+                record = _record_of({name: _plain(value) for name, value in item.items()}, namespace)
+                if record is not None:
+                    yield record
+            start = page.get("LastEvaluatedKey")
+            if not start:
+                return
 
 
 def _record(namespace: str, item: TaskItem) -> TaskRecord | None:
-    """Return the item as a record; None for one without a version, which no function of ours has written."""
-    if maybe(item.version) is None:
-        return None
+    """Return the item as a record; None for one without a version."""
     facts = {name: getattr(item, name) for name in _EVENT_FACTS}
+    endpoints = [each.as_dict() for each in maybe(item.endpoints) or ()]
+    others = {name: getattr(item, name) for name in (*_FACTS_OF_THE_LIVING, "gone", "expires_at")}
+    return _record_of({**facts, **others, "endpoints": endpoints}, namespace)
+
+
+def _record_of(item: Mapping[str, Any], namespace: str) -> TaskRecord | None:
+    """Return plain attributes as a record; None without a version, which no function of ours has written."""
+    if item.get("version") is None:
+        return None
+    facts: dict[str, Any] = {name: item.get(name) for name in _EVENT_FACTS}
     return TaskRecord(
         namespace=namespace,
         endpoints=tuple(
-            Endpoint(each.service, each.port_name, each.protocol, whole(each.port), int(each.container_port))
-            for each in maybe(item.endpoints) or ()
+            Endpoint(
+                each["service"],
+                each["port_name"],
+                each["protocol"],
+                whole(each.get("port")),
+                int(each["container_port"]),
+            )
+            for each in item.get("endpoints") or ()
         ),
-        health=Health(item.health) if item.health else None,
-        health_at=item.health_at,
-        waited=bool(item.waited),
-        gone=bool(item.gone),
-        expires_at=whole(item.expires_at),
+        health=Health(item["health"]) if item.get("health") else None,
+        health_at=item.get("health_at"),
+        waited=bool(item.get("waited")),
+        gone=bool(item.get("gone")),
+        expires_at=whole(item.get("expires_at")),
         **facts,
     )
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    """Return an attribute of DynamoDB's JSON as a plain value.
+
+    PynamoDB's models take as long for an item as all the rest of a sweep.
+    """
+    ((kind, found),) = value.items()
+    match kind:
+        case "N":
+            return float(found) if "." in found or "e" in found.lower() else int(found)
+        case "L":
+            return [_plain(each) for each in found]
+        case "M":
+            return {name: _plain(each) for name, each in found.items()}
+        case "NULL":
+            return None
+    return found

@@ -66,9 +66,13 @@ class Deployed:
     api: Handler
     context: Context = Context()
 
-    def publish(self) -> Any:
-        """Give the publisher all that the stream has."""
-        return self.publisher({"Records": aws.stream_records(self.endpoint, self.table)}, self.context)
+    def publish(self, namespace: str) -> Any:
+        """Give the publisher all that the stream has of a namespace."""
+        key = {"S": f"NAMESPACE#{namespace}"}
+        records = aws.stream_records(self.endpoint, self.table)
+        return self.publisher(
+            {"Records": [each for each in records if each["dynamodb"]["Keys"]["pk"] == key]}, self.context
+        )
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
     keys = registrar_logger().get_current_keys()
     assert (keys["correlation_id"], keys["task"]) == (each["id"], each["detail"]["taskArn"])
 
-    assert deployed.publish() == {"batchItemFailures": []}
+    assert deployed.publish("handlers.local") == {"batchItemFailures": []}
     counted = metrics(capfd.readouterr().out)
     assert counted["SnapshotsPublished"] >= 1
     assert counted["PublishConflicts"] == 0

@@ -1,0 +1,160 @@
+"""Measures the control plane on one large namespace, in DynamoDB Local. `python -m tests.benchmarks.control`.
+
+Times are of this machine, with DynamoDB and the functions on it; units, calls and bytes are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from publisher.build import Changes, Publisher
+from registry.snapshot import PARTS, part_of
+from registry.store import open_store
+from tests.benchmarks.control import population
+from tests.benchmarks.control.measuring import charged, import_milliseconds, milliseconds, transaction_units
+from tests.benchmarks.control.population import NAMESPACE
+from tests.support import aws, dynamodb_local
+from tests.support.ecs import FakeEcs
+from tests.support.gateway import Answer, Gateway
+
+Row = tuple[str, str]
+SNAPSHOT = f"/v1/namespaces/{NAMESPACE}/snapshot"
+
+
+def publishing(endpoint: str, table: str) -> Iterator[Row]:
+    """Yield what publishing costs."""
+    store = open_store(table, aws.REGION, endpoint)
+    yield "fill the table", f"{milliseconds(lambda: population.fill(store)) / 1000:.1f} s"
+    publisher = Publisher(store)
+    with charged(store) as units:
+        taken = milliseconds(lambda: publisher.publish(NAMESPACE, Changes()))
+    written = transaction_units(endpoint, table, NAMESPACE, PARTS)
+    yield "publish everything (lost head)", f"{taken:.0f} ms, {written} WRU, {units.read:.0f} RRU"
+    for label, first, some in (("100 tasks", 1, 100), ("1 task", 0, 1)):
+        records = list(population.tasks())[first : first + some]
+        moved = [dataclasses.replace(each, version=10, address="10.99.0.1") for each in records]
+        with charged(store) as units:
+            for each in moved:
+                store.tasks.apply(each)
+        tasks = units.write
+        changes = Changes(frozenset(each.task_id for each in moved))
+        with charged(store) as units:
+            taken = milliseconds(lambda: publisher.publish(NAMESPACE, changes))  # noqa: B023 - called at once
+        parts = len({part_of(each.endpoints[0].service) for each in moved})
+        written = transaction_units(endpoint, table, NAMESPACE, parts)
+        yield (
+            f"publish a change of {label}",
+            f"{taken:.0f} ms, {tasks + written:.0f} WRU ({tasks:.0f} for the tasks, {written} for {parts} parts "
+            f"and the head), {units.read:.0f} RRU, {units.calls} calls",
+        )
+
+
+def sweeping(endpoint: str, table: str) -> Iterator[Row]:
+    """Yield what a sweep costs that finds nothing to do, ECS's own time left out."""
+    from reconciler.publications import Publications
+    from reconciler.sweep import Sweep
+    from registry.ecs import Lookups
+
+    store = open_store(table, aws.REGION, endpoint)
+    ecs = FakeEcs()
+    for each in population.tasks():
+        ecs.tasks.setdefault(each.cluster_arn, []).append(
+            {
+                "taskArn": each.task_arn,
+                "clusterArn": each.cluster_arn,
+                "taskDefinitionArn": each.task_definition,
+                "version": 1,
+                "lastStatus": "RUNNING",
+                "desiredStatus": "RUNNING",
+                "createdAt": each.created_at,
+            }
+        )
+
+    def silent(*_: Any, **__: Any) -> None:
+        """Log nothing."""
+
+    for label in ("first sweep of a process", "next sweep"):
+        now = time.time()
+        publications = Publications(store, Publisher(store), now, silent)
+        sweep = Sweep(store, Lookups(lambda: ecs, lambda: ecs), publications, (), now, lambda: 1000.0, silent)
+        with charged(store) as units:
+            start = time.perf_counter()
+            report = sweep.run()
+            taken = time.perf_counter() - start
+        yield (
+            f"{label}, {report.swept} tasks",
+            f"{taken:.1f} s, {units.read:.0f} RRU, {units.write:.0f} WRU, {len(ecs.calls)} calls of ECS",
+        )
+        ecs.calls.clear()
+
+
+def serving(endpoint: str, table: str) -> Iterator[Row]:
+    """Yield what the API's answers cost and weigh."""
+    os.environ |= {"TRAMO_TABLE": table, "AWS_ENDPOINT_URL": endpoint}
+    from api.app import app, handler, store
+    from tests.benchmarks.control.lambda_context import Context
+
+    gateway = Gateway(handler, Context(), app.routes)
+    packed = {"Accept-Encoding": "gzip"}
+
+    def get(url: str, **headers: str) -> Answer:
+        return gateway.call("GET", url, headers=packed | {k.replace("_", "-"): v for k, v in headers.items()})
+
+    cold = milliseconds(lambda: get(SNAPSHOT))
+    full = get(SNAPSHOT)
+    assert full.status_code == 200, full.body
+    revision = int(full.headers["etag"].strip('"'))
+    raw, small = len(full.body), len(gzip.compress(full.body, 6))
+    yield "full snapshot", f"{raw:,} bytes, {small:,} gzip, {len(json.dumps(gateway.last)):,} as Lambda answers"
+    yield "  first of a process, then median", f"{cold:.0f} ms, then {milliseconds(lambda: get(SNAPSHOT), 5):.0f} ms"
+    with charged(store) as units:
+        assert get(SNAPSHOT, If_None_Match=full.headers["etag"]).status_code == 304
+    taken = milliseconds(lambda: get(SNAPSHOT, If_None_Match=full.headers["etag"]), 50)
+    yield "304", f"{taken:.1f} ms, {units.read} RRU, {units.calls} call"
+    delta = get(f"{SNAPSHOT}?since={revision - 1}")
+    earlier = get(f"{SNAPSHOT}?since={revision - 2}")
+    for label, found, since in (("delta of 1 task", delta, 1), ("delta of 101 tasks", earlier, 2)):
+        url = f"{SNAPSHOT}?since={revision - since}"
+        taken = milliseconds(lambda: get(url), 10)  # noqa: B023 - called at once
+        count = len(found.json_body["services"])
+        weight = f"{len(found.body):,} bytes, {len(gzip.compress(found.body, 6)):,} gzip"
+        yield f"{label} ({count} services)", f"{taken:.1f} ms, {weight}"
+    some = ",".join(population.names()[:10])
+    found = get(f"{SNAPSHOT}?services={some}")
+    taken = milliseconds(lambda: get(f"{SNAPSHOT}?services={some}"), 10)
+    yield "10 services of the namespace", f"{taken:.1f} ms, {len(found.body):,} bytes"
+
+
+def loading() -> Iterator[Row]:
+    """Yield how long a new process loads each handler."""
+    for name in ("registrar", "reconciler", "publisher", "api"):
+        yield f"import {name}.app", f"{import_milliseconds(f'{name}.app'):.0f} ms"
+
+
+def main() -> int:
+    """Measure, print the table as it comes, and say what is missing."""
+    reason = dynamodb_local.missing()
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        return 1
+    os.environ.update(aws.ENVIRONMENT | {"POWERTOOLS_METRICS_DISABLED": "true", "LOG_LEVEL": "WARNING"})
+    print(f"{population.SERVICES} services, {population.ENDPOINTS} endpoints\n\n| what | figure |\n|---|---|")
+    with dynamodb_local.dynamodb_local() as endpoint:
+        table = aws.create_table(endpoint)
+        for measure in (publishing, sweeping, serving):
+            for name, figure in measure(endpoint, table):
+                print(f"| {name} | {figure} |", flush=True)
+    for name, figure in loading():
+        print(f"| {name} | {figure} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

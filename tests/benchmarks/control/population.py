@@ -1,0 +1,72 @@
+"""A namespace of 3,000 services and 20,000 endpoints: ten times what Service Connect allows in services."""
+
+# PynamoDB's maps have no annotations on some of their methods.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import zlib
+from collections.abc import Iterator
+
+from registry.models import AliasMap, EndpointMap, namespace_key, service_key, task_key
+from registry.rules import Endpoint, TaskRecord
+from registry.store import Store
+from tests.support.building import task
+
+NAMESPACE = "bench.local"
+SERVICES = 3_000
+ENDPOINTS = 20_000
+CLUSTERS = 50
+_WORDS = ("orders", "stock", "payments", "users", "search", "mail", "cart", "ledger")
+
+
+def names(services: int = SERVICES) -> list[str]:
+    """Return the names of the services."""
+    return [f"{_WORDS[number % 8]}-{_WORDS[number // 8 % 8]}-{number}" for number in range(services)]
+
+
+def tasks(services: int = SERVICES, endpoints: int = ENDPOINTS, seed: int = 1) -> Iterator[TaskRecord]:
+    """Yield running tasks with one endpoint each, of ids and addresses as ECS gives them."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable
+    base = task("aa", namespace=NAMESPACE)
+    known = names(services)
+    for number in range(endpoints):
+        name = known[number % services]
+        identity = f"{chance.getrandbits(128):032x}"
+        yield dataclasses.replace(
+            base,
+            task_arn=f"arn:aws:ecs:us-east-1:123456789012:task/production/{identity}",
+            cluster_arn=f"arn:aws:ecs:us-east-1:123456789012:cluster/production-{number % CLUSTERS:02d}",
+            address=f"10.{chance.randrange(16)}.{chance.randrange(256)}.{chance.randrange(256)}",
+            task_definition=f"{name}:{number % services % 90}",
+            started_by=f"ecs-svc/{zlib.crc32(name.encode()) * 4_000_000_007:019d}",
+            started_at=1_795_000_000 + chance.random() * 300_000,
+            zone=f"us-east-1{'abc'[number % 3]}",
+            endpoints=(Endpoint(name, "http", "http", 15100, 8080),),
+        )
+
+
+def fill(store: Store) -> list[TaskRecord]:
+    """Write the namespace in batches, which the functions themselves never do, and return its tasks."""
+    table = store.tasks._table
+    key = namespace_key(NAMESPACE)
+    store.tasks.ensure_namespace(NAMESPACE, 0.0)
+    with table.services.batch_write() as batch:
+        for number, name in enumerate(names()):
+            aliases = [AliasMap(dns_name=each, port=80) for each in (name, f"{name}.{NAMESPACE}")]
+            vip = f"127.255.{(number + 2) // 256}.{(number + 2) % 256}"
+            batch.save(
+                table.services(key, service_key(name), protocol="http", aliases=aliases, vip=vip, declared_at=1.0)
+            )
+    records = list(tasks())
+    facts = [each.name for each in dataclasses.fields(TaskRecord) if each.name not in ("namespace", "endpoints")]
+    with table.tasks.batch_write() as batch:
+        for record in records:
+            # As the registrar writes them: what is false or unknown is not there.
+            known = {name: value for name in facts if (value := getattr(record, name))}
+            item = table.tasks(key, task_key(record.task_id), **known)
+            item.endpoints = [EndpointMap(**dataclasses.asdict(each)) for each in record.endpoints]
+            batch.save(item)
+    return records
