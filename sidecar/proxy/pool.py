@@ -76,13 +76,13 @@ class Pool:
 
     async def _connect(self) -> None:
         endpoint = self.endpoint
+        connection = UpstreamConnection(self)
         try:
             async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
-                _, connection = await self.runtime.loop.create_connection(
-                    lambda: UpstreamConnection(self), endpoint.address, endpoint.port
-                )
+                await self.runtime.loop.create_connection(lambda: connection, endpoint.address, endpoint.port)
         except OSError as error:  # TimeoutError is one
-            self._cluster.connections -= 1
+            if not connection.made:  # else it was in time, is being closed, and `lost` counts it
+                self._cluster.connections -= 1
             self._failed(str(error) or "timed out")
             return
         if connection.closed:

@@ -63,7 +63,10 @@ class Runtime:
     def _flush(self) -> None:
         touched, self._touched = self._touched, []
         for connection in touched:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:
+                log.exception("a connection could not be flushed", extra={"connection": repr(connection)})
 
     def start(self) -> None:
         """Start the wheel."""

@@ -129,6 +129,11 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self._transport = transport
         self._output = Output(self.pool.runtime, transport)
 
+    @property
+    def made(self) -> bool:
+        """Whether it was connected, however briefly."""
+        return self._transport is not None
+
     def data_received(self, data: bytes) -> None:
         """Bytes of the endpoint."""
         self.pool.meter_bytes(len(data))

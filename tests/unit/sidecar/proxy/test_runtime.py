@@ -93,3 +93,26 @@ def test_what_is_gathered_is_flushed_once_a_turn() -> None:
     bench.runtime.touch(one)
     bench.loop.run()
     assert flushed == [1, 1, 1]
+
+
+class Flushed:
+    """A connection that counts its flushes, and may fail at them."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+        self.flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def test_a_connection_that_fails_to_flush_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    broken, sound = Flushed(fails=True), Flushed(fails=False)
+    bench.runtime.touch(broken)
+    bench.runtime.touch(sound)
+    bench.loop.run()
+    assert (broken.flushes, sound.flushes) == (1, 1)
+    assert "could not be flushed" in caplog.text
