@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types build bench dashboard docs lock clean
+.PHONY: help setup demo test lint types build bench bench-control dashboard docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -15,7 +15,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: .venv/installed .tools/dynamodb-local/installed ## install all that the other targets need
 
@@ -40,6 +40,9 @@ build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants
 
 bench: .venv/bench .tools/sidecar/installed ## compare the sidecar with Envoy, nginx and HAProxy; options in ARGS, such as ARGS=--quick
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-control: setup ## measure the control plane with 3,000 services and 20,000 endpoints
+	@PYTHONPATH=functions $(BIN)/python -m tests.benchmarks.control
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from pynamodb.exceptions import QueryError
 
 from publisher.build import Changes, PublishConflictError, Published, Publisher
 from reconciler.publications import Publications
@@ -12,8 +15,9 @@ from reconciler.sweep import MARGIN_SECONDS, SETTLING_SECONDS, Report, Sweep
 from registrar.app import handle
 from registry.ecs import Lookups
 from registry.pacing import PacedEcs, TokenBucket
-from registry.rules import Health, State, state_of
+from registry.rules import Health, State, TaskRecord, state_of
 from registry.store import Store
+from registry.task_store import TaskStore
 from tests.support import sam
 from tests.support.ecs import CLUSTER, NAMESPACE, FakeEcs, event, failure, life, task_definition
 
@@ -266,6 +270,17 @@ def test_a_namespace_that_cannot_be_published_does_not_stop_the_sweep(
     publications = Publications(store, Overtaken(store), NOW, silent)
     report = Sweep(store, lookups, publications, (), NOW, lambda: 1000.0, silent).run()
     assert (report.failures, report.drift) == (1, 1)
+
+
+def test_a_namespace_that_cannot_be_read_does_not_stop_the_sweep(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    class Unreadable(TaskStore):
+        def all(self, namespace: str, consistent: bool = True) -> Iterator[TaskRecord]:
+            raise QueryError("for a test")
+
+    handle(life("aa")[3], store, lookups, NOW)
+    ecs.tasks[CLUSTER] = [detail("aa", 5), detail("bb", 4)]
+    report = sweep(dataclasses.replace(store, tasks=Unreadable(store.tasks._table)), ecs)
+    assert (report.failures, report.drift, report.entombed) == (1, 1, 0)
 
 
 def test_a_cluster_that_no_sweep_finishes_does_not_keep_others_waiting(store: Store) -> None:

@@ -164,3 +164,25 @@ def test_any_order_with_any_repetition_leaves_the_same_item(
 
 def _in(namespace: str, each: TaskRecord) -> TaskRecord:
     return TaskRecord(**{name: getattr(each, name) for name in each.__slots__} | {"namespace": namespace})
+
+
+def test_a_query_tells_the_same_as_a_read_of_one_item(store: Store) -> None:
+    full = record(started_at=1_795_345_200.25, health_wait=90.5)
+    bare = record("eni_late", task_arn=task("bb").task_arn)
+    gone = record("fargate_stopped", task_arn=task("cc").task_arn)
+    for each in (full, bare, gone):
+        store.tasks.apply(each)
+    store.tasks.report_health(NAMESPACE, full.task_id, Health.UNHEALTHY, 1_795_345_300.125)
+    store.tasks.mark_waited(full)
+    for consistent in (True, False):
+        found = {each.task_id: each for each in store.tasks.all(NAMESPACE, consistent)}
+        assert found == store.tasks.get_all(NAMESPACE, found)
+        assert found[full.task_id].health_at == 1_795_345_300.125
+        assert found["cc"].gone
+
+
+def test_a_long_query_is_read_in_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.task_store.READ_AT_ONCE", 2)
+    for number in range(5):
+        store.tasks.apply(task(f"t{number}"))
+    assert [each.task_id for each in store.tasks.all(NAMESPACE)] == [f"t{number}" for number in range(5)]
