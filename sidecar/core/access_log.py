@@ -78,7 +78,7 @@ FIELDS: Final = {
     "bytes_received": "bytes of the request's body; of TCP all that the client sent",
     "bytes_sent": "bytes of the answer's body; of TCP all that the client got",
     "duration": "milliseconds from the head to the end of the answer, or the life of the connection",
-    "upstream_service_time": "milliseconds from the last attempt's start to the head of its answer",
+    "upstream_service_time": "milliseconds from the sending of the last attempt to the head of its answer",
     "forwarded_for": "the field X-Forwarded-For",
     "user_agent": "the field User-Agent",
     "request_id": "the field X-Request-Id",

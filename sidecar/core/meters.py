@@ -175,7 +175,7 @@ CLIENT_METRICS: Final = (
 )
 RESPONSE_TIME: Final = Metric(
     *("TargetResponseTime", MILLISECONDS, CLIENT_KEY, HISTOGRAM, "tramo_client_response_seconds"),
-    "from the last attempt's start to the head of the service's answer",
+    "from the sending of the last attempt to the head of the service's answer",
 )
 SIDECAR_METRICS: Final = (
     Metric(

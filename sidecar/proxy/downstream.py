@@ -91,8 +91,8 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if self._meter is not None:
             self._meter.bytes += len(data)
         exchange = self._exchange
-        if exchange is not None and exchange.tunnelling:
-            exchange.on_client_tunnel_data(data)
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.on_client_data(data)
             return
         if self._closing:
             return
@@ -211,8 +211,8 @@ class DownstreamConnection(asyncio.Protocol, Timed):
     def eof_received(self) -> bool:
         """The client sends no more: in a tunnel that is a half-close, else it is gone."""
         exchange = self._exchange
-        if exchange is not None and exchange.tunnelling:
-            exchange.on_client_tunnel_eof()
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.on_client_eof()
             return True
         if self._responding and not self._listener.half_close:
             self.abort()  # a sidecar ends its side only when its own client has gone or its time is over

@@ -7,7 +7,7 @@ Rules:
 - The body is kept for further attempts up to `MAX_KEPT_BODY_BYTES` and streamed at the same time.
 - The request time-out covers all attempts up to the end of the answer. An event stream, a gRPC stream or a tunnel
   has no such end: from its head on only the idle time-out counts, and for a gRPC call whose client still sends at once.
-- Each attempt is begun, judged (succeed, fail or abandon) and ended exactly once on its endpoint.
+- One attempt at a time; `attempt` says what it means for its endpoint. After 101 a `tunnel` has the word.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ from sidecar.core.retry import (
     may_retry,
 )
 from sidecar.core.timers import Timed
+from sidecar.proxy.attempt import Attempt
+from sidecar.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from sidecar.proxy.destination import Destination
-    from sidecar.proxy.interfaces import Client, Observer, Upstream, UpstreamPool
+    from sidecar.proxy.interfaces import Client, Observer, Upstream
 
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
@@ -50,32 +52,27 @@ class Exchange(Timed):
 
     __slots__ = (
         "_activity",
-        "_attempt_started",
+        "_attempt",
         "_attempts",
         "_client",
         "_client_deadline",
-        "_client_ended",
         "_client_full",
         "_connection",
         "_destination",
         "_done",
-        "_endpoint",
         "_head",
-        "_judged",
         "_kept",
         "_kept_bytes",
         "_latency",
-        "_pool",
         "_request_whole",
         "_response_begun",
         "_streaming",
         "_trailers",
         "_tried",
-        "_upstream_ended",
         "_upstream_full",
         "flags",
         "observer",
-        "tunnelling",
+        "tunnel",
     )
 
     def __init__(self, client: Client, head: RequestHead, destination: Destination) -> None:
@@ -84,14 +81,11 @@ class Exchange(Timed):
         self._head = head
         self._destination = destination
         self._attempts = 0
-        self._attempt_started = 0.0
         self._activity = 0.0
         self._latency = 0.0  # of the attempt that was answered: until its head
         self._client_deadline = False
         self._tried: list[Endpoint] = []
-        self._endpoint: Endpoint | None = None
-        self._judged = True
-        self._pool: UpstreamPool | None = None
+        self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
@@ -101,10 +95,8 @@ class Exchange(Timed):
         self._streaming = False
         self._done = False
         self._client_full = False
-        self._client_ended = False
-        self._upstream_ended = False
         self._upstream_full = False
-        self.tunnelling = False
+        self.tunnel: Tunnel | None = None
         self.flags = ""  # why the proxy failed or cut the request, separated by commas
         self.observer: Observer | None = None
 
@@ -140,7 +132,7 @@ class Exchange(Timed):
             seconds = self._grpc_seconds(seconds)
         if seconds > 0:
             runtime.wheel.schedule(self, now + seconds)
-        self._attempt(now)
+        self._try(now)
 
     def _grpc_seconds(self, default: float) -> float:
         """The client's own deadline wins over the policy's: it covers streams too, and the client has given up then."""
@@ -149,7 +141,7 @@ class Exchange(Timed):
         self._client_deadline = seconds is not None
         return default if seconds is None else max(seconds, 0.001)
 
-    def _attempt(self, now: float) -> None:
+    def _try(self, now: float) -> None:
         destination = self._destination
         cluster = destination.cluster
         endpoint = cluster.pick(now, destination.runtime.random(32), self._tried)
@@ -161,18 +153,21 @@ class Exchange(Timed):
             self._overflow()
             return
         self._attempts += 1
-        self._attempt_started = now
-        self._endpoint = endpoint
-        self._judged = False
-        endpoint.begin(now)
-        self._pool = pool
+        attempt = self._attempt = Attempt(self, destination, endpoint, now)
         connection = pool.acquire(self)
-        if connection is not None:
-            self.on_connected(connection)
+        if connection is None:
+            attempt.pool = pool
+        else:
+            self._send(connection)
 
     def on_connected(self, connection: Upstream) -> None:
-        """A connection is there: send what there is of the request."""
-        self._pool = None
+        """A connection that the exchange waited for is there."""
+        if self._attempt is not None:
+            self._attempt.connected()
+        self._send(connection)
+
+    def _send(self, connection: Upstream) -> None:
+        """Send what there is of the request."""
         self._connection = connection
         if self._client_full:
             connection.pause_reading()
@@ -188,14 +183,15 @@ class Exchange(Timed):
 
     def on_connect_failed(self, reason: str) -> None:
         """No connection could be made."""
-        self._pool = None
-        self._judge_failure()
+        if self._attempt is not None:
+            self._attempt.pool = None
+            self._attempt.fail()
         self._retry_or(UNPROCESSED, CONNECT_FAILURE, UPSTREAM_CONNECT_FAILURE)
 
     def _retry_or(self, failure: int, kind: str, reply: LocalReply) -> None:
         """Make another attempt if the rules allow it, else answer so."""
         if self._take_retry(failure, kind):
-            self._attempt_again()
+            self._try_again()
         else:
             self._reply(reply)
 
@@ -214,22 +210,22 @@ class Exchange(Timed):
             self._destination.meter.retry_budget_exhausted += 1
         return False
 
-    def _attempt_again(self) -> None:
+    def _try_again(self) -> None:
         destination = self._destination
         destination.cluster.retries += 1
         if destination.meter is not None:
             destination.meter.retries += 1
-        if self._endpoint is not None:
-            self._tried.append(self._endpoint)
+        if self._attempt is not None:
+            self._tried.append(self._attempt.endpoint)
         self._end_attempt()
-        self._attempt(destination.runtime.now())
+        self._try(destination.runtime.now())
 
     # The client's side.
 
     def on_request_data(self, data: bytes) -> None:
         """A piece of the request's body."""
         if self._streaming:
-            self._activity = self._destination.runtime.now()
+            self.moved()
         if self.observer is not None:
             self.observer.received += len(data)
         connection = self._connection
@@ -258,7 +254,7 @@ class Exchange(Timed):
         if self._connection is not None:
             self._connection.abort()
         self._flag(flag)
-        self._finish()
+        self.finish()
         if self.observer is not None:
             self.observer.end()
 
@@ -284,14 +280,14 @@ class Exchange(Timed):
             else:
                 self._client.send_head(head)
             return
-        self._latency = self._destination.runtime.now() - self._attempt_started
+        self._measure()
         if self._failed(head):
             self._judge_failure()
             if self._retry_answer(head):
                 return
         elif not self._head.is_grpc:
             self._judge_success()
-        self._answered(head.status)
+        self._count_answer(head.status)
         self._response_begun = True
         self._kept = None
         content_type = head.get(b"content-type")
@@ -316,10 +312,15 @@ class Exchange(Timed):
         if self._connection is not None:
             self._connection.detach()
             self._connection = None
-        self._attempt_again()
+        self._try_again()
         return True
 
-    def _answered(self, status: int) -> None:
+    def _measure(self) -> None:
+        """The endpoint's answer begins now."""
+        if self._attempt is not None:
+            self._latency = self._destination.runtime.now() - self._attempt.sent_at
+
+    def _count_answer(self, status: int) -> None:
         destination = self._destination
         if destination.meter is not None:
             destination.meter.answered(status, self._latency)
@@ -327,7 +328,7 @@ class Exchange(Timed):
     def on_response_data(self, data: bytes) -> None:
         """A piece of the answer's body."""
         if self._streaming:
-            self._activity = self._destination.runtime.now()
+            self.moved()
         self._client.send_data(data)
 
     def on_response_end(self, trailers: Fields) -> None:
@@ -335,7 +336,7 @@ class Exchange(Timed):
         self._connection = None
         if self._head.is_grpc:
             self._judge_grpc(trailers)
-        self._finish()
+        self.finish()
         self._client.send_end(trailers)
 
     def _judge_grpc(self, trailers: Fields) -> None:
@@ -347,7 +348,7 @@ class Exchange(Timed):
     def on_upstream_refused(self) -> None:
         """The endpoint says that it has not processed the request (REFUSED_STREAM, GOAWAY below the stream)."""
         self._connection = None
-        self._judge_abandoned()
+        self._abandon()
         if self._response_begun:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
@@ -364,7 +365,7 @@ class Exchange(Timed):
         connection, self._connection = self._connection, None
         stale = connection is not None and connection.reused() and not saw_response
         if stale:
-            self._judge_abandoned()  # the endpoint closed an idle connection while the request was on its way
+            self._abandon()  # the endpoint closed an idle connection while the request was on its way
         else:
             self._judge_failure()
         if self._response_begun or saw_response:
@@ -382,70 +383,33 @@ class Exchange(Timed):
         self._upstream_full = False
         self._client.resume_request()
 
-    # Tunnels: after 101 both sides send what they like.
-
     def _switch(self, head: ResponseHead, leftover: bytes) -> None:
-        if self._head.upgrade:
-            self._begin_tunnel(head, leftover)
+        connection = self._connection
+        if connection is None:
             return
-        if self._connection is not None:
-            self._connection.abort()
-        self.on_upstream_invalid("it switched protocols without being asked to")
+        if self._head.upgrade:
+            self._begin_tunnel(head, leftover, connection)
+        else:
+            connection.abort()
+            self.on_upstream_invalid("it switched protocols without being asked to")
 
-    def _begin_tunnel(self, head: ResponseHead, leftover: bytes) -> None:
-        self._latency = self._destination.runtime.now() - self._attempt_started
+    def _begin_tunnel(self, head: ResponseHead, leftover: bytes, connection: Upstream) -> None:
+        self._measure()
         self._judge_success()
-        self._answered(head.status)
+        self._count_answer(head.status)
         self._response_begun = True
-        self.tunnelling = True
+        tunnel = self.tunnel = Tunnel(self, self._client, connection)
         self._begin_idle_timeout()
         self._client.send_head(head)
         if leftover:
             self._client.send_data(leftover)
         early = self._client.take_early()
         if early:
-            self.on_client_tunnel_data(early)
+            tunnel.on_client_data(early)
 
-    def on_tunnel_data(self, data: bytes) -> None:
-        """Bytes of the endpoint."""
+    def moved(self) -> None:
+        """Something moved on a stream or tunnel."""
         self._activity = self._destination.runtime.now()
-        self._client.send_data(data)
-
-    def on_tunnel_eof(self) -> None:
-        """The endpoint sends no more."""
-        self._upstream_ended = True
-        self._client.send_eof()
-        self._end_tunnel()
-
-    def on_tunnel_closed(self) -> None:
-        """The endpoint is gone."""
-        self._connection = None
-        self._finish()
-        self._client.close()
-
-    def on_client_tunnel_data(self, data: bytes) -> None:
-        """Bytes of the client."""
-        self._activity = self._destination.runtime.now()
-        if self.observer is not None:
-            self.observer.received += len(data)
-        if self._connection is not None:
-            self._connection.send_raw(data)
-
-    def on_client_tunnel_eof(self) -> None:
-        """The client sends no more."""
-        self._client_ended = True
-        if self._connection is not None:
-            self._connection.send_eof()
-        self._end_tunnel()
-
-    def _end_tunnel(self) -> None:
-        """Close both sides once both have said all."""
-        if not (self._client_ended and self._upstream_ended):
-            return
-        if self._connection is not None:
-            self._connection.close()
-        self._finish()
-        self._client.close()
 
     # Time.
 
@@ -498,44 +462,36 @@ class Exchange(Timed):
 
     def _reply(self, reply: LocalReply) -> None:
         self._flag(reply.flag)
-        self._finish()
+        self.finish()
         self._client.send_local(reply)
 
     def _cut_or_reply(self, reply: LocalReply) -> None:
         if self._response_begun:
             self._flag(reply.flag)
-            self._finish()
+            self.finish()
             self._client.abort()
         else:
             self._reply(reply)
 
     def _judge_success(self) -> None:
-        if self._endpoint is not None and not self._judged:
-            self._judged = True
-            self._endpoint.succeed(self._destination.runtime.now(), self._latency)
+        if self._attempt is not None:
+            self._attempt.succeed(self._latency)
 
     def _judge_failure(self) -> None:
-        if self._endpoint is not None and not self._judged:
-            self._judged = True
-            destination = self._destination
-            if destination.cluster.fail(self._endpoint, destination.runtime.now()) and destination.meter is not None:
-                destination.meter.ejections += 1
+        if self._attempt is not None:
+            self._attempt.fail()
 
-    def _judge_abandoned(self) -> None:
-        if self._endpoint is not None and not self._judged:
-            self._judged = True
-            self._endpoint.abandon()
+    def _abandon(self) -> None:
+        if self._attempt is not None:
+            self._attempt.abandon()
 
     def _end_attempt(self) -> None:
-        if self._pool is not None:
-            self._pool.forget(self)
-            self._pool = None
-        if self._endpoint is not None:
-            self._judge_abandoned()
-            self._endpoint.end()
-            self._endpoint = None
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.end()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """The exchange is over but for the last word to the client: free all that it holds."""
         if self._done:
             return
         self._done = True
@@ -543,7 +499,8 @@ class Exchange(Timed):
         if self.flags and destination.flags is not None:
             destination.flags.count_flags(self.flags)
         if self.observer is not None:
-            self.observer.finished(destination.cluster, self._endpoint, self._attempts, self._latency, self.flags)
+            endpoint = self._attempt.endpoint if self._attempt is not None else None
+            self.observer.finished(destination.cluster, endpoint, self._attempts, self._latency, self.flags)
         self._end_attempt()
         self._connection = None
         destination.runtime.wheel.cancel(self)

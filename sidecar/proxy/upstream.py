@@ -141,8 +141,8 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         if exchange is None:
             self.abort()
             return
-        if exchange.tunnelling:
-            exchange.on_tunnel_data(data)
+        if exchange.tunnel is not None:
+            exchange.tunnel.on_data(data)
             return
         if self._output is not None and self._output.handed_over == self._handed_over_before:
             self.abort()
@@ -191,8 +191,8 @@ class UpstreamConnection(asyncio.Protocol, Timed):
     def eof_received(self) -> bool:
         """The endpoint sends no more. Only a tunnel goes on half-closed."""
         exchange = self._exchange
-        if exchange is not None and exchange.tunnelling:
-            exchange.on_tunnel_eof()
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.on_eof()
             return True
         self.closed = True  # as in abort
         return False
@@ -204,8 +204,8 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
-        if exchange.tunnelling:
-            exchange.on_tunnel_closed()
+        if exchange.tunnel is not None:
+            exchange.tunnel.on_closed()
             return
         try:
             if error is not None:

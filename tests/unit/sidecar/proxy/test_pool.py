@@ -185,3 +185,24 @@ def test_an_idle_connection_is_closed_by_its_last_use() -> None:
     bench.loop.advance(2.0)
     assert upstream.lost
     assert bench.cluster.connections == 0
+
+
+def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
+    """Else the first request would make a new endpoint look slow for as long as latencies are remembered."""
+
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(loop=loop)
+        client = bench.client()
+        loop.outcomes.append(None)
+        client.receive(GET)
+        loop.now += 0.9
+        await loop.settle()
+        loop.now += 0.01
+        loop.transports[0].receive(ANSWER)
+        assert client.take().startswith(b"HTTP/1.1 200")
+        assert 0.0 < bench.cluster.endpoints[0].latency < 0.02
+        assert bench.client_meter.latency.seconds < 0.02
+        assert bench.settled()
+
+    run(test)

@@ -1,0 +1,67 @@
+"""One attempt of a request, on one endpoint.
+
+Rules:
+- It is begun when it is made, judged (succeed, fail or abandon) at most once, and ended once. What ends without a
+  verdict says nothing about its endpoint.
+- The latency that the balancer learns begins when the request is sent: making a connection costs once, and counted
+  in, it would make a new endpoint look slow to the balancer for as long as latencies are remembered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.core.endpoint import Endpoint
+    from sidecar.proxy.destination import Destination
+    from sidecar.proxy.exchange import Exchange
+    from sidecar.proxy.interfaces import UpstreamPool
+
+
+class Attempt:
+    """An exchange's try of an endpoint."""
+
+    __slots__ = ("_destination", "_exchange", "_judged", "endpoint", "pool", "sent_at")
+
+    def __init__(self, exchange: Exchange, destination: Destination, endpoint: Endpoint, now: float) -> None:
+        self._exchange = exchange
+        self._destination = destination
+        self._judged = False
+        self.endpoint = endpoint
+        self.pool: UpstreamPool | None = None  # while the exchange waits there for a connection
+        self.sent_at = now
+        endpoint.begin(now)
+
+    def connected(self) -> None:
+        """The connection that was waited for is there."""
+        self.pool = None
+        self.sent_at = self._destination.runtime.now()
+
+    def succeed(self, latency: float) -> None:
+        """The endpoint answered after so many seconds."""
+        if not self._judged:
+            self._judged = True
+            self.endpoint.succeed(self._destination.runtime.now(), latency)
+
+    def fail(self) -> None:
+        """The attempt speaks against the endpoint."""
+        if not self._judged:
+            self._judged = True
+            destination = self._destination
+            ejected = destination.cluster.fail(self.endpoint, destination.runtime.now())
+            if ejected and destination.meter is not None:
+                destination.meter.ejections += 1
+
+    def abandon(self) -> None:
+        """The attempt says nothing about the endpoint."""
+        if not self._judged:
+            self._judged = True
+            self.endpoint.abandon()
+
+    def end(self) -> None:
+        """The attempt is over, however it went."""
+        if self.pool is not None:
+            self.pool.forget(self._exchange)
+            self.pool = None
+        self.abandon()
+        self.endpoint.end()
