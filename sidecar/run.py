@@ -63,8 +63,8 @@ async def run(config: Config) -> int:
     hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
 
     async def apply(snapshot: Snapshot) -> None:
-        await mesh.apply(snapshot)
-        if hosts is not None:
+        renamed = await mesh.apply(snapshot)
+        if hosts is not None and (renamed or not hosts.holds()):
             hosts.write(mesh.hosts())
 
     def connect() -> RegistryClient:

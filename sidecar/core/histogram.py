@@ -17,7 +17,7 @@ _STEPS: Final = 16
 _MAX_MICROSECONDS: Final = (1 << 36) - 1  # 19 hours; longer durations count as this
 _SIZE: Final = 33 * _STEPS
 _NONE: Final = [0] * _SIZE
-"""Of a histogram that was never taken from: most services of a namespace are never called from one task."""
+"""Of a histogram that has counted nothing: most services of a namespace are never called from one task."""
 
 BOUNDS: Final = tuple(1 << power for power in range(8, 25))
 """Upper bounds of Prometheus' buckets in microseconds: 256 µs to 16.8 s, each twice the one before."""
@@ -29,7 +29,7 @@ class Histogram:
     __slots__ = ("_counts", "_taken", "_taken_count", "count", "seconds")
 
     def __init__(self) -> None:
-        self._counts = [0] * _SIZE
+        self._counts = _NONE
         self._taken = _NONE  # the counts at the last `take`
         self._taken_count = 0
         self.count = 0
@@ -37,7 +37,10 @@ class Histogram:
 
     def record(self, seconds: float) -> None:
         """Count one duration."""
-        self._counts[index(int(seconds * 1e6))] += 1
+        counts = self._counts
+        if counts is _NONE:
+            counts = self._counts = [0] * _SIZE
+        counts[index(int(seconds * 1e6))] += 1
         self.count += 1
         self.seconds += seconds
 

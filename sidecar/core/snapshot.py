@@ -4,12 +4,16 @@ Rules:
 - Unknown fields are ignored, missing, ill-typed or senseless ones are a `SnapshotError` that names the place: what
   stands in a snapshot is listened on, connected to and written into the hosts file.
 - A delta (it has `since`) applies only to the revision it was made from; a document never goes back.
+- A service that a new document says again as it was keeps its record: whoever compares by `is` sees what changed.
 - One bad policy does not cost the namespace: that service runs with the default policy.
+- A namespace may have 20,000 endpoints: fields that only people read are left out, and what holds no other objects
+  is hidden from the garbage collector.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -23,18 +27,21 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 DnsName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,253}\Z")]
 
 
+_NO_POLICY: Final = msgspec.Raw(b"{}")
+
+
 class SnapshotError(ValueError):
     """The document cannot be used; the message says where it is wrong."""
 
 
-class Alias(msgspec.Struct, frozen=True):
+class Alias(msgspec.Struct, frozen=True, gc=False):
     """A name and port under which apps reach a service."""
 
     dns_name: DnsName
     port: Port
 
 
-class EndpointRecord(msgspec.Struct, frozen=True):
+class EndpointRecord(msgspec.Struct, frozen=True, gc=False):
     """Where one task serves a service."""
 
     id: str
@@ -43,9 +50,6 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     state: str
     zone: str | None = None
     weight: int = 100
-    task_definition: str = ""
-    deployment: str | None = None
-    since: str = ""
 
 
 class ServiceRecord(msgspec.Struct, frozen=True):
@@ -57,10 +61,12 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     revision: int
     aliases: tuple[Alias, ...]
     endpoints: tuple[EndpointRecord, ...]
-    policy: msgspec.Raw = msgspec.Raw(b"{}")
+    policy: msgspec.Raw = _NO_POLICY
 
     def policy_or_default(self) -> Policy:
         """The service's policy; the default when the stored one cannot be read."""
+        if self.policy is _NO_POLICY:
+            return DEFAULT
         try:
             return _POLICY.decode(self.policy)
         except msgspec.DecodeError:
@@ -93,6 +99,8 @@ class Snapshot:
 _DOCUMENT: Final = msgspec.json.Decoder(Document)
 _POLICY: Final = msgspec.json.Decoder(Policy)
 _PROTOCOLS: Final = frozenset(("http", "http2", "grpc", "tcp"))
+_BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
 
 
 def decode(data: bytes, namespace: str) -> Document:
@@ -109,33 +117,46 @@ def decode(data: bytes, namespace: str) -> Document:
         if service.protocol not in _PROTOCOLS:
             raise SnapshotError(f"service {service.name!r} has the unknown protocol {service.protocol!r}")
         _check_addresses(service)
+        # A part of the document as msgspec gives it keeps the whole document in memory.
+        policy = _NO_POLICY if bytes(service.policy) == b"{}" else service.policy.copy()
+        msgspec.structs.force_setattr(service, "policy", policy)
     return document
 
 
 def _check_addresses(service: ServiceRecord) -> None:
-    try:
-        ipaddress.IPv4Address(service.vip)
-        for endpoint in service.endpoints:
-            ipaddress.ip_address(endpoint.address)
-    except ValueError as error:
-        raise SnapshotError(f"service {service.name!r}: {error}") from None
+    if _IPV4.fullmatch(service.vip) is None:
+        raise SnapshotError(f"service {service.name!r}: {service.vip!r} is no IPv4 address")
+    for endpoint in service.endpoints:
+        if _IPV4.fullmatch(endpoint.address) is None:  # else it need not be asked whether it is IPv6: that is slow
+            try:
+                ipaddress.IPv6Address(endpoint.address)
+            except ValueError:
+                detail = f"{endpoint.address!r} of {endpoint.id!r} is no IP address"
+                raise SnapshotError(f"service {service.name!r}: {detail}") from None
 
 
 def apply(current: Snapshot | None, document: Document) -> Snapshot:
     """The snapshot after this document. Raises SnapshotError when it does not fit the current one."""
     if current is not None and document.revision < current.revision:
         raise SnapshotError(f"revision {document.revision} is older than {current.revision}")
+    before = current.services if current is not None else {}
     if document.since is None:
-        return Snapshot(document.namespace, document.revision, {s.name: s for s in document.services})
+        return Snapshot(document.namespace, document.revision, {s.name: _kept(before, s) for s in document.services})
     if current is None or document.since != current.revision:
         have = "none" if current is None else str(current.revision)
         raise SnapshotError(f"a delta since {document.since} came, but the revision here is {have}")
-    services = dict(current.services)
+    services = dict(before)
     for name in document.removed:
         services.pop(name, None)
     for service in document.services:
-        services[service.name] = service
+        services[service.name] = _kept(before, service)
     return Snapshot(document.namespace, document.revision, services)
+
+
+def _kept(before: dict[str, ServiceRecord], service: ServiceRecord) -> ServiceRecord:
+    """The record at hand if the new one says the same."""
+    known = before.get(service.name)
+    return known if known is not None and known == service else service
 
 
 def encode(snapshot: Snapshot) -> bytes:

@@ -5,12 +5,14 @@ Rules:
 - The file is written in place: in a container it is a bind mount, and renaming over it is not possible.
 - IPv4 only. A second, IPv6 line made NGINX prefer an address where nobody listens
   (github.com/aws/containers-roadmap issue 2742).
+- What somebody else changed in the file meanwhile is noticed by its time and size, and our part is written again.
 - A file that cannot be written is reported once, with the other ways to find a service; traffic goes on.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -45,6 +47,18 @@ class HostsFile:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._failed = False
+        self._written: tuple[int, int] | None = None  # time and size of the file after our last write
+
+    def holds(self) -> bool:
+        """Whether the file is as the last write left it."""
+        return self._written is not None and self._written == self._signature()
+
+    def _signature(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
     def write(self, names: dict[str, list[str]]) -> bool:
         """Write the names if they changed. Return whether the file holds them."""
@@ -64,6 +78,8 @@ class HostsFile:
                     *(self._path, error),
                 )
             self._failed = True
+            self._written = None
             return False
         self._failed = False
+        self._written = self._signature()
         return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -23,6 +24,7 @@ from sidecar.proxy.downstream import DownstreamConnection
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.http2_downstream import Http2DownstreamConnection
 from sidecar.proxy.interfaces import Client
+from sidecar.proxy.pace import Pace
 from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.tcp import TcpSession
 
@@ -150,8 +152,9 @@ class Listeners:
     async def bind(self, address: Address, listener: Listener) -> bool:
         """Listen. Return False, and say why in the log, when the address cannot be bound."""
         try:
+            # A socket of our own: the loop's way from a host to its addresses takes three times as long.
             server = await self._runtime.loop.create_server(
-                listener.accept, address.host, address.port, backlog=BACKLOG, reuse_address=True
+                listener.accept, sock=_bound_socket(address), backlog=BACKLOG
             )
         except OSError as error:
             if self.failed.get(address) != str(error):
@@ -165,12 +168,13 @@ class Listeners:
         self._bound[address] = (listener, server)
         return True
 
-    async def set(self, wanted: dict[Address, Destination]) -> None:
+    async def set(self, wanted: dict[Address, Destination], pace: Pace) -> None:
         """Listen on exactly these addresses for these destinations."""
         for address in [address for address in self._bound if address not in wanted]:
             self._unbind(address)
         self.failed = {address: why for address, why in self.failed.items() if address in wanted}
         for address, destination in wanted.items():
+            await pace.rest()
             bound = self._bound.get(address)
             if bound is not None:
                 if _same_kind(bound[0], destination):
@@ -196,6 +200,21 @@ class Listeners:
         """Stop listening."""
         for address in list(self._bound):
             self._unbind(address)
+
+
+def _bound_socket(address: Address) -> socket.socket:
+    """A socket that has this address. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _same_kind(listener: Listener, destination: Destination) -> bool:

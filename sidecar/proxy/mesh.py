@@ -3,22 +3,24 @@
 Rules:
 - A destination lives as long as its service is in the namespace; a new snapshot updates it in place, so no
   connection is closed and no request is lost by it.
+- Only what changed is touched: a delta of one service costs the same in a namespace of ten and of ten thousand.
+  Listeners and names are gone through again only when an alias or an address changed, or one could not be bound.
 - Every service is listened for at its virtual address, on the ports of its aliases.
 - The inbound side depends on the configuration alone: it stands before the first snapshot.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 
 from sidecar.config import Config
 from sidecar.core.cluster import Cluster
 from sidecar.core.meters import Meters
-from sidecar.core.snapshot import ServiceRecord, Snapshot
+from sidecar.core.snapshot import Alias, ServiceRecord, Snapshot
 from sidecar.proxy.destination import Destination, local_app, outbound
 from sidecar.proxy.forward import ForwardListener
 from sidecar.proxy.listeners import Address, Listeners, listener_for
+from sidecar.proxy.pace import Pace
 from sidecar.proxy.runtime import Runtime
 
 log = logging.getLogger("tramo.mesh")
@@ -36,6 +38,7 @@ class Mesh:
         self._config = config
         self._meters = meters
         self._zone = zone
+        self._network = str(config.vip_network.network_address).rpartition(".")[0].rpartition(".")[0]
         self._aliases: dict[tuple[str, int], Destination] = {}
 
     async def start(self) -> bool:
@@ -59,24 +62,39 @@ class Mesh:
         """The destination behind an alias."""
         return self._aliases.get((name, port))
 
-    async def apply(self, snapshot: Snapshot) -> None:
-        """Route by this snapshot from now on."""
+    async def apply(self, snapshot: Snapshot) -> bool:
+        """Route by this snapshot from now on. Return whether names or addresses changed, so the hosts file, too."""
+        pace = Pace(self.runtime.now)
         before = self.snapshot.services if self.snapshot is not None else {}
+        renamed = self.snapshot is None
         for name, record in snapshot.services.items():
-            if before.get(name) is not record:
-                self._destination(record).update(record, self._zone)
-        for name in [name for name in self.destinations if name not in snapshot.services]:
+            known = before.get(name)
+            if known is record:
+                continue
+            await pace.rest()
+            self._destination(record).update(record, self._zone)
+            renamed = renamed or known is None or _place(known) != _place(record)
+        gone = [name for name in self.destinations if name not in snapshot.services]
+        for name in gone:
             self.destinations.pop(name).close()
+        renamed = renamed or bool(gone)
+        if renamed or self.outbound.failed:
+            await self._listen(snapshot, pace)
+        self.snapshot = snapshot  # last: who sees this revision can call its services
+        return renamed
+
+    async def _listen(self, snapshot: Snapshot, pace: Pace) -> None:
         wanted: dict[Address, Destination] = {}
         aliases: dict[tuple[str, int], Destination] = {}
         for name, record in snapshot.services.items():
+            await pace.rest()
             address = self.local_address(record.vip)
+            destination = self.destinations[name]
             for alias in record.aliases:
-                wanted[Address(address, alias.port)] = self.destinations[name]
-                aliases[alias.dns_name.lower(), alias.port] = self.destinations[name]
+                wanted[Address(address, alias.port)] = destination
+                aliases[alias.dns_name.lower(), alias.port] = destination
         self._aliases = aliases
-        await self.outbound.set(wanted)
-        self.snapshot = snapshot  # last: who sees this revision can call its services
+        await self.outbound.set(wanted, pace)
 
     def _destination(self, record: ServiceRecord) -> Destination:
         destination = self.destinations.get(record.name)
@@ -89,8 +107,8 @@ class Mesh:
 
     def local_address(self, vip: str) -> str:
         """Where a service's virtual address is in this task: its last 16 bits in the task's own network."""
-        network = self._config.vip_network
-        return str(network.network_address + (int(ipaddress.IPv4Address(vip)) & 0xFFFF))
+        _, _, third, fourth = vip.split(".")
+        return f"{self._network}.{third}.{fourth}"
 
     def hosts(self) -> dict[str, list[str]]:
         """Names by address, for the hosts file."""
@@ -111,3 +129,8 @@ class Mesh:
         """Stop listening."""
         self.outbound.close()
         self.inbound.close()
+
+
+def _place(record: ServiceRecord) -> tuple[str, str, tuple[Alias, ...]]:
+    """What a service's listeners depend on."""
+    return record.protocol, record.vip, record.aliases

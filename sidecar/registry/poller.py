@@ -30,7 +30,7 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 
 log = logging.getLogger("tramo.registry")
 
-Apply = Callable[[Snapshot], Awaitable[None]]
+Apply = Callable[[Snapshot], Awaitable[object]]
 
 
 class Fetcher(Protocol):

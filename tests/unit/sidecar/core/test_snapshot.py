@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_golden_documents_are_read_whole(path: Path) -> None:
             (alias["dns_name"], alias["port"]) for alias in expected["aliases"]
         ]
         for endpoint, record in zip(service.endpoints, expected["endpoints"], strict=True):
-            for field in ("id", "address", "port", "state", "zone", "weight", "task_definition", "deployment", "since"):
+            for field in ("id", "address", "port", "state", "zone", "weight"):
                 assert getattr(endpoint, field) == record[field]
 
 
@@ -64,6 +65,37 @@ def test_a_delta_replaces_adds_and_removes() -> None:
     assert after.services["orders"] is before.services["orders"]
     assert len(after.services["stock"].endpoints) == 1
     assert set(before.services) == {"ledger", "orders", "stock"}, "the snapshot at hand is not touched"
+
+
+def test_services_that_are_said_again_as_they_were_keep_their_records() -> None:
+    before = snapshot("shop")
+    document = golden("shop") | {"revision": 43}
+    document["services"][0]["endpoints"] = []
+    for changed in (document, document | {"since": 42, "removed": []}):
+        after = apply(before, decode(json.dumps(changed).encode(), "shop.local"))
+        assert [name for name in after.services if after.services[name] is not before.services[name]] == ["ledger"]
+        assert after.services["ledger"].endpoints == ()
+
+
+def test_a_snapshot_does_not_hold_the_document_that_it_came_from() -> None:
+    """Else a small delta would keep the megabytes of the document before it."""
+    data = json.dumps(golden("shop") | {"comment": "x" * 1_000_000}).encode()
+    references = sys.getrefcount(data)
+    held = apply(None, decode(data, "shop.local"))
+    assert sys.getrefcount(data) == references
+    assert held.services["orders"].policy_or_default().retries.count == 3
+
+
+@pytest.mark.parametrize(
+    "address", ["256.0.0.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.4\n", "\u0661.2.3.4", "1.2.3.4/8"]
+)
+def test_only_addresses_are_taken_for_addresses(address: str) -> None:
+    document = golden("shop")
+    document["services"][0]["endpoints"][0]["address"] = address
+    with pytest.raises(SnapshotError, match="'ledger'"):
+        decode(json.dumps(document).encode(), "shop.local")
+    document["services"][0]["endpoints"][0]["address"] = "2001:db8::7"
+    assert decode(json.dumps(document).encode(), "shop.local").services[0].endpoints[0].address == "2001:db8::7"
 
 
 @pytest.mark.parametrize("revision", [None, 41, 43])

@@ -92,3 +92,20 @@ def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path, caplog: 
     (tmp_path / "missing").mkdir()
     (tmp_path / "missing" / "hosts").touch()
     assert hosts.write(NAMES)
+
+
+def test_a_file_that_somebody_else_has_changed_no_longer_holds_the_names(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n")
+    hosts = HostsFile(str(path))
+    assert not hosts.holds(), "nothing was written yet"
+    hosts.write(NAMES)
+    assert hosts.holds()
+    path.write_text("127.0.0.1 localhost\n")
+    assert not hosts.holds()
+    hosts.write(NAMES)
+    assert hosts.holds()
+    path.unlink()
+    assert not hosts.holds()
+    assert not hosts.write(NAMES)
+    assert not hosts.holds()

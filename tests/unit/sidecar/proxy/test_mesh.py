@@ -1,0 +1,200 @@
+"""What a new snapshot changes in routing, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sidecar import config as configuration
+from sidecar.core.meters import Meters
+from sidecar.core.snapshot import Snapshot, apply, decode
+from sidecar.proxy.listeners import Address
+from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.pace import SLICE_SECONDS, Pace
+from sidecar.proxy.runtime import Runtime
+from tests.support.sidecar import network
+
+NAMESPACE = "shop.local"
+PORT = 8080
+
+
+def service(number: int, address: str = "10.0.0.1", protocol: str = "http", alias: str = "") -> dict[str, Any]:
+    name = f"s{number}"
+    return {
+        "name": name,
+        "protocol": protocol,
+        "vip": f"127.255.{number >> 8}.{number & 255}",
+        "revision": 1,
+        "aliases": [{"dns_name": alias or name, "port": PORT}],
+        "policy": {},
+        "endpoints": [{"id": f"{name}/http", "address": address, "port": 15100, "state": "ready"}],
+    }
+
+
+def document(revision: int, *services: dict[str, Any], **more: Any) -> bytes:
+    return json.dumps(
+        {"schema": 1, "namespace": NAMESPACE, "revision": revision, "services": list(services)} | more
+    ).encode()
+
+
+class Case:
+    """A mesh on a network of its own."""
+
+    def __init__(self, prefix: str) -> None:
+        config = configuration.read(
+            {
+                "TRAMO_NAMESPACE": NAMESPACE,
+                "TRAMO_API_URL": "https://api.example",
+                "AWS_REGION": "eu-west-1",
+                "TRAMO_VIP_NETWORK": f"{prefix}.0.0/16",
+            }
+        )
+        self.prefix = prefix
+        self.mesh = Mesh(Runtime(asyncio.get_running_loop()), config, Meters("", ""), "")
+        self.snapshot: Snapshot | None = None
+
+    async def take(self, data: bytes) -> bool:
+        self.snapshot = apply(self.snapshot, decode(data, NAMESPACE))
+        return await self.mesh.apply(self.snapshot)
+
+    def address(self, number: int, port: int = PORT) -> Address:
+        return Address(f"{self.prefix}.0.{number}", port)
+
+    def endpoint(self, name: str) -> str:
+        return self.mesh.destinations[name].cluster.endpoints[0].address
+
+
+def run(test: Callable[[Case], Awaitable[None]]) -> None:
+    async def main() -> None:
+        with network() as prefix:
+            case = Case(prefix)
+            try:
+                await test(case)
+            finally:
+                case.mesh.close()
+
+    asyncio.run(main())
+
+
+def test_a_change_of_endpoints_touches_its_service_alone() -> None:
+    async def test(case: Case) -> None:
+        assert await case.take(document(1, service(2), service(3)))
+        listening, other = case.mesh.outbound.addresses(), case.mesh.destinations["s3"]
+        before = other.cluster.endpoints[0]
+        assert not await case.take(document(2, service(2, "10.9.9.9"), since=1, removed=[])), "no name has changed"
+        assert case.endpoint("s2") == "10.9.9.9"
+        assert case.mesh.destinations["s3"] is other
+        assert other.cluster.endpoints[0] is before
+        assert case.mesh.outbound.addresses() == listening == [case.address(2), case.address(3)]
+        assert case.mesh.snapshot is case.snapshot
+
+    run(test)
+
+
+def test_a_whole_document_that_says_the_same_touches_nothing() -> None:
+    async def test(case: Case) -> None:
+        await case.take(document(1, service(2), service(3)))
+        updates: list[str] = []
+        for destination in case.mesh.destinations.values():
+            destination.cluster.endpoints[0].state = "untouched"
+        assert not await case.take(document(2, service(2), service(3, "10.9.9.9")))
+        updates = [name for name, each in case.mesh.destinations.items() if each.cluster.endpoints[0].state == "ready"]
+        assert updates == ["s3"]
+
+    run(test)
+
+
+def test_new_names_are_listened_for_and_old_ones_no_longer() -> None:
+    async def test(case: Case) -> None:
+        await case.take(document(1, service(2), service(3)))
+        assert await case.take(document(2, service(4), since=1, removed=["s2"]))
+        assert case.mesh.outbound.addresses() == [case.address(3), case.address(4)]
+        assert case.mesh.resolve("s2", PORT) is None
+        assert case.mesh.resolve("s4", PORT) is case.mesh.destinations["s4"]
+        assert set(case.mesh.destinations) == {"s3", "s4"}
+        assert case.mesh.hosts() == {case.address(3).host: ["s3"], case.address(4).host: ["s4"]}
+
+    run(test)
+
+
+def test_an_alias_that_passes_from_one_service_to_another_is_followed() -> None:
+    async def test(case: Case) -> None:
+        await case.take(document(1, service(2, alias="shared"), service(3)))
+        both = (service(2), service(3, alias="shared"))
+        for revision, services in ((2, both), (3, both[::-1])):
+            await case.take(document(revision, *services))
+            assert case.mesh.resolve("shared", PORT) is case.mesh.destinations["s3"]
+            assert case.mesh.resolve("s3", PORT) is None
+
+    run(test)
+
+
+def test_another_protocol_is_listened_for_in_its_own_way() -> None:
+    async def test(case: Case) -> None:
+        await case.take(document(1, service(2)))
+        assert await case.take(document(2, service(2, protocol="tcp"), since=1, removed=[]))
+        assert case.mesh.destinations["s2"].cluster.protocol == "tcp"
+
+    run(test)
+
+
+def test_an_address_that_could_not_be_bound_is_tried_again_with_the_next_snapshot() -> None:
+    async def test(case: Case) -> None:
+        with socket.create_server(case.address(2)):
+            await case.take(document(1, service(2), service(3)))
+            assert list(case.mesh.outbound.failed) == [case.address(2)]
+        assert not await case.take(document(2, service(3, "10.9.9.9"), since=1, removed=[]))
+        assert case.mesh.outbound.failed == {}
+        assert case.mesh.outbound.addresses() == [case.address(2), case.address(3)]
+
+    run(test)
+
+
+def test_long_work_lets_the_loop_have_its_turn() -> None:
+    async def test() -> None:
+        clock = [0.0]
+        pace = Pace(lambda: clock[0])
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(turn)
+
+        turn()
+        await pace.rest()
+        assert (pace.rests, turns) == (0, 1), "it is early yet"
+        for count in range(1, 4):
+            clock[0] += SLICE_SECONDS
+            await pace.rest()
+            await pace.rest()
+            assert pace.rests == count
+        assert turns > 3
+
+    asyncio.run(test())
+
+
+def test_traffic_has_its_turn_while_a_large_snapshot_is_taken_over() -> None:
+    async def test(case: Case) -> None:
+        clock = [0.0]
+
+        def slow() -> float:
+            clock[0] += SLICE_SECONDS  # every look at the clock finds a slice over
+            return clock[0]
+
+        case.mesh.runtime.now = slow
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(turn)
+
+        turn()
+        await case.take(document(1, *(service(number) for number in range(2, 52))))
+        assert turns >= 100, "fifty services, each with its destination and its listener"
+
+    run(test)
