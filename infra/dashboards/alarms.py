@@ -16,13 +16,15 @@ from typing import Any, Final
 
 from infra.dashboards.widgets import Line
 from registry.metric_names import DRIFT
-from sidecar.core.meters import MESH_WIDE, SIDECAR_METRICS
+from sidecar.core.meters import HEALTHY_ENDPOINTS, MESH_WIDE, SIDECAR_METRICS
 
 NAMESPACE: Final = "Tramo"
 ERROR_PERCENT: Final = 5
 MIN_ANSWERS: Final = 100
 """Fewer answers a minute say nothing: one failure among ten would be ten per cent."""
 STALE_SECONDS: Final = 300
+UNHEALTHY_PERCENT: Final = 20
+"""More than single endpoints: outlier detection deals with those, and never takes out more than half of a service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,11 @@ class Alarm:
 def alarms() -> list[Alarm]:
     """Return all alarms."""
     (age,) = [metric for metric in SIDECAR_METRICS if metric.name == "SnapshotAge"]
-    answers = sorted(MESH_WIDE)  # 2XX to 5XX
-    total = "+".join(f"FILL(m{place},0)" for place in range(1, len(answers) + 1))
-    failed = f"FILL(m{len(answers)},0)"
+    answers = sorted(name for name in MESH_WIDE if name.startswith("HTTPCode_"))  # 2XX to 5XX
+    total, failed = _sum(answers, answers), _sum(answers, answers[-1:])
+    endpoints = sorted(name for name in MESH_WIDE if name.endswith("Endpoints"))
+    known = _sum(endpoints, endpoints)
+    out = _sum(endpoints, [name for name in endpoints if name != HEALTHY_ENDPOINTS.name])
     return [
         Alarm(
             "DeadLettersAlarm",
@@ -70,7 +74,20 @@ def alarms() -> list[Alarm]:
             *(ERROR_PERCENT, 60, 5),
             f"IF({total}>={MIN_ANSWERS},100*{failed}/({total}),0)",
         ),
+        Alarm(
+            "UnhealthyEndpointsAlarm",
+            f"More than {UNHEALTHY_PERCENT} % of the endpoints of services that are called were ejected or failed "
+            "their health checks for 5 minutes.",
+            tuple(Line(NAMESPACE, name, {}) for name in endpoints),
+            *(UNHEALTHY_PERCENT, 60, 5),
+            f"IF({known}>0,100*({out})/({known}),0)",
+        ),
     ]
+
+
+def _sum(names: list[str], summands: list[str]) -> str:
+    """Return the expression that adds up some of an alarm's metrics; what was not sent is zero."""
+    return "+".join(f"FILL(m{names.index(name) + 1},0)" for name in summands)
 
 
 def resource(alarm: Alarm) -> dict[str, Any]:

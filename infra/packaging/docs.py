@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.dashboards.alarms import Alarm, alarms
+from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import PAGES
 from sidecar.config import VARIABLES
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
@@ -48,6 +50,25 @@ def metrics() -> str:
     return head + "".join(rows)
 
 
+def function_metrics() -> str:
+    """The functions' metrics as a table."""
+    rows = [f"| `{each.name}` | {each.unit} | `{each.function}` | {each.meaning} |\n" for each in FUNCTION_METRICS]
+    return "| CloudWatch | unit | `service` | what |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def alarm_table() -> str:
+    """The stack's alarms as a table."""
+    rows = [f"| `{each.name}` | {_condition(each)} | {each.meaning} |\n" for each in alarms()]
+    return "| alarm | goes off when | what it says |\n|---|---|---|\n" + "".join(rows)
+
+
+def _condition(alarm: Alarm) -> str:
+    names = ", ".join(f"`{line.name}`" for line in alarm.lines)
+    value = f"a share made of {names}" if alarm.expression else f"{names} ({alarm.lines[0].statistic})"
+    unit = " %" if alarm.expression else ""
+    return f"{value} > {alarm.threshold:g}{unit} for {alarm.period * alarm.periods // 60} min"
+
+
 def log_fields() -> str:
     """The fields of the access log as a table."""
     rows = []
@@ -66,6 +87,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "variables": variables,
     "pages": pages,
     "metrics": metrics,
+    "function_metrics": function_metrics,
+    "alarms": alarm_table,
     "log_fields": log_fields,
     "flags": flags,
 }

@@ -65,7 +65,7 @@ FLAGS: Final = {
     "UH": "the service has no endpoint that can take a request",
     "UF": "no connection to the service could be made",
     "UO": "the circuit breaker was open",
-    "UT": "the service did not answer within the request time-out, or a stream was silent for too long",
+    "UT": "the service did not answer within its time-outs, or a stream was silent for too long",
     "URX": "all retries that the policy allows were used up",
     "UC": "the service's connection broke before its answer was whole",
     "UPE": "the service's answer was not valid HTTP",
@@ -171,6 +171,11 @@ CLIENT_METRICS: Final = (
         "endpoints out of routing for their failures, as each sidecar sees them",
         (("state", "ejected"),),
     ),
+    Metric(
+        *("UnhealthyEndpoints", COUNT, CLIENT_KEY, GAUGE, "tramo_client_endpoints"),
+        "endpoints out of routing because a health check fails, as each sidecar sees them",
+        (("state", "unhealthy"),),
+    ),
     *_flags(CLIENT_KEY, "tramo_client_response_flags", tuple(flag for flag in FLAGS if flag != "NR")),
 )
 RESPONSE_TIME: Final = Metric(
@@ -197,7 +202,9 @@ SIDECAR_METRICS: Final = (
     *_flags(SIDECAR_KEY, "tramo_forward_response_flags", ("NR", "DPE")),
 )
 METRICS: Final = (*SERVER_METRICS, *CLIENT_METRICS, RESPONSE_TIME, *SIDECAR_METRICS)
-MESH_WIDE: Final = frozenset(metric.name for metric in _statuses())
+MESH_WIDE: Final = frozenset(
+    (*(metric.name for metric in _statuses()), "HealthyEndpoints", "EjectedEndpoints", "UnhealthyEndpoints")
+)
 
 
 def _flag_names(metrics: tuple[Metric, ...]) -> tuple[str, ...]:
@@ -285,6 +292,7 @@ class ClientMeter(Meter):
         "statuses",
         "targets",
         "timeouts",
+        "unhealthy",
     )
 
     flag_names = _flag_names(CLIENT_METRICS)
@@ -304,6 +312,7 @@ class ClientMeter(Meter):
         self.overflows = 0
         self.healthy = 0  # endpoints, when the sidecar last looked
         self.ejected = 0
+        self.unhealthy = 0
 
     def answered(self, status: int, seconds: float) -> None:
         """An endpoint answered with this status after this long."""
@@ -315,7 +324,7 @@ class ClientMeter(Meter):
         counted = (
             *self.statuses[2:6],
             *(self.requests, self.bytes, self.retries, self.retry_budget_exhausted, self.ejections, self.timeouts),
-            *(self.connect_errors, self.overflows, self.healthy, self.ejected),
+            *(self.connect_errors, self.overflows, self.healthy, self.ejected, self.unhealthy),
         )
         return [*map(float, counted), *self._flag_values()]
 

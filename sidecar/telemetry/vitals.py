@@ -1,7 +1,8 @@
 """Gauges: what is now, read only when somebody wants to know.
 
 Rules:
-- Endpoints are counted as the balancer sees them: ready and not ejected are healthy.
+- Endpoints are counted as the balancer sees them: ready and not ejected are healthy. Those that only start or drain
+  are neither healthy nor unhealthy.
 - Processor time and memory are the kernel's figures of this process.
 """
 
@@ -54,6 +55,7 @@ class Vitals:
             ready = [endpoint for endpoint in endpoints if endpoint.state == "ready"]
             meter.healthy = sum(endpoint.health == HEALTHY for endpoint in ready)
             meter.ejected = len(ready) - meter.healthy
+            meter.unhealthy = sum(endpoint.state == "unhealthy" for endpoint in endpoints)
 
 
 def uptime_seconds() -> float:

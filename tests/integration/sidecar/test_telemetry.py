@@ -81,6 +81,13 @@ def test_ejected_endpoints_are_told(stage: Stage) -> None:
     assert value(stage, "tramo_client_ejections_total", service="flag-eject") == 1
 
 
+def test_endpoints_that_fail_their_health_checks_are_told(stage: Stage) -> None:
+    records = [stage.backend(f"health-{state}").record(state) for state in ("ready", "unhealthy", "draining")]
+    assert stage.publish("health", *records).get()[0] == 200
+    states = ("healthy", "ejected", "unhealthy")
+    assert [value(stage, "tramo_client_endpoints", service="health", state=state) for state in states] == [1, 0, 1]
+
+
 def flags(stage: Stage, service: str) -> dict[str, float]:
     """Response flags of calls to this service that are not zero."""
     wanted = ("service", service)

@@ -71,6 +71,18 @@ def test_the_rate_of_errors_is_of_all_answers() -> None:
     assert expression == f"IF({total}>=100,100*FILL(m4,0)/({total}),0)"
 
 
+def test_the_share_of_unhealthy_endpoints_is_of_all_that_could_serve() -> None:
+    properties = RESOURCES["UnhealthyEndpointsAlarm"]
+    assert [each["MetricName"] for each in metrics(properties)] == [
+        "EjectedEndpoints",
+        "HealthyEndpoints",
+        "UnhealthyEndpoints",
+    ]
+    (expression,) = [each["Expression"] for each in properties["Metrics"] if "Expression" in each]
+    known = "FILL(m1,0)+FILL(m2,0)+FILL(m3,0)"
+    assert expression == f"IF({known}>0,100*(FILL(m1,0)+FILL(m3,0))/({known}),0)"
+
+
 def test_a_template_without_the_marks_is_an_error() -> None:
     with pytest.raises(build.MarkError, match="end of alarms"):
         build.replace_alarms("Resources:\n", "new\n")

@@ -6,10 +6,11 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from infra.dashboards import build
-from infra.dashboards.widgets import COLUMNS, Line, Widget, graph, place, search, text
+from infra.dashboards.widgets import COLUMNS, SERVICE, Graph, Line, Section, Widget, place, search, widget
 from registry.metric_names import METRICS
 from sidecar.core.meters import FLAGS, MESH_WIDE, Meters
 from sidecar.core.meters import METRICS as SIDECAR_METRICS
@@ -28,10 +29,15 @@ def graphs() -> list[dict[str, Any]]:
     return [each["properties"] for each in widgets if each["type"] == "metric"]
 
 
-def metrics() -> set[tuple[str, str]]:
-    """Return dimension and metric of every line in CloudWatch's namespace Tramo."""
+def one_service(properties: dict[str, Any]) -> bool:
+    """Say whether this graph is one of the one service that is chosen."""
+    return SERVICE in json.dumps(properties)
+
+
+def metrics(properties_of: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Return dimension and metric of every line of these graphs in CloudWatch's namespace Tramo."""
     found: set[tuple[str, str]] = set()
-    for properties in graphs():
+    for properties in properties_of:
         for line in properties["metrics"]:
             if isinstance(line[0], dict):
                 query = re.match(r"SEARCH\('\{Tramo,(\w+)\} MetricName=\"(\w+)\"'", line[0]["expression"])
@@ -68,7 +74,32 @@ def test_the_template_holds_what_the_generator_makes() -> None:
 
 def test_every_metric_is_shown() -> None:
     functions = {(metric.function, metric.name) for metric in METRICS}
-    assert metrics() == functions | sent_by_sidecars()
+    assert metrics([each for each in graphs() if not one_service(each)]) == functions | sent_by_sidecars()
+
+
+def test_the_one_service_is_shown_by_metrics_that_are_sent() -> None:
+    shown = [each for each in graphs() if one_service(each)]
+    lines = [line for each in shown for line in each["metrics"]]
+    assert {(line[2], line[1]) for line in lines} == {each for each in sent_by_sidecars() if each[0]}, (
+        "all of a service"
+    )
+    assert {line[3] for line in lines} == {SERVICE}
+    times = [line[-1]["stat"] for line in lines if line[1] == "TargetResponseTime"]
+    assert times == ["p50", "p90", "p99"]
+
+
+def test_the_one_service_is_chosen_from_those_that_send() -> None:
+    (variable,) = json.loads(template_body())["variables"]
+    assert (variable["pattern"], variable["inputType"]) == (SERVICE, "select")
+    found = re.fullmatch(r"\{Tramo,(\w+)\} MetricName=\"(\w+)\"", variable["search"])
+    assert found is not None
+    assert (found[1], found[2]) in sent_by_sidecars()
+    assert variable["populateFrom"] == found[1]
+
+
+def test_the_page_shows_what_the_stack_shows() -> None:
+    assert build.SECTIONS.read_text() == build.sections_json(), "run `make dashboard`"
+    assert msgspec.json.decode(build.sections_json(), type=list[Section]) == build.sections()
 
 
 def test_every_reference_is_to_something_in_the_template() -> None:
@@ -81,36 +112,36 @@ def test_every_reference_is_to_something_in_the_template() -> None:
 def test_widgets_stand_side_by_side_within_the_columns() -> None:
     widgets = json.loads(template_body())["widgets"]
     cells: set[tuple[int, int]] = set()
-    for widget in widgets:
+    for each in widgets:
         area = {
             (x, y)
-            for x in range(widget["x"], widget["x"] + widget["width"])
-            for y in range(widget["y"], widget["y"] + widget["height"])
+            for x in range(each["x"], each["x"] + each["width"])
+            for y in range(each["y"], each["y"] + each["height"])
         }
-        assert not cells & area, widget
+        assert not cells & area, each
         assert max(x for x, _ in area) < COLUMNS
         cells |= area
 
 
 def test_a_row_is_as_high_as_its_highest_widget() -> None:
-    places = place([Widget("metric", {}, 12, 3), Widget("metric", {}, 12, 9), Widget("metric", {}, 8)])
+    places = place([Widget("metric", {}, 12, 3), Widget("metric", {}, 12, 9), Widget("metric", {}, 8, 6)])
     assert [(each["x"], each["y"]) for each in places] == [(0, 0), (12, 0), (0, 9)]
 
 
 def test_a_search_with_several_metrics_says_which() -> None:
-    widget = search("Latency", "Tramo", "TargetDiscoveryName", [("Time", "p50"), ("Time", "p99")], 8)
-    first, second = (line[0] for line in widget.properties["metrics"])
+    made = widget(search("Latency", "Tramo", "TargetDiscoveryName", [("Time", "p50"), ("Time", "p99")]))
+    first, second = (line[0] for line in made.properties["metrics"])
     assert first["expression"] == """SEARCH('{Tramo,TargetDiscoveryName} MetricName="Time"', 'p50', 60)"""
     assert first["label"] == "${!PROP('Dim.TargetDiscoveryName')} Time p50"
     assert {first["id"], second["id"]} == {"search1", "search2"}
 
 
 def test_a_line_is_namespace_name_and_dimensions() -> None:
-    widget = graph("Errors", [Line("AWS/Lambda", "Errors", {"FunctionName": "${Api}"})], 8)
-    assert widget.properties["metrics"] == [
+    made = widget(Graph("Errors", (Line("AWS/Lambda", "Errors", {"FunctionName": "${Api}"}),), unit="ms"))
+    assert made.properties["metrics"] == [
         ["AWS/Lambda", "Errors", "FunctionName", "${Api}", {"stat": "Sum", "label": "Errors"}]
     ]
-    assert text("hello").width == COLUMNS
+    assert made.properties["yAxis"]["left"]["label"] == "ms"
 
 
 def test_a_new_body_replaces_the_old_one_only() -> None:

@@ -72,8 +72,12 @@ def test_alarms_find_answers_of_all_services_together() -> None:
     meters = busy()
     meters.client("carts").requests = 1
     meters.client("carts").answered(500, 0.1)
+    meters.client("orders").healthy, meters.client("carts").healthy = 3, 2
+    meters.client("carts").ejected, meters.client("carts").unhealthy = 1, 4
     data = meters.take()
     assert value(data, "HTTPCode_Target_5XX_Count", ()) == 2.0
+    endpoints = ("HealthyEndpoints", "EjectedEndpoints", "UnhealthyEndpoints")
+    assert [value(data, name, ()) for name in endpoints] == [5.0, 1.0, 4.0]
     assert {datum.name for datum in data if not datum.dimensions} == MESH_WIDE
 
 

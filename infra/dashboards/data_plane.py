@@ -1,0 +1,144 @@
+"""The sections of what sidecars send: all services side by side, one service in full, and the sidecars themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from infra.dashboards.widgets import SERVICE, Graph, Line, Section, search
+from sidecar.core.meters import (
+    CLIENT_KEY,
+    CLIENT_METRICS,
+    MESH_WIDE,
+    SERVER_KEY,
+    SERVER_METRICS,
+    SIDECAR_METRICS,
+    Metric,
+)
+
+NAMESPACE: Final = "Tramo"
+SERVER: Final = SERVER_KEY
+CLIENT: Final = CLIENT_KEY
+ENDPOINTS: Final = (("HealthyEndpoints", "Minimum"), ("EjectedEndpoints", "Maximum"), ("UnhealthyEndpoints", "Maximum"))
+"""Each sidecar counts for itself: the worst that any of them sees."""
+
+
+def services() -> Section:
+    """Return the overview: every service is a line."""
+
+    def server(title: str, *metrics: tuple[str, str], unit: str = "") -> Graph:
+        return search(title, NAMESPACE, SERVER, metrics, unit)
+
+    def client(title: str, *metrics: tuple[str, str], unit: str = "") -> Graph:
+        return search(title, NAMESPACE, CLIENT, metrics, unit)
+
+    return Section(
+        "Services",
+        "By discovery name, all tasks together. *Requests* are counted by the service that is called, "
+        "*answers*, *times* and *repairs* by those who call it.",
+        (
+            server("Requests", ("RequestCount", "Sum")),
+            client("Time to answer", ("TargetResponseTime", "p50"), ("TargetResponseTime", "p99"), unit="ms"),
+            client("Answers 5XX", ("HTTPCode_Target_5XX_Count", "Sum")),
+            client("Answers 2XX", ("HTTPCode_Target_2XX_Count", "Sum")),
+            client("Answers 3XX", ("HTTPCode_Target_3XX_Count", "Sum")),
+            client("Answers 4XX", ("HTTPCode_Target_4XX_Count", "Sum")),
+            server("gRPC requests", ("GrpcRequestCount", "Sum")),
+            client("Requests per target", ("RequestCountPerTarget", "Average")),
+            server("Connections open", ("ActiveConnectionCount", "Sum")),
+            server("Connections made", ("NewConnectionCount", "Sum")),
+            server("Bytes in", ("ProcessedBytes", "Sum"), unit="bytes"),
+            client("Bytes by target", ("TargetProcessedBytes", "Sum"), unit="bytes"),
+            client("Retries and ejections", ("Retries", "Sum"), ("Ejections", "Sum")),
+            client("Time-outs and refusals", ("RequestTimeouts", "Sum"), ("ConnectErrors", "Sum")),
+            client(
+                "Refused by breaker or retry budget",
+                ("CircuitBreakerOverflows", "Sum"),
+                ("RetryBudgetExhausted", "Sum"),
+            ),
+            client("Endpoints, as the task sees them that sees fewest", *ENDPOINTS),
+            client("Failed or cut, for those who call", *_flags(CLIENT_METRICS)),
+            server("Failed or cut, for the service called", *_flags(SERVER_METRICS)),
+        ),
+    )
+
+
+def one_service() -> Section:
+    """Return all about the one service that is chosen."""
+
+    def graph(title: str, *metrics: tuple[str, str, str], unit: str = "") -> Graph:
+        """`metrics` are (dimension, name, statistic)."""
+        lines = [Line(NAMESPACE, name, {key: SERVICE}, each, _label(name, each)) for key, name, each in metrics]
+        return Graph(title, tuple(lines), (), unit)
+
+    return Section(
+        "One service",
+        "The service that is chosen above: its traffic, how it answers, and what the mesh had to mend.",
+        (
+            graph(
+                "Traffic",
+                (SERVER, "RequestCount", "Sum"),
+                (SERVER, "GrpcRequestCount", "Sum"),
+                (CLIENT, "RequestCountPerTarget", "Average"),
+            ),
+            graph("Answers", *((CLIENT, f"HTTPCode_Target_{digit}XX_Count", "Sum") for digit in (2, 3, 4, 5))),
+            graph(
+                "Time to answer",
+                *((CLIENT, "TargetResponseTime", each) for each in ("p50", "p90", "p99")),
+                unit="ms",
+            ),
+            graph("Connections", (SERVER, "ActiveConnectionCount", "Sum"), (SERVER, "NewConnectionCount", "Sum")),
+            graph("Bytes", (SERVER, "ProcessedBytes", "Sum"), (CLIENT, "TargetProcessedBytes", "Sum"), unit="bytes"),
+            graph(
+                "What the mesh mended or refused",
+                *(
+                    (CLIENT, name, "Sum")
+                    for name in ("Retries", "RetryBudgetExhausted", "Ejections", "RequestTimeouts", "ConnectErrors")
+                ),
+                (CLIENT, "CircuitBreakerOverflows", "Sum"),
+            ),
+            graph("Endpoints", *((CLIENT, name, each) for name, each in ENDPOINTS)),
+            graph("Failed or cut, for those who call", *((CLIENT, *each) for each in _flags(CLIENT_METRICS))),
+            graph("Failed or cut, for the service called", *((SERVER, *each) for each in _flags(SERVER_METRICS))),
+        ),
+    )
+
+
+def sidecars() -> Section:
+    """Return what sidecars send without the name of a service."""
+
+    def graph(title: str, *metrics: tuple[str, str], unit: str = "") -> Graph:
+        return Graph(
+            title, tuple(Line(NAMESPACE, name, {}, each, _label(name, each)) for name, each in metrics), (), unit
+        )
+
+    statuses = sorted(name for name in MESH_WIDE if name.startswith("HTTPCode_"))
+    endpoints = sorted(name for name in MESH_WIDE if name.endswith("Endpoints"))
+    return Section(
+        "Sidecars",
+        "All tasks together: the snapshot they route by, and what they use.",
+        (
+            graph("Snapshot age", ("SnapshotAge", "Maximum"), ("SnapshotAge", "Minimum"), unit="s"),
+            graph(
+                "Snapshot revision, newest and oldest",
+                ("SnapshotRevision", "Maximum"),
+                ("SnapshotRevision", "Minimum"),
+            ),
+            graph("Processor, of one", ("SidecarCpu", "p50"), ("SidecarCpu", "Maximum"), unit="%"),
+            graph("Memory", ("SidecarMemory", "p50"), ("SidecarMemory", "Maximum"), unit="bytes"),
+            graph("Answers of all services", *((name, "Sum") for name in statuses)),
+            graph(
+                "Endpoints of all services, summed over the tasks that call them",
+                *((name, "Sum") for name in endpoints),
+            ),
+            graph("Refused by the forward proxy", *_flags(SIDECAR_METRICS)),
+        ),
+    )
+
+
+def _flags(metrics: Iterable[Metric]) -> list[tuple[str, str]]:
+    return [(metric.name, "Sum") for metric in metrics if metric.name.startswith("ResponseFlag_")]
+
+
+def _label(name: str, statistic: str) -> str:
+    return name if statistic == "Sum" else f"{name} {statistic}"
