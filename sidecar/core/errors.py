@@ -62,7 +62,7 @@ UPSTREAM_OVERFLOW: Final = LocalReply(503, "UO", "the circuit breaker of the ser
 UPSTREAM_RESET: Final = LocalReply(502, "UC", "the service closed the connection before it answered")
 UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(502, "UPE", "the service's answer was not valid HTTP")
 REQUEST_TIMEOUT: Final = LocalReply(504, "UT", "the service did not answer within the request time-out")
+ATTEMPT_TIMEOUT: Final = LocalReply(504, "UT", "the service did not begin to answer within the per-try time-out")
 OVERLOADED: Final = LocalReply(503, "OM", "the sidecar is short of memory", True, retry_after=RETRY_AFTER_SECONDS)
-DRAINING: Final = LocalReply(503, "DR", "the sidecar is draining", True)
 
 DOWNSTREAM_DISCONNECT: Final = "DC"

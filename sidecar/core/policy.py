@@ -39,7 +39,8 @@ class Retries(msgspec.Struct, frozen=True):
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds; 0 turns a time-out off. Request and idle are Service Connect's defaults."""
 
-    request_seconds: Seconds = 15.0  # from the request's head to the response's, retries included
+    request_seconds: Seconds = 15.0  # from the request's head to the end of the answer, retries included
+    per_try_seconds: Seconds = 0.0  # from an attempt's start to the head of its answer; then another may be made
     idle_seconds: Seconds = 300.0  # a stream or connection on which nothing moves
     tcp_idle_seconds: Seconds = 3600.0
     connect_seconds: Seconds = 1.0

@@ -3,6 +3,7 @@
 Rules:
 - It is begun when it is made, judged (succeed, fail or abandon) at most once, and ended once. What ends without a
   verdict says nothing about its endpoint.
+- The policy's per-try time-out runs from its beginning to the head of its answer. Its exchange says what follows.
 - The latency that the balancer learns begins when the request is sent: making a connection costs once, and counted
   in, it would make a new endpoint look slow to the balancer for as long as latencies are remembered.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.core.timers import Timed
+
 if TYPE_CHECKING:
     from sidecar.core.endpoint import Endpoint
     from sidecar.proxy.destination import Destination
@@ -18,12 +21,13 @@ if TYPE_CHECKING:
     from sidecar.proxy.interfaces import UpstreamPool
 
 
-class Attempt:
+class Attempt(Timed):
     """An exchange's try of an endpoint."""
 
     __slots__ = ("_destination", "_exchange", "_judged", "endpoint", "pool", "sent_at")
 
     def __init__(self, exchange: Exchange, destination: Destination, endpoint: Endpoint, now: float) -> None:
+        Timed.__init__(self)
         self._exchange = exchange
         self._destination = destination
         self._judged = False
@@ -31,11 +35,29 @@ class Attempt:
         self.pool: UpstreamPool | None = None  # while the exchange waits there for a connection
         self.sent_at = now
         endpoint.begin(now)
+        seconds = destination.cluster.policy.timeouts.per_try_seconds
+        if seconds > 0:
+            destination.runtime.wheel.schedule(self, now + seconds)
 
     def connected(self) -> None:
         """The connection that was waited for is there."""
         self.pool = None
         self.sent_at = self._destination.runtime.now()
+
+    def answered(self) -> None:
+        """The head of the answer is there."""
+        if self.slot >= 0:
+            self._destination.runtime.wheel.cancel(self)
+
+    def on_deadline(self, now: float) -> None:
+        """The per-try time-out."""
+        self._exchange.on_attempt_overdue(self, now)
+
+    def wait_longer(self, now: float) -> None:
+        """The endpoint is not to blame: give it its time once more."""
+        seconds = self._destination.cluster.policy.timeouts.per_try_seconds
+        if seconds > 0:
+            self._destination.runtime.wheel.schedule(self, now + seconds)
 
     def succeed(self, latency: float) -> None:
         """The endpoint answered after so many seconds."""
@@ -60,6 +82,7 @@ class Attempt:
 
     def end(self) -> None:
         """The attempt is over, however it went."""
+        self.answered()
         if self.pool is not None:
             self.pool.forget(self._exchange)
             self.pool = None

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core import grpc
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import (
+    ATTEMPT_TIMEOUT,
     DOWNSTREAM_DISCONNECT,
+    FLAG_FIELD,
     NO_HEALTHY_UPSTREAM,
     OVERLOADED,
     REQUEST_TIMEOUT,
@@ -293,6 +295,10 @@ class Exchange(Timed):
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
             self._begin_idle_timeout()
+        if self.flags and head.get(FLAG_FIELD) is None:
+            head.fields.append(
+                (FLAG_FIELD, self.flags.encode())
+            )  # this failed answer is passed on: retries are used up
         self._client.send_head(head)
 
     def _failed(self, head: ResponseHead) -> bool:
@@ -318,6 +324,7 @@ class Exchange(Timed):
     def _measure(self) -> None:
         """The endpoint's answer begins now."""
         if self._attempt is not None:
+            self._attempt.answered()
             self._latency = self._destination.runtime.now() - self._attempt.sent_at
 
     def _count_answer(self, status: int) -> None:
@@ -430,26 +437,50 @@ class Exchange(Timed):
         """The request, or the silence of a stream, has lasted too long."""
         if self._done:
             return  # something else that was due at the same moment has ended it
-        destination = self._destination
         if self._streaming:
-            idle_at = self._activity + destination.cluster.policy.timeouts.idle_seconds
+            idle_at = self._activity + self._destination.cluster.policy.timeouts.idle_seconds
             if idle_at > now:
-                destination.runtime.wheel.schedule(self, idle_at)
+                self._destination.runtime.wheel.schedule(self, idle_at)
                 return
         elif self._is_open_call():
             self._begin_idle_timeout()
             return
-        if destination.meter is not None:
-            destination.meter.timeouts += 1
         self._judge_failure()
         if self._connection is not None:
             self._connection.abort()
-        self._cut_or_reply(REQUEST_TIMEOUT)
+        self._time_out(REQUEST_TIMEOUT)
+
+    def _time_out(self, reply: LocalReply) -> None:
+        if self._destination.meter is not None:
+            self._destination.meter.timeouts += 1
+        self._cut_or_reply(reply)
+
+    def on_attempt_overdue(self, attempt: Attempt, now: float) -> None:
+        """An attempt was not answered within the per-try time-out: look for an endpoint that is faster."""
+        if attempt is not self._attempt:
+            return  # something else that was due at the same moment has ended it
+        if 0.0 < self.deadline <= now:
+            self.on_deadline(now)  # no time for another
+        elif self._waits_for_client():
+            attempt.wait_longer(now)
+        else:
+            failure, kind = UNPROCESSED, CONNECT_FAILURE
+            if self._connection is not None:
+                failure, kind = PERHAPS_PROCESSED, "504"  # what the client hears if this was the last attempt
+                self._connection.abort()
+                self._connection = None
+            attempt.fail()
+            if self._take_retry(failure, kind):
+                self._try_again()
+            else:
+                self._time_out(ATTEMPT_TIMEOUT)
+
+    def _waits_for_client(self) -> bool:
+        return self._connection is not None and not (self._request_whole or self._upstream_full)
 
     def _is_open_call(self) -> bool:
         """A gRPC call whose client has more to say is a stream, even if the service has not answered yet."""
-        waits_for_client = self._connection is not None and not (self._request_whole or self._upstream_full)
-        return self._head.is_grpc and waits_for_client and not self._client_deadline
+        return self._head.is_grpc and self._waits_for_client() and not self._client_deadline
 
     # Ends.
 

@@ -179,6 +179,22 @@ def test_a_slow_answer_is_given_up(stage: Stage) -> None:
     assert [item["active_requests"] for item in cluster["endpoints"]] == [0]
 
 
+def test_a_slow_attempt_is_made_again_elsewhere(stage: Stage) -> None:
+    released = threading.Event()
+
+    def wait(peer: Peer, request: Request) -> None:
+        assert released.wait(10)
+
+    timeouts = {"per_try_seconds": 0.1, "request_seconds": 10}
+    _, bad, address = pair(stage, "per-try", wait, timeouts=timeouts)
+    assert statuses(address, "GET") == [200] * 6
+    assert len(bad.requests) == 3
+    assert statuses(address, "POST", 2, b"x").count(504) == 1, "it may have been processed"
+    released.set()
+    cluster = stage.sidecar.cluster("per-try")
+    assert (cluster["retries"], cluster["active_requests"]) == (3, 0)
+
+
 def test_an_event_stream_is_not_cut_by_the_request_time_out(stage: Stage) -> None:
     asked, more = threading.Event(), threading.Event()
 

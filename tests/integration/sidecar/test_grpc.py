@@ -184,6 +184,25 @@ def test_a_deadline_in_a_stream(client: Client) -> None:
     assert error.code() is StatusCode.DEADLINE_EXCEEDED
 
 
+def test_a_per_try_time_out_ends_a_call_that_is_not_answered_but_no_open_stream(stage: Stage, task: Task) -> None:
+    address = stage.publish(
+        "per-try-calls", task.record(), protocol="grpc", policy={"timeouts": {"per_try_seconds": 0.2}}
+    )
+    with Client(address.host, address.port) as client:
+        error = client.failure(lambda: client.unary("Wait")(b"", timeout=20))
+        assert error.code() is StatusCode.DEADLINE_EXCEEDED
+        assert "per-try" in error.details()
+        assert task.service.cancelled.acquire(timeout=5)
+        requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        total = client.collect().future(iter(requests.get, None), timeout=20)
+        requests.put(b"12345")
+        error = client.failure(lambda: client.unary("Wait")(b"", timeout=20))
+        assert error.code() is StatusCode.DEADLINE_EXCEEDED, "by now the stream is older than the time-out"
+        requests.put(b"67890")
+        requests.put(None)
+        assert total.result(10) == b"10"
+
+
 def test_the_proxy_keeps_the_deadline_of_a_client_that_does_not(address: Address, task: Task) -> None:
     head = (
         *http2.replaced(b":path", f"/{SERVICE}/Wait".encode(), http2.POST),

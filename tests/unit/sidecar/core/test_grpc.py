@@ -67,7 +67,7 @@ def test_timeouts(value: bytes, seconds: float | None) -> None:
         (errors.UPSTREAM_RESET, grpc.UNAVAILABLE),
         (errors.UPSTREAM_PROTOCOL_ERROR, grpc.UNAVAILABLE),
         (errors.REQUEST_TIMEOUT, grpc.DEADLINE_EXCEEDED),
-        (errors.DRAINING, grpc.UNAVAILABLE),
+        (errors.ATTEMPT_TIMEOUT, grpc.DEADLINE_EXCEEDED),
         (LocalReply(400, "DPE", "bad"), grpc.INTERNAL),
         (LocalReply(418, "X", "odd"), grpc.UNKNOWN),
     ],

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.core.policy import ALL_FAILURES, DEFAULT, LOCAL_APP, Policy
+from tests.support.schemas import check
 
 SCHEMA = Path(__file__).parents[4] / "functions" / "registry" / "schemas" / "policy.json"
 
@@ -26,8 +27,22 @@ def test_the_app_of_this_task_is_never_asked_twice_for_an_answer() -> None:
     assert LOCAL_APP.timeouts.request_seconds == 0.0
 
 
+def test_the_api_and_the_sidecar_know_the_same_fields() -> None:
+    """What one lacks could be stored and do nothing, or be read and never be stored."""
+    schema = json.loads(SCHEMA.read_text())
+    taken = {(group, field) for group, rule in schema["properties"].items() for field in rule["properties"]}
+    read = {
+        (group, field) for group in DEFAULT.__struct_fields__ for field in getattr(DEFAULT, group).__struct_fields__
+    }
+    assert taken == read
+
+
+def test_the_api_takes_every_default() -> None:
+    check("policy", json.loads(msgspec.json.encode(DEFAULT)))
+
+
 def test_what_the_api_takes_the_sidecar_understands() -> None:
-    """Every field of the control plane's schema is a field here, with the same type and within the same bounds."""
+    """Every field of the control plane's schema has the same type here, and is within the same bounds."""
     schema = json.loads(SCHEMA.read_text())
     for section, fields in schema["properties"].items():
         for name, rule in fields["properties"].items():

@@ -66,7 +66,10 @@ def test_the_last_failure_is_passed_on() -> None:
     first.receive(BUSY)
     second.receive(BUSY)
     first.receive(BUSY) if first.take() else second.receive(BUSY)
-    assert status(client) == b"503"
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"tramo-response-flags: URX\r\n" in answer
+    assert bench.client_meter.flags == {"URX": 1}
     assert bench.settled()
     assert bench.cluster.retries == 2
 
@@ -413,3 +416,99 @@ def test_informational_answers_pass() -> None:
     assert client.take() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
     upstream.receive(ANSWER)
     assert status(client) == b"200"
+
+
+# Per-try time-out.
+
+PER_TRY = Policy(
+    load_balancing=LoadBalancing("round_robin"), timeouts=Timeouts(request_seconds=10.0, per_try_seconds=1.0)
+)
+
+
+def flags(answer: bytes) -> bytes:
+    return answer.partition(b"tramo-response-flags: ")[2].partition(b"\r\n")[0]
+
+
+def test_an_attempt_that_takes_too_long_is_followed_by_another() -> None:
+    bench, client, first, second = two(PER_TRY)
+    client.receive(GET)
+    bench.loop.advance(0.9)
+    assert second.take() == b""
+    bench.loop.advance(0.2)
+    assert first.lost, "nobody waits for its answer"
+    assert second.take().startswith(b"GET /")
+    bench.loop.advance(0.9)
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert [endpoint.failures for endpoint in bench.cluster.endpoints] == [0, 1]
+    assert bench.client_meter.timeouts == 0, "the request was answered"
+    assert bench.settled()
+
+
+def test_the_last_attempt_that_takes_too_long_is_answered_504() -> None:
+    policy = Policy(PER_TRY.load_balancing, Retries(count=1), PER_TRY.timeouts)
+    bench, client, _, _ = two(policy)
+    client.receive(GET)
+    bench.loop.advance(2.2)
+    answer = client.take()
+    assert (answer[9:12], flags(answer)) == (b"504", b"UT")
+    assert bench.client_meter.flags == {"URX": 1, "UT": 1}
+    assert (bench.client_meter.timeouts, bench.client_meter.retries) == (1, 1)
+    assert bench.settled()
+
+
+def test_what_may_have_been_processed_is_not_sent_again_for_its_time() -> None:
+    bench, client, first, second = two(PER_TRY)
+    client.receive(post(2) + b"hi")
+    bench.loop.advance(1.1)
+    assert first.lost
+    assert second.take() == b""
+    assert status(client) == b"504"
+    assert bench.settled()
+
+
+def test_an_attempt_that_waits_for_a_connection_is_moved_whatever_the_method() -> None:
+    bench = Bench(2, PER_TRY)
+    client, second = bench.client(), bench.upstream(0)
+    client.receive(post(2) + b"hi")
+    assert bench.cluster.pending_requests == 1
+    bench.loop.advance(1.1)
+    assert second.take().endswith(b"hi")
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
+def test_a_client_that_is_slow_with_its_body_costs_no_attempt() -> None:
+    bench, client, first, second = two(PER_TRY)
+    client.receive(post(2, b"PUT") + b"h")
+    bench.loop.advance(5.0)
+    client.receive(b"i")
+    first.receive(ANSWER)
+    assert status(client) == b"200"
+    assert second.take() == b""
+    assert bench.settled()
+
+
+def test_an_answer_that_has_begun_may_take_longer() -> None:
+    bench, client, first, _ = two(PER_TRY)
+    client.receive(GET)
+    bench.loop.advance(0.9)
+    first.receive(ANSWER[:-1])
+    bench.loop.advance(5.0)
+    first.receive(ANSWER[-1:])
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
+@pytest.mark.parametrize("request_seconds", [1.0, 1.5])
+def test_the_request_time_out_ends_all_attempts(request_seconds: float) -> None:
+    """Due in the same tick or in the middle of a later attempt: one answer, and no attempt without time for it."""
+    policy = Policy(PER_TRY.load_balancing, timeouts=Timeouts(request_seconds=request_seconds, per_try_seconds=1.0))
+    bench, client, _, _ = two(policy)
+    client.receive(GET)
+    bench.loop.advance(1.6)
+    assert client.take().count(b"HTTP/1.1 504") == 1
+    assert bench.client_meter.retries == (0 if request_seconds == 1.0 else 1)
+    assert bench.client_meter.timeouts == 1
+    assert bench.settled()
