@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-setup: .venv/installed .tools/dynamodb-local/installed ## install all that the other targets need
+setup: .venv/installed .tools/dynamodb-local/installed .tools/conformance/installed ## install all that the other targets need
 
 demo: setup ## a mesh on this machine: scale, crash, deployment and outage under load
 	@$(BIN)/python -m infra.cli.demo
@@ -95,4 +95,15 @@ clean: ## remove all that the other targets made
 	@infra/packaging/need.sh default-jre-headless java -version
 	@infra/packaging/need.sh npm npm --version
 	@infra/packaging/dynamodb_local.sh .tools/dynamodb-local
+	@touch $@
+
+# Clients in other languages that the sidecar is tested with.
+.tools/conformance/installed: tests/conformance/drivers/package.json tests/conformance/drivers/package-lock.json
+	@infra/packaging/need.sh curl curl --version
+	@infra/packaging/need.sh npm npm --version
+	@infra/packaging/need.sh default-jdk-headless javac -version
+	@echo "setup: npm packages into .tools/conformance"
+	@mkdir -p .tools/conformance
+	@cp tests/conformance/drivers/package.json tests/conformance/drivers/package-lock.json .tools/conformance
+	@npm ci --prefix .tools/conformance --silent --ignore-scripts --no-audit --no-fund
 	@touch $@

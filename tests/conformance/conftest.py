@@ -1,4 +1,4 @@
-"""A real sidecar before a plain service: what the raw-frame tests talk to."""
+"""A real sidecar before a plain service for the raw-frame tests; a pair of them between others' software."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.http2 import RawClient
+from tests.support.pair import Pair
+from tests.support.pair import pair as open_pair
 from tests.support.sidecar import Peer, Request
 from tests.support.sidecar import stage as open_stage
 
@@ -50,3 +52,11 @@ def connect(conforming: tuple[str, int]) -> Iterator[Connect]:
 def client(connect: Connect) -> RawClient:
     """A connection that has shaken hands."""
     return connect()
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two tasks with their sidecars. The tests start the apps, each where the pair says."""
+    protocols = {"interop": "grpc", "web": "http", "web2": "http2", "socket": "http"}
+    with open_pair(tmp_path_factory.mktemp("pair"), protocols) as found:
+        yield found
