@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types build bench bench-control dashboard docs lock clean
+.PHONY: help setup demo test test-compiled lint types build bench bench-control dashboard docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -9,6 +9,8 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export PIP_ROOT_USER_ACTION := ignore
+# The build of the sidecar's wheel: 1 compiles or fails, auto compiles where it can, 0 does not.
+export TRAMO_COMPILE ?= 1
 PYTHON ?= python3.11
 BIN := .venv/bin
 # sam build takes the first python3.11 with pip, and lambda-builders its first helper programs, from PATH.
@@ -19,11 +21,19 @@ help: ## list the targets
 
 setup: .venv/installed .tools/dynamodb-local/installed .tools/conformance/installed ## install all that the other targets need
 
-demo: setup ## a mesh on this machine: scale, crash, deployment and outage under load
-	@$(BIN)/python -m infra.cli.demo
+demo: setup .tools/sidecar/installed ## a mesh on this machine: scale, crash, deployment and outage under load
+	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m infra.cli.demo
 
-test: setup ## run all tests
+test: setup .tools/sidecar/installed ## run all tests, the sidecar in pure Python
 	@$(BIN)/pytest
+
+# The tests that run the sidecar's own code and can therefore differ when it is compiled. Others' software speaks to the
+# pure one only: what it would see differ, the raw frames of test_rfc*.py and the clients of integration/sidecar see too.
+COMPILED_TESTS := tests/unit/sidecar tests/integration/sidecar $(wildcard tests/conformance/test_rfc*.py)
+
+test-compiled: setup .tools/sidecar/installed ## run the sidecar's tests on the compiled sidecar
+	@TRAMO_EXPECTED_BUILD=compiled \
+	  $(BIN)/pytest --override-ini='pythonpath=functions .tools/sidecar/wheel .' $(COMPILED_TESTS)
 
 lint: .venv/installed ## check style, formatting, import rules and the template
 	@$(BIN)/ruff check
@@ -48,7 +58,7 @@ dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
 
 docs: .venv/installed ## write the generated parts of docs/ anew
-	@$(BIN)/python -m infra.packaging.docs
+	@PYTHONPATH=functions $(BIN)/python -m infra.packaging.docs
 
 lock: ## write the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
@@ -59,6 +69,8 @@ lock: ## write the lock files anew from pyproject.toml
 	  --group bench -c requirements-dev.txt -o requirements-bench.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml -c requirements-dev.txt -o sidecar/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml --group build -c requirements-dev.txt -o sidecar/requirements-build.txt
 
 clean: ## remove all that the other targets made
 	@rm -rf .venv .tools .aws-sam .cache dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -73,13 +85,19 @@ clean: ## remove all that the other targets made
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-# The sidecar as its image has it: the wheel and its own dependencies, nothing of what develops or tests it.
-.tools/sidecar/installed: .venv/installed sidecar/requirements.txt pyproject.toml $(shell find sidecar -name '*.py')
+# The sidecar as its image has it: the wheel and its own dependencies, nothing of what develops or tests it. The wheel is
+# also unpacked, for the tests of what is compiled.
+.tools/sidecar/installed: .venv/installed sidecar/requirements.txt infra/packaging/hatch_build.py $(shell find sidecar -name '*.py')
+	@infra/packaging/need.sh gcc gcc --version
+	@infra/packaging/need.sh libc6-dev sh -c 'echo "#include <stdio.h>" | gcc -E -'
+	@infra/packaging/need.sh python3.11-dev $(BIN)/python -c 'import pathlib, sysconfig; (pathlib.Path(sysconfig.get_path("include")) / "Python.h").stat()'
+	@echo "setup: the sidecar into .tools/sidecar, compiled (a minute)"
 	@rm -rf .tools/sidecar
 	@$(BIN)/uv venv --quiet --python $(BIN)/python .tools/sidecar
 	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --require-hashes -r sidecar/requirements.txt
-	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir .tools/sidecar/wheel
-	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --no-deps .tools/sidecar/wheel/*.whl
+	@$(BIN)/hatchling build --target wheel --directory .tools/sidecar/dist >.tools/sidecar/build.log 2>&1 || { cat .tools/sidecar/build.log; exit 1; }
+	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --no-deps .tools/sidecar/dist/*.whl
+	@$(BIN)/python -m zipfile -e .tools/sidecar/dist/*.whl .tools/sidecar/wheel
 	@touch $@
 
 .venv/bench: .venv/installed requirements-bench.txt

@@ -12,6 +12,7 @@ import sys
 from typing import Final
 
 import sidecar
+from sidecar import build
 from sidecar import config as configuration
 
 USAGE: Final = """usage: python -m sidecar [--version | --ready]
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the sidecar, or answer a question about it. Return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
-        print(f"tramo-sidecar {sidecar.__version__}")
+        print(f"tramo-sidecar {sidecar.__version__} ({build.kind()})")
         return 0
     if arguments not in ([], ["--ready"]):
         print(USAGE, end="", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Final
 
 from infra.local import network
 from infra.local.definition import Container
-from infra.local.settings import ACCESS_KEY, REPOSITORY, SECRET_KEY
+from infra.local.settings import ACCESS_KEY, SECRET_KEY
 
 ADMIN_PORT: Final = 9901
 FORWARD_PROXY_PORT: Final = 15001
@@ -40,11 +40,9 @@ class Place:
     private_hosts: bool
 
 
-def command(container: Container) -> tuple[str, ...]:
-    """Return the argv of the container; the sidecar's image is this interpreter."""
-    if container.is_sidecar:
-        return (sys.executable, "-m", "sidecar")
-    return container.command
+def command(container: Container, sidecar: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the argv of the container; `sidecar` stands for the sidecar's image."""
+    return sidecar if container.is_sidecar else container.command
 
 
 def environment(
@@ -79,7 +77,6 @@ def environment(
     own = network.address(place.index)
     if container.is_sidecar:
         ours = {
-            "PYTHONPATH": str(REPOSITORY),
             "TRAMO_API_URL": endpoints.api,
             "TRAMO_LISTEN_ADDRESS": own,
             "TRAMO_APP_ADDRESS": own,

@@ -150,7 +150,8 @@ class TaskRunner:
 
     async def _run(self, container: Container) -> None:
         """Run a container from its start to its end, with its health check."""
-        command = tuple(self.identity.override(container.name).get("command") or environment.command(container))
+        image = environment.command(container, self._settings.sidecar_command)
+        command = tuple(self.identity.override(container.name).get("command") or image)
         try:
             process = await self._launcher.start(
                 self._argv(container, command),

@@ -4,6 +4,7 @@ Each time below stands for one that ECS, Lambda or EventBridge has; a laptop has
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,19 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 class LocalError(Exception):
     """The local ECS cannot do what was asked; the message says what to change."""
+
+
+def sidecar_command(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return what starts a sidecar: the program that TRAMO_SIDECAR names, else the source of this interpreter.
+
+    `make demo` names the compiled one. Raises LocalError when the program is not there.
+    """
+    program = environment.get("TRAMO_SIDECAR")
+    if not program:
+        return (sys.executable, "-m", "sidecar")
+    if not os.access(program, os.X_OK):
+        raise LocalError(f"TRAMO_SIDECAR={program} is not a program that can be run; unset it, or run `make demo`")
+    return (str(Path(program).absolute()),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,7 @@ class Settings:
     stream_poll_seconds: float = 0.25  # Lambda polls a stream four times a second
     retry_seconds: tuple[float, ...] = (1.0, 2.0)  # Lambda's two retries come after 1 and 2 minutes
     sidecar_environment: Mapping[str, str] = field(default_factory=lambda: {"TRAMO_METRICS_SECONDS": "5"})
+    sidecar_command: tuple[str, ...] = field(default_factory=sidecar_command)
 
     @property
     def control_socket(self) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import sidecar
+from sidecar import build
 from sidecar.config import Config
 from sidecar.core.meters import COUNTER, GAUGE, Meters
 from sidecar.proxy.destination import Destination
@@ -26,7 +27,7 @@ PAGES: Final = {
     "/live": "200 while the process answers",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
     "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
-    "/stats": "version, work under way, timers, metrics sent",
+    "/stats": "version, build (compiled or pure Python), work under way, timers, metrics sent",
     "/config": "the configuration as understood, and where the sidecar listens or could not",
 }
 """The pages, with what each shows; the documentation is generated from it."""
@@ -145,6 +146,7 @@ class Pages:
     def _stats(self) -> Page:
         stats: dict[str, Any] = {
             "version": sidecar.__version__,
+            "build": build.kind(),
             "work": self._mesh.runtime.work,
             "timers": len(self._mesh.runtime.wheel),
             "draining": self._mesh.runtime.draining,

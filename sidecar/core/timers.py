@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 TICK_SECONDS: Final = 0.05
 SLOTS: Final = 1024
 """51 s of wheel at this tick: request time-outs fit, idle time-outs go round."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Timed:
     """Something with a deadline. Subclass it; one deadline at a time."""
 

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+import sidecar
 from tests.support.aws import ENVIRONMENT
 from tests.support.waiting import until
 
-ROOT: Final = Path(__file__).parents[2]
+CODE: Final = Path(sidecar.__file__).parents[1]
+"""Where the tests take the sidecar from, the tree or a compiled wheel: the process takes it from there too."""
 NAMESPACE: Final = "test.local"
 POLL_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 15.0
@@ -280,7 +282,7 @@ class Sidecar:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sidecar"],
                 env={**inherited, **ENVIRONMENT, **environment},
-                cwd=ROOT,
+                cwd=CODE,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

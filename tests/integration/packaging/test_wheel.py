@@ -1,10 +1,12 @@
-"""The wheel holds the sidecar and the `tramo` command, and needs nothing but what it declares."""
+"""The wheel holds the sidecar and the `tramo` command, needs only what it declares, and is compiled where it can be."""
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -12,15 +14,17 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[3]
 BINARIES = Path(sys.executable).parent
+COMPILED = REPOSITORY / ".tools" / "sidecar"
+"""`make test` installs the compiled sidecar there: compiling takes too long to be done by a test."""
 SECONDS = 120
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("TRAMO_", "PYTHON"))}
     return subprocess.run(
         command,
         cwd=REPOSITORY,
-        env=environment,
+        env={**environment, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -30,18 +34,33 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def done(*command: str | Path) -> str:
-    finished = run(*command)
+def done(*command: str | Path, **variables: str) -> str:
+    finished = run(*command, **variables)
     assert finished.returncode == 0, finished.stdout
     return finished.stdout
 
 
+def build(target: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", directory, **variables)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a wheel of pure Python, built as a machine without a C compiler does by default."""
     directory = tmp_path_factory.mktemp("wheel")
-    done(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory)
+    finished = build("wheel", directory, CC="/nowhere/cc")
+    assert finished.returncode == 0, finished.stdout
+    assert "a pure Python wheel, not a compiled one: there is no C compiler /nowhere/cc" in finished.stdout
     (made,) = directory.iterdir()
     return made
+
+
+@pytest.fixture
+def compiled() -> Path:
+    """Return the environment of the compiled sidecar."""
+    if not (COMPILED / "installed").exists():
+        pytest.skip("`make test` compiles the sidecar into .tools/sidecar")
+    return COMPILED
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +79,49 @@ def test_the_wheel_holds_two_packages(wheel: Path) -> None:
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"sidecar", "infra"}
     sources = (path for package in ("sidecar", "infra") for path in (REPOSITORY / package).rglob("*.py"))
     assert set(names) >= {str(path.relative_to(REPOSITORY)) for path in sources}
+
+
+def test_a_pure_wheel_is_for_every_machine(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_to_demand_compiling_without_a_compiler_is_an_error(tmp_path: Path) -> None:
+    finished = build("wheel", tmp_path, TRAMO_COMPILE="1", CC="/nowhere/cc")
+    assert finished.returncode != 0
+    assert "TRAMO_COMPILE=1, but there is no C compiler /nowhere/cc (on Debian: apt-get install gcc" in finished.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_wish_is_an_error(tmp_path: Path) -> None:
+    finished = build("wheel", tmp_path, TRAMO_COMPILE="yes")
+    assert finished.returncode != 0
+    assert "TRAMO_COMPILE=yes: it is one of auto, 0, 1" in finished.stdout
+
+
+def test_the_sdist_holds_what_builds_the_wheel(tmp_path: Path) -> None:
+    finished = build("sdist", tmp_path / "made")
+    assert finished.returncode == 0, finished.stdout
+    (made,) = (tmp_path / "made").iterdir()
+    finished = run("tar", "-xzf", made, "-C", tmp_path)
+    assert finished.returncode == 0, finished.stdout
+    (source,) = (path for path in tmp_path.iterdir() if path.name != "made")
+    arguments = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path / "wheels")
+    done("env", "--chdir", source, *arguments, TRAMO_COMPILE="0")
+    assert len(list((tmp_path / "wheels").glob("*-py3-none-any.whl"))) == 1
+
+
+def test_the_compiled_wheel_is_for_this_machine(compiled: Path) -> None:
+    (made,) = (compiled / "dist").iterdir()
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert made.name.endswith(f"-{python}-{python}-linux_{platform.machine()}.whl")
+
+
+def test_the_compiled_sidecar_says_that_it_is(compiled: Path) -> None:
+    assert done(compiled / "bin" / "tramo-sidecar", "--version").endswith("(compiled)\n")
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    (packages,) = (compiled / "lib").glob("python3*/site-packages")
+    for module in ("core/http1", "core/http2", "proxy/exchange", "proxy/downstream"):
+        assert (packages / "sidecar" / f"{module}{suffix}").exists()
 
 
 def test_the_tramo_command(installed: Path) -> None:

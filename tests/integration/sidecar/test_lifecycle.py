@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.registry.cache import SnapshotCache
+
+from sidecar import __version__, build
 from tests.support.sidecar import (
+    CODE,
     NAMESPACE,
     Address,
     Peer,
@@ -171,7 +175,7 @@ def test_a_broken_cache_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "snapshot.json").write_bytes(b'{"schema": 1, "names')
     with open_stage(tmp_path) as found:
         assert found.publish("fresh", found.backend("fresh-1")).get() == (200, b"fresh-1")
-        assert json.loads(found.cache.read_bytes())["namespace"] == NAMESPACE
+        until(lambda: SnapshotCache(str(found.cache)).load(NAMESPACE), 10, "a cache that can be read")
         assert "is ignored" in found.sidecar.log.read_text()
 
 
@@ -293,9 +297,15 @@ def test_an_address_that_is_taken_is_named(tmp_path: Path, taken: str) -> None:
 
 
 def test_the_version_and_the_usage() -> None:
-    for arguments, code, says in ((["--version"], 0, "tramo-sidecar "), (["serve"], 2, "usage:")):
+    version = f"tramo-sidecar {__version__} ({build.kind()})"
+    for arguments, code, says in ((["--version"], 0, version), (["serve"], 2, "usage:")):
         done = subprocess.run(
-            [sys.executable, "-m", "sidecar", *arguments], capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-m", "sidecar", *arguments],
+            cwd=CODE,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
         assert done.returncode == code
         assert says in done.stdout + done.stderr

@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 from infra.local.definition import Container
@@ -70,5 +69,5 @@ def test_overrides_win_over_the_definition() -> None:
 
 
 def test_commands() -> None:
-    assert command(container()) == ("run",)
-    assert command(container(sidecar=True)) == (sys.executable, "-m", "sidecar")
+    assert command(container(), ("/opt/tramo-sidecar",)) == ("run",)
+    assert command(container(sidecar=True), ("/opt/tramo-sidecar",)) == ("/opt/tramo-sidecar",)

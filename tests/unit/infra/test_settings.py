@@ -1,7 +1,10 @@
 import os
+import sys
 from pathlib import Path
 
-from infra.local.settings import Settings, state_directory
+import pytest
+
+from infra.local.settings import LocalError, Settings, sidecar_command, state_directory
 
 
 def test_the_state_directory() -> None:
@@ -13,3 +16,10 @@ def test_the_state_directory() -> None:
 
 def test_the_control_socket_is_in_it() -> None:
     assert Settings(Path("/s"), Path("/i")).control_socket == Path("/s/control.sock")
+
+
+def test_the_sidecar_is_this_interpreters_unless_another_is_named() -> None:
+    assert sidecar_command({}) == (sys.executable, "-m", "sidecar")
+    assert sidecar_command({"TRAMO_SIDECAR": "/bin/sh"}) == ("/bin/sh",)
+    with pytest.raises(LocalError, match="TRAMO_SIDECAR=/nowhere"):
+        sidecar_command({"TRAMO_SIDECAR": "/nowhere"})
