@@ -9,6 +9,7 @@ Rules:
 - A namespace that the API does not know yet is empty: its first tasks wait for their sidecars to be ready, and are
   registered only then. Once there was a snapshot, the same answer is a fault and changes nothing.
 - An older revision than the one at hand is a fault of the API and refused.
+- Waiting, decoding and writing are done on a thread: the loop only takes over what came out.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
-from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode
+from sidecar.core.snapshot import Document, Snapshot, SnapshotError, apply, decode
 from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import Answer, NamespaceUnknownError, RegistryError
@@ -30,7 +31,10 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 
 log = logging.getLogger("tramo.registry")
 
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 Apply = Callable[[Snapshot], Awaitable[object]]
+Decode = Callable[[bytes, str], Document]
 
 
 class Fetcher(Protocol):
@@ -51,6 +55,8 @@ class Poller:
         cache: SnapshotCache | None,
         apply_snapshot: Apply,
         poll_seconds: float,
+        executor: Executor | None = None,
+        decode: Decode = decode,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.source = "none"  # of the snapshot: none, disk or api
@@ -63,15 +69,16 @@ class Poller:
         self._apply = apply_snapshot
         self._poll_seconds = poll_seconds
         self._etag = ""
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._decode = decode
 
     async def load(self) -> None:
         """Start from the disk, if it holds a snapshot."""
         snapshot = self._cache.load(self._namespace) if self._cache is not None else None
         if snapshot is not None:
+            await self._apply(snapshot)
             self.snapshot = snapshot
             self.source = "disk"
-            await self._apply(snapshot)
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -93,8 +100,7 @@ class Poller:
         """Ask once and apply what came."""
         since = self.snapshot.revision if self.snapshot is not None and self._etag else None
         try:
-            answer = await self._runtime.loop.run_in_executor(self._executor, self._client.fetch, self._etag, since)
-            await self._take(answer)
+            await self._take(*await self._on_thread(self._ask, self._etag, since))
         except (RegistryError, SnapshotError) as error:
             if isinstance(error, NamespaceUnknownError) and (self.snapshot is None or self.snapshot.revision == 0):
                 await self._take_empty()
@@ -125,18 +131,25 @@ class Poller:
         self.source = "api"
         self.confirmed_at = self._runtime.now()
 
-    async def _take(self, answer: Answer) -> None:
+    def _ask(self, etag: str, since: int | None) -> tuple[Answer, Document | None]:
+        answer = self._client.fetch(etag, since)
+        return answer, None if answer.body is None else self._decode(answer.body, self._namespace)
+
+    async def _take(self, answer: Answer, document: Document | None) -> None:
         if answer.poll_seconds is not None:
             self._poll_seconds = answer.poll_seconds
-        if answer.body is not None:
-            snapshot = apply(self.snapshot, decode(answer.body, self._namespace))
+        if document is not None and answer.body is not None:
+            snapshot = apply(self.snapshot, document)
             await self._apply(snapshot)
             self.snapshot = snapshot
             self._etag = answer.etag
             if self._cache is not None:
-                await self._runtime.loop.run_in_executor(self._executor, self._cache.store, snapshot)
+                await self._on_thread(self._cache.store, snapshot, answer.body, document.since)
         self.source = "api"
         self.confirmed_at = self._runtime.now()
+
+    async def _on_thread(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        return await self._runtime.loop.run_in_executor(self._executor, work, *arguments)
 
     def close(self) -> None:
         """Let the thread end."""
