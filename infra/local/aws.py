@@ -24,6 +24,7 @@ from moto.dynamodbstreams.models import dynamodbstreams_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from infra.local.metric_data import MetricQueries
 from infra.local.settings import ACCESS_KEY, ACCOUNT, SECRET_KEY
 from infra.local.streams import Record, to_event_record
 from infra.local.template import ControlPlane
@@ -57,7 +58,8 @@ class Aws:
 
     def __init__(self, region: str) -> None:
         self._region = region
-        self._application = _OneAtATime(DomainDispatcherApplication(create_backend_app))
+        moto = DomainDispatcherApplication(create_backend_app)
+        self._application = _OneAtATime(MetricQueries(moto, lambda: cloudwatch_backends[ACCOUNT][region].metric_data))
         self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=MotoRequestHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
