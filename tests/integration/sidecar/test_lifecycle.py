@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.registry.cache import SnapshotCache
-
 from sidecar import __version__, build
+from sidecar.registry.cache import SnapshotCache
 from tests.support.sidecar import (
     CODE,
     NAMESPACE,
