@@ -152,6 +152,13 @@ class Pages:
             "draining": self._mesh.runtime.draining,
             "polls_failed_in_a_row": self._poller.failures,
         }
+        change = self._poller.last_change
+        if change is not None:
+            stats["last_change"] = {
+                "bytes": change.bytes,
+                "decode_ms": round(change.decode_seconds * 1000.0, 3),
+                "apply_ms": round(change.apply_seconds * 1000.0, 3),
+            }
         recorder = self._mesh.runtime.recorder
         if recorder is not None and recorder.log is not None:
             stats["access_log"] = {"written": recorder.log.output.written, "dropped": recorder.log.output.dropped}

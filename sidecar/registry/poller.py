@@ -18,7 +18,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Final, Protocol, TypeVar, TypeVarTuple
+from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 
 from sidecar.core.snapshot import Document, Snapshot, SnapshotError, apply, decode
 from sidecar.proxy.runtime import Runtime
@@ -44,6 +44,14 @@ class Fetcher(Protocol):
         """See RegistryClient.fetch."""
 
 
+class Change(NamedTuple):
+    """What the last document cost: its bytes, and the seconds for decoding it and for taking it over."""
+
+    bytes: int
+    decode_seconds: float
+    apply_seconds: float
+
+
 class Poller:
     """Reads snapshots and hands them to the mesh."""
 
@@ -62,6 +70,7 @@ class Poller:
         self.source = "none"  # of the snapshot: none, disk or api
         self.confirmed_at = 0.0  # when the API last said that the snapshot is the newest
         self.failures = 0  # in a row
+        self.last_change: Change | None = None
         self._runtime = runtime
         self._namespace = namespace
         self._client = client
@@ -131,17 +140,23 @@ class Poller:
         self.source = "api"
         self.confirmed_at = self._runtime.now()
 
-    def _ask(self, etag: str, since: int | None) -> tuple[Answer, Document | None]:
+    def _ask(self, etag: str, since: int | None) -> tuple[Answer, Document | None, float]:
         answer = self._client.fetch(etag, since)
-        return answer, None if answer.body is None else self._decode(answer.body, self._namespace)
+        if answer.body is None:
+            return answer, None, 0.0
+        begin = self._runtime.now()
+        document = self._decode(answer.body, self._namespace)
+        return answer, document, self._runtime.now() - begin
 
-    async def _take(self, answer: Answer, document: Document | None) -> None:
+    async def _take(self, answer: Answer, document: Document | None, decode_seconds: float) -> None:
         if answer.poll_seconds is not None:
             self._poll_seconds = answer.poll_seconds
         if document is not None and answer.body is not None:
+            begin = self._runtime.now()
             snapshot = apply(self.snapshot, document)
             await self._apply(snapshot)
             self.snapshot = snapshot
+            self.last_change = Change(len(answer.body), decode_seconds, self._runtime.now() - begin)
             self._etag = answer.etag
             if self._cache is not None:
                 await self._on_thread(self._cache.store, snapshot, answer.body, document.since)

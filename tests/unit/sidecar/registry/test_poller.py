@@ -101,6 +101,22 @@ def test_the_first_request_is_whole_and_the_next_ones_conditional() -> None:
     run(test)
 
 
+def test_the_last_change_says_what_it_cost() -> None:
+    async def test() -> None:
+        case = Case(answer(41, "orders"), Answer(None, '"41"', None), answer(42, "stock", since=41, removed=[]))
+        assert case.poller.last_change is None
+        await case.poll(2)
+        assert case.poller.last_change is not None
+        assert case.poller.last_change.bytes == len(document(41, "orders"))
+        await case.poll()
+        change = case.poller.last_change
+        assert change.bytes == len(document(42, "stock", since=41, removed=[]))
+        assert change.decode_seconds >= 0.0 <= change.apply_seconds
+        case.poller.close()
+
+    run(test)
+
+
 def test_an_older_revision_is_refused() -> None:
     async def test() -> None:
         case = Case(answer(42, "orders"), answer(41), answer(43, "orders"))
