@@ -11,6 +11,7 @@ from typing import Any, Final
 import sidecar
 from sidecar import build
 from sidecar.config import Config
+from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import COUNTER, GAUGE, Meters
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.mesh import Mesh
@@ -132,6 +133,7 @@ class Pages:
                     "port": endpoint.port,
                     "state": endpoint.state,
                     "health": endpoint.health_name(),
+                    "health_check": _checked(endpoint),
                     "ejected": endpoint.health_name() == "ejected",
                     "same_zone": endpoint.same_zone,
                     "active_requests": endpoint.active,
@@ -155,6 +157,7 @@ class Pages:
         change = self._poller.last_change
         if change is not None:
             stats["last_change"] = {
+                "revision": change.revision,
                 "bytes": change.bytes,
                 "decode_ms": round(change.decode_seconds * 1000.0, 3),
                 "apply_ms": round(change.apply_seconds * 1000.0, 3),
@@ -195,6 +198,14 @@ class Pages:
                 for address, why in listeners.failed.items()
             },
         }
+
+
+def _checked(endpoint: Endpoint) -> dict[str, Any] | None:
+    """What active health checks have found, None where they are off."""
+    checked = endpoint.checked
+    if checked is None:
+        return None
+    return {"state": checked.state_name(), "checks": checked.checks, "last_failure": checked.failure}
 
 
 def _by_result(counts: dict[str, int]) -> list[tuple[str, Labels, float]]:

@@ -45,8 +45,9 @@ class Fetcher(Protocol):
 
 
 class Change(NamedTuple):
-    """What the last document cost: its bytes, and the seconds for decoding it and for taking it over."""
+    """The last document: its revision and bytes, and the seconds for decoding it and for taking it over."""
 
+    revision: int
     bytes: int
     decode_seconds: float
     apply_seconds: float
@@ -156,7 +157,7 @@ class Poller:
             snapshot = apply(self.snapshot, document)
             await self._apply(snapshot)
             self.snapshot = snapshot
-            self.last_change = Change(len(answer.body), decode_seconds, self._runtime.now() - begin)
+            self.last_change = Change(snapshot.revision, len(answer.body), decode_seconds, self._runtime.now() - begin)
             self._etag = answer.etag
             if self._cache is not None:
                 await self._on_thread(self._cache.store, snapshot, answer.body, document.since)
