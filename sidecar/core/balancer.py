@@ -1,8 +1,8 @@
 """Which endpoint gets the next request.
 
 Rules:
-- Candidates are the endpoints in state `ready` that outlier detection lets through. If there is none, the
-  ejected ready ones are tried, then unhealthy and draining ones: a guess beats a certain failure. Endpoints that
+- Candidates are the endpoints in state `ready` that outlier detection and health checks let through. If there is none,
+  all ready ones are tried, then unhealthy and draining ones: a guess beats a certain failure. Endpoints that
   are starting or gone are never tried.
 - An endpoint that this request was already tried on comes last.
 - Least request: two candidates by chance, the cheaper one wins (peak EWMA of latency times requests under way).

@@ -3,7 +3,9 @@
 Rules:
 - A new snapshot changes the endpoints in place: one that stays keeps its latency, its failures and its
   ejection, and requests under way on one that went finish there.
-- Ejection is capped: never more than `max_ejection_percent` of the ready endpoints at once, and never the only one.
+- Ejection is capped: never more than `max_ejection_percent` of the ready endpoints at once, those that fail their
+  health checks included, and never the only one. Health checks have no cap: when all endpoints fail them, or are
+  ejected, all that are ready are tried.
 - An ejected endpoint that is due for its probe gets the next request, whatever the balancer thinks of it: else its
   old failures would keep it out long after its time.
 - A snapshot that takes the last endpoints away while they were ready is believed, but they stay as the last resort
@@ -17,6 +19,7 @@ from typing import Final
 
 from sidecar.core.balancer import candidates, least_request
 from sidecar.core.endpoint import EJECTED, HEALTHY, Endpoint
+from sidecar.core.health_check import CheckedHealth
 from sidecar.core.policy import Policy
 from sidecar.core.retry import RetryBudget
 from sidecar.core.snapshot import EndpointRecord
@@ -141,12 +144,25 @@ class Cluster:
             self._choices_valid = False
         return ejected
 
+    def check(self, endpoint: Endpoint, failure: str, now: float) -> bool:
+        """A health check of this endpoint ended. Return whether this takes it out of routing or brings it back."""
+        changed = endpoint.check(failure, self.policy.health_check, now)
+        if changed:
+            self._choices_valid = False
+        return changed
+
+    def watch(self, endpoint: Endpoint, on: bool) -> None:
+        """Health checks of this endpoint begin, or end and are forgotten."""
+        endpoint.checked = CheckedHealth() if on else None
+        endpoint.failing = False
+        self._choices_valid = False
+
     def _may_eject(self) -> bool:
         ready = [endpoint for endpoint in self.endpoints if endpoint.state == "ready"]
         if len(ready) < 2 or self.policy.outlier_detection.consecutive_failures == 0:
             return False
-        ejected = sum(1 for endpoint in ready if endpoint.health != HEALTHY)
-        return (ejected + 1) * 100 <= len(ready) * self.policy.outlier_detection.max_ejection_percent
+        out = sum(1 for endpoint in ready if not endpoint.is_well())
+        return (out + 1) * 100 <= len(ready) * self.policy.outlier_detection.max_ejection_percent
 
     def ready_endpoints(self) -> int:
         """How many endpoints take requests."""

@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from sidecar.core.policy import OutlierDetection
+from sidecar.core.health_check import FAILING, CheckedHealth
+from sidecar.core.policy import HealthCheck, OutlierDetection
 
 DECAY_SECONDS: Final = 10.0
 FAILURE_PENALTY_SECONDS: Final = 0.25
@@ -33,8 +34,10 @@ class Endpoint:
     __slots__ = (
         "active",
         "address",
+        "checked",
         "ejected_until",
         "ejections",
+        "failing",
         "failures",
         "failures_in_a_row",
         "first_failure",
@@ -64,16 +67,34 @@ class Endpoint:
         self.ejections = 0  # in a row
         self.failures_in_a_row = 0
         self.first_failure = 0.0
+        self.checked: CheckedHealth | None = None  # while active health checks are on
+        self.failing = False  # by them
 
     def health_name(self) -> str:
         """`healthy`, `ejected` or `probing`."""
         return _NAMES[self.health]
 
     def available(self, now: float) -> bool:
-        """Whether a request may be sent here: not ejected, or ejected and due for its one probe."""
+        """Whether a request may be sent here: its checks pass and it is not ejected, or due for its one probe."""
+        if self.failing:
+            return False
         if self.health == HEALTHY:
             return True
         return self.health == EJECTED and now >= self.ejected_until
+
+    def is_well(self) -> bool:
+        """Whether neither checks nor outlier detection object."""
+        return self.health == HEALTHY and not self.failing
+
+    def check(self, failure: str, policy: HealthCheck, now: float) -> bool:
+        """A health check ended; `failure` is empty if it passed. Return whether this takes it out or brings it back."""
+        if self.checked is None:
+            return False
+        self.checked.observe(failure, policy)
+        before, self.failing = self.failing, self.checked.state == FAILING
+        if before and not self.failing and self.health == EJECTED:
+            self.ejected_until = min(self.ejected_until, now)
+        return before != self.failing
 
     def begin(self, now: float) -> None:
         """A request was given to this endpoint."""

@@ -14,6 +14,9 @@ from msgspec import Meta
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Path = Annotated[str, Meta(pattern=r"^/[!-~]{0,1023}\Z")]
+Status = Annotated[int, Meta(ge=200, le=599)]
+GrpcService = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.]{0,127}\Z")]
 
 
 class LoadBalancing(msgspec.Struct, frozen=True):
@@ -56,6 +59,19 @@ class OutlierDetection(msgspec.Struct, frozen=True):
     max_ejection_percent: Percent = 50.0  # a bad release must not empty the service
 
 
+class HealthCheck(msgspec.Struct, frozen=True):
+    """How the endpoints of a service are asked whether they are well. Off by default: ECS checks its tasks itself."""
+
+    protocol: Literal["off", "http", "grpc", "tcp"] = "off"
+    path: Path = "/"  # of an HTTP check
+    statuses: Annotated[tuple[Status, ...], Meta(min_length=1)] = (200,)  # of an HTTP answer that passes
+    grpc_service: GrpcService = ""  # that a gRPC check asks for; empty is the server as a whole
+    interval_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
+    timeout_seconds: Annotated[float, Meta(ge=0.05, le=60)] = 2.0
+    unhealthy_threshold: Annotated[int, Meta(ge=1, le=100)] = 3
+    healthy_threshold: Annotated[int, Meta(ge=1, le=100)] = 2
+
+
 class CircuitBreaker(msgspec.Struct, frozen=True):
     """Most that one sidecar has open towards one service. Envoy's numbers."""
 
@@ -71,6 +87,7 @@ class Policy(msgspec.Struct, frozen=True):
     retries: Retries = Retries()
     timeouts: Timeouts = Timeouts()
     outlier_detection: OutlierDetection = OutlierDetection()
+    health_check: HealthCheck = HealthCheck()
     circuit_breaker: CircuitBreaker = CircuitBreaker()
 
 

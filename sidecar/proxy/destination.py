@@ -13,6 +13,7 @@ from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import ClientMeter, Meter
 from sidecar.core.policy import LOCAL_APP
 from sidecar.core.snapshot import EndpointRecord, ServiceRecord
+from sidecar.proxy.health_check import HealthChecks
 from sidecar.proxy.http2_upstream import Http2Pool
 from sidecar.proxy.pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Pool
 from sidecar.proxy.runtime import Runtime
@@ -28,12 +29,14 @@ class Destination:
         meter: ClientMeter | None,
         idle_seconds: float,
         flags: Meter | None = None,
+        checks: HealthChecks | None = None,
     ) -> None:
         self.runtime = runtime
         self.cluster = cluster
         self.meter = meter
         self.flags = flags if flags is not None else meter  # where failed requests are counted
         self._idle_seconds = idle_seconds
+        self._checks = checks
         self._pools: dict[Endpoint, Pool | Http2Pool] = {}
 
     def pool(self, endpoint: Endpoint) -> Pool | Http2Pool:
@@ -63,6 +66,8 @@ class Destination:
         self._retire(cluster.update(cluster.protocol, cluster.policy, (), "", self.runtime.now()))
 
     def _retire(self, endpoints: list[Endpoint]) -> None:
+        if self._checks is not None:
+            self._checks.watch(self)
         for endpoint in endpoints:
             pool = self._pools.get(endpoint)
             if pool is not None:
@@ -71,9 +76,9 @@ class Destination:
                     del self._pools[endpoint]
 
 
-def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter) -> Destination:
+def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter, checks: HealthChecks) -> Destination:
     """The destination of traffic to a service of the namespace."""
-    return Destination(runtime, cluster, meter, MESH_IDLE_SECONDS)
+    return Destination(runtime, cluster, meter, MESH_IDLE_SECONDS, checks=checks)
 
 
 def local_app(

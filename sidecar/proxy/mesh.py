@@ -19,6 +19,7 @@ from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Alias, ServiceRecord, Snapshot
 from sidecar.proxy.destination import Destination, local_app, outbound
 from sidecar.proxy.forward import ForwardListener
+from sidecar.proxy.health_check import HealthChecks
 from sidecar.proxy.listeners import Address, Listeners, listener_for
 from sidecar.proxy.pace import Pace
 from sidecar.proxy.runtime import Runtime
@@ -40,6 +41,7 @@ class Mesh:
         self._zone = zone
         self._network = str(config.vip_network.network_address).rpartition(".")[0].rpartition(".")[0]
         self._aliases: dict[tuple[str, int], Destination] = {}
+        self._checks = HealthChecks(runtime)
 
     async def start(self) -> bool:
         """Bind the inbound listeners and the forward proxy. Return whether all of them stand."""
@@ -101,7 +103,7 @@ class Mesh:
         if destination is None:
             policy = record.policy_or_default()
             cluster = Cluster(record.name, record.protocol, policy, self._config.fallback_seconds)
-            destination = outbound(self.runtime, cluster, self._meters.client(record.name))
+            destination = outbound(self.runtime, cluster, self._meters.client(record.name), self._checks)
             self.destinations[record.name] = destination
         return destination
 

@@ -1,8 +1,8 @@
 """Gauges: what is now, read only when somebody wants to know.
 
 Rules:
-- Endpoints are counted as the balancer sees them: ready and not ejected are healthy. Those that only start or drain
-  are neither healthy nor unhealthy.
+- Endpoints are counted as the balancer sees them: ready, not ejected and not failing its checks is healthy; whether the
+  checks are the registry's or this sidecar's. Those that only start or drain are neither healthy nor unhealthy.
 - Processor time and memory are the kernel's figures of this process.
 """
 
@@ -53,9 +53,10 @@ class Vitals:
             destination = self._destinations.get(name)
             endpoints = destination.cluster.endpoints if destination is not None else []
             ready = [endpoint for endpoint in endpoints if endpoint.state == "ready"]
-            meter.healthy = sum(endpoint.health == HEALTHY for endpoint in ready)
-            meter.ejected = len(ready) - meter.healthy
-            meter.unhealthy = sum(endpoint.state == "unhealthy" for endpoint in endpoints)
+            meter.healthy = sum(endpoint.is_well() for endpoint in ready)
+            meter.ejected = sum(endpoint.health != HEALTHY for endpoint in ready)
+            failing = len(ready) - meter.healthy - meter.ejected  # those that are ejected are counted as that
+            meter.unhealthy = failing + sum(endpoint.state == "unhealthy" for endpoint in endpoints)
 
 
 def uptime_seconds() -> float:

@@ -56,6 +56,10 @@ def test_what_the_api_takes_the_sidecar_understands() -> None:
 def _samples(rule: dict[str, Any]) -> list[Any]:
     if "enum" in rule:
         return list(rule["enum"])
+    if rule["type"] == "string":
+        return ["/", "/health?deep=1"] if "/" in rule["pattern"] else ["", "shop.Orders"]
+    if rule["type"] == "array" and rule["items"]["type"] == "integer":
+        return [[rule["items"]["minimum"]], [204, rule["items"]["maximum"]]]
     if rule["type"] == "array":
         assert set(rule["items"]["enum"]) == set(ALL_FAILURES)
         return [[], list(rule["items"]["enum"])]
@@ -72,6 +76,15 @@ def _samples(rule: dict[str, Any]) -> list[Any]:
         b'{"load_balancing": {"algorithm": "best"}}',
         b'{"outlier_detection": {"max_ejection_percent": 200}}',
         b'{"circuit_breaker": {"max_requests": 1.5}}',
+        b'{"health_check": {"protocol": "udp"}}',
+        b'{"health_check": {"path": "health"}}',
+        b'{"health_check": {"path": "/a b"}}',
+        b'{"health_check": {"path": "/\\r\\nx: y"}}',
+        b'{"health_check": {"path": "/\\n"}}',
+        b'{"health_check": {"statuses": []}}',
+        b'{"health_check": {"statuses": [101]}}',
+        b'{"health_check": {"interval_seconds": 0}}',
+        b'{"health_check": {"grpc_service": "a b"}}',
     ],
 )
 def test_senseless_values_are_refused(document: bytes) -> None:
