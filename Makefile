@@ -51,8 +51,8 @@ build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants
 bench: .venv/bench .tools/sidecar/installed ## compare the sidecar with Envoy, nginx and HAProxy; options in ARGS, such as ARGS=--quick
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-bench-control: setup ## measure the control plane with 3,000 services and 20,000 endpoints
-	@PYTHONPATH=functions $(BIN)/python -m tests.benchmarks.control
+bench-control: setup .tools/sidecar/installed ## measure registry and sidecar with 3,000 services and 20,000 endpoints; sections in ARGS
+	@PYTHONPATH=functions $(BIN)/python -m tests.benchmarks.control $(ARGS)
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build

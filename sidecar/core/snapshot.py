@@ -6,8 +6,8 @@ Rules:
 - A delta (it has `since`) applies only to the revision it was made from; a document never goes back.
 - A service that a new document says again as it was keeps its record: whoever compares by `is` sees what changed.
 - One bad policy does not cost the namespace: that service runs with the default policy.
-- A namespace may have 20,000 endpoints: fields that only people read are left out, and what holds no other objects
-  is hidden from the garbage collector.
+- A namespace may have 20,000 endpoints: fields that only people read are left out, zones and states are one text for
+  all that have it, and what holds no other objects is hidden from the garbage collector.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Snapshot:
 _DOCUMENT: Final = msgspec.json.Decoder(Document)
 _POLICY: Final = msgspec.json.Decoder(Policy)
 _PROTOCOLS: Final = frozenset(("http", "http2", "grpc", "tcp"))
+_set: Final = msgspec.structs.force_setattr
+"""Only before anybody else has the document."""
 _BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
 
@@ -113,13 +115,18 @@ def decode(data: bytes, namespace: str) -> Document:
         raise SnapshotError(f"schema is {document.schema}, this sidecar reads {SCHEMA}")
     if document.namespace != namespace:
         raise SnapshotError(f"it is for the namespace {document.namespace!r}, not {namespace!r}")
+    texts: dict[str, str] = {}
     for service in document.services:
         if service.protocol not in _PROTOCOLS:
             raise SnapshotError(f"service {service.name!r} has the unknown protocol {service.protocol!r}")
         _check_addresses(service)
+        for endpoint in service.endpoints:
+            _set(endpoint, "state", texts.setdefault(endpoint.state, endpoint.state))
+            if endpoint.zone is not None:
+                _set(endpoint, "zone", texts.setdefault(endpoint.zone, endpoint.zone))
         # A part of the document as msgspec gives it keeps the whole document in memory.
         policy = _NO_POLICY if bytes(service.policy) == b"{}" else service.policy.copy()
-        msgspec.structs.force_setattr(service, "policy", policy)
+        _set(service, "policy", policy)
     return document
 
 

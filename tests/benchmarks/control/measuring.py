@@ -7,16 +7,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from registry.store import Store
 from tests.support import aws
 
-FUNCTIONS = Path(__file__).parents[3] / "functions"
+READS: Final = frozenset({"GetItem", "BatchGetItem", "Query", "Scan"})
+FUNCTIONS: Final = Path(__file__).parents[3] / "functions"
 
 
 @dataclass(slots=True)
@@ -30,18 +31,16 @@ class Units:
     def add(self, operation: str, answer: Any) -> None:
         """Add what an answer says that it cost."""
         self.calls += 1
-        if operation == "TransactWriteItems":
-            return  # see `transaction_units`
         consumed = answer.get("ConsumedCapacity") or []
         total = sum(each["CapacityUnits"] for each in (consumed if isinstance(consumed, list) else [consumed]))
-        if operation in ("GetItem", "BatchGetItem", "Query"):
+        if operation in READS:
             self.read += total
         else:
             self.write += total
 
 
 @contextmanager
-def charged(store: Store) -> Iterator[Units]:
+def charged(store: Store, endpoint: str) -> Iterator[Units]:
     """Yield what the calls of a store cost meanwhile. PynamoDB asks for it with every call."""
     connection: Any = store.tasks._table.connection
     dispatch = connection.dispatch
@@ -49,7 +48,11 @@ def charged(store: Store) -> Iterator[Units]:
 
     def counting(operation: str, arguments: Any) -> Any:
         answer = dispatch(operation, arguments)
-        units.add(operation, answer)
+        if operation == "TransactWriteItems":
+            units.calls += 1
+            units.write += transaction_units(endpoint, arguments["TransactItems"])
+        else:
+            units.add(operation, answer)
         return answer
 
     connection.dispatch = counting
@@ -59,27 +62,21 @@ def charged(store: Store) -> Iterator[Units]:
         connection.dispatch = dispatch
 
 
-def transaction_units(endpoint: str, table: str, namespace: str, parts: int) -> int:
-    """Return what the namespace's last publication cost, which wrote `parts` parts and the head.
+def transaction_units(endpoint: str, writes: Iterable[Mapping[str, Any]]) -> int:
+    """Return what a transaction has cost that went through just now.
 
     DynamoDB Local's own figure for a transaction is not AWS's rule: two units for each KB of each item that is
     written, the item being its names and values
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html).
     """
-    items = aws.client("dynamodb", endpoint).query(
-        TableName=table,
-        ConsistentRead=True,
-        KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-        ExpressionAttributeValues={
-            ":pk": {"S": f"NAMESPACE#{namespace}"},
-            ":first": {"S": "HEAD"},
-            ":last": {"S": "PART#99"},
-        },
-    )["Items"]
-    head = next(each for each in items if each["sk"]["S"] == "HEAD")
-    written = [each for each in items if each is not head and each["revision"] == head["revision"]]
-    assert len(written) == parts, (len(written), parts)
-    return sum(2 * math.ceil(item_bytes(each) / 1024) for each in (head, *written))
+    client = aws.client("dynamodb", endpoint)
+    total = 0
+    for write in writes:
+        ((_, what),) = write.items()
+        key = what.get("Key") or {name: what["Item"][name] for name in ("pk", "sk")}
+        item = client.get_item(TableName=what["TableName"], Key=key, ConsistentRead=True).get("Item", key)
+        total += 2 * math.ceil(item_bytes(item) / 1024)
+    return total
 
 
 def item_bytes(item: Mapping[str, Any]) -> int:

@@ -86,6 +86,16 @@ def test_a_snapshot_does_not_hold_the_document_that_it_came_from() -> None:
     assert held.services["orders"].policy_or_default().retries.count == 3
 
 
+def test_zones_and_states_are_kept_once() -> None:
+    document = golden("shop")
+    record = next(each for each in document["services"] if len(each["endpoints"]) > 1)
+    for endpoint in record["endpoints"]:
+        endpoint |= {"zone": "use1-az1", "state": "ready"}
+    endpoints = apply(None, decode(json.dumps(document).encode(), "shop.local")).services[record["name"]].endpoints
+    assert len({id(endpoint.zone) for endpoint in endpoints}) == 1
+    assert len({id(endpoint.state) for endpoint in endpoints}) == 1
+
+
 @pytest.mark.parametrize(
     "address", ["256.0.0.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.4\n", "\u0661.2.3.4", "1.2.3.4/8"]
 )

@@ -1,0 +1,135 @@
+"""The large namespace as the API sends it: a whole document, deltas, and a server that answers with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import threading
+import zlib
+from collections.abc import Iterable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from registry.definition import Alias
+from registry.rules import TaskRecord
+from registry.snapshot import ServiceRecord, endpoints_of, service_document
+from tests.benchmarks.control import population
+from tests.benchmarks.control.population import NAMESPACE
+
+_STOP_SECONDS: Final = 10.0
+
+
+class Documents:
+    """Services and tasks of the namespace, and the documents of its revisions."""
+
+    def __init__(self, tasks: Iterable[TaskRecord] | None = None) -> None:
+        self.revision = 1
+        self._tasks = {each.task_id: each for each in (population.tasks() if tasks is None else tasks)}
+        self._by_service: dict[str, list[str]] = {}
+        for each in self._tasks.values():
+            self._by_service.setdefault(each.endpoints[0].service, []).append(each.task_id)
+        self._revisions: dict[str, int] = {}
+        self._services = {name: self._service(number, name) for number, name in enumerate(self._by_service, 2)}
+
+    @staticmethod
+    def _service(number: int, name: str) -> ServiceRecord:
+        aliases = (Alias(name, 80), Alias(f"{name}.{NAMESPACE}", 80))
+        return ServiceRecord(name=name, protocol="http", vip=f"127.255.{number >> 8}.{number & 255}", aliases=aliases)
+
+    def names(self) -> Sequence[str]:
+        """Return the services' names."""
+        return list(self._services)
+
+    def whole(self) -> bytes:
+        """Return all of the present revision."""
+        return self._document(self._services)
+
+    def move(self, names: Iterable[str]) -> bytes:
+        """Give one task of each of these services another address, and return the delta."""
+        touched = list(names)
+        self.revision += 1
+        for name in touched:
+            self._revisions[name] = self.revision
+            task = self._by_service[name][0]
+            address = f"10.{self.revision % 250}.9.9"
+            self._tasks[task] = dataclasses.replace(self._tasks[task], address=address)
+        return self._document(touched, since=self.revision - 1, removed=[])
+
+    def add(self, name: str, like: str) -> bytes:
+        """Add a service with an endpoint like one of another's, and return the delta."""
+        self.revision += 1
+        self._revisions[name] = self.revision
+        first = self._tasks[self._by_service[like][0]]
+        endpoint = dataclasses.replace(first.endpoints[0], service=name)
+        task = dataclasses.replace(
+            first, task_arn=f"{first.task_arn[:-8]}{zlib.crc32(name.encode()):08x}", endpoints=(endpoint,)
+        )
+        self._tasks[task.task_id] = task
+        self._by_service[name] = [task.task_id]
+        self._services[name] = self._service(len(self._services) + 2, name)
+        return self._document([name], since=self.revision - 1, removed=[])
+
+    def _document(self, names: Iterable[str], **more: Any) -> bytes:
+        services = []
+        for name in names:
+            found = [endpoints_of(self._tasks[task])[name] for task in self._by_service[name]]
+            services.append(service_document(self._services[name], found, self._revisions.get(name, 1)))
+        document = {"schema": 1, "namespace": NAMESPACE, "revision": self.revision, "services": services, **more}
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+class Shelf:
+    """The API's route for snapshots, with documents that are ready to be sent."""
+
+    def __init__(self, revision: int, whole: bytes, poll_seconds: float) -> None:
+        self._poll_seconds = poll_seconds
+        self._revision = revision
+        self._whole = gzip.compress(whole, 6)
+        self._deltas: dict[str, bytes] = {}
+        shelf = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                status, body = shelf._answer(self.path, self.headers.get("If-None-Match", ""))
+                self.send_response(status)
+                for name, value in shelf._headers().items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def _headers(self) -> dict[str, str]:
+        found = {"ETag": f'"{self._revision}"', "Tramo-Poll-Seconds": str(self._poll_seconds)}
+        return found | {"Content-Encoding": "gzip"}
+
+    def _answer(self, target: str, known: str) -> tuple[int, bytes]:
+        if known == f'"{self._revision}"':
+            return 304, b""
+        since = parse_qs(urlsplit(target).query).get("since", [""])[0]
+        return 200, self._deltas.get(since, self._whole)
+
+    def put(self, revision: int, delta: bytes | None, whole: bytes | None = None) -> None:
+        """Answer with a new revision: by this delta to those who have the one before, by all of it to others."""
+        self._deltas = {} if delta is None else {str(revision - 1): gzip.compress(delta, 6)}
+        if whole is not None:
+            self._whole = gzip.compress(whole, 6)
+        self._revision = revision
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(_STOP_SECONDS)
