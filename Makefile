@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled lint types build bench bench-control dashboard docs lock clean
+.PHONY: help setup demo test test-compiled lint types build bench bench-control dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-setup: .venv/installed .tools/dynamodb-local/installed .tools/conformance/installed ## install all that the other targets need
+setup: .venv/installed .tools/dynamodb-local/installed .tools/conformance/installed .tools/promtool/installed ## install all that the other targets need
 
 demo: setup .tools/sidecar/installed ## a mesh on this machine: scale, crash, deployment and outage under load
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m infra.cli.demo
@@ -56,6 +56,9 @@ bench-control: setup .tools/sidecar/installed ## measure registry and sidecar wi
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
+
+screenshot: setup ## draw docs/images/dashboard.png anew
+	@$(BIN)/python -m tests.browser
 
 docs: .venv/installed ## write the generated parts of docs/ anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.packaging.docs
@@ -113,6 +116,13 @@ clean: ## remove all that the other targets made
 	@infra/packaging/need.sh default-jre-headless java -version
 	@infra/packaging/need.sh npm npm --version
 	@infra/packaging/dynamodb_local.sh .tools/dynamodb-local
+	@touch $@
+
+# What the tests look at pages and at Prometheus' text with.
+.tools/promtool/installed: infra/packaging/promtool.sh
+	@infra/packaging/need.sh chromium chromium --version
+	@infra/packaging/need.sh fonts-dejavu-core sh -c 'test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf'
+	@infra/packaging/promtool.sh .tools/promtool
 	@touch $@
 
 # Clients in other languages that the sidecar is tested with.

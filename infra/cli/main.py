@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 it could not be done (the reason is on standard error), 2 
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     made = command("stop", _stop, "stop a task")
     made.add_argument("task", metavar="TASK", help="id of the task, or its beginning")
     waiting(made)
+    made = command("dashboard", _dashboard, "show the stack's dashboard on this machine", output=False)
+    made.add_argument(
+        "--stack", metavar="NAME", help="the stack in AWS; without it and --region the local cluster's metrics"
+    )
+    made.add_argument("--region", metavar="REGION", help="region of the metrics, default AWS's configuration")
+    made.add_argument("--service", default="", metavar="NAME", help="service to show in full, default the first one")
+    made.add_argument(
+        "--time", type=_minutes, metavar="TIME", help="how far back, such as 15m or 3h; 3h in AWS, 10m locally"
+    )
+    made.add_argument("--port", type=_count, default=9902, metavar="N", help="port of the page on 127.0.0.1 (9902)")
+    made.add_argument("--terminal", action="store_true", help="print tables once, no page")
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser
 
@@ -125,6 +137,14 @@ def _seconds(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
+
+
+def _minutes(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,4})([mh]?)", text)
+    minutes = int(match[1]) * (60 if match[2] == "h" else 1) if match is not None else 0
+    if not 1 <= minutes <= 720:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 15m or 3h, at most 12h")
+    return minutes
 
 
 def _state_directory(options: argparse.Namespace) -> Path:
@@ -266,6 +286,22 @@ def _stop(options: argparse.Namespace) -> None:
     if options.wait:
         row = until(lambda: ecs.task(row["task"]), lambda r: r["status"] == "STOPPED", options.wait)
     show(sys.stdout, options.output, tables.TASKS, [row])
+
+
+def _dashboard(options: argparse.Namespace) -> None:
+    from infra.cli import dashboard
+
+    in_aws = options.stack or options.region
+    reader = (
+        dashboard.aws_reader(options.stack, options.region)
+        if in_aws
+        else dashboard.local_reader(_control(options).status())
+    )
+    minutes = options.time or (dashboard.AWS_MINUTES if in_aws else dashboard.LOCAL_MINUTES)
+    if options.terminal:
+        dashboard.print_once(reader, options.service, minutes)
+    else:
+        dashboard.serve(reader, options.port, minutes)
 
 
 def _file_or_name(text: str) -> Path | str:

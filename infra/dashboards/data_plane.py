@@ -128,7 +128,7 @@ def sidecars() -> Section:
             graph("Memory", ("SidecarMemory", "p50"), ("SidecarMemory", "Maximum"), unit="bytes"),
             graph("Answers of all services", *((name, "Sum") for name in statuses)),
             graph(
-                "Endpoints of all services, summed over the tasks that call them",
+                "Endpoints of all services, as all tasks see them",
                 *((name, "Sum") for name in endpoints),
             ),
             graph("Refused by the forward proxy", *_flags(SIDECAR_METRICS)),
@@ -141,4 +141,6 @@ def _flags(metrics: Iterable[Metric]) -> list[tuple[str, str]]:
 
 
 def _label(name: str, statistic: str) -> str:
+    if name == "TargetResponseTime":
+        return statistic
     return name if statistic == "Sum" else f"{name} {statistic}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 COLUMNS: Final = 24
@@ -21,6 +22,8 @@ GRAPH_WIDTH: Final = 8
 GRAPH_HEIGHT: Final = 6
 TEXT_HEIGHT: Final = 2
 PERIOD_SECONDS: Final = 60
+SECTIONS: Final = Path(__file__).with_name("sections.json")
+"""The whole dashboard as `make dashboard` wrote it, for who has not the functions' code."""
 SERVICE: Final = "TRAMO_SERVICE"
 """Discovery names have no capitals, so no service is called so, and nothing else in the body is."""
 

@@ -126,4 +126,4 @@ def _wanted(query: Mapping[str, Any]) -> _Key:
 
 
 def _key(datum: MetricDatum) -> _Key:
-    return datum.namespace, datum.name, tuple(sorted((each.name, each.value) for each in datum.dimensions))
+    return datum.namespace, datum.name, tuple(sorted((str(each.name), str(each.value)) for each in datum.dimensions))

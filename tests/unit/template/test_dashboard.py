@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from infra.dashboards import build
-from infra.dashboards.widgets import COLUMNS, SERVICE, Graph, Line, Section, Widget, place, search, widget
+from infra.dashboards.widgets import COLUMNS, SECTIONS, SERVICE, Graph, Line, Section, Widget, place, search, widget
 from registry.metric_names import METRICS
 from sidecar.core.meters import FLAGS, MESH_WIDE, Meters
 from sidecar.core.meters import METRICS as SIDECAR_METRICS
@@ -98,7 +98,7 @@ def test_the_one_service_is_chosen_from_those_that_send() -> None:
 
 
 def test_the_page_shows_what_the_stack_shows() -> None:
-    assert build.SECTIONS.read_text() == build.sections_json(), "run `make dashboard`"
+    assert SECTIONS.read_text() == build.sections_json(), "run `make dashboard`"
     assert msgspec.json.decode(build.sections_json(), type=list[Section]) == build.sections()
 
 

@@ -1,0 +1,96 @@
+"""`tramo dashboard`: the stack's dashboard as a page or as tables, from AWS or from a local cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.dashboards import terminal
+from infra.dashboards.reader import Reader, ReadError
+from infra.dashboards.server import DashboardServer
+from infra.dashboards.widgets import SECTIONS, Section
+from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+AWS_MINUTES: Final = 180
+LOCAL_MINUTES: Final = 10
+"""A local cluster keeps a quarter of an hour of metrics."""
+_CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
+
+
+def aws_reader(stack: str | None, region: str | None) -> Reader:
+    """Return a reader of the user's own AWS account; `stack` also gives the stack's functions, API, table and queue.
+
+    Raises LocalError.
+    """
+    try:
+        session = boto3.Session(region_name=region)
+        if session.get_credentials() is None:
+            raise LocalError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
+        client = session.client("cloudwatch", config=_CONFIG)
+        references = _stack_resources(session, stack) if stack else {}
+    except (BotoCoreError, ClientError) as error:
+        raise LocalError(str(error)) from error
+    where = session.region_name or client.meta.region_name
+    return Reader(client, sections(), f"{stack}, {where}" if stack else where, references)
+
+
+def _stack_resources(session: boto3.Session, stack: str) -> dict[str, str]:
+    """Return the names of the stack's resources by what the template calls them."""
+    client = session.client("cloudformation", config=_CONFIG)
+    found = {"AWS::StackName": stack}
+    for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
+        for resource in page["StackResourceSummaries"]:
+            found[resource["LogicalResourceId"]] = resource.get("PhysicalResourceId", "")
+    if "DeadLetters" in found:  # a queue's id is its URL
+        found["DeadLetters.QueueName"] = found["DeadLetters"].rpartition("/")[2]
+    return found
+
+
+def local_reader(status: Mapping[str, Any]) -> Reader:
+    """Return a reader of a local cluster, from what it says of itself."""
+    client: CloudWatchClient = boto3.client(
+        "cloudwatch",
+        endpoint_url=status["aws"],
+        region_name=status["region"],
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=_CONFIG,
+    )
+    # Its sidecars send every five seconds, and what is open is sent each time: a longer period would add it up.
+    return Reader(client, sections(), f"local cluster {status['cluster']}", period=int(status["metrics_seconds"]))
+
+
+def sections() -> list[Section]:
+    """Return the dashboard that the stack has."""
+    return msgspec.json.decode(SECTIONS.read_bytes(), type=list[Section])
+
+
+def print_once(reader: Reader, service: str, window: int) -> None:
+    """Print tables of the last `window` minutes. Raises LocalError."""
+    try:
+        terminal.show(sys.stdout, reader.read(service, timedelta(minutes=window)))
+    except ReadError as error:
+        raise LocalError(f"CloudWatch cannot be read: {error}") from error
+
+
+def serve(reader: Reader, port: int, window: int) -> None:
+    """Serve the page until Ctrl-C. Raises LocalError."""
+    try:
+        server = DashboardServer(reader, port, window)
+    except OSError as error:
+        raise LocalError(
+            f"port {port} of 127.0.0.1 cannot be had: {error.strerror}; choose another with --port"
+        ) from error
+    with server:
+        print(f"http://127.0.0.1:{server.server_port} (Ctrl-C ends it)", flush=True)
+        server.serve_forever()

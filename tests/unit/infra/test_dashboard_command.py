@@ -1,0 +1,98 @@
+"""`tramo dashboard` as it is typed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.request import urlopen
+
+import boto3
+import pytest
+
+from infra.cli.dashboard import aws_reader, local_reader
+from infra.cli.main import main
+from tests.support.aws import ENVIRONMENT
+from tests.support.mesh_metrics import cloudwatch, datum, last_minutes, put
+
+ROOT: Final = Path(__file__).parents[3]
+REGION: Final = "eu-north-1"  # no other test's
+STACK: Final = """{"Resources": {
+    "Registry": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "the-registry"}},
+    "DeadLetters": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "tramo-letters"}}
+}}"""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with cloudwatch(REGION) as (url, client):
+        minutes = last_minutes(datetime.now(UTC), 5)
+        put(client, [datum("RequestCount", at, [7.0], DiscoveryName="orders") for at in minutes])
+        yield url
+
+
+@pytest.fixture
+def account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+def test_tables_from_aws(account: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dashboard", "--region", REGION, "--terminal", "--time", "15m"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^Requests +orders +7 +0 +7 +", out, re.MULTILINE), out
+    assert "One service: orders" in out
+    assert "known with --stack NAME: " in out
+
+
+def test_the_stack_tells_its_resources(account: Mapping[str, str]) -> None:
+    boto3.client("cloudformation", region_name=REGION).create_stack(StackName="mesh", TemplateBody=STACK)
+    reader = aws_reader("mesh", REGION)
+    references = reader._references
+    assert references["AWS::StackName"] == "mesh"
+    assert references["Registry"] == "the-registry"
+    assert references["DeadLetters.QueueName"] == "tramo-letters"
+
+
+def test_a_stack_that_is_not_there(account: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dashboard", "--stack", "nobody", "--region", REGION, "--terminal"]) == 1
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_local_cluster_sends_more_often(endpoint: str) -> None:
+    status = {"aws": endpoint, "region": REGION, "cluster": "shop", "metrics_seconds": 5}
+    assert local_reader(status).period == 5
+
+
+def test_without_a_cluster_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--state-dir", str(tmp_path), "dashboard"]) == 1
+    assert "tramo up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["0", "13h", "soon", "-5m", "1d"])
+def test_a_time_must_be_one(time: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["dashboard", f"--time={time}"])
+
+
+def test_the_page_is_served_until_it_is_ended(account: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "infra.cli.main", "dashboard", "--region", REGION, "--port", "0"]
+    with subprocess.Popen(command, env=account, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = re.match(r"(http://127\.0\.0\.1:\d+) ", process.stdout.readline())
+            assert found is not None
+            with urlopen(found[1], timeout=10) as answer:
+                assert b"<title>tramo dashboard</title>" in answer.read()
+            with urlopen(f"{found[1]}/data", timeout=30) as answer:
+                assert b'"services":["orders"]' in answer.read()
+            port = found[1].rpartition(":")[2]
+            assert main(["dashboard", "--region", REGION, "--port", port]) == 1
+        finally:
+            process.terminate()
