@@ -90,7 +90,7 @@ class Endpoint:
         """A health check ended; `failure` is empty if it passed. Return whether this takes it out or brings it back."""
         if self.checked is None:
             return False
-        self.checked.observe(failure, policy)
+        self.checked.observe(failure, policy, now)
         before, self.failing = self.failing, self.checked.state == FAILING
         if before and not self.failing and self.health == EJECTED:
             self.ejected_until = min(self.ejected_until, now)

@@ -39,21 +39,23 @@ _STATUSES: Final = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 class CheckedHealth:
     """What the checks of one endpoint have found so far."""
 
-    __slots__ = ("checks", "failure", "in_a_row", "state")
+    __slots__ = ("checked_at", "checks", "failure", "in_a_row", "state")
 
     def __init__(self) -> None:
         self.state = UNKNOWN
         self.in_a_row = 0  # checks that speak against the state
         self.checks = 0
+        self.checked_at = 0.0
         self.failure = ""  # why the last check failed; empty if it did not
 
     def state_name(self) -> str:
         """`unknown`, `passing` or `failing`."""
         return _NAMES[self.state]
 
-    def observe(self, failure: str, policy: HealthCheck) -> bool:
+    def observe(self, failure: str, policy: HealthCheck, now: float) -> bool:
         """A check ended; `failure` says why it failed, and is empty if it did not. Return whether the state changed."""
         self.checks += 1
+        self.checked_at = now
         self.failure = failure
         if self.state == UNKNOWN and not failure:
             self.state = PASSING
@@ -69,18 +71,20 @@ class CheckedHealth:
         self.in_a_row = 0
         return True
 
-    def next_check(self, policy: HealthCheck, now: float, random: int, called: bool) -> float:
-        """When to check again. `random` has 16 bits; `called` says whether requests went to the service meanwhile."""
-        seconds = policy.interval_seconds
+    def is_wanted(self, now: float, called: bool) -> bool:
+        """Whether to check now that it is time; `called` says whether requests went to the service since the last."""
         settled = self.state != UNKNOWN and self.in_a_row == 0
-        if settled and not called:
-            seconds = max(seconds, QUIET_SECONDS)
-        return now + seconds * (1.0 + JITTER * (random / 32_768.0 - 1.0))
+        return called or not settled or now - self.checked_at >= QUIET_SECONDS
 
 
 def first_check(policy: HealthCheck, now: float, random: int) -> float:
     """When to check an endpoint for the first time. `random` has 16 bits."""
     return now + min(policy.interval_seconds, FIRST_SECONDS) * (random / 65_536.0)
+
+
+def next_check(policy: HealthCheck, now: float, random: int) -> float:
+    """When it is time to check an endpoint again. `random` has 16 bits."""
+    return now + policy.interval_seconds * (1.0 + JITTER * (random / 32_768.0 - 1.0))
 
 
 def http_failure(policy: HealthCheck, status: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.endpoint import Endpoint
-from sidecar.core.health_check import first_check
+from sidecar.core.health_check import first_check, next_check
 from sidecar.core.timers import Timed
 from sidecar.proxy.health_probe import probe
 from sidecar.proxy.runtime import Runtime
@@ -46,7 +46,7 @@ class EndpointCheck(Timed):
 
     def on_deadline(self, now: float) -> None:
         """A check is due."""
-        self._checks.due(self)
+        self._checks.due(self, now)
 
 
 class HealthChecks:
@@ -92,10 +92,20 @@ class HealthChecks:
         check.destination.cluster.watch(check.endpoint, False)
         self._runtime.wheel.cancel(check)
 
-    def due(self, check: EndpointCheck) -> None:
-        """Check this endpoint as soon as there is room."""
+    def due(self, check: EndpointCheck, now: float) -> None:
+        """Check this endpoint as soon as there is room, if it is worth it."""
+        checked, meter = check.endpoint.checked, check.destination.meter
+        requests = meter.requests if meter is not None else 0
+        if checked is None or not checked.is_wanted(now, requests != check.requests):
+            self._schedule(check, now)
+            return
+        check.requests = requests
         self._waiting.append(check)
         self._start()
+
+    def _schedule(self, check: EndpointCheck, now: float) -> None:
+        policy = check.destination.cluster.policy.health_check
+        self._runtime.wheel.schedule(check, next_check(policy, now, self._runtime.random(16)))
 
     def _start(self) -> None:
         while self._waiting and self._running < MAX_CONCURRENT:
@@ -121,9 +131,4 @@ class HealthChecks:
                 "an endpoint fails its health checks" if failure else "an endpoint passes its health checks again",
                 extra={"service": cluster.name, "endpoint": endpoint.id, "failure": failure},
             )
-        meter, checked = check.destination.meter, endpoint.checked
-        called = meter is not None and meter.requests != check.requests
-        check.requests = meter.requests if meter is not None else 0
-        if checked is not None:
-            at = checked.next_check(cluster.policy.health_check, now, self._runtime.random(16), called)
-            self._runtime.wheel.schedule(check, at)
+        self._schedule(check, now)

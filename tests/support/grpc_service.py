@@ -36,6 +36,8 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # its base has no 
         self.cancelled = threading.Semaphore(0)  # released by each call that was cancelled
         self.deadlines: list[float | None] = []
         self.metadata: list[dict[str, str | bytes]] = []
+        self.health = b"\x08\x01"  # the HealthCheckResponse: SERVING
+        self.asked_for: list[bytes] = []  # the HealthCheckRequests
         self._server = grpc.server(ThreadPoolExecutor(threads), options=OPTIONS)
         self._server.add_generic_rpc_handlers((self,))
         self.address, self.port = address, self._server.add_insecure_port(f"{address}:{port}")
@@ -58,9 +60,14 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # its base has no 
             "FailLate": (grpc.unary_stream_rpc_method_handler, self._fail_late),
             "Sum": (grpc.stream_unary_rpc_method_handler, self._sum),
             "Stop": (grpc.stream_unary_rpc_method_handler, self._stop),
+            "/grpc.health.v1.Health/Check": (grpc.unary_unary_rpc_method_handler, self._health),
             "Chat": (grpc.stream_stream_rpc_method_handler, self._chat),
         }.get(method, (None, None))
         return None if make is None else make(behaviour)
+
+    def _health(self, request: bytes, context: Context) -> bytes:
+        self.asked_for.append(request)
+        return self.health
 
     def _begin(self, context: Context) -> None:
         self.calls += 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import EJECTED, HEALTHY, PROBING
-from sidecar.core.policy import DEFAULT, LoadBalancing, OutlierDetection, Policy
+from sidecar.core.policy import DEFAULT, HealthCheck, LoadBalancing, OutlierDetection, Policy
 from sidecar.core.snapshot import EndpointRecord
 
 NOW = 1000.0
@@ -217,3 +217,119 @@ def test_a_new_endpoint_ends_the_last_resort() -> None:
     update(found, record(7, "draining"))
     update(found)
     assert found.pick(NOW, 0, []) is None
+
+
+# Active health checks.
+
+CHECKED = Policy(health_check=HealthCheck("http", unhealthy_threshold=1, healthy_threshold=1))
+
+
+def checked(count: int) -> Cluster:
+    found = cluster(count, CHECKED)
+    for endpoint in found.endpoints:
+        found.watch(endpoint, True)
+    return found
+
+
+def picks(found: Cluster, now: float = NOW) -> set[str]:
+    return {endpoint.id for draw in DRAWS if (endpoint := found.pick(now, draw, []))}
+
+
+def test_an_endpoint_that_fails_its_checks_gets_nothing_until_it_passes() -> None:
+    found = checked(3)
+    assert picks(found) == {"e0", "e1", "e2"}, "unknown is as good as passing"
+    assert found.check(found.endpoints[1], "down", NOW)
+    assert picks(found) == {"e0", "e2"}
+    assert not found.check(found.endpoints[1], "down", NOW)
+    assert found.check(found.endpoints[1], "", NOW)
+    assert picks(found) == {"e0", "e1", "e2"}
+
+
+def test_when_all_fail_their_checks_all_are_tried() -> None:
+    found = checked(2)
+    for endpoint in found.endpoints:
+        found.check(endpoint, "down", NOW)
+    assert picks(found) == {"e0", "e1"}
+    found.check(found.endpoints[0], "", NOW)
+    assert picks(found) == {"e0"}
+
+
+def test_when_the_rest_is_ejected_all_ready_ones_are_tried() -> None:
+    found = checked(2)
+    assert eject(found, 0)
+    found.check(found.endpoints[1], "down", NOW)
+    assert picks(found) == {"e0", "e1"}
+
+
+def test_a_check_that_passes_ends_no_ejection() -> None:
+    """Else an app that answers its health check and fails all else would come and go."""
+    found = checked(2)
+    assert eject(found, 0)
+    for second in range(29):
+        assert not found.check(found.endpoints[0], "", NOW + second)
+        assert picks(found, NOW + second) == {"e1"}
+
+
+def test_who_comes_back_by_its_checks_is_probed_by_one_request() -> None:
+    found = checked(2)
+    assert eject(found, 0)
+    found.check(found.endpoints[0], "down", NOW + 1.0)
+    due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
+    assert picks(found, due) == {"e1"}, "no probe while its checks fail"
+    found.check(found.endpoints[0], "", due + 1.0)
+    probe = found.pick(due + 1.0, 0, [])
+    assert probe is found.endpoints[0]
+    probe.begin(due + 1.0)
+    assert picks(found, due + 1.0) == {"e1"}
+
+
+def test_who_comes_back_by_its_checks_need_not_sit_out_an_old_ejection() -> None:
+    found = checked(2)
+    assert eject(found, 0)
+    found.check(found.endpoints[0], "down", NOW + 1.0)
+    found.check(found.endpoints[0], "", NOW + 2.0)
+    assert found.pick(NOW + 2.0, 0, []) is found.endpoints[0]
+
+
+def test_endpoints_that_fail_their_checks_count_towards_the_cap() -> None:
+    found = checked(4)
+    for number in (0, 1):
+        found.check(found.endpoints[number], "down", NOW)
+    assert not eject(found, 2)
+    assert picks(found) == {"e2", "e3"}
+
+
+def test_without_checks_nothing_is_remembered() -> None:
+    found = checked(2)
+    found.check(found.endpoints[0], "down", NOW)
+    found.watch(found.endpoints[0], False)
+    assert picks(found) == {"e0", "e1"}
+    assert not found.check(found.endpoints[0], "down", NOW), "a check that was under way"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(["pass", "miss", "fail", "succeed"]), st.integers(0, 20)),
+        max_size=80,
+    ),
+    st.integers(0, 2**32 - 1),
+)
+def test_checks_and_ejections_both_have_to_agree(history: list[tuple[int, str, int]], draw: int) -> None:
+    found = checked(3)
+    now = NOW
+    for number, what, seconds in history:
+        now += seconds
+        endpoint = found.endpoints[number]
+        if what in ("pass", "miss"):
+            found.check(endpoint, "" if what == "pass" else "down", now)
+        else:
+            endpoint.begin(now)
+            if what == "fail":
+                found.fail(endpoint, now)
+            else:
+                endpoint.succeed(now, 0.01)
+            endpoint.end()
+        picked = found.pick(now, draw, [])
+        assert picked is not None
+        if any(endpoint.available(now) for endpoint in found.endpoints):
+            assert picked.available(now)
