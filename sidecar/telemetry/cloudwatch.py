@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from sidecar.core.meters import Datum, Meters
 from sidecar.proxy.runtime import Runtime
+from sidecar.telemetry.schedule import Intervals
 
 NAMESPACE: Final = "Tramo"
 MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
@@ -90,8 +91,9 @@ class CloudWatchSink:
 
     async def run(self) -> None:
         """Send for ever."""
+        intervals = Intervals(self._seconds)
         while True:
-            await asyncio.sleep(self._seconds)
+            await intervals.wait()
             await self.flush()
 
     async def flush(self) -> None:

@@ -12,7 +12,6 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -22,6 +21,7 @@ import msgspec
 from sidecar.core.meters import Datum, Dimensions, Meters
 from sidecar.telemetry.cloudwatch import NAMESPACE
 from sidecar.telemetry.output import Output
+from sidecar.telemetry.schedule import Intervals
 
 MAX_METRICS: Final = 100
 MAX_VALUES: Final = 100
@@ -38,8 +38,9 @@ class EmfSink:
 
     async def run(self) -> None:
         """Write for ever."""
+        intervals = Intervals(self._seconds)
         while True:
-            await asyncio.sleep(self._seconds)
+            await intervals.wait()
             self.flush()
 
     def flush(self) -> None:
