@@ -119,6 +119,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--port", type=_count, default=9902, metavar="N", help="port of the page on 127.0.0.1 (9902)")
     made.add_argument("--terminal", action="store_true", help="print tables once, no page")
+    made = command("cost", _cost, "say what a mesh costs in AWS a month")
+    made.add_argument("--sidecars", type=_some, required=True, metavar="N", help="tasks with a sidecar")
+    made.add_argument("--poll", type=_seconds, default=5.0, metavar="S", help="seconds between polls, default 5")
+    made.add_argument(
+        "--changes-per-hour", type=_count, default=100, metavar="C", help="tasks that start or stop, default 100"
+    )
+    made.add_argument("--services", type=_count, default=100, metavar="N", help="services with metrics, default 100")
+    made.add_argument(
+        "--metrics", choices=("cloudwatch", "emf", "off"), default="cloudwatch", help="the sidecars' TRAMO_METRICS"
+    )
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser
 
@@ -127,6 +137,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return int(text)
+
+
+def _some(text: str) -> int:
+    count = _count(text)
+    if not count:
+        raise argparse.ArgumentTypeError("there must be at least one")
+    return count
 
 
 def _seconds(text: str) -> float:
@@ -302,6 +319,15 @@ def _dashboard(options: argparse.Namespace) -> None:
         dashboard.print_once(reader, options.service, minutes)
     else:
         dashboard.serve(reader, options.port, minutes)
+
+
+def _cost(options: argparse.Namespace) -> None:
+    from infra.cli import cost, cost_table
+
+    use = cost.Use(options.sidecars, options.poll, options.changes_per_hour, options.services, options.metrics)
+    show(sys.stdout, options.output, cost_table.COLUMNS, cost_table.rows(use))
+    if options.output == "table":
+        sys.stdout.write(f"\n{cost_table.NOTE}\n")
 
 
 def _file_or_name(text: str) -> Path | str:

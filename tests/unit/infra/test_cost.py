@@ -1,0 +1,112 @@
+"""A month's bill, held against sums by hand from the price lists."""
+
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.cli import cost_table
+from infra.cli.cost import API_REQUESTS, CUSTOM_METRICS, Line, Use, monthly, tiered
+from infra.cli.main import main
+from infra.cli.tables import show
+
+
+def lines(use: Use) -> dict[tuple[str, str, str], Line]:
+    found = {(line.service, line.what, line.unit): line for line in monthly(use)}
+    assert len(found) == len(monthly(use))
+    return found
+
+
+def test_ten_thousand_sidecars_that_poll_every_ten_seconds() -> None:
+    found = lines(Use(sidecars=10_000, poll_seconds=10, changes_per_hour=0))
+    requests = found["API Gateway", "polls (REST API)", "requests"]
+    assert requests.quantity == 2_628_000_000  # 10,000 * 730 h * 360
+    # 333 M at 3.50, 667 M at 2.80, 1,628 M at 2.38
+    assert requests.dollars == pytest.approx(1_165.50 + 1_867.60 + 3_874.64)
+    assert found["Lambda", "polls", "requests"].dollars == pytest.approx(525.60)
+    assert found["Lambda", "polls", "GB-s"].dollars == pytest.approx(2_628e6 * 0.015 * 0.5 * 0.0000166667)
+    assert found["DynamoDB", "polls", "RRU"].dollars == pytest.approx(164.25)
+    assert found["Data transfer", "answers to polls", "GB"].dollars == pytest.approx(1_314 * 0.09)
+    # 10,000 * 730 * 60 calls at a cent for a thousand
+    assert found["CloudWatch", "PutMetricData", "requests"].dollars == pytest.approx(4_380.00)
+    # 100 services * 12 metrics * 2 sets of dimensions
+    assert found["CloudWatch", "custom metrics", "metrics"].dollars == pytest.approx(720.00)
+    # 43,800 sweeps of 10,000 tasks
+    assert found["DynamoDB", "sweeps", "RRU"].dollars == pytest.approx(43_800 * 900 * 0.125e-6)
+    assert {line.dollars for line in found.values() if line.what == "changes"} == {0.0}
+
+
+def test_changes_cost_events_writes_and_longer_answers() -> None:
+    quiet = lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=0))
+    busy = lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=100))
+    assert busy["DynamoDB", "changes", "WRU"].quantity == 73_000 * 40
+    assert busy["Lambda", "changes", "requests"].quantity == 73_000 * 4
+    key = ("Data transfer", "answers to polls", "GB")
+    assert (busy[key].quantity - quiet[key].quantity) * 1e9 == pytest.approx(10 * 73_000 * 1_100)
+    # A sidecar asks 360 times an hour: more changes than that share their answers.
+    most = lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=360))
+    assert lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=9_999))[key].quantity == most[key].quantity
+
+
+def test_metrics_in_log_lines_or_none() -> None:
+    emf = lines(Use(sidecars=10_000, poll_seconds=10, changes_per_hour=0, metrics="emf"))
+    # 438 M lines of 1 KiB
+    assert emf["CloudWatch", "metrics in log lines", "GB"].dollars == pytest.approx(448.512 * 0.5)
+    assert ("CloudWatch", "PutMetricData", "requests") not in emf
+    off = Use(sidecars=10_000, poll_seconds=10, changes_per_hour=0, metrics="off")
+    assert "CloudWatch" not in {line.service for line in monthly(off)}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "dollars"),
+    [(0, 0), (1e6, 3.5), (333e6, 1165.5), (334e6, 1168.3), (1_000e6, 3033.1), (2_000e6, 5413.1)],
+)
+def test_the_price_falls_in_steps(quantity: float, dollars: float) -> None:
+    assert tiered(quantity, API_REQUESTS) == pytest.approx(dollars)
+
+
+@given(st.floats(0, 1e12), st.floats(0, 1e12))
+def test_more_never_costs_less_and_never_more_than_at_the_first_price(one: float, other: float) -> None:
+    for tiers in (API_REQUESTS, CUSTOM_METRICS):
+        low, high = sorted((tiered(one, tiers), tiered(other, tiers)))
+        assert (low, high) == tuple(tiered(each, tiers) for each in sorted((one, other)))
+        assert high <= max(one, other) * tiers[0][1] * (1 + 1e-9)
+        assert math.isfinite(high)
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--sidecars", "10000", "--poll", "10", "--changes-per-hour", "500"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split() == ["SERVICE", "WHAT", "A", "MONTH", "UNIT", "DOLLARS"]
+    assert out[1].split() == ["API", "Gateway", "polls", "(REST", "API)", "2.6", "G", "requests", "6907.74"]
+    assert out[-1] == cost_table.NOTE
+    assert [line.split()[0] for line in out[-4:-2]] == ["total", "per"]
+
+
+def test_the_sum_is_of_all_lines() -> None:
+    use = Use(sidecars=200, poll_seconds=5, changes_per_hour=60)
+    stream = io.StringIO()
+    show(stream, "json", cost_table.COLUMNS, cost_table.rows(use))
+    found: list[dict[str, Any]] = json.loads(stream.getvalue())
+    total = sum(line.dollars for line in monthly(use))
+    assert found[-2]["dollars"] == f"{total:.2f}"
+    assert found[-1]["dollars"] == f"{total / 200:.4f}"
+
+
+@pytest.mark.parametrize("arguments", [["--sidecars", "0"], ["--sidecars", "x"], ["--poll", "0"], ["--metrics", "all"]])
+def test_senseless_fleets_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["cost", "--sidecars", "10", *arguments])
+    assert error.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"), [(0.25, "0.2"), (999, "999.0"), (1_000, "1.0 k"), (52_560e6, "52.6 G"), (2.5e6, "2.5 M")]
+)
+def test_quantities_are_shortened(quantity: float, text: str) -> None:
+    assert cost_table.short(quantity) == text
