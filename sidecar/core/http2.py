@@ -37,7 +37,7 @@ from ngh2 import (
 )
 
 from sidecar.core.errors import FLAG_FIELD, ProtocolError
-from sidecar.core.http1 import MAX_HEAD_BYTES
+from sidecar.core.fields import MAX_HEAD_BYTES
 from sidecar.core.http2_heads import read_request, read_response, read_trailers
 from sidecar.core.messages import END, End, Fields, RequestHead, ResponseHead
 

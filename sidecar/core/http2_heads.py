@@ -17,41 +17,29 @@ import ngh2
 
 from sidecar.core import grpc
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, valid_authority
+from sidecar.core.fields import (
+    CODING,
+    COOKIE,
+    EXPECT,
+    FORBIDDEN_IN_TRAILERS,
+    HOST,
+    LENGTH,
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    MAX_TARGET_BYTES,
+    METHODS,
+    OWN,
+    PROXY,
+    PSEUDO,
+    SPECIAL,
+    TE,
+    TYPE,
+    show,
+    valid_authority,
+)
 from sidecar.core.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 
-# What a field is. Fields that are not in this table are forwarded as they are.
-_PSEUDO: Final = 1
-_HOST: Final = 2
-_LENGTH: Final = 3
-_COOKIE: Final = 4
-_EXPECT: Final = 5
-_TYPE: Final = 6
-_DROP: Final = 7
-_CONNECTION: Final = 8
-_SPECIAL: Final = {
-    b":method": _PSEUDO,
-    b":path": _PSEUDO,
-    b":authority": _PSEUDO,
-    b":scheme": _PSEUDO,
-    b":status": _PSEUDO,
-    b"host": _HOST,
-    b"content-length": _LENGTH,
-    b"cookie": _COOKIE,
-    b"expect": _EXPECT,
-    b"content-type": _TYPE,
-    b"proxy-authenticate": _DROP,
-    b"proxy-authorization": _DROP,
-    b"connection": _CONNECTION,  # RFC 9113 section 8.2.2; libnghttp2 refuses these too
-    b"keep-alive": _CONNECTION,
-    b"proxy-connection": _CONNECTION,
-    b"transfer-encoding": _CONNECTION,
-    b"upgrade": _CONNECTION,
-    b"http2-settings": _CONNECTION,
-}
-_FORBIDDEN_IN_TRAILERS: Final = frozenset(
-    (b"host", b"content-length", b"te", b"trailer", b"expect")
-)  # RFC 9110 section 6.5.1: framing and routing never come from a trailer; the others libnghttp2 refuses
+_AS_IT_IS: Final = (TE, OWN)
 
 
 def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
@@ -63,47 +51,54 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
     is_grpc = expects = False
     cookies: list[bytes] = []
     fields: Fields = []
-    special = _SPECIAL.get
+    special = SPECIAL.get
     for header in headers:
         name, value = header
         kind = special(name)
         if kind is None:
             fields.append(header)  # as it is: it may be one that must never be indexed (RFC 7541 section 7.1.3)
-        elif kind == _PSEUDO:
+        elif kind == PSEUDO:
             if name == b":path":
                 target = value
             elif name == b":method":
                 method = value
             elif name == b":authority":
                 authority = value
-        elif kind == _TYPE:
+        elif kind == TYPE:
             is_grpc = grpc.is_grpc(value)
             fields.append(header)
-        elif kind == _COOKIE:
+        elif kind in _AS_IT_IS:
+            fields.append(header)
+        elif kind == COOKIE:
             cookies.append(value)
-        elif kind == _HOST:
+        elif kind == HOST:
             if host is not None:
                 raise ProtocolError("more than one host field")
             host = value
-        elif kind == _LENGTH and not ended:
-            length = int(value) or UNKNOWN_LENGTH  # libnghttp2 checked it, and holds the body to it
-        elif kind == _EXPECT:
+        elif kind == LENGTH:
+            # libnghttp2 checked it, and holds the body to it.
+            length = length if ended else int(value) or UNKNOWN_LENGTH
+        elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise ProtocolError("the only expectation supported is 100-continue", 417)
             expects = True
-        elif kind == _CONNECTION:
-            raise ProtocolError(f"the field {name!r} belongs to one connection")
+        elif kind != PROXY:
+            raise ProtocolError(f"the field {show(name)} belongs to one connection")
     if cookies:
         fields.append((b"cookie", b"; ".join(cookies)))  # RFC 9113 section 8.2.3
     if authority is None:
         authority = host
     if authority is None or not valid_authority(authority) or (host is not None and host != authority):
         raise ProtocolError("authority and host are missing, malformed or differ")
+    if method not in METHODS:
+        raise ProtocolError(f"{show(method)} is no method of HTTP", 501)
+    if method == b"TRACE" and not ended:
+        raise ProtocolError("TRACE has no body")  # RFC 9110 section 9.3.8
     if method == b"CONNECT":
         raise ProtocolError("CONNECT is served by the forward proxy's port only")
     if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
         raise ProtocolError("the path is not in origin form")
-    if b" " in target or b"#" in target:
+    if b" " in target or b"#" in target or not target.isascii():
         raise ProtocolError("the path has a character that no URL has")
     if len(target) > MAX_TARGET_BYTES:
         raise ProtocolError(f"the path is longer than {MAX_TARGET_BYTES} bytes", 414)
@@ -114,24 +109,27 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
     return head
 
 
-def read_response(headers: tuple[ngh2.Header, ...], ended: bool) -> ResponseHead:
-    """The head in a header block. Raises ProtocolError for what a proxy may not pass on."""
+def read_response(headers: tuple[ngh2.Header, ...], ended: bool, keeps_own: bool = True) -> ResponseHead:
+    """The head in a header block. Raises ProtocolError for what a proxy may not pass on.
+
+    Of a server that is no proxy the fields that only a proxy may set are left out: `keeps_own` is False then.
+    """
     status = 0
     length = 0 if ended else UNKNOWN_LENGTH
     fields: Fields = []
-    special = _SPECIAL.get
+    special = SPECIAL.get
     for header in headers:
         name, value = header
         kind = special(name)
         if kind is None:
             fields.append(header)
-        elif kind == _PSEUDO:
+        elif kind == PSEUDO:
             status = int(value)
-        elif kind == _LENGTH and not (ended and int(value)):
+        elif kind == LENGTH and not (ended and int(value)):
             length = length if ended else int(value) or UNKNOWN_LENGTH
-        elif kind == _CONNECTION:
-            raise ProtocolError(f"the field {name!r} belongs to one connection")
-        elif kind != _DROP:
+        elif kind >= CODING and kind != OWN:
+            raise ProtocolError(f"the field {show(name)} belongs to one connection")
+        elif kind != PROXY and (kind != OWN or keeps_own):
             fields.append(header)
     if len(fields) > MAX_FIELDS or _size(headers) > MAX_HEAD_BYTES:
         raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them")
@@ -146,8 +144,8 @@ def _size(headers: tuple[ngh2.Header, ...]) -> int:
 def read_trailers(headers: tuple[ngh2.Header, ...]) -> Fields:
     """The fields behind a body. Raises ProtocolError for what may only stand in a head."""
     for name, _ in headers:
-        if name in _FORBIDDEN_IN_TRAILERS:
-            raise ProtocolError(f"the trailer field {name!r} is not allowed")
+        if name in FORBIDDEN_IN_TRAILERS:
+            raise ProtocolError(f"the trailer field {show(name)} is not allowed")
     if len(headers) > MAX_FIELDS:
         raise ProtocolError(f"more than {MAX_FIELDS} trailer fields")
     return list(headers)

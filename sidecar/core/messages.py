@@ -54,7 +54,7 @@ class RequestHead:
         return None
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.method.decode()} {self.authority.decode()}{self.target.decode()}>"
+        return f"<RequestHead {(self.method + b' ' + self.authority + self.target).decode('ascii', 'replace')}>"
 
 
 class ResponseHead:

@@ -18,7 +18,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core.errors import LocalReply, ProtocolError
-from sidecar.core.http1 import Event, RequestReader
+from sidecar.core.http1 import RequestReader
+from sidecar.core.http1_reader import Event
 from sidecar.core.http1_writer import encode_chunk, encode_last_chunk, encode_response_head
 from sidecar.core.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed

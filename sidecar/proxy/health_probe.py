@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core import grpc
 from sidecar.core.errors import ProtocolError
 from sidecar.core.health_check import grpc_failure, grpc_request, http_failure
-from sidecar.core.http1 import ResponseReader
+from sidecar.core.http1_responses import ResponseReader
 from sidecar.core.http1_writer import encode_request_head
 from sidecar.core.http2 import Http2Codec, Reset
 from sidecar.core.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead

@@ -14,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import ResponseReader
+from sidecar.core.http1_responses import ResponseReader
 from sidecar.core.http1_writer import encode_chunk, encode_last_chunk, encode_request_head
 from sidecar.core.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed

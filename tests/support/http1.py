@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import Event, RequestReader, ResponseReader
+from sidecar.core.http1 import RequestReader
+from sidecar.core.http1_reader import Event
+from sidecar.core.http1_responses import ResponseReader
 from sidecar.core.messages import End, Fields, RequestHead
 
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, Event, RequestReader
+from sidecar.core.fields import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from sidecar.core.http1 import RequestReader
+from sidecar.core.http1_reader import Event
 from sidecar.core.messages import UNKNOWN_LENGTH, End, RequestHead
 from tests.support.http1 import Summary, feed, pieces, refusal, request, summary
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import MAX_HEAD_BYTES, Event, ResponseReader
+from sidecar.core.fields import MAX_HEAD_BYTES
+from sidecar.core.http1_reader import Event
+from sidecar.core.http1_responses import ResponseReader
 from sidecar.core.messages import UNKNOWN_LENGTH, End, ResponseHead
 from tests.support.http1 import feed, pieces, refusal, summary
 
@@ -175,6 +177,15 @@ def test_bytes_without_a_request() -> None:
         b"HTTP/1.1 2000 X\r\n\r\n",
         b"HTTP/1.1 abc X\r\n\r\n",
         b"ICY 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 O\x7fK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nXfoo\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x01b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n",

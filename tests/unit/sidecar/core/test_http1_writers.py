@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.http1 import RequestReader, ResponseReader, valid_authority
+from sidecar.core.fields import valid_authority
+from sidecar.core.http1 import RequestReader
+from sidecar.core.http1_responses import ResponseReader
 from sidecar.core.http1_writer import (
     REASONS,
     encode_chunk,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hpack import Decoder
 
-from sidecar.core.http1 import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from sidecar.core.fields import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from sidecar.core.http2 import MAX_BLOCK_FIELDS, MAX_CONTINUATIONS, Http2Codec
 from sidecar.core.messages import RequestHead
 from tests.support import http2
@@ -50,6 +51,7 @@ MALFORMED: dict[str, Headers] = {
     "a path with a line feed": replaced(b":path", b"/a\nb"),
     "a path with a carriage return": replaced(b":path", b"/a\r\nx: y"),
     "a path with NUL": replaced(b":path", b"/a\0b"),
+    "a path beyond ASCII": replaced(b":path", b"/\xc3\xa9"),
     "a path with a tab": replaced(b":path", b"/a\tb"),
     "a path with DEL": replaced(b":path", b"/a\x7f"),
     "a path that does not begin with a slash": replaced(b":path", b"a"),
@@ -141,6 +143,9 @@ ANSWERED: dict[str, tuple[Headers, int]] = {
     "too many fields": (with_fields(*[(b"a%d" % n, b"b") for n in range(MAX_FIELDS + 1)]), 431),
     "too long a head": (with_fields(*[(b"a%d" % n, bytes([97] * 15_000)) for n in range(5)]), 431),
     "too long a target": (replaced(b":path", b"/" + b"a" * MAX_TARGET_BYTES), 414),
+    "an unknown method": (replaced(b":method", b"BREW"), 501),
+    "a method in lower case": (replaced(b":method", b"get"), 501),
+    "the preface's method": (replaced(b":method", b"PRI"), 501),
     "an unknown expectation": (with_fields((b"expect", b"200-maybe")), 417),
 }
 
@@ -168,8 +173,15 @@ def test_what_is_too_large_is_answered(fields: Headers, status: int, end: bool) 
     assert codec.feed(split_request(fields, 1, end)) == []
     answer, *more = http2.sent(codec)
     assert answer.ends_stream()
-    assert b"%d" % status in answer.payload or bytes([0x80 | 14]) == answer.payload[:1]
+    assert dict(Decoder().decode(answer.payload, raw=True))[b":status"] == b"%d" % status
     assert [(frame.type, frame.code()) for frame in more] == ([] if end else [(http2.RST_STREAM, 0)])
+    assert survives(codec)
+
+
+def test_trace_has_no_body() -> None:
+    codec = http2.server_codec()
+    assert codec.feed(http2.request(replaced(b":method", b"TRACE", POST), end=False)) == []
+    assert [(frame.type, frame.code()) for frame in http2.sent(codec)] == [(http2.RST_STREAM, http2.PROTOCOL_ERROR)]
     assert survives(codec)
 
 
