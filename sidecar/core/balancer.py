@@ -11,6 +11,9 @@ Rules:
 - From `ZONE_AWARE_ENDPOINTS` candidates on, another zone costs `OTHER_ZONE_FACTOR` times as much: traffic stays in the
   zone while it has capacity there. Smaller services have too few endpoints in a zone to lean on them.
 - Round robin: the candidates in turn.
+- Slow start: an endpoint that joined others a short while ago stands for choice with a probability that grows with
+  its time, from `LEAST_SHARE` to one, so that it warms up on a share of the traffic that grows likewise. One draw
+  decides for all who warm up; if nobody else is there, they stand.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from sidecar.core.endpoint import Endpoint
 SAME_LATENCY_FACTOR: Final = 2.0
 ZONE_AWARE_ENDPOINTS: Final = 6  # Envoy's min_cluster_size
 OTHER_ZONE_FACTOR: Final = 2.0
+LEAST_SHARE: Final = 0.1  # Envoy's `min_weight_percent`
 _LAST_RESORT: Final = ("unhealthy", "draining")
 
 
@@ -32,6 +36,13 @@ def candidates(endpoints: list[Endpoint], now: float) -> list[Endpoint]:
     if found:
         return found
     return ready or [endpoint for endpoint in endpoints if endpoint.state in _LAST_RESORT]
+
+
+def warmed_up(choices: list[Endpoint], now: float, draw: int, window: float) -> list[Endpoint]:
+    """The choices without those that this request, by its draw of 16 bits, spares for their slow start."""
+    share = draw / 65_536.0
+    found = [endpoint for endpoint in choices if share < max((now - endpoint.joined_at) / window, LEAST_SHARE)]
+    return found or choices
 
 
 def least_request(choices: list[Endpoint], now: float, random: int) -> Endpoint:

@@ -10,6 +10,8 @@ Rules:
   old failures would keep it out long after its time.
 - A snapshot that takes the last endpoints away while they were ready is believed, but they stay as the last resort
   for `fallback_seconds`: an empty registry is more often a fault than a wish. Endpoints that drained before are not.
+- An endpoint that becomes ready beside others that were, or comes back from an ejection or from failing checks, starts
+  slowly where the policy says so. The first endpoints of a service do not: somebody has to take its requests.
 - The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.core.balancer import candidates, least_request
+from sidecar.core.balancer import candidates, least_request, warmed_up
 from sidecar.core.endpoint import EJECTED, HEALTHY, Endpoint
 from sidecar.core.health_check import CheckedHealth
 from sidecar.core.policy import Policy
@@ -35,6 +37,7 @@ class Cluster:
         "_choices_valid",
         "_fallback",
         "_fallback_until",
+        "_slow_until",
         "_turn",
         "active_requests",
         "by_id",
@@ -69,6 +72,7 @@ class Cluster:
         self._fallback_until = 0.0
         self._choices: list[Endpoint] = []
         self._choices_valid = False
+        self._slow_until = 0.0  # until then an endpoint may be in its slow start
         self._turn = 0
 
     def update(
@@ -80,12 +84,17 @@ class Cluster:
         self._choices_valid = False
         fresh: dict[str, Endpoint] = {}
         retired: list[Endpoint] = []
+        joins = any(endpoint.state == "ready" for endpoint in self.endpoints)
         for record in records:
             endpoint = self.by_id.get(record.id)
+            was_ready = endpoint is not None and endpoint.state == "ready"
             if endpoint is None or (endpoint.address, endpoint.port) != (record.address, record.port):
                 endpoint = Endpoint(record.id, record.address, record.port)
-            if endpoint.state == "ready" and record.state != "ready":
+                was_ready = False
+            if was_ready and record.state != "ready":
                 retired.append(endpoint)
+            elif joins and record.state == "ready" and not was_ready:
+                endpoint.joined_at = now
             endpoint.state = record.state
             endpoint.same_zone = not zone or not record.zone or record.zone == zone
             fresh[record.id] = endpoint
@@ -104,7 +113,10 @@ class Cluster:
         return retired
 
     def pick(self, now: float, random: int, tried: list[Endpoint]) -> Endpoint | None:
-        """The endpoint for the next attempt; one not tried before if there is any. None if there is no endpoint."""
+        """The endpoint for the next attempt; one not tried before if there is any. None if there is no endpoint.
+
+        `random` has 48 bits: 32 to choose two endpoints, and 16 for those that start slowly.
+        """
         # While every ready endpoint is healthy, the usual case, the list of choices is the same for all requests.
         choices = self._choices if self._choices_valid else self._find_choices(now)
         if tried:
@@ -115,6 +127,8 @@ class Cluster:
             for endpoint in choices:
                 if endpoint.health == EJECTED and endpoint.available(now) and endpoint not in tried:
                     return endpoint
+        if now < self._slow_until:
+            choices = warmed_up(choices, now, random >> 32, self.policy.load_balancing.slow_start_seconds)
         if self.policy.load_balancing.algorithm == "round_robin":
             if not tried:
                 self._turn += 1  # by requests, not attempts: of two endpoints a failing one would be first each time
@@ -128,6 +142,8 @@ class Cluster:
 
     def _find_choices(self, now: float) -> list[Endpoint]:
         choices = candidates(self.endpoints, now)
+        window = self.policy.load_balancing.slow_start_seconds
+        self._slow_until = max(endpoint.joined_at for endpoint in choices) + window if window and choices else 0.0
         if all(endpoint.state == "ready" and endpoint.health == HEALTHY for endpoint in choices):
             self._choices_valid = not self._any_ejected()
             self._choices = choices

@@ -22,6 +22,9 @@ from sidecar.core.policy import HealthCheck, OutlierDetection
 DECAY_SECONDS: Final = 10.0
 FAILURE_PENALTY_SECONDS: Final = 0.25
 
+NEVER: Final = -1e9
+"""Long before any clock's now."""
+
 HEALTHY: Final = 0
 EJECTED: Final = 1
 PROBING: Final = 2
@@ -43,6 +46,7 @@ class Endpoint:
         "first_failure",
         "health",
         "id",
+        "joined_at",
         "latency",
         "latency_at",
         "port",
@@ -67,6 +71,7 @@ class Endpoint:
         self.ejections = 0  # in a row
         self.failures_in_a_row = 0
         self.first_failure = 0.0
+        self.joined_at = NEVER  # when it began to take requests beside others, for slow start
         self.checked: CheckedHealth | None = None  # while active health checks are on
         self.failing = False  # by them
 
@@ -92,8 +97,10 @@ class Endpoint:
             return False
         self.checked.observe(failure, policy, now)
         before, self.failing = self.failing, self.checked.state == FAILING
-        if before and not self.failing and self.health == EJECTED:
-            self.ejected_until = min(self.ejected_until, now)
+        if before and not self.failing:
+            self.joined_at = now
+            if self.health == EJECTED:
+                self.ejected_until = min(self.ejected_until, now)
         return before != self.failing
 
     def begin(self, now: float) -> None:
@@ -117,6 +124,7 @@ class Endpoint:
         self.failures_in_a_row = 0
         if self.health == PROBING:
             self.health = HEALTHY
+            self.joined_at = now
             self.ejections = 0
             self.latency = 0.0  # of its bad days; kept, it would keep the traffic away
         self._observe(now, latency)

@@ -23,6 +23,7 @@ class LoadBalancing(msgspec.Struct, frozen=True):
     """Which endpoint gets a request."""
 
     algorithm: Literal["least_request", "round_robin"] = "least_request"
+    slow_start_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0  # until a new endpoint has its full share; 0 is off
 
 
 CONNECT_FAILURE: Final = "connect_failure"

@@ -146,7 +146,7 @@ class Exchange(Timed):
     def _try(self, now: float) -> None:
         destination = self._destination
         cluster = destination.cluster
-        endpoint = cluster.pick(now, destination.runtime.random(32), self._tried)
+        endpoint = cluster.pick(now, destination.runtime.random(48), self._tried)
         if endpoint is None:
             self._reply(NO_HEALTHY_UPSTREAM)
             return

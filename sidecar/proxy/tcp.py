@@ -162,7 +162,7 @@ class TcpSession(Timed):
         cluster = self._destination.cluster
         for _ in range(cluster.policy.retries.count + 1):
             now = self._runtime.now()
-            endpoint = cluster.pick(now, self._runtime.random(32), self._tried)
+            endpoint = cluster.pick(now, self._runtime.random(48), self._tried)
             if endpoint is None or self._finished:
                 break
             endpoint.begin(now)

@@ -119,6 +119,16 @@ def test_a_failing_endpoint_is_ejected_and_comes_back(stage: Stage) -> None:
     assert len(bad.requests) - seen == 5, "and it takes its share"
 
 
+def test_an_endpoint_that_joins_others_starts_slowly(stage: Stage) -> None:
+    old, new = stage.backend("slow-start-1"), stage.backend("slow-start-2")
+    policy = {"load_balancing": {"slow_start_seconds": 3600}}
+    stage.publish("slow-start", old, policy=policy)
+    address = stage.publish("slow-start", old, new, policy=policy)
+    statuses(address, "GET", 100)
+    assert len(old.requests) + len(new.requests) == 100
+    assert len(new.requests) < 30, "one in twenty; thirty would be a chance of one in 10^14"
+
+
 def test_the_only_endpoint_is_asked_however_bad_it_is(stage: Stage) -> None:
     bad = stage.backend("lonely-1")
     bad.behaviours["/"] = answering(500)

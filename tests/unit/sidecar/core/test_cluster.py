@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -333,3 +335,80 @@ def test_checks_and_ejections_both_have_to_agree(history: list[tuple[int, str, i
         assert picked is not None
         if any(endpoint.available(now) for endpoint in found.endpoints):
             assert picked.available(now)
+
+
+# Slow start.
+
+WINDOW = 60.0
+SLOW = Policy(load_balancing=LoadBalancing("least_request", slow_start_seconds=WINDOW))
+SLOW_IN_TURN = Policy(load_balancing=LoadBalancing("round_robin", slow_start_seconds=WINDOW))
+
+
+def share(found: Cluster, id: str, now: float) -> float:
+    """Of many requests, with nothing else under way."""
+    random = Random(1)  # noqa: S311 -- the same draws each time
+    draws = [random.getrandbits(48) for _ in range(10_000)]
+    return sum(1 for draw in draws if (picked := found.pick(now, draw, [])) and picked.id == id) / len(draws)
+
+
+@pytest.mark.parametrize("policy", [SLOW, SLOW_IN_TURN])
+def test_a_new_endpoint_gets_its_share_by_and_by(policy: Policy) -> None:
+    found = cluster(3, policy)
+    update(found, *(record(number) for number in range(4)), policy=policy)
+    shares = [share(found, "e3", NOW + seconds) for seconds in (0.0, 6.0, 30.0, 60.0, 600.0)]
+    for seen, expected in zip(shares, (0.025, 0.025, 0.125, 0.25, 0.25), strict=True):
+        assert abs(seen - expected) < 0.02, shares
+
+
+def test_the_first_endpoints_of_a_service_do_not_start_slowly() -> None:
+    found = cluster(4, SLOW)
+    assert abs(share(found, "e3", NOW) - 0.25) < 0.02
+    update(found, policy=SLOW)
+    update(found, record(7), record(8), policy=SLOW)
+    assert abs(share(found, "e7", NOW) - 0.5) < 0.02
+
+
+def test_without_the_policy_a_new_endpoint_has_its_share_at_once() -> None:
+    found = cluster(3)
+    update(found, *(record(number) for number in range(4)))
+    assert abs(share(found, "e3", NOW) - 0.25) < 0.02
+
+
+def test_an_endpoint_that_becomes_ready_starts_slowly_and_once() -> None:
+    found = cluster(1, SLOW)
+    update(found, record(0), record(1, "starting"), policy=SLOW)
+    update(found, record(0), record(1), policy=SLOW)
+    assert share(found, "e1", NOW) < 0.1
+    found.update("http", SLOW, (record(0), record(1), record(2)), "a", NOW + WINDOW)
+    assert share(found, "e2", NOW + WINDOW) < 0.1
+    assert share(found, "e1", NOW + WINDOW) > 0.4, "a new snapshot does not send it back to the start"
+
+
+def test_after_an_ejection_an_endpoint_starts_slowly() -> None:
+    found = cluster(2, SLOW)
+    eject(found, 0)
+    due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
+    probe = found.pick(due, 0, [])
+    assert probe is found.endpoints[0]
+    probe.begin(due)
+    probe.succeed(due, 0.001)
+    probe.end()
+    assert share(found, "e0", due) < 0.1
+    assert abs(share(found, "e0", due + WINDOW) - 0.5) < 0.02
+
+
+def test_after_failing_its_checks_an_endpoint_starts_slowly() -> None:
+    found = cluster(2, Policy(SLOW.load_balancing, health_check=CHECKED.health_check))
+    found.watch(found.endpoints[0], True)
+    found.check(found.endpoints[0], "down", NOW)
+    assert share(found, "e0", NOW) == 0.0
+    found.check(found.endpoints[0], "", NOW + 1.0)
+    assert share(found, "e0", NOW + 1.0) < 0.1
+
+
+def test_endpoints_that_start_slowly_take_all_when_nobody_else_is_there() -> None:
+    found = cluster(1, SLOW)
+    update(found, record(0), record(1), record(2), policy=SLOW)
+    update(found, record(0, "draining"), record(1), record(2), policy=SLOW)
+    assert abs(share(found, "e1", NOW) - 0.5) < 0.02
+    assert found.pick(NOW, 0, [found.endpoints[1]]) is found.endpoints[2]
