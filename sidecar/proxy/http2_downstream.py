@@ -4,7 +4,8 @@ Rules:
 - The client's windows are opened only as the endpoint takes the request; the answer's reading stops while more than
   `HIGH_WATER_BYTES` of it wait for the client's window.
 - Answers that the proxy makes itself are gRPC answers where the request is gRPC.
-- An answer that was whole before the request was is followed by a reset without error: the rest is not wanted.
+- An answer that was whole before the request was is followed by a reset without error: the rest is not wanted. Not
+  so when only the end of the stream is missing: httpx sends it in a frame of its own, and takes a reset for a failure.
 - A client that begins a body and does not go on is answered 408. A gRPC stream may be silent, and so may any request
   that is being answered already.
 - On drain the client hears it twice (RFC 9113 section 6.8): a notice, and `NOTICE_SECONDS` later the last stream that
@@ -66,6 +67,7 @@ class Http2DownstreamStream:
         "id",
         "is_grpc",
         "method",
+        "owed",
         "whole",
     )
 
@@ -78,6 +80,7 @@ class Http2DownstreamStream:
         self.begun = False  # the answer
         self.ended = False  # the head has ended our side of the stream
         self.whole = False  # the request
+        self.owed = head.content_length  # bytes of the request that have not come; negative when nobody knows
         self.heard_at = connection.now()
         self.full = False
         self._paused = False
@@ -139,6 +142,7 @@ class Http2DownstreamStream:
     def on_data(self, data: bytes) -> None:
         """A piece of the request's body."""
         self.heard_at = self._connection.now()
+        self.owed -= len(data)
         if self.exchange is not None:
             self.exchange.on_request_data(data)
         if self._paused and self.exchange is not None:
@@ -288,7 +292,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             return
         if not stream.ended:
             self._codec.send_end(stream.id, trailers)
-        if not stream.whole:
+        if not stream.whole and stream.owed:
             self._codec.end_early(stream.id)
         self._forget(stream)
         self._touch()

@@ -243,6 +243,18 @@ def test_an_upload_after_the_answer_is_refused_without_error() -> None:
     assert bench.settled()
 
 
+def test_an_answer_to_all_but_the_end_of_the_stream_resets_nothing() -> None:
+    bench, client, upstream = connected()
+    asked = client.ask(b"POST", 5)
+    client.codec.send_data(asked, b"hello")
+    answer(upstream, ResponseHead(200, []))
+    assert client.heard()[-1] == (asked, "end", ())
+    client.codec.send_end(asked, [])
+    assert client.heard() == []
+    assert not client.transport.is_closing()
+    assert bench.settled()
+
+
 def test_bodies_of_requests_answered_early_do_not_use_up_the_window() -> None:
     bench, client, upstream = connected()
     for _ in range(200):
