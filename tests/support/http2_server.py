@@ -129,7 +129,7 @@ def echo(request: Request) -> None:
 class Http2Server:
     """A server. `behaviours` maps paths to what happens once a request is whole, `early` once its head is there."""
 
-    def __init__(self, name: str, address: str, max_streams: int | None = None) -> None:
+    def __init__(self, name: str, address: str, max_streams: int | None = None, port: int = 0) -> None:
         self.name = name
         self.max_streams = max_streams
         self.reads = True  # whether windows are opened
@@ -139,7 +139,7 @@ class Http2Server:
         self.requests: list[Request] = []
         self.peers: list[Peer] = []
         self.errors: list[BaseException] = []
-        self._listener = socket.create_server((address, 0))
+        self._listener = socket.create_server((address, port))
         self.address, self.port = self._listener.getsockname()[:2]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()

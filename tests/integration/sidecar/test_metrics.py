@@ -12,14 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+import httpx
 import pytest
+from h2.errors import ErrorCodes
 
 from tests.support import aws
+from tests.support.http2_server import Http2Server
+from tests.support.http2_server import Request as Http2Request
 from tests.support.sidecar import Address, Peer, Request, Stage, endpoint, receive_all
 from tests.support.sidecar import stage as open_stage
 from tests.support.waiting import until
 
 TASK = {"ServiceName": "web-svc", "ClusterName": "main"}
+Counts = dict[tuple[str, str], dict[str, float]]
+"""By dimension and service: numbers by metric."""
 
 
 @pytest.fixture
@@ -121,6 +127,14 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data * 2)
 
 
+def read_back(client: Any, expected: Counts, extra: dict[str, str]) -> Counts:
+    """What CloudWatch knows of the metrics that are expected, in the dimension set with these dimensions more."""
+    return {
+        (key, service): {name: total(client, name, {key: service} | extra) for name in names}
+        for (key, service), names in expected.items()
+    }
+
+
 def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint: str) -> None:
     environment = {
         "TRAMO_METRICS": "cloudwatch",
@@ -169,7 +183,7 @@ def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint:
         released.set()
         assert stage.sidecar.stop() == 0
     cloudwatch = aws.client("cloudwatch", moto_endpoint)
-    expected = {
+    expected: Counts = {
         ("DiscoveryName", "every-h1"): {
             "RequestCount": 20 + 3 + 2 + 4 * 2 + 2,  # attempts arrive one by one
             "ResponseFlag_UC_Count": 2,
@@ -194,15 +208,85 @@ def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint:
         ("DiscoveryName", "every-grpc"): {"RequestCount": 8, "GrpcRequestCount": 8},
         ("TargetDiscoveryName", "every-grpc"): {"HTTPCode_Target_2XX_Count": 8, "RequestCountPerTarget": 8},
     }
-    found: dict[tuple[str, str], dict[str, float]] = {}
     for extra in ({}, TASK):
-        for (key, service), names in expected.items():
-            dimensions = {key: service} | extra
-            found[key, service] = {name: total(cloudwatch, name, dimensions) for name in names}
-        assert found == expected
+        assert read_back(cloudwatch, expected, extra) == expected
         times = {"TargetDiscoveryName": "every-h1"} | extra
         assert total(cloudwatch, "TargetResponseTime", times, "SampleCount") == 24 + 3 + 4
     revision = total(cloudwatch, "SnapshotRevision", TASK, "Maximum")
     assert revision == 4, "one for each service that was published"
     assert total(cloudwatch, "SidecarMemory", TASK, "Maximum") > 2**20
     assert 0 < total(cloudwatch, "SidecarCpu", TASK, "Maximum") <= 200
+
+
+def test_http2_is_counted_exactly(tmp_path: Path, moto_endpoint: str) -> None:
+    environment = {
+        "TRAMO_METRICS": "cloudwatch",
+        "TRAMO_METRICS_SECONDS": "3600",  # all is sent at the end
+        "TRAMO_INBOUND": "every-h2=15100:8080/http2",
+        "AWS_ENDPOINT_URL_CLOUDWATCH": moto_endpoint,
+    }
+    with open_stage(tmp_path, **environment) as stage, httpx.Client(http1=False, http2=True, trust_env=False) as client:
+        app = Http2Server("app", f"{stage.prefix}.250.2", port=8080)
+        flaky, refusing = [200, 503] * 4, [True, False] * 4
+
+        def refuse_first(request: Http2Request) -> None:
+            if refusing.pop():
+                request.peer.answer(request.stream, 200)
+            else:
+                request.peer.reset(request.stream, ErrorCodes.REFUSED_STREAM)
+
+        app.behaviours["/moved"] = lambda request: request.peer.answer(request.stream, 301)
+        app.behaviours["/missing"] = lambda request: request.peer.answer(request.stream, 404)
+        app.behaviours["/bad"] = lambda request: request.peer.answer(request.stream, 500)
+        app.behaviours["/flaky"] = lambda request: request.peer.answer(request.stream, flaky.pop())
+        app.behaviours["/refused"] = refuse_first
+        app.behaviours["/reset"] = lambda request: request.peer.reset(request.stream, ErrorCodes.INTERNAL_ERROR)
+        app.behaviours["/slow"] = lambda request: None
+        policy = {"timeouts": {"request_seconds": 1.0}, "outlier_detection": {"consecutive_failures": 0}}
+        ingress = endpoint("self", f"{stage.prefix}.250.1", 15100)
+        address = stage.publish("every-h2", ingress, protocol="http2", policy=policy)
+
+        def call(method: str, path: str) -> int:
+            body = b"x" * 1000 if method == "POST" else b""
+            return client.request(method, f"http://{address.host}:{address.port}{path}", content=body).status_code
+
+        assert [call("POST", "/echo") for _ in range(20)] == [200] * 20
+        assert [call("GET", "/moved") for _ in range(5)] == [301] * 5
+        assert [call("GET", "/missing") for _ in range(3)] == [404] * 3
+        assert [call("POST", "/bad") for _ in range(2)] == [500] * 2
+        assert [call("GET", "/flaky") for _ in range(4)] == [200] * 4
+        assert [call("POST", "/refused") for _ in range(4)] == [200] * 4
+        assert [call("POST", "/reset") for _ in range(2)] == [502] * 2
+        assert call("POST", "/slow") == 504
+        until(lambda: stage.sidecar.page("/stats")[1]["work"] == 0, 5, "all requests to end")
+        assert stage.sidecar.stop() == 0
+        app.close()
+    expected: Counts = {
+        ("DiscoveryName", "every-h2"): {
+            "NewConnectionCount": 1,
+            "RequestCount": 20 + 5 + 3 + 2 + 4 * 2 + 4 + 2,  # what the app refused its own sidecar has tried again
+            "GrpcRequestCount": 0,
+            "ResponseFlag_UC_Count": 2,
+            "ResponseFlag_DC_Count": 1,  # the caller's time was over
+        },
+        ("TargetDiscoveryName", "every-h2"): {
+            "RequestCountPerTarget": 41,
+            "HTTPCode_Target_2XX_Count": 28,
+            "HTTPCode_Target_3XX_Count": 5,
+            "HTTPCode_Target_4XX_Count": 3,
+            "HTTPCode_Target_5XX_Count": 4,
+            "Retries": 4,
+            "RequestTimeouts": 1,
+            "ResponseFlag_UT_Count": 1,
+            "ConnectErrors": 0,
+            "HealthyEndpoints": 1,
+        },
+    }
+    cloudwatch = aws.client("cloudwatch", moto_endpoint)
+    for extra in ({}, TASK):
+        assert read_back(cloudwatch, expected, extra) == expected
+        calling = {"TargetDiscoveryName": "every-h2"} | extra
+        sent = total(cloudwatch, "TargetProcessedBytes", calling)
+        assert sent > 20 * 2 * 1000, "both ways"
+        assert sent == total(cloudwatch, "ProcessedBytes", {"DiscoveryName": "every-h2"} | extra), "one connection"
+        assert total(cloudwatch, "TargetResponseTime", calling, "SampleCount") == 28 + 5 + 3 + 4

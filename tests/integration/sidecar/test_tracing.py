@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.sidecar import Peer, Request, Stage
+from tests.support.http2_server import Http2Server
+from tests.support.sidecar import Address, Backend, Peer, Request, Stage
 from tests.support.sidecar import stage as open_stage
 from tests.support.waiting import until
 
@@ -84,9 +85,14 @@ def traced(directory: Path, daemon: Daemon, **environment: str) -> Iterator[Stag
 
 
 def get(stage: Stage, host: str, port: int, path: str, headers: dict[str, str]) -> int:
+    return send(host, port, "GET", path, headers)
+
+
+def send(host: str, port: int, method: str, path: str, headers: dict[str, str]) -> int:
+    """The status of one request on a connection of its own."""
     connection = HTTPConnection(host, port, timeout=10)
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         response.read()
         return response.status
@@ -130,6 +136,89 @@ def test_the_tree_of_a_call_across_two_services(tmp_path: Path, daemon: Daemon) 
         assert root["start_time"] <= out["start_time"] <= out["end_time"] <= root["end_time"] + 0.001
 
 
+def serving(stage: Stage, behaviour: Callable[[Peer, Request], None]) -> dict[str, Any]:
+    """Start the app behind a stage's sidecar; return its endpoint for those who call it."""
+    stage.backend("app", f"{stage.prefix}.250.2", 8080).behaviours["/"] = behaviour
+    return {"id": "self/http", "address": f"{stage.prefix}.250.1", "port": 15100, "state": "ready"}
+
+
+def test_the_tree_of_a_call_across_three_services(tmp_path: Path, daemon: Daemon) -> None:
+    """web calls orders, and orders stock twice: once it must be tried again, once stock breaks off for good."""
+    names = ("web", "orders", "stock")
+    with ExitStack() as stack:
+        stages = []
+        for name in names:
+            (tmp_path / name).mkdir()
+            inbound = {"TRAMO_INBOUND": f"{name}=15100:8080/http", "TRAMO_SERVICE_NAME": f"{name}-svc"}
+            stages.append(stack.enter_context(traced(tmp_path / name, daemon, **inbound)))
+        web, orders, stock = stages
+        ends = [503, 200, 0]
+
+        def be_stock(peer: Peer, request: Request) -> None:
+            status = ends.pop(0)
+            if status:
+                peer.answer(status)
+            else:
+                peer.reset()
+
+        def be_orders(peer: Peer, request: Request) -> None:
+            trace = {TRACE: request.headers[TRACE]}
+            statuses = [call(to_stock, method, trace) for method in ("GET", "POST")]
+            peer.answer(200 if statuses == [200, 502] else 500)
+
+        def be_web(peer: Peer, request: Request) -> None:
+            peer.answer(call(to_orders, "GET", {TRACE: request.headers[TRACE]}))
+
+        def call(address: Address, method: str, headers: dict[str, str]) -> int:
+            return send(address.host, address.port, method, "/", headers)
+
+        to_stock = orders.publish("stock", serving(stock, be_stock))
+        to_orders = web.publish("orders", serving(orders, be_orders))
+        serving(web, be_web)
+        assert call(web.address(15100), "GET", {TRACE: f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1"}) == 200
+        until(lambda: len(daemon.segments) >= 8, 5, "all segments")
+        spans = daemon.spans()
+    assert {span["trace_id"] for span in spans.values()} == {ROOT}
+    (root,) = [each for each in spans.values() if each["parent_id"] == "53995c3f42cd8ad8"]
+    assert shape(spans, root) == (
+        "web", "in", 200, 0, "", [
+            ("orders", "out", 200, 0, "", [
+                ("orders", "in", 200, 0, "", [
+                    ("stock", "out", 200, 1, "", [
+                        ("stock", "in", 503, 0, "", []),
+                        ("stock", "in", 200, 0, "", []),
+                    ]),
+                    ("stock", "out", 502, 0, "", [  # an answer like any other for who called
+                        ("stock", "in", 502, 0, "UC", []),
+                    ]),
+                ]),
+            ]),
+        ],
+    )  # fmt: skip
+    for span in spans.values():
+        assert (span.get("type") == "subsegment") == (span["annotations"]["direction"] == "outbound")
+        if (parent := spans.get(span["parent_id"])) is not None:
+            assert parent["start_time"] <= span["start_time"] + 0.001
+            assert span["end_time"] <= parent["end_time"] + 0.001
+
+
+Shape = tuple[str, str, int, int, str, list[Any]]
+
+
+def shape(spans: dict[str, dict[str, Any]], span: dict[str, Any]) -> Shape:
+    """Name, side, status, retries and flags of a span, and the same of what it caused, in the order of time."""
+    caused = [each for each in spans.values() if each["parent_id"] == span["id"]]
+    notes = span["annotations"]
+    return (
+        span["name"],
+        "in" if notes["direction"] == "inbound" else "out",
+        span["http"]["response"]["status"],
+        notes["retries"],
+        notes.get("response_flags", ""),
+        [shape(spans, each) for each in sorted(caused, key=lambda each: float(each["start_time"]))],
+    )
+
+
 def test_a_trace_that_begins_outbound_begins_with_a_segment(tmp_path: Path, daemon: Daemon) -> None:
     with traced(tmp_path, daemon) as stage:
         backend = stage.backend("orders-1")
@@ -164,18 +253,41 @@ def test_what_is_not_sampled_is_not_sent_but_goes_on(tmp_path: Path, daemon: Dae
         assert daemon.segments == []
 
 
+OTHERS = {
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
+    "baggage": "user=42",
+    "b3": "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1",
+    "x-b3-traceid": "80f198ee56343ba864fe8b2a57d3eff7",
+    "x-b3-spanid": "e457b5a2e4d86bd1",
+    "x-b3-sampled": "1",
+}
+
+
 def test_headers_of_other_tracers_and_without_tracing_of_xray_pass_untouched(stage: Stage) -> None:
-    headers = {
-        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        "tracestate": "rojo=00f067aa0ba902b7",
-        "b3": "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1",
-        "x-b3-traceid": "80f198ee56343ba864fe8b2a57d3eff7",
-        TRACE: f"Root={ROOT};Sampled=?",
-    }
+    headers = {**OTHERS, TRACE: f"Root={ROOT};Sampled=?"}
     backend = stage.backend("others-1")
     address = stage.publish("others", backend)
     assert get(stage, address.host, address.port, "/", headers) == 200
     assert {name: backend.requests[0].headers[name] for name in headers} == headers
+
+
+@pytest.mark.parametrize("protocol", ["http", "http2"])
+def test_headers_of_other_tracers_pass_both_sidecars_that_trace(tmp_path: Path, daemon: Daemon, protocol: str) -> None:
+    with traced(tmp_path, daemon, TRAMO_INBOUND=f"app=15100:8080/{protocol}") as stage:
+        ingress = {"id": "self/http", "address": f"{stage.prefix}.250.1", "port": 15100, "state": "ready"}
+        address = stage.publish("app", ingress, protocol=protocol)
+        app: Backend | Http2Server
+        if protocol == "http":
+            app = stage.backend("app", f"{stage.prefix}.250.2", 8080)
+        else:
+            app = Http2Server("app", f"{stage.prefix}.250.2", port=8080)
+        assert get(stage, address.host, address.port, "/", OTHERS) == 200
+        headers = app.requests[0].headers
+        assert {name: headers[name] for name in OTHERS} == OTHERS
+        assert headers[TRACE].startswith("Root=1-"), "X-Ray's own stands beside them"
+        if isinstance(app, Http2Server):
+            app.close()
 
 
 def test_a_daemon_that_is_not_there_costs_nothing(tmp_path: Path, daemon: Daemon) -> None:
