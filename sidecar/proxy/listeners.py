@@ -26,6 +26,7 @@ from sidecar.proxy.http2_downstream import Http2DownstreamConnection
 from sidecar.proxy.interfaces import Client
 from sidecar.proxy.pace import Pace
 from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.sockets import keep_alive
 from sidecar.proxy.tcp import TcpSession
 
 log = logging.getLogger("tramo.listeners")
@@ -164,6 +165,7 @@ class Listeners:
                 )
             self.failed[address] = str(error)
             return False
+        keep_alive(server)
         self.failed.pop(address, None)
         self._bound[address] = (listener, server)
         return True

@@ -3,6 +3,8 @@
 Rules:
 - An endpoint is picked per connection; one that cannot be connected is followed by another, as often as the
   service's policy retries. Nothing was sent by then, so this is always safe.
+- Each session is one of the connections that the circuit breaker allows, from its client's arrival to its end. Beyond
+  them, and while memory is short, a client is closed at once.
 - Bytes that the client sends before the connection stands wait, at most `MAX_EARLY_BYTES`.
 - Half-closes are passed on. The pair is closed when both sides have ended, when either breaks, or when nothing
   moved for the idle time-out.
@@ -19,6 +21,7 @@ from sidecar.core.meters import ServerMeter
 from sidecar.core.timers import Timed
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.sockets import keep_connection_alive
 
 MAX_EARLY_BYTES: Final = 65_536
 
@@ -126,6 +129,7 @@ class TcpSession(Timed):
         self._endpoint: Endpoint | None = None
         self._moved_at = self._runtime.now()
         self._finished = False
+        self._counted = False  # among the cluster's connections
         self._flags = ""
         recorder = self._runtime.recorder
         self._observation = recorder.connection(meter is not None) if recorder is not None else None
@@ -146,7 +150,24 @@ class TcpSession(Timed):
         self._runtime.work += 1
         if self._destination.meter is not None:
             self._destination.meter.requests += 1
+        if self._runtime.shedding:
+            self._refuse("OM", "the sidecar is short of memory")
+            return
+        if self._overflows():
+            self._refuse("UO", "the circuit breaker is open")
+            return
+        self._counted = True
+        self._destination.cluster.connections += 1
         self._runtime.spawn(self._connect(), f"tcp {self._destination.cluster.name}")
+
+    def _overflows(self) -> bool:
+        cluster, meter = self._destination.cluster, self._destination.meter
+        if cluster.connections < cluster.policy.circuit_breaker.max_connections:
+            return False
+        cluster.overflows += 1
+        if meter is not None:
+            meter.overflows += 1
+        return True
 
     def adopt(self, transport: asyncio.Transport, early: bytes) -> None:
         """Take a client's socket over from HTTP."""
@@ -168,19 +189,22 @@ class TcpSession(Timed):
             endpoint.begin(now)
             try:
                 async with asyncio.timeout(cluster.policy.timeouts.connect_seconds or None):
-                    _, server = await self._runtime.loop.create_connection(
+                    transport, server = await self._runtime.loop.create_connection(
                         lambda: _Side(self), endpoint.address, endpoint.port
                     )
             except OSError:
                 self._failed(endpoint)
                 continue
+            keep_connection_alive(transport)
             endpoint.succeed(self._runtime.now(), self._runtime.now() - now)
             self._endpoint = endpoint
             if self._observation is not None:
                 self._observation.endpoint = endpoint
             self._join(server)
             return
-        self._refuse()
+        self._refuse(
+            ("UF,URX" if len(self._tried) > 1 else "UF") if self._tried else "UH", "no endpoint could be connected"
+        )
 
     def _failed(self, endpoint: Endpoint) -> None:
         destination = self._destination
@@ -191,14 +215,14 @@ class TcpSession(Timed):
             destination.meter.connect_errors += 1
             destination.meter.ejections += ejected
 
-    def _refuse(self) -> None:
+    def _refuse(self, flags: str, why: str) -> None:
         transport = self.client.transport
         if transport is not None and self._refusal and not self._finished:
             transport.write(self._refusal)
             transport.close()
         if not self._finished:
-            self._flags = ("UF,URX" if len(self._tried) > 1 else "UF") if self._tried else "UH"
-        self.finish(how="no endpoint could be connected")
+            self._flags = flags
+        self.finish(how=why)
 
     def _join(self, server: _Side) -> None:
         client = self.client
@@ -248,6 +272,8 @@ class TcpSession(Timed):
         if self._observation is not None:
             self._observation.end(self._destination.cluster, self._flags, how)
         self._leave_endpoint()
+        if self._counted:
+            self._destination.cluster.connections -= 1
         if self._meter is not None:
             self._meter.active_connections -= 1
         if self._on_closed is not None:

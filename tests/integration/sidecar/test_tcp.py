@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,60 @@ def test_an_endpoint_that_refuses_is_followed_by_another(stage: Stage) -> None:
         with address.socket() as client:
             client.sendall(b"hi")
             assert receive(client, 2) == b"hi"
+
+
+def test_the_circuit_breaker_limits_connections(stage: Stage) -> None:
+    backend = stage.backend("tcp-breaker")
+    backend.raw = echo
+    policy = {"circuit_breaker": {"max_connections": 1}}
+    address = stage.publish("tcp-breaker", backend, protocol="tcp", port=5432, policy=policy)
+    with address.socket() as first:
+        first.sendall(b"hi")
+        assert receive(first, 2) == b"hi"
+        with address.socket() as second:
+            assert receive_all(second) == b""
+        with proxy(stage).socket() as tunnel:
+            tunnel.sendall(b"CONNECT tcp-breaker:5432 HTTP/1.1\r\nHost: tcp-breaker:5432\r\n\r\n")
+            assert receive_all(tunnel).startswith(b"HTTP/1.1 503 ")
+        cluster = stage.sidecar.cluster("tcp-breaker")
+        assert (cluster["overflows"], cluster["connections"]) == (2, 1)
+    until(lambda: stage.sidecar.cluster("tcp-breaker")["connections"] == 0, 5, "the session to end")
+    with address.socket() as third:
+        third.sendall(b"hi")
+        assert receive(third, 2) == b"hi"
+
+
+KEEP_ALIVE_TIMER = "02"
+
+
+def timer_of(local: tuple[str, int], remote: tuple[str, int]) -> str:
+    """The kind of timer that the kernel has running for a socket of this machine, by proc(5)."""
+
+    def hexadecimal(address: tuple[str, int]) -> str:
+        return f"{socket.inet_aton(address[0])[::-1].hex().upper()}:{address[1]:04X}"
+
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1:3] == [hexadecimal(local), hexadecimal(remote)]:
+            return fields[5].partition(":")[0]
+    return "no such socket"
+
+
+def test_peers_that_vanish_are_noticed(stage: Stage) -> None:
+    """Both of the proxy's sockets are kept alive by the kernel, of TCP and of HTTP connections."""
+    raw, web = stage.backend("alive-tcp"), stage.backend("alive-http")
+    raw.raw = echo
+    addresses = stage.publish("alive-tcp", raw, protocol="tcp", port=5432), stage.publish("alive-http", web)
+    for backend, address in zip((raw, web), addresses, strict=True):
+        with address.socket() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            receive(client, 10)
+            ours = (address.host, address.port)
+            until(lambda: timer_of(ours, client.getsockname()) == KEEP_ALIVE_TIMER, 5, "keep-alive of the client")  # noqa: B023
+            if backend is raw:
+                (upstream,) = backend.open
+                theirs = upstream.getpeername(), upstream.getsockname()
+                until(lambda: timer_of(*theirs) == KEEP_ALIVE_TIMER, 5, "keep-alive of the service")  # noqa: B023
 
 
 def test_no_endpoint_closes_the_connection(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sidecar.core.meters import ServerMeter
-from sidecar.core.policy import Policy, Timeouts
+from sidecar.core.policy import CircuitBreaker, Policy, Timeouts
 from sidecar.proxy.tcp import TcpSession
 from tests.support.bench import Bench
 from tests.support.fake_loop import ConnectingLoop, FakeTransport
@@ -204,5 +204,56 @@ def test_bytes_and_connections_are_counted() -> None:
         assert (case.meter.bytes, case.bench.client_meter.bytes) == (8, 8)
         assert (case.meter.connections, case.meter.active_connections) == (1, 1)
         assert case.bench.client_meter.requests == 1
+
+    run(test)
+
+
+def test_the_circuit_breaker_counts_sessions() -> None:
+    async def test() -> None:
+        case = Case(None)
+        await case.loop.settle()
+        cluster = case.bench.cluster
+        cluster.policy = Policy(circuit_breaker=CircuitBreaker(max_connections=1))
+        assert cluster.connections == 1
+        over: list[TcpSession] = []
+        second = FakeTransport(case.loop, TcpSession(case.bench.destination, None, over.append).client)
+        await case.loop.settle()
+        assert second.lost
+        assert len(over) == 1
+        assert (cluster.overflows, case.bench.client_meter.overflows, cluster.connections) == (1, 1, 1)
+        assert case.bench.client_meter.flags == {"UO": 1}
+        case.client.break_off()
+        assert cluster.connections == 0
+        assert case.settled()
+        case.loop.outcomes.append(None)
+        third = FakeTransport(case.loop, TcpSession(case.bench.destination).client)
+        await case.loop.settle()
+        assert not third.is_closing()
+
+    run(test)
+
+
+@pytest.mark.parametrize("outcome", [ConnectionRefusedError(), FakeTransport.break_off])
+def test_a_session_that_fails_leaves_its_place(outcome: Exception | Callable[[FakeTransport], None]) -> None:
+    async def test() -> None:
+        case = Case(*[outcome] * 3)
+        assert case.bench.cluster.connections == 1, "it counts while it looks for an endpoint"
+        await case.loop.settle()
+        assert case.settled()
+        assert case.bench.cluster.connections == 0
+
+    run(test)
+
+
+def test_no_session_begins_while_memory_is_short() -> None:
+    async def test() -> None:
+        case = Case(None)
+        await case.loop.settle()
+        case.bench.runtime.shedding = True
+        second = FakeTransport(case.loop, TcpSession(case.bench.destination).client)
+        await case.loop.settle()
+        assert second.lost
+        assert not case.client.is_closing(), "what is under way goes on"
+        assert case.bench.client_meter.flags == {"OM": 1}
 
     run(test)
