@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled lint types build bench bench-control dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -34,6 +34,9 @@ COMPILED_TESTS := tests/unit/sidecar tests/integration/sidecar $(wildcard tests/
 test-compiled: setup .tools/sidecar/installed ## run the sidecar's tests on the compiled sidecar
 	@TRAMO_EXPECTED_BUILD=compiled \
 	  $(BIN)/pytest --override-ini='pythonpath=functions .tools/sidecar/wheel .' $(COMPILED_TESTS)
+
+soak: setup .tools/sidecar/installed ## ten minutes of mixed traffic while all changes: nothing may fail or grow; ARGS="--seconds N"
+	@PYTHONPATH=.tools/sidecar/wheel:. $(BIN)/python -P -m tests.soak $(ARGS)
 
 lint: .venv/installed ## check style, formatting, import rules and the template
 	@$(BIN)/ruff check

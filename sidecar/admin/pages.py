@@ -5,6 +5,7 @@ Pages are read-only and show what this sidecar really holds, not what it was tol
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ PAGES: Final = {
     "/live": "200 while the process answers",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
     "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
-    "/stats": "version, build (compiled or pure Python), work under way, timers, metrics sent",
+    "/stats": "version, build (compiled or pure Python), work under way, timers, tasks, metrics sent",
     "/config": "the configuration as understood, and where the sidecar listens or could not",
 }
 """The pages, with what each shows; the documentation is generated from it."""
@@ -151,6 +152,7 @@ class Pages:
             "build": build.kind(),
             "work": self._mesh.runtime.work,
             "timers": len(self._mesh.runtime.wheel),
+            "tasks": len(asyncio.all_tasks(self._mesh.runtime.loop)),
             "draining": self._mesh.runtime.draining,
             "polls_failed_in_a_row": self._poller.failures,
         }
