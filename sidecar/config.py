@@ -59,6 +59,12 @@ VARIABLES: Final = (
         "share of the lines to write, 0 to 1; failures are always written, so 0 writes nothing else",
     ),
     Variable("TRAMO_ACCESS_LOG_QUERY", "off", "`on` keeps query strings in the access log, `off` leaves them out"),
+    Variable(
+        "TRAMO_ACCESS_LOG_HEADERS",
+        "",
+        "names of request headers that lines have besides, comma separated, at most 16; "
+        "those that carry secrets, such as Cookie and Authorization, are refused",
+    ),
     Variable("TRAMO_TRACING", "off", "`xray` sends segments to the X-Ray daemon, `off` leaves trace headers alone"),
     Variable(
         "TRAMO_TRACING_RATE",
@@ -75,6 +81,10 @@ VARIABLES: Final = (
 )
 
 _PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
+_HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, in small letters
+_SECRETS: Final = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie", "x-amz-security-token"))
+_MAX_HEADERS: Final = 16
+"""Each line may have them all, each with 2 KiB; more is a copy of the traffic."""
 _INBOUND: Final = re.compile(r"([a-z0-9_][a-z0-9_-]{0,63})=(\d{1,5}):(\d{1,5})/(\w+)")
 
 
@@ -110,6 +120,7 @@ class Config:
     access_log: str
     access_log_sample: float
     access_log_query: bool
+    access_log_headers: tuple[bytes, ...]
     tracing: str
     tracing_rate: float
     xray_daemon: tuple[str, int]
@@ -148,6 +159,7 @@ def read(environment: Mapping[str, str]) -> Config:
         access_log=_choice(values, "TRAMO_ACCESS_LOG", ("off", "json", "text")),
         access_log_sample=_share(values, "TRAMO_ACCESS_LOG_SAMPLE"),
         access_log_query=_choice(values, "TRAMO_ACCESS_LOG_QUERY", ("off", "on")) == "on",
+        access_log_headers=_headers(values["TRAMO_ACCESS_LOG_HEADERS"]),
         tracing=_choice(values, "TRAMO_TRACING", ("off", "xray")),
         tracing_rate=_share(values, "TRAMO_TRACING_RATE"),
         xray_daemon=_daemon(values["AWS_XRAY_DAEMON_ADDRESS"]),
@@ -242,6 +254,18 @@ def _share(values: dict[str, str], name: str) -> float:
     if not 0.0 <= share <= 1.0:
         raise ConfigError(f"{name} is {values[name]!r}; it should be a share between 0 and 1, such as 0.05")
     return share
+
+
+def _headers(value: str) -> tuple[bytes, ...]:
+    names = sorted({part.strip().lower() for part in value.split(",")} - {""})
+    for name in names:
+        if _HEADER.fullmatch(name) is None:
+            raise ConfigError(f"TRAMO_ACCESS_LOG_HEADERS has {name!r}; it should look like x-tenant,content-type")
+        if name in _SECRETS:
+            raise ConfigError(f"TRAMO_ACCESS_LOG_HEADERS has {name!r}, which carries a secret; leave it out")
+    if len(names) > _MAX_HEADERS:
+        raise ConfigError(f"TRAMO_ACCESS_LOG_HEADERS has {len(names)} names; it should have at most {_MAX_HEADERS}")
+    return tuple(name.encode() for name in names)
 
 
 def _daemon(value: str) -> tuple[str, int]:

@@ -6,7 +6,8 @@ Rules:
 - One line for each request and each TCP connection, written when it is over.
 - A failure is a status of 500 or more, a response flag, or a gRPC status that speaks against the service. Failures are
   always written; of the others the share that `TRAMO_ACCESS_LOG_SAMPLE` says.
-- Query strings are left out: they carry what must not be logged.
+- Query strings and headers are left out: they carry what must not be logged. Headers that the configuration names are
+  written, and no line has the field `headers` unless it names some.
 - What clients sent is cut at `MAX_TEXT` and cannot break a line: JSON escapes it, in text it stands in JSON's quotes.
 """
 
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+
+from sidecar.core.messages import Fields
 
 MAX_TEXT: Final = 2048
 
@@ -46,6 +49,7 @@ class HttpLine(msgspec.Struct):
     trace_id: str | None
     stream_id: int | None = None
     grpc_status: int | None = None
+    headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TcpLine(msgspec.Struct):
@@ -92,6 +96,7 @@ FIELDS: Final = {
     "trace_id": "X-Ray's trace id, or that of W3C's traceparent",
     "stream_id": "stream of the HTTP/2 connection",
     "grpc_status": "status of a gRPC answer",
+    "headers": "those of the request that `TRAMO_ACCESS_LOG_HEADERS` names and that it has, by name in small letters",
     "connection_termination_details": "how the connection ended",
     "connection_id": "number of the connection since the sidecar's start",
 }
@@ -108,9 +113,11 @@ def as_text(line: HttpLine | TcpLine) -> bytes:
     values = []
     for name in line.__struct_fields__:
         value = getattr(line, name)
+        if value is msgspec.UNSET:
+            continue
         if value is None or value == "":
             values.append(b"-")
-        elif isinstance(value, str) and name not in _PLAIN:
+        elif isinstance(value, dict) or (isinstance(value, str) and name not in _PLAIN):
             values.append(msgspec.json.encode(value))
         else:
             values.append(str(value).encode())
@@ -127,6 +134,16 @@ def text_of(value: bytes | None) -> str | None:
     if value is None:
         return None
     return value[:MAX_TEXT].decode("utf-8", "backslashreplace")
+
+
+def chosen(fields: Fields, names: frozenset[bytes]) -> dict[str, str]:
+    """The fields with these names, which are in small letters as all names in `fields`; repeated ones are joined."""
+    found: dict[str, str] = {}
+    for name, value in fields:
+        if name in names:
+            key, text = name.decode("latin-1"), value[:MAX_TEXT].decode("utf-8", "backslashreplace")
+            found[key] = f"{found[key]}, {text}"[:MAX_TEXT] if key in found else text
+    return found
 
 
 def timestamp(wall: float) -> str:

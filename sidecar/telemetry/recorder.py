@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from msgspec import UNSET
+
 from sidecar.core import grpc
-from sidecar.core.access_log import HttpLine, TcpLine, as_json, as_text, milliseconds, text_of, timestamp
+from sidecar.core.access_log import HttpLine, TcpLine, as_json, as_text, chosen, milliseconds, text_of, timestamp
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import LocalReply
@@ -52,8 +54,11 @@ class SpanExporter(Protocol):
 class AccessLog:
     """How lines are written and which."""
 
-    def __init__(self, output: LineWriter, text: bool, share: float, query: bool) -> None:
+    def __init__(
+        self, output: LineWriter, text: bool, share: float, query: bool, headers: frozenset[bytes] = frozenset()
+    ) -> None:
         self.output = output
+        self.headers = headers  # of requests, that lines have
         self.encode = as_text if text else as_json
         self.threshold = int(share * _SAMPLE_STEPS)
         self.query = query
@@ -272,21 +277,21 @@ class Observation:
         recorder = self._recorder
         duration = recorder.runtime.now() - self._started
         if recorder.log is not None and recorder.wants(self._failed()):
-            recorder.write(self._line(duration, recorder.log.query))
+            recorder.write(self._line(duration, recorder.log))
         if self._span is not None and recorder.tracing is not None:
             recorder.tracing.exporter.export(self._finish_span(self._span, duration))
 
     def _failed(self) -> bool:
         return bool(self._flags) or self.status >= 500 or self._grpc_status in grpc.FAILURES
 
-    def _line(self, duration: float, query: bool) -> HttpLine:
+    def _line(self, duration: float, log: AccessLog) -> HttpLine:
         head, endpoint = self._head, self._endpoint
         fields = dict(head.fields)
         return HttpLine(
             start_time=timestamp(self._wall),
             direction="inbound" if self._inbound else "outbound",
             method=text_of(head.method) or "",
-            path=text_of(head.target if query else head.target.partition(b"?")[0]) or "",
+            path=text_of(head.target if log.query else head.target.partition(b"?")[0]) or "",
             protocol="HTTP/1.1" if self._stream_id is None else "HTTP/2",
             response_code=self.status,
             response_flags=self._flags or "-",
@@ -306,6 +311,7 @@ class Observation:
             trace_id=trace_id(fields) or None,
             stream_id=self._stream_id,
             grpc_status=self._grpc_status,
+            headers=chosen(head.fields, log.headers) if log.headers else UNSET,
         )
 
     def _finish_span(self, span: Span, duration: float) -> Span:

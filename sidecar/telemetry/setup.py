@@ -39,7 +39,9 @@ class Telemetry:
             runtime.spawn(self.emf.run(), "emf sink")
         log = None
         if self.output is not None and config.access_log != "off":
-            log = AccessLog(self.output, config.access_log == "text", config.access_log_sample, config.access_log_query)
+            text = config.access_log == "text"
+            headers = frozenset(config.access_log_headers)
+            log = AccessLog(self.output, text, config.access_log_sample, config.access_log_query, headers)
         tracing = Tracing(self.xray, config.tracing_rate) if self.xray is not None else None
         if log is not None or tracing is not None:
             runtime.recorder = Recorder(runtime, log, tracing, time.time)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
-from tests.support.sidecar import Peer, Request, Stage, receive_all
+from tests.support import http2
+from tests.support.http2 import RawClient, replaced, with_fields
+from tests.support.sidecar import Peer, Request, Stage, receive_all, receive_until
 from tests.support.sidecar import stage as open_stage
 from tests.support.waiting import until
 
@@ -58,7 +60,7 @@ def test_a_request_is_logged_with_what_the_proxy_knows(tmp_path: Path) -> None:
         assert connection.getresponse().read() == b"12345"
         connection.close()
         line = one(read, "/a")
-        assert set(line) == set(HttpLine.__struct_fields__)
+        assert set(line) == set(HttpLine.__struct_fields__) - {"headers"}
         expected = {
             "direction": "outbound",
             "method": "PUT",
@@ -85,6 +87,43 @@ def test_a_request_is_logged_with_what_the_proxy_knows(tmp_path: Path) -> None:
         assert line["downstream_address"].startswith("127.")
 
 
+MANY = [(b"a%d" % number, b"b") for number in range(101)]
+HTTP1 = {
+    400: b"GET / HTTP/1.1\r\n\r\n",
+    414: b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    417: b"GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n",
+    426: b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+    431: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"%b: %b\r\n" % field for field in MANY) + b"\r\n",
+    501: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+}
+HTTP2 = {
+    0: with_fields((b"host", b"other")),
+    417: with_fields((b"expect", b"more")),
+    431: with_fields(*MANY),
+    501: replaced(b":method", b"BREW"),
+}
+
+
+def test_what_is_refused_before_it_is_a_request_is_logged(tmp_path: Path) -> None:
+    with logging(tmp_path) as (stage, read):
+        address = stage.publish("orders", stage.backend("orders-1"))
+        for status, data in HTTP1.items():
+            with address.socket() as client:
+                client.sendall(data)
+                assert receive_all(client).startswith(b"HTTP/1.1 %d " % status)
+        with RawClient((address.host, address.port)) as peer:
+            for stream, fields in enumerate(HTTP2.values()):
+                peer.send(http2.request(fields, 2 * stream + 1))
+            assert peer.is_alive()
+            peer.send(http2.frame(http2.DATA, 0, 0, b"not on a stream"))
+            assert peer.last_words() == http2.PROTOCOL_ERROR
+        expected = [("HTTP/1.1", status) for status in HTTP1]
+        expected += [("HTTP/2", status) for status in [0, *HTTP2]]  # the connection itself at last
+        until(lambda: len(read()) >= len(expected), 5, "all lines")
+        assert sorted((line["protocol"], line["response_code"]) for line in read()) == sorted(expected)
+        assert {line["response_flags"] for line in read()} == {"DPE"}
+
+
 def test_queries_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     with logging(tmp_path) as (stage, read):
         stage.publish("orders", stage.backend("orders-1")).get("/a?token=secret")
@@ -96,6 +135,22 @@ def test_queries_are_kept_when_asked_for(tmp_path: Path) -> None:
     with logging(tmp_path, TRAMO_ACCESS_LOG_QUERY="on") as (stage, read):
         stage.publish("orders", stage.backend("orders-1")).get("/a?b=c")
         one(read, "/a?b=c")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_headers_are_left_out_but_those_that_are_asked_for(tmp_path: Path, form: str) -> None:
+    with open_stage(tmp_path, TRAMO_ACCESS_LOG=form, TRAMO_ACCESS_LOG_HEADERS="X-Tenant,X-Absent") as stage:
+        address = stage.publish("orders", stage.backend("orders-1"))
+        with address.socket() as client:
+            client.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\nX-Tenant: blue\r\nX-TENANT: red\r\nCookie: secret\r\n\r\n")
+            receive_until(client, b"orders-1")
+        until(lambda: (tmp_path / "sidecar.out").read_text(), 5, "a line")
+        written = (tmp_path / "sidecar.out").read_text()
+        assert "secret" not in written
+        if form == "json":
+            assert json.loads(written)["headers"] == {"x-tenant": "blue, red"}
+        else:
+            assert written.endswith(' {"x-tenant":"blue, red"}\n')
 
 
 def test_both_sides_log_and_failures_say_why(tmp_path: Path) -> None:
@@ -172,13 +227,26 @@ def test_only_failures(tmp_path: Path) -> None:
         assert [line["path"] for line in read()] == ["/bad"]
 
 
+def test_tcp_connections_as_text(tmp_path: Path) -> None:
+    with open_stage(tmp_path, TRAMO_ACCESS_LOG="text") as stage:
+        backend = stage.backend("raw-1")
+        backend.raw = lambda connection: connection.sendall(b"hello")
+        with stage.publish("raw", backend, protocol="tcp", port=5432).socket() as client:
+            assert receive_all(client) == b"hello"
+        path = tmp_path / "sidecar.out"
+        until(path.read_text, 5, "a line")
+        parts = path.read_text().split(" ")
+        assert parts[1:3] == ["outbound", "TCP"]
+        assert parts[TcpLine.__struct_fields__.index("bytes_sent")] == "5"
+
+
 def test_text_lines_have_the_fields_in_their_order(tmp_path: Path) -> None:
     with open_stage(tmp_path, TRAMO_ACCESS_LOG="text") as stage:
         stage.publish("orders", stage.backend("orders-1")).get("/a")
         path = tmp_path / "sidecar.out"
         until(path.read_text, 5, "a line")
         parts = path.read_text().split(" ")
-        assert len(parts) == len(HttpLine.__struct_fields__)
+        assert len(parts) == len(HttpLine.__struct_fields__) - 1, "headers only if asked for"
         assert parts[1:7] == ["outbound", '"GET"', '"/a"', "HTTP/1.1", "200", "-"]
 
 

@@ -88,6 +88,9 @@ def test_what_must_be_set_is_named_with_its_meaning(name: str) -> None:
         ("TRAMO_METRICS_SECONDS", "0", "a number of seconds above 0"),
         ("TRAMO_DRAIN_SECONDS", "-1", "a number of seconds above 0"),
         ("TRAMO_METRICS", "statsd", "one of cloudwatch"),
+        ("TRAMO_ACCESS_LOG_HEADERS", "x tenant", "x-tenant,content-type"),
+        ("TRAMO_ACCESS_LOG_HEADERS", "X-Tenant, Cookie", "a secret"),
+        ("TRAMO_ACCESS_LOG_HEADERS", ",".join(f"x-{each}" for each in range(17)), "at most 16"),
         ("TRAMO_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING, ERROR"),
     ],
 )
@@ -96,6 +99,12 @@ def test_every_mistake_names_the_variable_and_the_remedy(name: str, value: str, 
         read(NEEDED | {name: value})
     assert name in str(caught.value)
     assert remedy in str(caught.value)
+
+
+def test_names_of_headers_are_in_small_letters_and_once() -> None:
+    assert read(NEEDED).access_log_headers == ()
+    found = read(NEEDED | {"TRAMO_ACCESS_LOG_HEADERS": "X-Tenant, content-type,x-tenant,"})
+    assert found.access_log_headers == (b"content-type", b"x-tenant")
 
 
 @given(st.sampled_from([variable.name for variable in VARIABLES]), st.text(max_size=30))

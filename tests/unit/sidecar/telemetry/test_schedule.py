@@ -47,7 +47,7 @@ class FastLoop(asyncio.SelectorEventLoop):
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: object, **kwargs: object
-    ) -> asyncio.TimerHandle:  # type: ignore[override]
+    ) -> asyncio.TimerHandle:
         self._now = max(self._now, when)
         return super().call_at(self._now, callback, *args, **kwargs)  # type: ignore[arg-type]
 
