@@ -107,6 +107,19 @@ class Reset:
         return f"<Reset {self.code}>"
 
 
+class Refused:
+    """A request that went no further than here: the codec has reset its stream or, `status` not 0, answered it."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<Refused {self.status}>"
+
+
 class GoAway:
     """The peer takes no more streams; those above `last_stream` it has not processed."""
 
@@ -120,7 +133,7 @@ class GoAway:
         return f"<GoAway last={self.last_stream} code={self.code}>"
 
 
-StreamEvent = RequestHead | ResponseHead | bytes | End | Reset | GoAway
+StreamEvent = RequestHead | ResponseHead | bytes | End | Reset | Refused | GoAway
 
 
 class Http2Codec:
@@ -131,6 +144,7 @@ class Http2Codec:
         "_cut",
         "_early",
         "_is_server",
+        "_keeps_own",
         "_last_stream",
         "_last_words",
         "_late",
@@ -142,15 +156,18 @@ class Http2Codec:
         "_taken_back",
         "broken",
         "closed",
+        "complaint",
         "settled",
     )
 
-    def __init__(self, is_server: bool, max_cut_streams: int = MAX_CUT_STREAMS) -> None:
+    def __init__(self, is_server: bool, max_cut_streams: int = MAX_CUT_STREAMS, keeps_own: bool = True) -> None:
         self._is_server = is_server
+        self._keeps_own = keeps_own  # what a proxy says by its own fields may be passed on
         role, limits = (Role.SERVER, _SERVER_LIMITS) if is_server else (Role.CLIENT, _CLIENT_LIMITS)
         self._connection = Connection(role, limits)
         self.closed = False  # the connection is over: send what `output` gives, then close
         self.broken = False  # because the peer broke the protocol
+        self.complaint = ""  # why this side ended the connection, when the peer is to blame
         self.settled = False  # the peer's SETTINGS have come
         self._max_streams = 1
         self._late: list[tuple[int, StreamEvent]] = []
@@ -191,7 +208,7 @@ class Http2Codec:
             self._fail(error)
             return []
         if self._noise > MAX_NOISE:
-            self.go_away(ENHANCE_YOUR_CALM)
+            self.go_away(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
         return found
 
     def _take(self, events: list[ngh2.Event], found: list[tuple[int, StreamEvent]]) -> None:
@@ -234,7 +251,9 @@ class Http2Codec:
                 found.append((0, GoAway(event.last_stream_id, event.error_code)))
             elif type(event) is ConnectionClosed:
                 self.closed = True
-                self.broken = self.broken or event.error_code != NO_ERROR
+                if event.error_code != NO_ERROR:
+                    self.broken = True
+                    self.complaint = self.complaint or f"error {event.error_code} of HTTP/2"
             else:
                 self._noise += 1
         if self._taken_back:
@@ -255,6 +274,7 @@ class Http2Codec:
     def _fail(self, error: ngh2.NGH2Error) -> None:
         """libnghttp2 gave the connection up and says no more: say it for it."""
         self.closed = self.broken = True
+        self.complaint = self.complaint or str(error)
         calm = isinstance(error, ngh2.DenialOfServiceError)
         code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
         self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
@@ -274,7 +294,9 @@ class Http2Codec:
             if error.status == 400:
                 # RFC 9113 section 8.1.1: a malformed request is a stream error.
                 self.reset(event.stream_id, PROTOCOL_ERROR)
+                found.append((event.stream_id, Refused(0, error.reason)))
             else:
+                found.append((event.stream_id, Refused(error.status, error.reason)))
                 self.send_response(event.stream_id, ResponseHead(error.status, [(FLAG_FIELD, b"DPE")]))
                 if not event.end_stream:
                     self.end_early(event.stream_id)
@@ -288,7 +310,7 @@ class Http2Codec:
     ) -> None:
         """A response's head; `ended` is None for an informational one."""
         try:
-            found.append((stream, read_response(headers, ended is not False)))
+            found.append((stream, read_response(headers, ended is not False, self._keeps_own)))
         except ProtocolError:
             self._refuse(stream, found)
             return
@@ -311,7 +333,7 @@ class Http2Codec:
         """A client cut a stream that was not answered yet, or made us cut one."""
         self._cut += 1
         if self._cut > self._max_cut and self._cut * 2 > self._opened:
-            self.go_away(ENHANCE_YOUR_CALM)
+            self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
 
     def has_late(self) -> bool:
         """Whether `late` has something to tell."""
@@ -403,10 +425,11 @@ class Http2Codec:
         if not self.closed:
             self._connection.send_shutdown_notice()
 
-    def go_away(self, code: int) -> None:
+    def go_away(self, code: int, complaint: str = "") -> None:
         """Take no more streams. With an error code the connection ends at once."""
         if self.closed:
             return
+        self.complaint = complaint
         if code == NO_ERROR:
             self._connection.send_goaway(code)
         else:

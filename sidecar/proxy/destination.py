@@ -30,6 +30,7 @@ class Destination:
         idle_seconds: float,
         flags: Meter | None = None,
         checks: HealthChecks | None = None,
+        is_app: bool = False,
     ) -> None:
         self.runtime = runtime
         self.cluster = cluster
@@ -37,6 +38,7 @@ class Destination:
         self.flags = flags if flags is not None else meter  # where failed requests are counted
         self._idle_seconds = idle_seconds
         self._checks = checks
+        self._is_app = is_app
         self._pools: dict[Endpoint, Pool | Http2Pool] = {}
 
     def pool(self, endpoint: Endpoint) -> Pool | Http2Pool:
@@ -44,9 +46,9 @@ class Destination:
         pool = self._pools.get(endpoint)
         if pool is None:
             if self.cluster.protocol == "http":
-                pool = Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter)
+                pool = Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._is_app)
             else:
-                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter)
+                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self._is_app)
             self._pools[endpoint] = pool
         return pool
 
@@ -87,4 +89,4 @@ def local_app(
     """The destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
     cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
-    return Destination(runtime, cluster, None, APP_IDLE_SECONDS, flags)
+    return Destination(runtime, cluster, None, APP_IDLE_SECONDS, flags, is_app=True)

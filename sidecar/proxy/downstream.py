@@ -6,7 +6,9 @@ Rules:
 - Reading also stops while the endpoint takes the request slower than it comes; the answer's reading stops while
   the client does not take it (watermarks of the transport).
 - A client that breaks the protocol gets one answer that says how, and the connection is closed. A request that was
-  answered already is not answered again, whatever becomes of its body.
+  answered already is not answered again, whatever becomes of its body; an answer under way is cut.
+- A client that is still sending when it is refused would lose its answer to the reset that closing then makes (RFC 9112
+  section 9.6): only our side is ended, and what comes is thrown away for a while.
 - After an answer with `Connection: close` no request is served; before it, all that came in front of the last one are.
 - One lazy deadline per connection looks after a head or body that does not come and a connection nobody uses.
 """
@@ -39,6 +41,12 @@ KEEP_ALIVE_SECONDS: Final = 300.0
 """Silence between requests: Service Connect's idle time-out."""
 MAX_DISCARDED_BODY_BYTES: Final = 1 << 20
 """A body that nobody wants any more is read up to here to keep the connection; beyond, the connection is closed."""
+LINGER_SECONDS: Final = 5.0
+"""How long a client that was refused may go on sending until it has read why."""
+MAX_LINGER_BYTES: Final = 16 << 20
+"""How much of that is thrown away: more than the sockets of both sides hold."""
+CLOSING_SECONDS: Final = 30.0
+"""How long a client may take for the last of its answers; what it has not taken then is dropped."""
 MAX_EARLY_BYTES: Final = 65_536
 """What a client may send behind a request to leave HTTP before that is answered."""
 
@@ -71,6 +79,8 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._pause_wanted = False
         self._full = False
         self._closing = False
+        self._lingering = False
+        self._lingered = 0
         self._quiet_since = self._runtime.now()
         self._head_since = 0.0
 
@@ -96,6 +106,9 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             exchange.tunnel.on_client_data(data)
             return
         if self._closing:
+            self._lingered += len(data)
+            if self._lingered > MAX_LINGER_BYTES:
+                self.abort()
             return
         now = self._quiet_since = self._runtime.now()
         idle = self._reader.idle()
@@ -137,7 +150,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             else:
                 self._discarded += len(event)
                 if self._discarded > MAX_DISCARDED_BODY_BYTES:
-                    self.close()
+                    self._close_slowly()
         elif isinstance(event, End):
             self._request_whole = True
             if exchange is not None:
@@ -164,6 +177,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             exchange.start()
         elif isinstance(target, LocalReply):
             self._close_after = self._close_after or self._reader.left_http
+            self._lingering = self._reader.left_http
             self._listener.refused(self, head, target, self._peer, None)
             self.send_local(target)
         else:
@@ -194,18 +208,21 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         return transport, self._reader.leftover
 
     def _refuse(self, error: ProtocolError) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.on_client_gone("DPE")
-            self.abort()  # an answer may be half written; another one behind it would be read as its body
-            return
-        if not self._request_whole:
-            self.close()  # the request was answered already
-            return
-        self._close_after = True
         self._queue.clear()
-        self._method = b""
+        exchange = self._exchange
+        if exchange is not None and self._request_whole:
+            exchange.on_client_gone("DPE")
+            self.abort()  # this answer and one to the nonsense behind its request could be mistaken for each other
+            return
+        if exchange is None and not self._request_whole:
+            self._close_slowly()  # the request was answered already
+            return
         reply = LocalReply(error.status, "DPE", error.reason)
+        self._close_after = self._lingering = self._request_whole = True
+        if exchange is not None:
+            exchange.on_client_broken(reply)
+            return
+        self._method = b""
         self._listener.refused(self, None, reply, self._peer, None)
         self.send_local(reply)
 
@@ -294,7 +311,10 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if self._meter is not None:
             self._meter.requests += 1
         if self._close_after and self._request_whole:
-            self.close()
+            if self._lingering:
+                self._close_slowly()
+            else:
+                self.close()
             return
         if self._reader.left_http:
             self._stay()
@@ -315,8 +335,24 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         """Close once all is written."""
         self._closing = True
         self._exchange = None
-        if self._output is not None:
+        if self._output is not None and self._transport is not None:
             self._output.close()
+            if self._transport.get_write_buffer_size():
+                self._runtime.wheel.schedule(self, self._runtime.now() + CLOSING_SECONDS)
+
+    def _close_slowly(self) -> None:
+        """Close, but first let a client that is still sending read its answer."""
+        if self._output is None or self._transport is None or self._ended or self._transport.is_closing():
+            self.close()
+            return
+        self._closing = True
+        self._exchange = None
+        self._output.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        seconds = CLOSING_SECONDS if self._transport.get_write_buffer_size() else LINGER_SECONDS
+        self._runtime.wheel.schedule(self, self._runtime.now() + seconds)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -359,6 +395,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
     def on_deadline(self, now: float) -> None:
         """Look whether the client has been silent for too long; if not, look again when it could be."""
         if self._closing:
+            self.abort()
             return
         if self._responding and self._request_whole:
             # The client waits for us, not we for it; but the next head may have begun.

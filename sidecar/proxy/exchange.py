@@ -260,6 +260,15 @@ class Exchange(Timed):
         if self.observer is not None:
             self.observer.end()
 
+    def on_client_broken(self, reply: LocalReply) -> None:
+        """The client broke the protocol, or does not go on with its request: say so, or cut the answer under way."""
+        if self._done:
+            return
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+        self._cut_or_reply(reply)
+
     def on_client_full(self) -> None:
         """The client takes the answer slower than it comes."""
         self._client_full = True
@@ -492,7 +501,9 @@ class Exchange(Timed):
         self._reply(UPSTREAM_OVERFLOW)
 
     def _reply(self, reply: LocalReply) -> None:
-        self._flag(reply.flag)
+        if self.flags:
+            reply = reply.flagged(f"{reply.flag},{self.flags}")
+        self.flags = reply.flag
         self.finish()
         self._client.send_local(reply)
 

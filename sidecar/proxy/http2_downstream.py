@@ -28,6 +28,7 @@ from sidecar.core.http2 import (
     NO_ERROR,
     GoAway,
     Http2Codec,
+    Refused,
     Reset,
     StreamEvent,
 )
@@ -48,6 +49,7 @@ BODY_IDLE_SECONDS: Final = 30.0
 LINGER_SECONDS: Final = 5.0
 """For the last bytes of a connection; a client that does not take them is cut."""
 BODY_TIMEOUT: Final = LocalReply(408, "DPE", "the request's body did not come")
+NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
 NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""
 
@@ -179,6 +181,7 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         self._touched = False
         self._draining = False
         self._said_last = False
+        self._complained = False
         self._quiet_since = self._runtime.now()
 
     # The loop's side.
@@ -205,12 +208,23 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             if isinstance(event, RequestHead):
                 if not self._codec.closed:
                     self._begin(stream_id, event)
+            elif isinstance(event, Refused):
+                self._refused(stream_id, event.status, event.reason)
             elif not isinstance(event, GoAway):
                 stream = self._streams.get(stream_id)
                 if stream is not None:
                     self._on_event(stream, event)
                 elif isinstance(event, bytes):
                     self._codec.acknowledge(stream_id, len(event))  # of a request that was answered early
+                elif isinstance(event, Reset) and event.provoked:
+                    self._refused(stream_id, 0, "a malformed head, or frames behind a request's end")
+
+    def _refused(self, stream_id: int, status: int, reason: str) -> None:
+        """Something that was to be a request, or the connection itself, was refused by the codec; log and count it."""
+        nobody = Http2DownstreamStream(self, stream_id, NO_REQUEST)
+        self._listener.refused(nobody, None, LocalReply(status, "DPE", reason), self._peer, stream_id)
+        if status and self._meter is not None:
+            self._meter.requests += 1
 
     def _begin(self, stream_id: int, head: RequestHead) -> None:
         stream = Http2DownstreamStream(self, stream_id, head)
@@ -357,6 +371,9 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
 
     def _end(self, transport: asyncio.Transport) -> None:
         """Nothing more is said; a client that does not even take the last words is cut."""
+        if self._codec.complaint and not self._complained:
+            self._complained = True
+            self._refused(0, 0, self._codec.complaint)
         transport.close()
         self._runtime.wheel.schedule(self, self.now() + LINGER_SECONDS)
 
@@ -382,10 +399,10 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             self._codec.go_away(NO_ERROR)
             self._touch()
         for stream in [stream for stream in self._streams.values() if stream.is_overdue(now)]:
-            exchange, stream.exchange = stream.exchange, None
-            if exchange is not None:
-                exchange.on_client_gone()
-            stream.send_local(BODY_TIMEOUT)
+            if stream.exchange is not None:
+                stream.exchange.on_client_broken(BODY_TIMEOUT)
+            else:
+                stream.send_local(BODY_TIMEOUT)
         idle_at = self._quiet_since + IDLE_SECONDS
         if self._streams:
             self._runtime.wheel.schedule(self, now + BODY_IDLE_SECONDS)

@@ -133,7 +133,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         self.settled = False  # how many streams it takes is known
         self._pool = pool
         self._runtime = pool.runtime
-        self._codec = Http2Codec(is_server=False)
+        self._codec = Http2Codec(is_server=False, keeps_own=not pool.is_app)
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Http2UpstreamStream] = {}
         self._writable = True
@@ -377,8 +377,11 @@ def _without_body(head: ResponseHead) -> None:
 class Http2Pool:
     """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
 
-    def __init__(self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None) -> None:
+    def __init__(
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool = False
+    ) -> None:
         self.runtime = runtime
+        self.is_app = is_app  # not another sidecar
         self.endpoint = endpoint
         self._cluster = cluster
         self._meter = meter

@@ -37,8 +37,10 @@ class Pool:
         endpoint: Endpoint,
         idle_seconds: float,
         meter: ClientMeter | None,
+        is_app: bool = False,
     ) -> None:
         self.endpoint = endpoint
+        self.is_app = is_app  # not another sidecar
         self.runtime = runtime
         self._cluster = cluster
         self.idle_seconds = idle_seconds

@@ -37,7 +37,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self.closed = False
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(keeps_own=not pool.is_app)
         self._exchange: Exchange | None = None
         self._chunked = False
         self._request_sent = True

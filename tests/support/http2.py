@@ -12,7 +12,7 @@ from typing import Final
 
 from hpack import Decoder
 
-from sidecar.core.http2 import PREFACE, Http2Codec, Reset, StreamEvent
+from sidecar.core.http2 import PREFACE, Http2Codec, Refused, Reset, StreamEvent
 from sidecar.core.messages import End, RequestHead, ResponseHead
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -169,6 +169,8 @@ def told(events: Iterable[tuple[int, StreamEvent]]) -> list[object]:
             found.append((stream, "end", tuple(event.trailers)))
         elif isinstance(event, Reset):
             found.append((stream, "reset", event.code, event.provoked))
+        elif isinstance(event, Refused):
+            found.append((stream, "refused", event.status))
         else:
             found.append((stream, "goaway", event.last_stream, event.code))
     return found

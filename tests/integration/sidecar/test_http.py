@@ -295,19 +295,27 @@ def test_malformed_requests_are_answered_once_and_cut(stage: Stage, data: bytes,
     assert backend.requests == []
 
 
+def test_a_client_that_is_refused_while_it_sends_reads_why(stage: Stage) -> None:
+    address = stage.publish("refused", stage.backend("refused-1"))
+    with address.socket() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a b\r\nContent-Length: 4000000\r\n\r\n" + b"a" * 4_000_000)
+        assert receive_all(client).startswith(b"HTTP/1.1 400 ")
+
+
 # The inbound side.
 
 
 def test_inbound_requests_reach_the_app(stage: Stage) -> None:
     app = stage.backend("app", f"{stage.prefix}.250.2", 8080)
     try:
-        app.behaviours["/busy"] = lambda peer, request: peer.answer(503, b"busy")
+        app.behaviours["/busy"] = lambda peer, request: peer.answer(503, b"busy", "Tramo-Unprocessed: true")
         connection = stage.address(15100).http()
         connection.request("POST", "/x", b"hello")
         assert connection.getresponse().read() == b"app"
         connection.request("GET", "/busy")
         response = connection.getresponse()
         assert (response.status, response.read()) == (503, b"busy")
+        assert response.getheader("tramo-unprocessed") is None, "that is for the sidecar to say"
         connection.close()
         assert app.paths() == ["POST /x", "GET /busy"], "the app is never asked twice for its answer"
         assert app.requests[0].body == b"hello"

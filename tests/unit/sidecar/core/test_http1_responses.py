@@ -162,6 +162,19 @@ def test_surplus_behind_a_response_costs_the_connection_only(method: bytes, firs
         apart.feed(surplus)
 
 
+def test_what_only_a_proxy_may_say_is_left_out_of_an_apps_answer() -> None:
+    data = b"HTTP/1.1 503 X\r\nTramo-Unprocessed: true\r\nX: y\r\nTramo-Response-Flags: UH\r\nContent-Length: 0\r\n\r\n"
+    app = ResponseReader(keeps_own=False)
+    app.expect(b"GET")
+    assert summary(app.feed(data))[0].fields == [(b"x", b"y")]
+    assert len(summary(reader().feed(data))[0].fields) == 3
+
+
+def test_a_trailer_cannot_say_what_only_a_proxy_may() -> None:
+    with pytest.raises(ProtocolError):
+        reader().feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTramo-Unprocessed: true\r\n\r\n")
+
+
 def test_bytes_without_a_request() -> None:
     with pytest.raises(ProtocolError):
         ResponseReader().feed(OK)

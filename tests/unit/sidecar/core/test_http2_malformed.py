@@ -7,7 +7,7 @@ from hpack import Decoder
 
 from sidecar.core.fields import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from sidecar.core.http2 import MAX_BLOCK_FIELDS, MAX_CONTINUATIONS, Http2Codec
-from sidecar.core.messages import RequestHead
+from sidecar.core.messages import RequestHead, ResponseHead
 from tests.support import http2
 from tests.support.http2 import GET, POST, Headers, replaced, told, with_fields
 
@@ -105,7 +105,7 @@ MALFORMED: dict[str, Headers] = {
 @pytest.mark.parametrize("fields", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_request_costs_its_stream(fields: Headers) -> None:
     codec = http2.server_codec()
-    assert codec.feed(http2.request(fields)) == []
+    assert told(codec.feed(http2.request(fields))) in ([], [(1, "refused", 0)])
     (reset,) = http2.sent(codec)
     assert (reset.type, reset.stream, reset.code()) == (http2.RST_STREAM, 1, http2.PROTOCOL_ERROR)
     assert survives(codec)
@@ -170,7 +170,7 @@ def split_request(fields: Headers, stream: int, end: bool) -> bytes:
 @pytest.mark.parametrize("end", [True, False], ids=["whole", "open"])
 def test_what_is_too_large_is_answered(fields: Headers, status: int, end: bool) -> None:
     codec = http2.server_codec()
-    assert codec.feed(split_request(fields, 1, end)) == []
+    assert told(codec.feed(split_request(fields, 1, end))) == [(1, "refused", status)]
     answer, *more = http2.sent(codec)
     assert answer.ends_stream()
     assert dict(Decoder().decode(answer.payload, raw=True))[b":status"] == b"%d" % status
@@ -180,7 +180,7 @@ def test_what_is_too_large_is_answered(fields: Headers, status: int, end: bool) 
 
 def test_trace_has_no_body() -> None:
     codec = http2.server_codec()
-    assert codec.feed(http2.request(replaced(b":method", b"TRACE", POST), end=False)) == []
+    assert told(codec.feed(http2.request(replaced(b":method", b"TRACE", POST), end=False))) == [(1, "refused", 0)]
     assert [(frame.type, frame.code()) for frame in http2.sent(codec)] == [(http2.RST_STREAM, http2.PROTOCOL_ERROR)]
     assert survives(codec)
 
@@ -333,3 +333,15 @@ def test_continuations_have_an_end() -> None:
     (goaway,) = http2.sent(codec)
     assert (goaway.type, goaway.code()) == (http2.GOAWAY, http2.ENHANCE_YOUR_CALM)
     assert codec.closed
+
+
+@pytest.mark.parametrize("keeps_own", [True, False])
+def test_what_only_a_proxy_may_say_is_left_out_of_an_apps_answer(keeps_own: bool) -> None:
+    codec = Http2Codec(is_server=False, keeps_own=keeps_own)
+    codec.feed(http2.frame(http2.SETTINGS))
+    stream = codec.send_request(RequestHead(b"GET", b"/", b"svc", []))
+    codec.output()
+    own = ((b"tramo-unprocessed", b"true"), (b"tramo-response-flags", b"UH"))
+    ((_, head), _) = codec.feed(http2.request([(b":status", b"503"), *own, (b"x", b"y")], stream))
+    assert isinstance(head, ResponseHead)
+    assert head.fields == ([*own, (b"x", b"y")] if keeps_own else [(b"x", b"y")])

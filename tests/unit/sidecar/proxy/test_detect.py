@@ -49,7 +49,7 @@ def test_a_preface_that_breaks_off_into_something_else() -> None:
     client.receive(PREFACE[:10])
     client.receive(b"nonsense\r\n\r\n")
     assert client.take().startswith(b"HTTP/1.1 4")
-    assert client.is_closing()
+    assert client.eof_written
 
 
 def test_a_client_that_says_nothing_is_cut() -> None:

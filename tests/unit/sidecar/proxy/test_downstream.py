@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.policy import CircuitBreaker, Policy
-from sidecar.proxy.downstream import BODY_IDLE_SECONDS, HEAD_SECONDS, KEEP_ALIVE_SECONDS
+from sidecar.proxy.downstream import (
+    BODY_IDLE_SECONDS,
+    CLOSING_SECONDS,
+    HEAD_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    LINGER_SECONDS,
+    MAX_LINGER_BYTES,
+)
 from tests.support.bench import ANSWER, Bench
+from tests.support.fake_loop import FakeTransport
 from tests.support.http1 import request
 
 GET = request(b"Host: orders", line=b"GET /1 HTTP/1.1")
@@ -197,7 +205,7 @@ def test_an_early_answer_is_the_only_one() -> None:
     upstream.receive(ANSWER)
     client.receive(b"not a chunk")
     assert answers(client.take()) == 1
-    assert client.is_closing()
+    assert closes_with(client)
     assert bench.settled()
 
 
@@ -209,7 +217,7 @@ def test_an_early_answer_is_the_only_one_when_the_body_never_comes() -> None:
     client.take()
     bench.loop.advance(BODY_IDLE_SECONDS + 1)
     assert client.take() == b""
-    assert client.is_closing()
+    assert closes_with(client)
 
 
 def test_a_body_that_nobody_wants_is_bounded() -> None:
@@ -217,13 +225,102 @@ def test_a_body_that_nobody_wants_is_bounded() -> None:
     upstream, client = bench.upstream(), bench.client()
     client.receive(request(b"Host: a", b"Content-Length: 9999999", line=b"POST / HTTP/1.1"))
     upstream.receive(ANSWER)
-    for _ in range(40):
-        if not client.is_closing():
-            client.receive(b"a" * 65_536)
-    assert client.is_closing()
+    for _ in range(20):
+        client.receive(b"a" * 65_536)
+    assert client.eof_written
 
 
 # Clients that break the protocol.
+
+
+def closes_with(client: FakeTransport) -> bool:
+    """Whether a client that was told all closes the connection by ending its side."""
+    assert client.eof_written
+    assert not client.is_closing()
+    client.receive_eof()
+    return client.lost
+
+
+def test_a_refused_client_that_goes_on_sending_can_read_why() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.receive(b"POST / HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n")
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    for _ in range(100):
+        client.receive(b"a" * 65_536)
+    assert client.take() == b""
+    assert closes_with(client)
+
+
+def test_what_a_refused_client_may_send_is_bounded() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.receive(b"GET / HTTP/1.1\r\n\r\n")
+    for _ in range(MAX_LINGER_BYTES // 65_536):
+        client.receive(b"a" * 65_536)
+    assert not client.is_closing()
+    client.receive(b"a")
+    assert client.lost
+
+
+def test_how_long_a_refused_client_may_stay_is_bounded() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.receive(b"GET / HTTP/1.1\r\n\r\n")
+    for _ in range(5):
+        assert not client.is_closing()
+        client.receive(b"a")
+        bench.loop.advance(LINGER_SECONDS / 5 + 0.1)
+    assert client.lost
+
+
+def test_a_client_that_does_not_take_its_last_answer_is_cut() -> None:
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    client.blocked = True
+    client.receive(request(b"Host: a", b"Connection: close", line=b"GET / HTTP/1.1"))
+    upstream.receive(ANSWER)
+    assert client.is_closing()
+    bench.loop.advance(CLOSING_SECONDS - 1)
+    before = client.lost
+    bench.loop.advance(2)
+    assert (before, client.lost) == (False, True)
+    assert bench.settled()
+
+
+def test_a_refused_client_that_does_not_read_is_cut() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.blocked = True
+    client.receive(b"GET / HTTP/1.1\r\n\r\n")
+    bench.loop.advance(CLOSING_SECONDS - 1)
+    before = client.lost
+    bench.loop.advance(2)
+    assert (before, client.lost) == (False, True)
+
+
+def test_nonsense_in_a_body_is_answered() -> None:
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(request(b"Host: a", b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.1") + b"5\r\nhello\r\n")
+    client.receive(b"nonsense")
+    assert client.take().startswith(b"HTTP/1.1 400 ")
+    assert closes_with(client)
+    assert upstream.lost, "the endpoint must not take half a request for a whole one"
+    assert bench.server_meter.flags == {}
+    assert bench.client_meter.flags == {"DPE": 1}
+    assert bench.settled()
+
+
+def test_nonsense_in_a_body_cuts_an_answer_that_has_begun() -> None:
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(request(b"Host: a", b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.1") + b"5\r\nhello\r\n")
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
+    client.receive(b"nonsense")
+    assert client.lost
+    assert b"400" not in client.take()
+    assert bench.settled()
 
 
 def test_a_malformed_request_is_answered_and_the_connection_closed() -> None:
@@ -233,7 +330,7 @@ def test_a_malformed_request_is_answered_and_the_connection_closed() -> None:
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"tramo-response-flags: DPE" in answer
-    assert client.is_closing()
+    assert closes_with(client)
     assert bench.settled()
 
 
@@ -335,7 +432,7 @@ def test_a_slow_head_is_cut() -> None:
     assert not client.is_closing()
     bench.loop.advance(1.5)
     assert client.take().startswith(b"HTTP/1.1 408 ")
-    assert client.is_closing()
+    assert closes_with(client)
 
 
 def test_a_slow_head_behind_a_request_is_cut() -> None:
@@ -370,7 +467,8 @@ def test_a_slow_body_is_cut() -> None:
     bench.loop.advance(BODY_IDLE_SECONDS - 1)
     assert not client.is_closing()
     bench.loop.advance(2)
-    assert client.is_closing()
+    assert client.take().startswith(b"HTTP/1.1 408 ")
+    assert closes_with(client)
     assert upstream.is_closing()
     assert bench.settled()
 
@@ -501,7 +599,7 @@ def test_a_declined_websocket_with_nonsense_behind_it() -> None:
     data = client.take()
     assert answers(data) == 2
     assert b"HTTP/1.1 400 " in data
-    assert client.is_closing()
+    assert closes_with(client)
 
 
 def test_an_offer_of_http2_is_not_passed_on() -> None:

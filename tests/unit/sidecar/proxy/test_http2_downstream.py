@@ -22,6 +22,7 @@ from sidecar.proxy.http2_downstream import BODY_IDLE_SECONDS, IDLE_SECONDS, LING
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 from tests.support import http2
 from tests.support.fake_loop import FakeTransport
+from tests.support.http2 import replaced, with_fields
 from tests.support.http2_bench import Client, Http2Bench, Peer
 
 GRPC: Fields = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
@@ -511,3 +512,44 @@ def test_a_stream_that_outlasts_the_drain_is_not_cut_by_the_goaway() -> None:
     upstream.codec.send_end(stream, [(b"grpc-status", b"0")])
     assert client.heard()[-2][:2] == (asked, "end")  # type: ignore[index]
     assert client.transport.lost
+
+
+# What the codec refuses is logged and counted as what the proxy refuses.
+
+
+REFUSED = {
+    "431": (with_fields(*[(b"a%d" % n, b"b") for n in range(101)]), 1),
+    "414": (replaced(b":path", b"/" + b"a" * 16_000 + b"b" * 1_000), 1),
+    "417": (with_fields((b"expect", b"200-maybe")), 1),
+    "malformed, seen by libnghttp2": (with_fields((b"A", b"b")), 0),
+    "malformed, seen by us": (with_fields((b"host", b"other")), 0),
+}
+
+
+@pytest.mark.parametrize(("fields", "answers"), REFUSED.values(), ids=REFUSED)
+def test_what_the_codec_refuses_is_counted(fields: http2.Headers, answers: int) -> None:
+    bench = Http2Bench()
+    client = raw(bench)
+    block = http2.plain_block(fields)
+    client.receive(http2.frame(http2.HEADERS, http2.END_STREAM, 1, block[:16_000]), settle=False)
+    client.receive(http2.frame(http2.CONTINUATION, http2.END_HEADERS, 1, block[16_000:]))
+    assert bench.client_meter.flags == {"DPE": 1}
+    assert bench.server_meter.requests == answers
+    assert not client.is_closing()
+
+
+def test_a_connection_that_is_ended_for_abuse_is_counted_once() -> None:
+    bench = Http2Bench()
+    client = raw(bench)
+    while not client.is_closing():
+        client.receive(http2.frame(http2.WINDOW_UPDATE, 0, 0, http2.number(1)) * 5_000)
+    bench.loop.advance(LINGER_SECONDS + 1)
+    assert bench.client_meter.flags == {"DPE": 1}
+
+
+def test_a_client_that_goes_away_by_itself_is_not_counted() -> None:
+    bench = Http2Bench()
+    client = raw(bench)
+    client.receive(http2.frame(http2.GOAWAY, 0, 0, http2.number(0) * 2))
+    bench.loop.advance(IDLE_SECONDS + LINGER_SECONDS + 1)
+    assert bench.client_meter.flags == {}
