@@ -48,6 +48,10 @@ class LocalReply:
             found.append((b"retry-after", b"%d" % self.retry_after))
         return found
 
+    def flagged(self, flags: str) -> LocalReply:
+        """The same answer with more flags, separated by commas."""
+        return LocalReply(self.status, flags, self.message, self.unprocessed, self.retry_after)
+
     def __repr__(self) -> str:
         return f"<LocalReply {self.status} {self.flag}>"
 
