@@ -25,7 +25,6 @@ LARGEST_BODY_BYTES: Final = 16 * 1024
 MOST_NAMES: Final = 500
 
 _ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::[0-9]+:assumed-role/[^/]+/(?P<session>.+)")
-_USER: Final = re.compile(r"arn:[\w-]+:iam::[0-9]+:(user/.+|root)")
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 _TASK_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -56,13 +55,11 @@ def check_task(identity: Mapping[str, Any] | None, task: str) -> None:
     """Refuse a caller that is another task. `identity` is API Gateway's `requestContext.identity`.
 
     The credentials of an ECS task role are a session of the role that is named after the task's id. So a session
-    may speak for the task of its name only. A user of IAM is no task: what he may do is said by his policies.
+    may speak for the task of its name only, and nobody else for a task.
     """
     arn = str((identity or {}).get("userArn") or "")
     session = _ROLE_SESSION.fullmatch(arn)
     if session is not None and session["session"] == task:
-        return
-    if session is None and _USER.fullmatch(arn):
         return
     caller = session["session"] if session else arn or "nobody"
     detail = (

@@ -26,6 +26,7 @@ from urllib.parse import unquote
 from infra.local.eventbus import Invocable
 from infra.local.functions import FunctionError
 from infra.local.httpserver import HttpServer, Request, Response
+from infra.local.identity import Identity
 from infra.local.settings import ACCOUNT
 from infra.local.signature import SignatureError, verify
 from infra.local.template import Route
@@ -60,7 +61,7 @@ def _expression(path: str) -> re.Pattern[str]:
 
 
 def proxy_event(
-    request: Request, match: _Match, *, path: str, stage: str, access_key: str | None, now: datetime
+    request: Request, match: _Match, *, path: str, stage: str, caller: Identity | None, now: datetime
 ) -> dict[str, Any]:
     """Return the event of a Lambda proxy integration, payload format 1.0."""
     headers: dict[str, list[str]] = {}
@@ -69,7 +70,7 @@ def proxy_event(
     query: dict[str, list[str]] = {}
     for name, value in request.query:
         query.setdefault(name, []).append(value)
-    user = f"arn:aws:iam::{ACCOUNT}:user/local" if access_key else None
+    access_key = caller.access_key if caller else None
     return {
         "resource": match.route.path,
         "path": path,
@@ -99,7 +100,7 @@ def proxy_event(
                 "accountId": ACCOUNT if access_key else None,
                 "caller": access_key,
                 "user": access_key,
-                "userArn": user,
+                "userArn": caller.arn if caller else None,
                 "sourceIp": request.client,
                 "userAgent": request.header("user-agent") or None,
             },
@@ -182,13 +183,13 @@ class ApiGateway:
         if match is None:
             return _refusal(403, "Missing Authentication Token")
         now = datetime.fromtimestamp(self._clock(), UTC)
-        access_key = None
+        caller = None
         if not match.route.open:
             try:
-                access_key = verify(request, self._region, now)
+                caller = verify(request, self._region, now)
             except SignatureError as error:
                 return _refusal(403, str(error))
-        event = proxy_event(request, match, path=path, stage=self._stage, access_key=access_key, now=now)
+        event = proxy_event(request, match, path=path, stage=self._stage, caller=caller, now=now)
         accepts_gzip = "gzip" in request.header("accept-encoding")
         try:
             result = await self._function.invoke(event)

@@ -14,7 +14,6 @@ from typing import Final
 
 from infra.local import network
 from infra.local.definition import Container
-from infra.local.settings import ACCESS_KEY, SECRET_KEY
 
 ADMIN_PORT: Final = 9901
 FORWARD_PROXY_PORT: Final = 15001
@@ -68,8 +67,7 @@ def environment(
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoints.metadata}/v2/credentials/{runtime_id}",
         "AWS_ENDPOINT_URL": endpoints.aws,
         "AWS_ENDPOINT_URL_ECS": endpoints.ecs,
         "ECS_CONTAINER_METADATA_URI_V4": f"{endpoints.metadata}/v4/{runtime_id}",

@@ -1,6 +1,6 @@
 """Signature Version 4 as API Gateway checks it on a method with IAM authorisation.
 
-The signature is computed again by botocore with the one secret key of this machine. So a client that signs
+The signature is computed again by botocore with the caller's secret key (`identity.py`). So a client that signs
 wrongly fails here as it would in AWS and not only after it was deployed.
 """
 
@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from infra.local.httpserver import Request
-from infra.local.settings import ACCESS_KEY, SECRET_KEY
+from infra.local.identity import Identity, find
 
 SERVICE: Final = "execute-api"
 _AUTHORIZATION: Final = re.compile(
@@ -29,15 +29,16 @@ class SignatureError(Exception):
     """The request is not signed as it must be; the text is API Gateway's."""
 
 
-def verify(request: Request, region: str, now: datetime) -> str:
-    """Return the access key that signed the request. Raises SignatureError."""
+def verify(request: Request, region: str, now: datetime) -> Identity:
+    """Return who signed the request. Raises SignatureError."""
     authorization = request.header("authorization")
     if not authorization:
         raise SignatureError("Missing Authentication Token")
     found = _AUTHORIZATION.fullmatch(authorization)
     if not found:
         raise SignatureError("Authorization header does not have the form of Signature Version 4")
-    if found["key"] != ACCESS_KEY:
+    caller = find(found["key"], request.header("x-amz-security-token"))
+    if caller is None:
         raise SignatureError("The security token included in the request is invalid.")
     if (found["region"], found["service"]) != (region, SERVICE):
         scope = f"{found['region']}/{found['service']}"
@@ -49,12 +50,13 @@ def verify(request: Request, region: str, now: datetime) -> str:
         raise SignatureError("X-Amz-Date is missing or malformed") from error
     if abs(now - signed_at) > _SKEW or not stamp.startswith(found["day"]):
         raise SignatureError(f"Signature expired: {stamp} is not within 5 minutes of {now:%Y%m%dT%H%M%SZ}")
-    if not hmac.compare_digest(_signature(request, found["headers"].split(";"), region, stamp), found["signature"]):
+    signature = _signature(request, caller, found["headers"].split(";"), region, stamp)
+    if not hmac.compare_digest(signature, found["signature"]):
         raise SignatureError("The request signature we calculated does not match the signature you provided.")
-    return found["key"]
+    return caller
 
 
-def _signature(request: Request, names: list[str], region: str, stamp: str) -> str:
+def _signature(request: Request, caller: Identity, names: list[str], region: str, stamp: str) -> str:
     if "host" not in names:
         raise SignatureError("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     signed = AWSRequest(
@@ -65,5 +67,5 @@ def _signature(request: Request, names: list[str], region: str, stamp: str) -> s
     for name in names:
         signed.headers[name] = request.header(name)
     signed.context["timestamp"] = stamp
-    signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), SERVICE, region)
+    signer = SigV4Auth(Credentials(caller.access_key, caller.secret_key), SERVICE, region)
     return str(signer.signature(signer.string_to_sign(signed, signer.canonical_request(signed)), signed))

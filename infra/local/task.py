@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from infra.local import network
 from infra.local.definition import Container, TaskDefinition
+from infra.local.identity import DEFAULT_ROLE
 from infra.local.settings import ACCOUNT
 from infra.local.state import ContainerState, Health, TaskState
 
@@ -53,6 +54,12 @@ class TaskIdentity:
     def service(self) -> str | None:
         """Return the name of the service that started the task, None if none did."""
         return self.group.removeprefix("service:") if self.group.startswith("service:") else None
+
+    @property
+    def role(self) -> str:
+        """Return the name of the role that the task has."""
+        arn = self.definition.document.get("taskRoleArn")
+        return str(arn).rpartition("/")[2] if arn else DEFAULT_ROLE
 
     @property
     def address(self) -> str:

@@ -71,6 +71,7 @@ def test_the_event_is_that_of_a_proxy_integration() -> None:
     assert (context["httpMethod"], context["stage"]) == ("PUT", "live")
     assert context["path"] == "/live" + event["path"]
     assert context["identity"]["accessKey"] == ACCESS_KEY
+    assert context["identity"]["userArn"] == "arn:aws:iam::123456789012:user/local"
     assert context["identity"]["sourceIp"] == "10.0.0.1"
 
 

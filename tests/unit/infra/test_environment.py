@@ -40,6 +40,8 @@ def test_an_app_gets_what_ecs_sets_and_where_to_listen() -> None:
     found = build(container(VERSION="1"))
     assert found["ECS_CONTAINER_METADATA_URI_V4"] == "http://metadata/v4/t-1"
     assert (found["AWS_REGION"], found["AWS_ENDPOINT_URL"]) == ("us-east-1", "http://aws")
+    assert found["AWS_CONTAINER_CREDENTIALS_FULL_URI"] == "http://metadata/v2/credentials/t-1"
+    assert "AWS_ACCESS_KEY_ID" not in found, "the SDKs would take it before the role of the task"
     assert (found["HOST"], found["VERSION"]) == ("127.9.0.1", "1")
     assert not [name for name in found if name.startswith("TRAMO_")]
     assert "HTTP_PROXY" not in found

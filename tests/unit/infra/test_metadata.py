@@ -1,9 +1,11 @@
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from infra.local.httpserver import Request
+from infra.local.identity import DEFAULT_ROLE, of_task
 from infra.local.metadata import MetadataEndpoint
 from tests.support.local_cluster import cluster, definition, until
 
@@ -26,7 +28,23 @@ def test_containers_and_their_task(tmp_path: Path) -> None:
             status, found = await get(f"/v4/{runtime_id}/task")
             assert (status, found["TaskARN"]) == (200, runner.identity.arn)
             assert [container["Name"] for container in found["Containers"]] == ["app"]
-            for path in ("/", "/v3/x", "/v4/feed-1", f"/v4/{runtime_id[:-1]}", f"/v4/{runtime_id}/stats"):
+            status, found = await get(f"/v2/credentials/{runtime_id}")
+            given = of_task(DEFAULT_ROLE, runner.identity.task_id)
+            assert (status, found["AccessKeyId"], found["SecretAccessKey"], found["Token"]) == (
+                200,
+                *(given.access_key, given.secret_key, given.token),
+            )
+            assert found["RoleArn"] == f"arn:aws:iam::123456789012:role/{DEFAULT_ROLE}"
+            assert datetime.fromisoformat(found["Expiration"]) > datetime.now(UTC) + timedelta(hours=5)
+            for path in (
+                "/",
+                "/v3/x",
+                "/v2/credentials",
+                "/v2/credentials/feed-1",
+                "/v4/feed-1",
+                f"/v4/{runtime_id[:-1]}",
+                f"/v4/{runtime_id}/stats",
+            ):
                 assert (await get(path))[0] == 404
 
     asyncio.run(main())

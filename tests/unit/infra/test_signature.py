@@ -7,14 +7,19 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from infra.local.httpserver import Request
+from infra.local.identity import USER, of_task
 from infra.local.settings import ACCESS_KEY, SECRET_KEY
 from infra.local.signature import SignatureError, verify
+
+OTHER = of_task("role", "a" * 32)
+FORGED = OTHER.token.replace("a" * 32, "b" * 32)
 
 
 def signed(
     *,
     key: str = ACCESS_KEY,
     secret: str = SECRET_KEY,
+    token: str | None = None,
     service: str = "execute-api",
     region: str = "us-east-1",
     method: str = "GET",
@@ -22,7 +27,7 @@ def signed(
     body: bytes = b"",
 ) -> Request:
     request = AWSRequest(method, f"http://127.0.0.1:9000{path}", data=body, headers={"X-Own": "a"})
-    SigV4Auth(Credentials(key, secret), service, region).add_auth(request)
+    SigV4Auth(Credentials(key, secret, token), service, region).add_auth(request)
     headers = {name.lower(): value for name, value in request.headers.items()}
     pairs = tuple({**headers, "host": "127.0.0.1:9000", "accept": "unsigned"}.items())
     return Request(method, path, "/ignored", (), pairs, body, "127.0.0.1")
@@ -33,8 +38,15 @@ def now() -> datetime:
 
 
 def test_a_good_signature() -> None:
-    assert verify(signed(), "us-east-1", now()) == ACCESS_KEY
-    assert verify(signed(method="POST", path="/live/x", body=b'{"a": 1}'), "us-east-1", now()) == ACCESS_KEY
+    assert verify(signed(), "us-east-1", now()) == USER
+    assert verify(signed(method="POST", path="/live/x", body=b'{"a": 1}'), "us-east-1", now()) == USER
+
+
+def test_a_task_signs_as_the_session_of_its_role() -> None:
+    task = of_task("shop-task", "f" * 32)
+    found = verify(signed(key=task.access_key, secret=task.secret_key, token=task.token), "us-east-1", now())
+    assert found == task
+    assert found.arn == f"arn:aws:sts::123456789012:assumed-role/shop-task/{'f' * 32}"
 
 
 def changed(request: Request, **changes: str) -> Request:
@@ -57,6 +69,10 @@ def changed(request: Request, **changes: str) -> Request:
         (lambda: changed(signed(), authorization="Bearer x"), "Signature Version 4"),
         (lambda: signed(key="AKIDOTHER"), "security token"),
         (lambda: signed(secret="other"), "does not match"),
+        (lambda: signed(token="r/t/0"), "security token"),
+        (lambda: signed(key=OTHER.access_key, secret=OTHER.secret_key), "security token"),
+        (lambda: signed(key=OTHER.access_key, secret=SECRET_KEY, token=OTHER.token), "does not match"),
+        (lambda: signed(key=OTHER.access_key, secret=OTHER.secret_key, token=FORGED), "security token"),
         (lambda: signed(service="ecs"), "scoped to us-east-1/execute-api, not to us-east-1/ecs"),
         (lambda: signed(region="eu-west-1"), "not to eu-west-1"),
         (lambda: changed(signed(), **{"x-amz-date": ""}), "X-Amz-Date"),
