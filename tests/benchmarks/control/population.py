@@ -27,10 +27,12 @@ def names(services: int = SERVICES) -> list[str]:
     return [f"{_WORDS[number % 8]}-{_WORDS[number // 8 % 8]}-{number}" for number in range(services)]
 
 
-def tasks(services: int = SERVICES, endpoints: int = ENDPOINTS, seed: int = 1) -> Iterator[TaskRecord]:
+def tasks(
+    services: int = SERVICES, endpoints: int = ENDPOINTS, seed: int = 1, namespace: str = NAMESPACE
+) -> Iterator[TaskRecord]:
     """Yield running tasks with one endpoint each, of ids and addresses as ECS gives them."""
     chance = random.Random(seed)  # noqa: S311 - repeatable
-    base = task("aa", namespace=NAMESPACE)
+    base = task("aa", namespace=namespace)
     known = names(services)
     for number in range(endpoints):
         name = known[number % services]
@@ -48,19 +50,21 @@ def tasks(services: int = SERVICES, endpoints: int = ENDPOINTS, seed: int = 1) -
         )
 
 
-def fill(store: Store) -> list[TaskRecord]:
-    """Write the namespace in batches, which the functions themselves never do, and return its tasks."""
+def fill(
+    store: Store, services: int = SERVICES, endpoints: int = ENDPOINTS, namespace: str = NAMESPACE
+) -> list[TaskRecord]:
+    """Write a namespace in batches, which the functions themselves never do, and return its tasks."""
     table = store.tasks._table
-    key = namespace_key(NAMESPACE)
-    store.tasks.ensure_namespace(NAMESPACE, 0.0)
+    key = namespace_key(namespace)
+    store.tasks.ensure_namespace(namespace, 0.0)
     with table.services.batch_write() as batch:
-        for number, name in enumerate(names()):
-            aliases = [AliasMap(dns_name=each, port=80) for each in (name, f"{name}.{NAMESPACE}")]
+        for number, name in enumerate(names(services)):
+            aliases = [AliasMap(dns_name=each, port=80) for each in (name, f"{name}.{namespace}")]
             vip = f"127.255.{(number + 2) // 256}.{(number + 2) % 256}"
             batch.save(
                 table.services(key, service_key(name), protocol="http", aliases=aliases, vip=vip, declared_at=1.0)
             )
-    records = list(tasks())
+    records = list(tasks(services, endpoints, namespace=namespace))
     facts = [each.name for each in dataclasses.fields(TaskRecord) if each.name not in ("namespace", "endpoints")]
     with table.tasks.batch_write() as batch:
         for record in records:
