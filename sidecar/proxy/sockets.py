@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,8 @@ _OPTIONS: Final = (
 
 def keep_alive(server: asyncio.Server) -> None:
     """Let all connections that this server accepts be kept alive."""
-    for listener in server.sockets:
+    found: Any = server  # uvloop gives a list where typeshed says a tuple, and compiled code would insist
+    for listener in found.sockets:
         for level, option, value in _OPTIONS:
             listener.setsockopt(level, option, value)
 
