@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 from api.problems import Problem
-from registry.snapshot import Document, Head, assemble, can_delta, iso, part_of
+from registry.layout import Head, part_of
+from registry.snapshot import Document, assemble, can_delta, iso
 from registry.snapshot_store import SnapshotBusyError
 from registry.store import Store
 

@@ -8,6 +8,8 @@ Rules:
    changed and which services a task may have been in.
 3. Unchanged content makes no revision.
 4. A part that is missing or damaged, or a missing HEAD, is built anew from all tasks and services.
+5. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
+   was only slow, it loses instead and tries again.
 """
 
 from __future__ import annotations
@@ -18,19 +20,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from registry.layout import Head, part_of
 from registry.rules import TaskRecord
 from registry.snapshot import (
-    PARTS,
     Document,
-    Head,
     Part,
     ServiceRecord,
     endpoints_of,
     endpoints_without,
-    part_of,
     service_document,
     update_part,
 )
+from registry.snapshot_store import StoredPart
 from registry.store import Store
 
 ATTEMPTS: Final = 8
@@ -66,9 +67,8 @@ class _Reading:
     `rebuilt` are empty here and must be written.
     """
 
-    revision: int
-    parts: Mapping[int, Part]
-    rebuilt: frozenset[int]
+    stored: Mapping[int, StoredPart]
+    rebuilt: Mapping[int, Part]
     names: frozenset[str]
     replaced: frozenset[str]
     services: Mapping[str, ServiceRecord]
@@ -90,76 +90,81 @@ class Publisher:
 
     def publish(self, namespace: str, changes: Changes) -> Published:
         """Bring the snapshot of a namespace up to date. Raises PublishConflictError and what AWS raises."""
+        lost: Head | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
                 # Spread the publishers that wait for each other; the longest pause doubles up to its limit.
                 self._pause(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.025 * 2**attempt)))  # noqa: S311
-            published = self._attempt(namespace, changes, attempt)
+            known = self._head_after(namespace, lost)
+            published = None if known is None else self._attempt(namespace, known, changes, attempt)
             if published is not None:
                 return published
+            lost = known
         raise PublishConflictError(f"namespace {namespace}: {ATTEMPTS} attempts lost against other publishers")
 
-    def _attempt(self, namespace: str, changes: Changes, conflicts: int) -> Published | None:
-        """Return what was published, None when another publisher came first."""
-        known = self._store.snapshots.head(namespace, consistent=True)
+    def _head_after(self, namespace: str, lost: Head | None) -> Head | None:
+        """Return the head to follow; `lost` is the one after which another seemed to come first.
+
+        None when another publisher has just written it.
+        """
+        known = self._store.snapshots.latest(namespace)
         if known is None:
-            reading = self._read_without_head(namespace)
-        else:
-            reading = self._read(namespace, known, changes)
-        revision = reading.revision + 1
-        updated = _build(reading, revision)
-        if known is not None and not updated:
+            return self._store.snapshots.begin(namespace)
+        if known == lost:
+            return self._store.snapshots.fence(namespace, known)
+        return known
+
+    def _attempt(self, namespace: str, known: Head, changes: Changes, conflicts: int) -> Published | None:
+        """Return what was published, None when another publisher came first."""
+        reading = self._read(namespace, known, changes)
+        if reading is None:
+            return None
+        updated = _build(reading, known.next_revision)
+        if known.revision and not updated:
             return Published(known.revision, is_new=False, conflicts=conflicts)
-        parts = {**(known.parts if known else {}), **dict.fromkeys(updated, revision)}
-        head = Head(revision, self._clock(), parts)
-        if self._store.snapshots.publish(namespace, known, head, updated):
-            return Published(revision, is_new=True, conflicts=conflicts)
+        if self._store.snapshots.publish(namespace, known, self._clock(), updated, reading.stored):
+            return Published(known.next_revision, is_new=True, conflicts=conflicts)
         return None
 
-    def _read(self, namespace: str, head: Head, changes: Changes) -> _Reading:
+    def _read(self, namespace: str, head: Head, changes: Changes) -> _Reading | None:
+        """Return what there is after a head, None when it is no longer the head."""
         tasks = self._store.tasks.get_all(namespace, changes.tasks)
         names = changes.services | _services_of(tasks.values())
-        numbers = frozenset(part_of(name) for name in names)
-        stored = self._store.snapshots.parts(namespace, numbers & head.parts.keys(), consistent=True)
-        parts = {number: each.part for number, each in stored.items() if each.part is not None}
-        broken = numbers & head.parts.keys() - parts.keys()
+        wanted = frozenset(part_of(name) for name in names) & head.parts.keys()
+        stored = self._store.snapshots.stored(namespace, head, wanted)
+        broken = wanted - stored.keys()
+        if not head.revision:
+            return self._read_everything(namespace, head, {}, None, names)
         if broken:
-            # A delta from before the damage cannot tell what was removed meanwhile.
-            parts |= dict.fromkeys(broken, Part(floor=head.revision))
-            return self._read_everything(namespace, head.revision, parts, broken, names)
+            if self._store.snapshots.latest(namespace) != head:
+                return None
+            return self._read_everything(namespace, head, stored, broken, names)
         return _Reading(
-            revision=head.revision,
-            parts=parts,
-            rebuilt=frozenset(),
+            stored=stored,
+            rebuilt={},
             names=names,
             replaced=changes.tasks,
             services=self._store.services.get_all(namespace, names),
             tasks=tasks,
         )
 
-    def _read_without_head(self, namespace: str) -> _Reading:
-        """Read a namespace without a head; if it was lost, readers have seen revisions up to its parts'."""
-        stored = self._store.snapshots.parts(namespace, range(PARTS), consistent=True)
-        seen = max((part.revision for part in stored.values()), default=0)
-        return self._read_everything(namespace, seen, {}, frozenset(), frozenset())
-
     def _read_everything(
         self,
         namespace: str,
-        revision: int,
-        parts: Mapping[int, Part],
-        broken: frozenset[int],
+        head: Head,
+        stored: Mapping[int, StoredPart],
+        broken: frozenset[int] | None,
         names: frozenset[str],
     ) -> _Reading:
+        """Read all that is registered, to build the broken parts anew (None: all of them)."""
         services = self._store.services.all(namespace)
         tasks = {record.task_id: record for record in self._store.tasks.all(namespace)}
-        if not parts:
+        if broken is None:
             broken = frozenset(part_of(name) for name in services)
-            parts = dict.fromkeys(broken, Part(floor=revision))
         return _Reading(
-            revision=revision,
-            parts=parts,
-            rebuilt=broken,
+            stored=stored,
+            # A delta from before the damage cannot tell what was removed meanwhile.
+            rebuilt=dict.fromkeys(broken, Part(floor=head.next_revision - 1)),
             names=names | {name for name in services if part_of(name) in broken},
             replaced=frozenset(tasks),
             services=services,
@@ -171,12 +176,18 @@ def _services_of(tasks: Iterable[TaskRecord]) -> frozenset[str]:
     return frozenset(endpoint.service for task in tasks for endpoint in task.endpoints)
 
 
+def _part(reading: _Reading, number: int) -> Part:
+    """Return a part as it is before the build."""
+    stored = reading.stored.get(number)
+    return reading.rebuilt.get(number, Part()) if stored is None else stored.part
+
+
 def _build(reading: _Reading, revision: int) -> dict[int, Part]:
     """Return the parts to write: those whose content changed, and those that were broken."""
     documents = _documents(reading)
     updated: dict[int, Part] = {}
-    for number in {part_of(name) for name in reading.names} | reading.rebuilt:
-        part = reading.parts.get(number, Part())
+    for number in {part_of(name) for name in reading.names} | reading.rebuilt.keys():
+        part = _part(reading, number)
         changed = {name: document for name, document in documents.items() if part_of(name) == number}
         new = update_part(part, changed, revision)
         if new is not None:
@@ -190,7 +201,7 @@ def _documents(reading: _Reading) -> dict[str, Document | None]:
     """Return the services' new documents; None for one that is no longer registered."""
     endpoints: dict[str, list[Document]] = {}
     for name in reading.names:
-        present = reading.parts.get(part_of(name), Part()).services.get(name)
+        present = _part(reading, part_of(name)).services.get(name)
         endpoints[name] = endpoints_without(present, reading.replaced)
     for record in reading.tasks.values():
         for name, endpoint in endpoints_of(record).items():

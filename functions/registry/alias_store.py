@@ -15,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 
 from registry.definition import Alias
-from registry.models import Table, alias_key, maybe, namespace_key
+from registry.models import Table, alias_key, maybe, namespace_key, update_if
 from registry.snapshot import Conflict
-from registry.task_store import CONDITION_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,7 @@ class AliasStore:
         model = self._table.aliases
         free: Condition = model.service.does_not_exist() | (model.service == instead_of)
         item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
-        try:
-            item.update(actions=[model.service.set(service)], condition=free)
-        except UpdateError as error:
-            if error.cause_response_code == CONDITION_FAILED:
-                return False
-            raise
-        return True
+        return update_if(item, [model.service.set(service)], free)
 
     def _holder(self, namespace: str, alias: Alias) -> str | None:
         model = self._table.aliases
@@ -88,8 +80,4 @@ class AliasStore:
         model = self._table.aliases
         for alias in aliases:
             item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
-            try:
-                item.update(actions=[model.service.remove()], condition=model.service == service)
-            except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
-                    raise
+            update_if(item, [model.service.remove()], model.service == service)

@@ -7,7 +7,8 @@
 | NAMESPACE#{namespace} | SERVICE#{name} | ServiceItem |
 | NAMESPACE#{namespace} | VIP#{address} | VipItem |
 | NAMESPACE#{namespace} | HEAD | HeadItem |
-| NAMESPACE#{namespace} | PART#{00..63} | PartItem |
+| NAMESPACE#{namespace} | PART#{00..63}#{A,B} | PartItem |
+| NAMESPACE#{namespace} | CHANGES#{00..63}#{A,B} | PartItem |
 | NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
 | HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
 | RECONCILER | SWEEP | SweepItem |
@@ -36,6 +37,8 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 from pynamodb.connection import Connection, TableConnection
+from pynamodb.exceptions import UpdateError
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 
@@ -43,6 +46,8 @@ NAMESPACES: Final = "NAMESPACES"
 HEAD: Final = "HEAD"
 RECONCILER: Final = "RECONCILER"
 SWEEP: Final = "SWEEP"
+
+CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 # PynamoDB's own (15 s, 30 s) are longer than a function lives.
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -80,9 +85,14 @@ def history_key(ecs_service: str) -> str:
     return f"HISTORY#{ecs_service}"
 
 
-def part_key(number: int) -> str:
-    """Return the sort key of a part of the snapshot."""
-    return f"PART#{number:02d}"
+def part_key(number: int, slot: int) -> str:
+    """Return the sort key of the base of a part of the snapshot."""
+    return f"PART#{number:02d}#{'AB'[slot]}"
+
+
+def changes_key(number: int, slot: int) -> str:
+    """Return the sort key of the changes of a part of the snapshot."""
+    return f"CHANGES#{number:02d}#{'AB'[slot]}"
 
 
 class Item(Model):
@@ -195,15 +205,16 @@ class HistoryItem(Item):
 
 
 class HeadItem(Item):
-    """The head of a namespace's snapshot. `parts` maps part numbers (two digits) to their revisions."""
+    """The head of a namespace's snapshot. `parts` says where its parts stand (`layout.pack`)."""
 
     revision = NumberAttribute(null=True)
+    next_revision = NumberAttribute(null=True)
     generated_at = NumberAttribute(null=True)
-    parts: MapAttribute[str, Any] = MapAttribute(null=True)
+    parts = BinaryAttribute(legacy_encoding=False, null=True)
 
 
 class PartItem(Item):
-    """A part of a namespace's snapshot."""
+    """The base of a part of a namespace's snapshot, or the changes since."""
 
     revision = NumberAttribute(null=True)
     data = BinaryAttribute(legacy_encoding=False, null=True)
@@ -233,6 +244,17 @@ def change(attribute: Any, value: object) -> Action:
     """Return the action that sets an attribute, or removes it when the value is None."""
     action: Action = attribute.remove() if value is None else attribute.set(value)
     return action
+
+
+def update_if(item: Item, actions: list[Action], condition: Condition) -> bool:
+    """Change an item; return False, and change nothing, when it does not meet the condition."""
+    try:
+        item.update(actions=actions, condition=condition)
+    except UpdateError as error:
+        if error.cause_response_code == CONDITION_FAILED:
+            return False
+        raise
+    return True
 
 
 class Table:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
@@ -32,10 +31,10 @@ from registry.models import (
     maybe,
     namespace_key,
     service_key,
+    update_if,
     whole,
 )
 from registry.snapshot import Conflict, ServiceRecord
-from registry.task_store import CONDITION_FAILED
 from registry.vip_store import VipStore
 
 
@@ -101,14 +100,7 @@ class ServiceStore:
         return self._update(namespace, service, declaration, model.vip.exists() & older)
 
     def _update(self, namespace: str, service: str, actions: list[Action], condition: Condition) -> bool:
-        item = self._table.services(namespace_key(namespace), service_key(service))
-        try:
-            item.update(actions=actions, condition=condition)
-        except UpdateError as error:
-            if error.cause_response_code == CONDITION_FAILED:
-                return False
-            raise
-        return True
+        return update_if(self._table.services(namespace_key(namespace), service_key(service)), actions, condition)
 
     def _declaration(self, offer: Offer, claims: Claims, created_at: float, ecs_service: str | None) -> list[Action]:
         model = self._table.services
@@ -211,22 +203,16 @@ class ServiceStore:
         elif expected_revision is not None:
             condition = condition & (model.policy_revision == expected_revision)
         item = model(namespace_key(namespace), service_key(name))
-        try:
-            item.update(
-                actions=[
-                    model.policy.set(dict(policy)),
-                    model.policy_revision.set((model.policy_revision | 0) + 1),
-                ],
-                condition=condition,
-            )
-        except UpdateError as error:
-            if error.cause_response_code != CONDITION_FAILED:
-                raise
-            known = self.get(namespace, name)
-            if known is None:
-                return None
-            raise PolicyConflictError(known.policy_revision) from error
-        return _record(item)
+        actions: list[Action] = [
+            model.policy.set(dict(policy)),
+            model.policy_revision.set((model.policy_revision | 0) + 1),
+        ]
+        if update_if(item, actions, condition):
+            return _record(item)
+        known = self.get(namespace, name)
+        if known is None:
+            return None
+        raise PolicyConflictError(known.policy_revision)
 
 
 def _by_name(items: Iterable[ServiceItem]) -> dict[str, ServiceRecord]:

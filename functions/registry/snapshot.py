@@ -1,8 +1,7 @@
 """Snapshots: records in, documents out. Pure. The format is `schemas/snapshot.json`.
 
 Rules:
-1. The services of a namespace are spread over 64 parts by their names, since one DynamoDB item may not exceed
-   400 KB, and so that one task's change rewrites one part and not the namespace.
+1. The services of a namespace are spread over parts by their names (`layout.py`).
 2. A service's `revision` is the snapshot revision in which its content last changed. Content is all but that
    number.
 3. A part remembers the names that were removed from it and when. It forgets the oldest beyond
@@ -21,10 +20,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from registry.definition import Alias, Timeouts
+from registry.layout import Head
 from registry.rules import State, TaskRecord, since_of, state_of
 
 SCHEMA: Final = 1
-PARTS: Final = 64
 REMEMBERED_REMOVALS: Final = 100
 WEIGHT: Final = 100
 
@@ -71,20 +70,6 @@ class Part:
     services: Mapping[str, Document] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)
     floor: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a namespace's snapshot is made of: `parts` maps a part's number to its revision."""
-
-    revision: int
-    generated_at: float
-    parts: Mapping[int, int]
-
-
-def part_of(service: str) -> int:
-    """Return the number of the part that a service is in."""
-    return zlib.crc32(service.encode()) % PARTS
 
 
 def iso(epoch: float) -> str:
@@ -186,18 +171,33 @@ def update_part(part: Part, changes: Mapping[str, Document | None], revision: in
 
 
 def encode_part(part: Part) -> bytes:
-    """Return a part as it is stored: gzip over JSON."""
-    document = {"services": dict(sorted(part.services.items())), "removed": part.removed, "floor": part.floor}
-    return gzip.compress(json.dumps(document, separators=(",", ":"), sort_keys=True).encode(), mtime=0)
+    """Return a part as it is stored."""
+    return compress(
+        {"services": dict(sorted(part.services.items())), "removed": dict(part.removed), "floor": part.floor}
+    )
 
 
 def decode_part(data: bytes) -> Part:
     """Return a stored part. Raises PartError when it is damaged."""
+    document = decompress(data)
     try:
-        document = json.loads(gzip.decompress(data))
         return Part(document["services"], document["removed"], document["floor"])
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-        raise PartError(f"the stored part of a snapshot is damaged: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise PartError(f"a stored part of a snapshot is damaged: {error}") from error
+
+
+def compress(document: Document) -> bytes:
+    """Return a document as gzip over JSON; equal documents are equal bytes."""
+    return gzip.compress(json.dumps(document, separators=(",", ":"), sort_keys=True).encode(), mtime=0)
+
+
+def decompress(data: bytes) -> Document:
+    """Return what `compress` was given. Raises PartError when it is damaged."""
+    try:
+        document: Document = json.loads(gzip.decompress(data))
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise PartError(f"a stored text of a snapshot is damaged: {error}") from error
+    return document
 
 
 def can_delta(parts: Iterable[Part], head: Head, since: int) -> bool:

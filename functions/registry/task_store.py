@@ -10,7 +10,6 @@ from dataclasses import fields
 from enum import StrEnum
 from typing import Any, Final
 
-from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
@@ -23,12 +22,12 @@ from registry.models import (
     maybe,
     namespace_key,
     task_key,
+    update_if,
     whole,
 )
 from registry.rules import Endpoint, Health, TaskRecord, entomb
 
 READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the read time-out
-CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 # What an event tells; the rest of a record (health, waited) has its own writers.
 _EVENT_FACTS: Final = tuple(
@@ -141,14 +140,7 @@ class TaskStore:
         )
 
     def _update(self, namespace: str, task_id: str, actions: list[Action], condition: Condition) -> bool:
-        item = self._table.tasks(namespace_key(namespace), task_key(task_id))
-        try:
-            item.update(actions=actions, condition=condition)
-        except UpdateError as error:
-            if error.cause_response_code == CONDITION_FAILED:
-                return False
-            raise
-        return True
+        return update_if(self._table.tasks(namespace_key(namespace), task_key(task_id)), actions, condition)
 
     def get(self, namespace: str, task_id: str) -> TaskRecord | None:
         """Return one task, consistently read, tombstones too."""

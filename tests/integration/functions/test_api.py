@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from publisher.build import Changes, Publisher
+from registry.models import part_key
 from registry.service_events import parse_service_event
 from registry.snapshot import iso
 from registry.store import Store
@@ -281,8 +282,8 @@ def test_a_snapshot_that_cannot_be_read_whole_is_tried_later(api: Api, deployed:
     items = aws.client("dynamodb", deployed.endpoint)
     head = api.store.snapshots.head(api.namespace, consistent=True)
     assert head is not None
-    for number in head.parts:
-        key = {"pk": {"S": f"NAMESPACE#{api.namespace}"}, "sk": {"S": f"PART#{number:02d}"}}
+    for number, places in head.parts.items():
+        key = {"pk": {"S": f"NAMESPACE#{api.namespace}"}, "sk": {"S": part_key(number, places.base.slot)}}
         items.delete_item(TableName=deployed.table, Key=key)
     response = api.get("snapshot")
     problem(response, 503, "busy")

@@ -11,8 +11,9 @@ import pytest
 
 from publisher.build import Changes, Publisher
 from reconciler.publications import Publications
+from registry.layout import part_of
 from registry.models import HEAD, namespace_key, part_key
-from registry.snapshot import Document, assemble, part_of
+from registry.snapshot import Document, assemble
 from registry.snapshot_store import SnapshotStore
 from registry.store import Store
 from tests.support import aws
@@ -116,7 +117,7 @@ def test_a_namespace_that_was_never_published_is(store: Store, publisher: Publis
     assert endpoints(store) == {"orders": ["aa"]}
 
 
-@pytest.mark.parametrize("lost", [HEAD, part_key(part_of("orders"))])
+@pytest.mark.parametrize("lost", [HEAD, part_key(part_of("orders"), 0)])
 def test_a_lost_head_or_part_is_built_anew(
     store: Store, publisher: Publisher, repair: Callable[[], int], delete: Callable[[str], None], lost: str
 ) -> None:

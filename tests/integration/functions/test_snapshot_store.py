@@ -1,116 +1,222 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from registry.models import Table, namespace_key, part_key
-from registry.snapshot import Head, Part
-from registry.snapshot_store import PartTooLargeError, SnapshotBusyError, SnapshotStore, StoredPart
+from registry.layout import PARTS, Head, Place, Places
+from registry.models import Table, changes_key, namespace_key, part_key
+from registry.snapshot import Part
+from registry.snapshot_store import PartTooLargeError, SnapshotBusyError, SnapshotStore
 from registry.store import Store
 from tests.support import aws
 from tests.support.ecs import NAMESPACE
 
-FIRST = Head(revision=1, generated_at=1000.5, parts={3: 1, 40: 1})
+NOW = 1000.5
 
 
-def part(name: str, revision: int = 1) -> Part:
-    return Part({name: {"name": name, "revision": revision}})
+def part(name: str, revision: int = 1, bytes_of_noise: int = 0) -> Part:
+    noise = random.Random(name).randbytes(bytes_of_noise).hex()  # noqa: S311 - bytes that gzip cannot shrink
+    document = {"name": name, "revision": revision, "noise": noise, "endpoints": []}
+    return Part({name: document})
 
 
-def publish_first(store: Store) -> None:
-    assert store.snapshots.publish(NAMESPACE, None, FIRST, {3: part("a"), 40: part("b")})
+def large(revision: int = 1, **fields: Any) -> Part:
+    """A part whose base costs more than its changes."""
+    found = part("large", bytes_of_noise=6000)
+    return Part({"large": {**found.services["large"], "revision": revision, **fields}})
+
+
+def latest(store: Store) -> Head:
+    found = store.snapshots.latest(NAMESPACE) or store.snapshots.begin(NAMESPACE)
+    assert found is not None
+    return found
+
+
+def publish(store: Store, parts: Mapping[int, Part], known: Head | None = None) -> bool:
+    known = known or latest(store)
+    stored = store.snapshots.stored(NAMESPACE, known, parts.keys() & known.parts.keys())
+    return store.snapshots.publish(NAMESPACE, known, NOW, parts, stored)
+
+
+def publish_first(store: Store) -> Head:
+    assert publish(store, {3: part("a"), 40: part("b")})
+    return latest(store)
+
+
+def read(store: Store, **arguments: Any) -> dict[int, Part]:
+    return store.snapshots.read(NAMESPACE, latest(store), **arguments)[1]
 
 
 def test_nothing_is_there_before_the_first_publication(store: Store) -> None:
     assert store.snapshots.head(NAMESPACE, consistent=True) is None
-    assert store.snapshots.parts(NAMESPACE, [1, 2], consistent=True) == {}
+    assert store.snapshots.latest(NAMESPACE) is None
+
+
+def test_a_head_that_was_only_begun_is_none_for_readers(store: Store) -> None:
+    assert store.snapshots.begin(NAMESPACE) == Head(0, 0.0, {}, 1)
+    assert store.snapshots.begin(NAMESPACE) is None
+    assert store.snapshots.head(NAMESPACE, consistent=True) is None
+    assert store.snapshots.latest(NAMESPACE) == Head(0, 0.0, {}, 1)
 
 
 def test_what_is_published_is_read_back(store: Store) -> None:
-    publish_first(store)
-    assert store.snapshots.head(NAMESPACE, consistent=False) == FIRST
-    assert store.snapshots.read(NAMESPACE, FIRST) == (FIRST, {3: part("a"), 40: part("b")})
-    assert store.snapshots.parts(NAMESPACE, [3, 4], consistent=True) == {3: StoredPart(1, part("a"))}
+    head = publish_first(store)
+    assert head == Head(1, NOW, {3: Places(Place(0, 1)), 40: Places(Place(0, 1))}, 2)
+    assert store.snapshots.head(NAMESPACE, consistent=False) == head
+    assert store.snapshots.read(NAMESPACE, head) == (head, {3: part("a"), 40: part("b")})
+    stored = store.snapshots.stored(NAMESPACE, head, [3])
+    assert {number: (each.part, each.base) for number, each in stored.items()} == {3: (part("a"), part("a"))}
 
 
 def test_only_the_newer_or_the_wanted_parts_are_read(store: Store) -> None:
     publish_first(store)
-    second = Head(2, 1001.0, {3: 1, 40: 2})
-    assert store.snapshots.publish(NAMESPACE, FIRST, second, {40: part("b", 2)})
-    assert store.snapshots.read(NAMESPACE, second, newer_than=1) == (second, {40: part("b", 2)})
-    assert store.snapshots.read(NAMESPACE, second, numbers=frozenset({3, 7})) == (second, {3: part("a")})
+    assert publish(store, {40: part("b", 2)})
+    assert read(store, newer_than=1) == {40: part("b", 2)}
+    assert read(store, numbers=frozenset({3, 7})) == {3: part("a")}
 
 
 def test_two_publishers_cannot_both_follow_one_head(store: Store) -> None:
-    publish_first(store)
-    second = Head(2, 1001.0, {3: 2, 40: 1})
-    assert store.snapshots.publish(NAMESPACE, FIRST, second, {3: part("winner", 2)})
-    assert not store.snapshots.publish(NAMESPACE, FIRST, second, {3: part("loser", 2)})
-    assert not store.snapshots.publish(NAMESPACE, None, second, {3: part("loser", 2)})
-    assert store.snapshots.read(NAMESPACE, second)[1][3] == part("winner", 2)
+    head = publish_first(store)
+    assert publish(store, {3: part("winner", 2)}, head)
+    assert not publish(store, {3: part("loser", 2)}, head)
+    assert not publish(store, {40: part("loser", 2)}, head)
+    assert read(store) == {3: part("winner", 2), 40: part("b")}
 
 
 def test_a_reader_with_an_old_head_gets_the_new_snapshot(store: Store) -> None:
+    head = publish_first(store)
+    for revision in (2, 3):
+        publish(store, {40: part("b", revision)})
+    assert store.snapshots.read(NAMESPACE, head) == (latest(store), {3: part("a"), 40: part("b", 3)})
+
+
+def test_a_reader_with_the_head_before_finds_it_whole(store: Store) -> None:
+    head = publish_first(store)
+    publish(store, {40: part("b", 2)})
+    assert store.snapshots.read(NAMESPACE, head) == (head, {3: part("a"), 40: part("b")})
+
+
+def test_a_small_change_of_a_large_part_writes_the_changes_only(store: Store) -> None:
+    publish(store, {3: large()})
+    for revision in (2, 3, 4):
+        assert publish(store, {3: large(revision)})
+    assert latest(store).parts[3] == Places(Place(0, 1), Place(0, 4))
+    assert read(store) == {3: large(4)}
+
+
+def test_changes_that_have_grown_become_a_new_base(store: Store) -> None:
+    publish(store, {3: large()})
+    assert publish(store, {3: large(2)})
+    noise = part("other", bytes_of_noise=1000).services
+    grown = Part({**large(3).services, **noise})
+    assert publish(store, {3: grown})
+    assert latest(store).parts[3] == Places(Place(1, 3))
+    assert read(store) == {3: grown}
+    assert publish(store, {3: large(4)})
+    assert latest(store).parts[3] == Places(Place(1, 3), Place(0, 4))
+    assert read(store) == {3: large(4)}
+
+
+def test_a_dead_publishers_texts_stand_in_nobodys_way(store: Store) -> None:
+    """It has written its text, but not the head."""
+    head = publish_first(store)
+    assert store.snapshots._write(NAMESPACE, part_key(3, 1), b"of the dead", 2)
+    assert not publish(store, {3: part("next", 2)}, head)
+    fenced = store.snapshots.fence(NAMESPACE, head)
+    assert fenced == replace(head, next_revision=3)
+    assert read(store) == {3: part("a"), 40: part("b")}
+    assert publish(store, {3: part("next", 3)}, fenced)
+    assert read(store)[3] == part("next", 3)
+
+
+def test_a_publisher_that_was_taken_for_dead_cannot_publish(store: Store) -> None:
+    head = publish_first(store)
+    assert store.snapshots.fence(NAMESPACE, head) is not None
+    assert not publish(store, {40: part("slow", 2)}, head)
+    assert store.snapshots.fence(NAMESPACE, head) is None
+    assert read(store) == {3: part("a"), 40: part("b")}
+    assert latest(store).revision == 1
+
+
+def test_a_late_text_does_not_replace_what_the_head_points_to(store: Store) -> None:
     publish_first(store)
-    second = Head(2, 1001.0, {3: 1, 40: 2})
-    store.snapshots.publish(NAMESPACE, FIRST, second, {40: part("b", 2)})
-    assert store.snapshots.read(NAMESPACE, FIRST) == (second, {3: part("a"), 40: part("b", 2)})
+    assert publish(store, {3: part("second", 2)})
+    assert latest(store).parts[3] == Places(Place(1, 2))
+    assert not store.snapshots._write(NAMESPACE, part_key(3, 1), b"of a slow one", 2)
+    assert read(store)[3] == part("second", 2)
+
+
+def test_a_new_head_begins_above_all_texts(store: Store, dynamodb_endpoint: str, table: str) -> None:
+    publish(store, {3: large()})
+    publish(store, {3: large(2)})
+    store.snapshots._write(NAMESPACE, changes_key(3, 1), b"of the dead", 7)
+    aws.client("dynamodb", dynamodb_endpoint).delete_item(
+        TableName=table, Key={"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": "HEAD"}}
+    )
+    assert store.snapshots.begin(NAMESPACE) == Head(0, 0.0, {}, 8)
 
 
 def test_a_reader_that_never_sees_a_whole_snapshot_says_so(store: Store, dynamodb_endpoint: str, table: str) -> None:
-    publish_first(store)
+    head = publish_first(store)
     aws.client("dynamodb", dynamodb_endpoint).delete_item(
-        TableName=table, Key={"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": part_key(3)}}
+        TableName=table, Key={"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": part_key(3, 0)}}
     )
     with pytest.raises(SnapshotBusyError, match="no whole snapshot in 5 attempts"):
-        store.snapshots.read(NAMESPACE, FIRST)
+        store.snapshots.read(NAMESPACE, head)
 
 
-def test_a_damaged_part_is_read_as_none(store: Store, dynamodb_endpoint: str, table: str) -> None:
-    publish_first(store)
-    aws.client("dynamodb", dynamodb_endpoint).put_item(
+@pytest.mark.parametrize("key", [part_key(3, 0), changes_key(3, 0)])
+def test_a_damaged_text_is_left_out(store: Store, key: str, dynamodb_endpoint: str, table: str) -> None:
+    publish(store, {3: large()})
+    publish(store, {3: large(2)})
+    aws.client("dynamodb", dynamodb_endpoint).update_item(
         TableName=table,
-        Item={
-            "pk": {"S": namespace_key(NAMESPACE)},
-            "sk": {"S": part_key(3)},
-            "revision": {"N": "1"},
-            "data": {"B": b"damaged"},
-        },
+        Key={"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": key}},
+        UpdateExpression="SET #d = :d",
+        ExpressionAttributeNames={"#d": "data"},
+        ExpressionAttributeValues={":d": {"B": b"damaged"}},
     )
-    assert store.snapshots.parts(NAMESPACE, [3], consistent=True) == {3: StoredPart(1, None)}
+    assert store.snapshots.stored(NAMESPACE, latest(store), [3]) == {}
+    assert store.snapshots.readable(NAMESPACE, latest(store)) == {}
 
 
-def test_parts_are_read_once_while_they_do_not_change(dynamodb_endpoint: str, table: str) -> None:
-    asked: list[list[int]] = []
+class Counting(SnapshotStore):
+    """Keeps the texts that it was asked for."""
 
-    class Counting(SnapshotStore):
-        def parts(self, namespace: str, numbers: Iterable[int], consistent: bool) -> dict[int, StoredPart]:
-            numbers = list(numbers)
-            asked.append(numbers)
-            return super().parts(namespace, numbers, consistent)
+    asked: list[list[str]]
 
-    snapshots = Counting(Table(table, aws.REGION, dynamodb_endpoint))
-    snapshots.publish(NAMESPACE, None, FIRST, {3: part("a"), 40: part("b")})
-    snapshots.read(NAMESPACE, FIRST)
-    snapshots.read(NAMESPACE, FIRST)
-    second = Head(2, 1001.0, {3: 1, 40: 2})
-    snapshots.publish(NAMESPACE, FIRST, second, {40: part("b", 2)})
-    assert snapshots.read(NAMESPACE, second)[1] == {3: part("a"), 40: part("b", 2)}
-    assert asked == [[3, 40], [], [40]]
+    def _texts(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, tuple[int, bytes]]:
+        self.asked.append(sorted(keys))
+        return super()._texts(namespace, keys, consistent)
 
 
-def test_all_64_parts_are_one_transaction(store: Store) -> None:
-    head = Head(1, 1000.0, dict.fromkeys(range(64), 1))
-    assert store.snapshots.publish(NAMESPACE, None, head, {number: part(f"s{number}") for number in range(64)})
-    assert len(store.snapshots.read(NAMESPACE, head)[1]) == 64
+def test_texts_are_read_once_while_they_do_not_change(store: Store, dynamodb_endpoint: str, table: str) -> None:
+    publish(store, {3: large(), 40: part("b")})
+    reader = Counting(Table(table, aws.REGION, dynamodb_endpoint))
+    reader.asked = []
+    for _ in range(2):
+        reader.read(NAMESPACE, latest(store))
+    publish(store, {3: large(2)})
+    assert reader.read(NAMESPACE, latest(store))[1] == {3: large(2), 40: part("b")}
+    publish(store, {40: part("b", 3)})
+    assert reader.read(NAMESPACE, latest(store))[1] == {3: large(2), 40: part("b", 3)}
+    assert reader.asked == [["PART#03#A", "PART#40#A"], [], ["CHANGES#03#A"], ["PART#40#B"]]
 
 
-def test_a_part_that_no_item_holds_is_refused_before_the_write(store: Store) -> None:
-    noise = random.Random(7).randbytes(450_000).hex()  # noqa: S311 - bytes that gzip cannot shrink enough
-    large = Part({"a": {"noise": noise}})
+def test_all_parts_are_one_revision(store: Store) -> None:
+    assert publish(store, {number: part(f"s{number}") for number in range(PARTS)})
+    assert len(read(store)) == PARTS
+    assert latest(store).revision == 1
+
+
+def test_a_part_that_no_item_holds_is_refused_before_the_first_write(store: Store) -> None:
+    too_large = part("a", bytes_of_noise=450_000)
     with pytest.raises(PartTooLargeError, match=r"part 3: \d+ of 399000 bytes"):
-        store.snapshots.publish(NAMESPACE, None, replace(FIRST, parts={3: 1}), {3: large})
-    assert store.snapshots.head(NAMESPACE, consistent=True) is None
+        publish(store, {1: part("b"), 3: too_large})
+    head = latest(store)
+    assert (head.revision, head.parts) == (0, {})
+    assert store.snapshots._texts(NAMESPACE, [part_key(1, 0)], consistent=True) == {}
