@@ -17,16 +17,19 @@ from typing import Final
 
 from rich.console import Console
 
-from tests.benchmarks import envoy, report
-from tests.benchmarks.cases import GROUPS, MEMORY, NAMES
+from tests.benchmarks import envoy, markdown, report
+from tests.benchmarks.cases import GROUPS, MEMORY, NAMES, SMALL, TELEMETRY
 from tests.benchmarks.measure import Memory, Plan, Row, measure_group, measure_memory
 from tests.benchmarks.processes import cpus
-from tests.benchmarks.proxies import Field, sidecar_kind
+from tests.benchmarks.proxies import BESIDE, PURE, REPOSITORY, Field, sidecar_kind, sidecar_says
+from tests.benchmarks.small import Small, measure_small
 from tests.support.sidecar import network
 
 FULL: Final = Plan(rounds=5, seconds=2, quick=False)
 QUICK: Final = Plan(rounds=3, seconds=1, quick=True)
 WIDTH: Final = 132
+_RECORD: Final = "meter.requests += 1; meter.bytes += 100; meter.answered(200, 0.0012)"
+_METER: Final = "from sidecar.core.meters import ClientMeter; meter = ClientMeter('orders')"
 
 
 def main() -> int:
@@ -36,14 +39,19 @@ def main() -> int:
     progress = Console(stderr=True, highlight=False)
     proxy_cpu, load_cpu = cpus()
     kind = sidecar_kind()
+    # Where the working directory is a checkout, the sidecar's interpreter runs its source.
+    checkouts = {} if arguments.quick or kind != "compiled" else {PURE: REPOSITORY}
+    if arguments.beside is not None:
+        checkouts[BESIDE] = arguments.beside
     os.sched_setaffinity(0, {load_cpu})  # this process, and the load that it starts
     rows: list[Row] = []
     memory: list[Memory] = []
+    small: list[Small] = []
     with network() as prefix, tempfile.TemporaryDirectory(prefix="tramo-bench-") as scratch:
 
         def open_field() -> Field:
             directory = Path(tempfile.mkdtemp(dir=scratch))
-            return Field(prefix, directory, proxy_cpu, load_cpu, arguments.beside)
+            return Field(prefix, directory, proxy_cpu, load_cpu, checkouts)
 
         def tell(what: str) -> None:
             progress.print(f"[dim]{datetime.now(UTC):%H:%M:%S}[/] {what}")
@@ -53,9 +61,14 @@ def main() -> int:
                 rows += measure_group(group, plan, open_field, tell)
         if MEMORY in arguments.only:
             memory = measure_memory(open_field, tell)
-    results = report.Results(_machine(plan, kind), tuple(rows), tuple(memory))
+        if SMALL in arguments.only:
+            small = measure_small(open_field, tell, plan.quick)
+        recording = _recording_nanoseconds() if TELEMETRY in arguments.only else None
+    results = report.Results(_machine(plan, kind), tuple(rows), tuple(memory), tuple(small), recording)
     if arguments.output == "json":
         print(report.to_json(results))
+    elif arguments.output == "markdown":
+        print(markdown.render(results))
     else:
         console = Console(highlight=False)
         report.show(results, console if console.is_terminal else Console(highlight=False, width=WIDTH))
@@ -64,16 +77,22 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds: about two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds: about three minutes")
     parser.add_argument("--only", default=",".join(NAMES), help=f"groups, comma separated, of {', '.join(NAMES)}")
     parser.add_argument("--beside", type=Path, metavar="DIRECTORY", help="a second checkout, measured beside this one")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument("-o", "--output", choices=("table", "json", "markdown"), default="table")
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",")
     unknown = [name for name in arguments.only if name not in NAMES]
     if unknown:
         parser.error(f"--only has {', '.join(unknown)}; the groups are {', '.join(NAMES)}")
     return arguments
+
+
+def _recording_nanoseconds() -> float:
+    """What the metrics of a request cost: the counters and the histogram of its latency."""
+    printed = sidecar_says("-m", "timeit", "--unit=nsec", f"--setup={_METER}", _RECORD)
+    return float(printed.partition("best of")[2].partition(":")[2].split()[0])
 
 
 def _machine(plan: Plan, kind: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ _NGINX_HTTP: Final = """
       proxy_connect_timeout 1s; proxy_read_timeout 15s;
 """
 _NGINX_GRPC: Final = """
+      client_max_body_size 0;
       grpc_pass grpc://endpoints; grpc_set_header X-Request-Id $request_id;
       grpc_next_upstream error timeout http_502 http_503 http_504;
       grpc_next_upstream_tries 3; grpc_connect_timeout 1s; grpc_read_timeout 15s;

@@ -1,4 +1,7 @@
-"""What is measured: groups of cases, each case one kind of load, and the goals."""
+"""What is measured: groups of cases, each case one kind of load, and the goals.
+
+TCP carries HTTP/1.1, of which the proxies know nothing: small answers are request and reply, large ones bulk.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from tests.benchmarks.load import Load
 from tests.benchmarks.servers import GRPC_MESSAGE, GRPC_PATH
 
 POST: Final = b"x" * 1024
+TELEMETRY: Final = "telemetry"
 GRPC_FIELDS: Final = ("content-type: application/grpc", "te: trailers")
 
 
@@ -70,13 +74,24 @@ GROUPS: Final = (
         0.85,
     ),
     Group(
+        "stream",
+        "gRPC, messages of 100 B on open streams",
+        "grpc streams",
+        ("tramo", "envoy", "nginx", "haproxy"),
+        (
+            Case("8 connections, 8 streams", Load("streams", "", 8, 8)),
+            Case("1 connection, 1 stream", Load("streams", "", 1, 1), quick=False),
+        ),
+        0.85,
+    ),
+    Group(
         "tcp",
         "TCP",
         "tcp",
         ("tramo", "envoy", "haproxy"),
         (
-            Case("32 connections, 100 B", Load("wrk", "/100", 32)),
-            Case("4 connections, 1 MiB", Load("wrk", "/1m", 4)),
+            Case("request-reply, 32 connections, 100 B", Load("wrk", "/100", 32)),
+            Case("bulk, 4 connections, 1 MiB", Load("wrk", "/1m", 4)),
         ),
         0.8,
     ),
@@ -91,10 +106,19 @@ GROUPS: Final = (
         ),
         None,
     ),
+    Group(
+        TELEMETRY,
+        "HTTP/1.1 with more telemetry than by default",
+        "http",
+        ("tramo", "envoy"),
+        (Case("32 connections, 100 B", Load("wrk", "/100", 32)),),
+        None,
+    ),
 )
 
 MEMORY: Final = "memory"
-NAMES: Final = (*(group.name for group in GROUPS), MEMORY)
+SMALL: Final = "small"
+NAMES: Final = (*(group.name for group in GROUPS), MEMORY, SMALL)
 
 MEMORY_SERVICES: Final = 50
 MEMORY_ENDPOINTS: Final = 2_000

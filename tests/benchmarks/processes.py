@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from tests.benchmarks.limits import Limits
 from tests.support.waiting import until
 
 READY_SECONDS: Final = 30.0
@@ -26,12 +27,14 @@ class Program:
         log: Path,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._log = log
+        entering = limits.entering() if limits is not None else []
         with log.open("ab") as output:
-            # taskset becomes the command: the id is the program's own.
+            # Each becomes the next one of the command: the id is the program's own.
             self._process = subprocess.Popen(
-                ["taskset", "--cpu-list", str(cpu), *command],
+                [*entering, "taskset", "--cpu-list", str(cpu), *command],
                 env=None if environment is None else dict(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from tests.benchmarks.cases import (
 )
 from tests.benchmarks.measure import Figures, Memory, Row
 from tests.benchmarks.proxies import ENVOY, TRAMO
+from tests.benchmarks.small import P99_MILLISECONDS, Small
 
 MIB: Final = 1 << 20
 
@@ -41,6 +42,9 @@ class Results:
     machine: dict[str, str]
     rows: tuple[Row, ...]
     memory: tuple[Memory, ...]
+    small: tuple[Small, ...] = ()
+    recording: float | None = None
+    """Nanoseconds for the metrics of a request."""
 
 
 def of(row: Row, proxy: str) -> Figures:
@@ -81,7 +85,7 @@ def _memory_verdicts(memory: Sequence[Memory]) -> list[Verdict]:
     what = f"PSS with {MEMORY_ENDPOINTS} endpoints"
     return [
         Verdict(what, f"≤ {MEMORY_GOAL_RATIO:.2f} of Envoy's", f"{ratio:.2f}", ratio <= MEMORY_GOAL_RATIO),
-        Verdict(what, f"< {MEMORY_GOAL_BYTES // MIB} MiB", _mib(by_name[TRAMO]), by_name[TRAMO] < MEMORY_GOAL_BYTES),
+        Verdict(what, f"< {MEMORY_GOAL_BYTES // MIB} MiB", mib(by_name[TRAMO]), by_name[TRAMO] < MEMORY_GOAL_BYTES),
     ]
 
 
@@ -103,6 +107,8 @@ def to_json(results: Results) -> str:
             for row in results.rows
         ],
         "memory": [asdict(item) for item in results.memory],
+        "small": [asdict(item) for item in results.small],
+        "recording_ns": results.recording,
         "goals": [asdict(verdict) for verdict in verdicts(results)],
     }
     return json.dumps(document, indent=2)
@@ -117,6 +123,10 @@ def show(results: Results, console: Console) -> None:
             console.print(_group_table(group.title, rows))
     if results.memory:
         console.print(_memory_table(results.memory))
+    if results.small:
+        console.print(_small_table(results.small))
+    if results.recording is not None:
+        console.print(f"The metrics of a request take {results.recording:.0f} ns to record.")
     console.print(_goal_table(verdicts(results)))
     failed = errors(results)
     if failed:
@@ -155,7 +165,18 @@ def _memory_table(memory: Sequence[Memory]) -> Table:
         table.add_column(name, justify="left" if name == "proxy" else "right")
     (reference,) = [item.loaded for item in memory if item.proxy == ENVOY]
     for item in memory:
-        table.add_row(item.proxy, _mib(item.idle), _mib(item.loaded), f"{item.loaded / reference:.2f}")
+        table.add_row(item.proxy, mib(item.idle), mib(item.loaded), f"{item.loaded / reference:.2f}")
+    return table
+
+
+def _small_table(small: Sequence[Small]) -> Table:
+    title = f"A quarter of a CPU and 64 MiB: the highest rate with p99 within {P99_MILLISECONDS:.0f} ms"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in ("proxy", "requests/s", "p50 µs", "p99 µs", "memory at most, MiB"):
+        table.add_column(name, justify="left" if name == "proxy" else "right")
+    for item in small:
+        memory = mib(item.memory) if item.memory is not None else ""
+        table.add_row(item.proxy, f"{item.rate:,.0f}", f"{item.p50:,.0f}", f"{item.p99:,.0f}", memory)
     return table
 
 
@@ -169,5 +190,5 @@ def _goal_table(found: Sequence[Verdict]) -> Table:
     return table
 
 
-def _mib(count: int) -> str:
+def mib(count: int) -> str:
     return f"{count / MIB:.1f}"

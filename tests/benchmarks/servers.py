@@ -1,11 +1,12 @@
 """The services behind the proxies: nginx for HTTP/1.1 and TCP, nghttpd for HTTP/2 and gRPC, on four addresses each.
 
 gRPC by nghttpd: a unary answer is a body of seven bytes (a frame's five and an empty message field) with the trailer
-`grpc-status: 0`; a file of that content, its MIME type and `--trailer` make one.
+`grpc-status: 0`; a file of that content, its MIME type and `--trailer` make one. streams.py serves streaming calls.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,13 @@ def http1(directory: Path, where: tuple[tuple[str, int], ...], cpu: int) -> list
     config.write_text(_NGINX.format(directory=directory, listens=listens, small="x" * SIZES["100"]))
     program = Program(["nginx", "-p", directory, "-c", config], cpu, directory / "server.log")
     return [program]
+
+
+def streaming(directory: Path, where: tuple[tuple[str, int], ...], cpu: int) -> list[Program]:
+    """One program that echoes the messages of gRPC calls, on all addresses."""
+    addresses = [f"{host}:{port}" for host, port in where]
+    command = [sys.executable, "-m", "tests.benchmarks.streams", "serve", *addresses]
+    return [Program(command, cpu, directory / "streams.log", directory=Path(__file__).parents[2])]
 
 
 def http2(directory: Path, where: tuple[tuple[str, int], ...], cpu: int, grpc: bool = False) -> list[Program]:

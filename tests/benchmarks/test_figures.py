@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.benchmarks.load import read_h2load, read_wrk
+from tests.benchmarks.load import Run, read_h2load, read_streams, read_wrk
+from tests.benchmarks.markdown import render
 from tests.benchmarks.measure import Figures, Memory, Row
 from tests.benchmarks.report import Results, errors, to_json, verdicts
 
@@ -52,6 +53,11 @@ def test_h2load_without_requests_is_an_error() -> None:
         read_h2load(H2LOAD, "")
 
 
+def test_streams() -> None:
+    printed = '{"requests": 10, "errors": 0, "rate": 5.0, "p50": 300.0, "p99": 900.0}\n'
+    assert read_streams(printed) == Run(10, 0, 5.0, 300.0, 900.0)
+
+
 def figures(proxy: str, cpu: float, failed: int = 0) -> Figures:
     return Figures(proxy, cpu, 1000.0, 100.0, 200.0, 1 << 20, failed)
 
@@ -89,3 +95,11 @@ def test_json_has_the_ratios() -> None:
     document = json.loads(to_json(results(60.0)))
     assert document["rows"][0]["proxies"][0]["cpu_ratio"] == 0.6
     assert document["goals"][0]["met"] is True
+
+
+def test_markdown_has_every_row_and_goal() -> None:
+    lines = render(results(60.0, 70.0)).splitlines()
+    assert "| HTTP/1.1 | 2 connections | 100.0 | 0.60 | - | - | - |" in lines
+    assert "|---|---|---:|---:|---:|---:|---:|" in lines
+    (goal,) = (line for line in lines if line.startswith("| CPU per request"))
+    assert goal.endswith("| **no** |")
