@@ -14,8 +14,9 @@ from sidecar.core.meters import ClientMeter, Meter
 from sidecar.core.policy import LOCAL_APP
 from sidecar.core.snapshot import EndpointRecord, ServiceRecord
 from sidecar.proxy.health_check import HealthChecks
-from sidecar.proxy.http2_upstream import Http2Pool
-from sidecar.proxy.pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Pool
+from sidecar.proxy.http1_pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Http1Pool
+from sidecar.proxy.http2_pool import Http2Pool
+from sidecar.proxy.pool import Pool
 from sidecar.proxy.runtime import Runtime
 
 
@@ -39,14 +40,14 @@ class Destination:
         self._idle_seconds = idle_seconds
         self._checks = checks
         self._is_app = is_app
-        self._pools: dict[Endpoint, Pool | Http2Pool] = {}
+        self._pools: dict[Endpoint, Pool] = {}
 
-    def pool(self, endpoint: Endpoint) -> Pool | Http2Pool:
+    def pool(self, endpoint: Endpoint) -> Pool:
         """The connections to this endpoint, in the service's protocol."""
         pool = self._pools.get(endpoint)
         if pool is None:
             if self.cluster.protocol == "http":
-                pool = Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._is_app)
+                pool = Http1Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._is_app)
             else:
                 pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self._is_app)
             self._pools[endpoint] = pool

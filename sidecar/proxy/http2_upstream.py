@@ -1,10 +1,7 @@
-"""HTTP/2 to an endpoint: a pool of connections, their streams, and the exchanges on them.
+"""HTTP/2 to an endpoint: a connection, its streams, and the exchanges on them.
 
 Rules:
-- A request takes a stream of the first connection that has one free; only when all are full is another opened. So
-  each request is balanced by itself and still few connections carry them all.
-- The peer's MAX_CONCURRENT_STREAMS is kept. A new connection takes one request at once and the others when its
-  SETTINGS have come; what finds no room waits for a free stream or the next connection, whichever is first.
+- The peer's MAX_CONCURRENT_STREAMS is kept; until its SETTINGS have come it is one.
 - An answer that is whole before the request was ends the request too: nobody reads the rest.
 - GOAWAY and REFUSED_STREAM say what was not processed: those requests go elsewhere, whatever their method.
 - The endpoint's windows are opened only as the client takes the answer; the client is paused while more than
@@ -14,16 +11,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from sidecar.core.cluster import Cluster
-from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http2 import (
     CANCEL,
     MAX_OUTPUT_BYTES,
-    MAX_STREAMS,
     NO_ERROR,
     REFUSED_STREAM,
     GoAway,
@@ -32,15 +25,17 @@ from sidecar.core.http2 import (
     StreamEvent,
 )
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
-from sidecar.core.meters import ClientMeter
 from sidecar.core.timers import Timed
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.runtime import HIGH_WATER_BYTES, Runtime
+from sidecar.proxy.runtime import HIGH_WATER_BYTES
+
+if TYPE_CHECKING:
+    from sidecar.proxy.http2_pool import Http2Pool
 
 IDLE_SECONDS: Final = 240.0
 """Below the 300 s after which the other sidecar closes, so that a request never meets a closing connection."""
 SETTINGS_SECONDS: Final = 1.0
-"""An endpoint that has not sent its SETTINGS by then is taken to allow `MAX_STREAMS`."""
+"""An endpoint that has not sent its SETTINGS by then is taken to allow `http2.MAX_STREAMS`."""
 
 
 class Http2UpstreamStream:
@@ -372,132 +367,3 @@ def _without_body(head: ResponseHead) -> None:
     if head.content_length > 0:
         head.fields.append((b"content-length", b"%d" % head.content_length))
     head.content_length = 0
-
-
-class Http2Pool:
-    """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
-
-    def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool = False
-    ) -> None:
-        self.runtime = runtime
-        self.is_app = is_app  # not another sidecar
-        self.endpoint = endpoint
-        self._cluster = cluster
-        self._meter = meter
-        self._connections: list[Http2UpstreamConnection] = []
-        self._opening = 0  # connections of which is not known yet how many streams they take
-        self._waiting: deque[Exchange] = deque()
-
-    def overflows(self) -> bool:
-        """Whether a request would need a connection that the circuit breaker does not allow."""
-        limits = self._cluster.policy.circuit_breaker
-        if self._find() is not None:
-            return False
-        if self._cluster.pending_requests >= limits.max_pending_requests:
-            return True
-        return self._opening == 0 and self._cluster.connections >= limits.max_connections
-
-    def _find(self) -> Http2UpstreamConnection | None:
-        for connection in self._connections:
-            if connection.has_room():
-                return connection
-        return None
-
-    def acquire(self, exchange: Exchange) -> Http2UpstreamStream | None:
-        """A stream, or None: then `on_connected` or `on_connect_failed` follows."""
-        connection = self._find()
-        if connection is not None:
-            return Http2UpstreamStream(connection)
-        self._waiting.append(exchange)
-        self._cluster.pending_requests += 1
-        self._open_more()
-        return None
-
-    def _open_more(self) -> None:
-        """Open another connection if those being opened will not carry all who wait."""
-        limit = self._cluster.policy.circuit_breaker.max_connections
-        if len(self._waiting) > self._opening * MAX_STREAMS and self._cluster.connections < limit:
-            self._opening += 1
-            self._cluster.connections += 1
-            self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
-
-    def forget(self, exchange: Exchange) -> None:
-        """The exchange does not wait any more."""
-        if exchange in self._waiting:
-            self._waiting.remove(exchange)
-            self._cluster.pending_requests -= 1
-
-    async def _connect(self) -> None:
-        endpoint = self.endpoint
-        connection = Http2UpstreamConnection(self)
-        try:
-            async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
-                await self.runtime.loop.create_connection(lambda: connection, endpoint.address, endpoint.port)
-        except OSError as error:  # TimeoutError is one
-            if not connection.made:  # else it was in time, and its end is told by itself
-                self.not_connected(str(error) or "timed out")
-
-    def connected(self, connection: Http2UpstreamConnection) -> None:
-        """There is another connection; it says so itself, as much can happen to it before a task hears of it."""
-        self._connections.append(connection)
-        self.serve()
-
-    def not_connected(self, reason: str) -> None:
-        """No connection could be made."""
-        self._cluster.connections -= 1
-        if self._meter is not None:
-            self._meter.connect_errors += 1
-        self._not_opened(reason)
-
-    def _not_opened(self, reason: str) -> None:
-        self._opening -= 1
-        if self._opening == 0:
-            # Nobody else will serve them; each may try another endpoint.
-            for _ in range(len(self._waiting)):
-                self._next().on_connect_failed(reason)
-
-    def settled(self) -> None:
-        """A connection knows how many streams it takes."""
-        self._opening -= 1
-        self.serve()
-
-    def serve(self) -> None:
-        """Streams are free: give them to those who wait."""
-        while self._waiting:
-            connection = self._find()
-            if connection is None:
-                self._open_more()
-                return
-            self._next().on_connected(Http2UpstreamStream(connection))
-
-    def _next(self) -> Exchange:
-        self._cluster.pending_requests -= 1
-        return self._waiting.popleft()
-
-    def keeps(self, connection: Http2UpstreamConnection) -> bool:
-        """Whether a connection without streams is still of use."""
-        return connection in self._connections and self.endpoint.state == "ready"
-
-    def leave(self, connection: Http2UpstreamConnection) -> None:
-        """The connection takes no more requests."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-
-    def lost(self, connection: Http2UpstreamConnection) -> None:
-        """The connection was closed, by whichever side."""
-        self._cluster.connections -= 1
-        self.leave(connection)
-        if not connection.settled:
-            self._not_opened("the endpoint closed the connection at once")
-        self.serve()
-
-    def close_idle(self) -> None:
-        """Close what nobody uses: the endpoint takes no more requests."""
-        for connection in list(self._connections):
-            connection.retire()
-
-    def meter_bytes(self, count: int) -> None:
-        """Count bytes of the upstream connections."""
-        if self._meter is not None:
-            self._meter.bytes += count

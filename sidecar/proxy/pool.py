@@ -1,74 +1,60 @@
-"""The connections of one endpoint.
+"""The connections of one endpoint, whatever protocol they speak: who waits for one, and what the breaker counts.
 
 Rules:
-- Last in, first out: the connection used last is the one most likely alive, and the others can time out.
-- A request that finds none starts one connection; whichever is free first, that or a released one, serves it.
-- A connection is tried for at most the policy's connect time-out. Its failure fails one waiting request.
-- The circuit breaker counts connections and waiting requests over all endpoints of the cluster.
+- A connection is tried for at most the policy's connect time-out.
+- The circuit breaker counts connections and waiting requests over all endpoints of the cluster: a connection from the
+  moment that it is asked for to the moment that it is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING
 
-from sidecar.core.cluster import Cluster
-from sidecar.core.endpoint import Endpoint
-from sidecar.core.meters import ClientMeter
-from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.runtime import Runtime
-from sidecar.proxy.upstream import UpstreamConnection
+from sidecar.proxy.sockets import keep_connection_alive
 
-MESH_IDLE_SECONDS: Final = 30.0
-"""Another sidecar keeps an idle connection for 300 s, so this side always closes first."""
-APP_IDLE_SECONDS: Final = 1.0
-"""Below the keep-alive of every common application server (gunicorn's is 2 s): reusing a connection that the app
-is closing would fail a request that is not idempotent."""
+if TYPE_CHECKING:
+    from sidecar.core.cluster import Cluster
+    from sidecar.core.endpoint import Endpoint
+    from sidecar.core.meters import ClientMeter
+    from sidecar.proxy.exchange import Exchange
+    from sidecar.proxy.interfaces import Upstream
 
 
 class Pool:
-    """Idle connections to one endpoint, and the exchanges that wait for one."""
+    """What the pools of all protocols have in common."""
 
     def __init__(
-        self,
-        runtime: Runtime,
-        cluster: Cluster,
-        endpoint: Endpoint,
-        idle_seconds: float,
-        meter: ClientMeter | None,
-        is_app: bool = False,
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool
     ) -> None:
+        self.runtime = runtime
         self.endpoint = endpoint
         self.is_app = is_app  # not another sidecar
-        self.runtime = runtime
         self._cluster = cluster
-        self.idle_seconds = idle_seconds
         self._meter = meter
-        self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Exchange] = deque()
-
-    def acquire(self, exchange: Exchange) -> UpstreamConnection | None:
-        """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed:
-                return connection
-        self._waiting.append(exchange)
-        self._cluster.pending_requests += 1
-        self._cluster.connections += 1
-        self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
-        return None
 
     def overflows(self) -> bool:
         """Whether a request would need a connection that the circuit breaker does not allow."""
-        limits = self._cluster.policy.circuit_breaker
-        if self._idle:
-            return False
-        return (
-            self._cluster.pending_requests >= limits.max_pending_requests
-            or self._cluster.connections >= limits.max_connections
-        )
+        raise NotImplementedError
+
+    def acquire(self, exchange: Exchange) -> Upstream | None:
+        """An upstream, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
+        raise NotImplementedError
+
+    def close_idle(self) -> None:
+        """Close what nobody uses: the endpoint takes no more requests."""
+        raise NotImplementedError
+
+    async def _connect(self) -> None:
+        """Make a connection that `_open` has counted."""
+        raise NotImplementedError
+
+    def _wait(self, exchange: Exchange) -> None:
+        self._waiting.append(exchange)
+        self._cluster.pending_requests += 1
 
     def forget(self, exchange: Exchange) -> None:
         """The exchange does not wait any more."""
@@ -76,61 +62,33 @@ class Pool:
             self._waiting.remove(exchange)
             self._cluster.pending_requests -= 1
 
-    async def _connect(self) -> None:
-        endpoint = self.endpoint
-        connection = UpstreamConnection(self)
-        try:
-            async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
-                await self.runtime.loop.create_connection(lambda: connection, endpoint.address, endpoint.port)
-        except OSError as error:  # TimeoutError is one
-            if not connection.made:  # else it was in time, is being closed, and `lost` counts it
-                self._cluster.connections -= 1
-            self._failed(str(error) or "timed out")
-            return
-        if connection.closed:
-            self._failed("it was closed at once")  # `lost` has seen it already, or will
-        elif self._waiting:
-            self._next().on_connected(connection)
-        else:
-            self._keep(connection)
-
-    def _failed(self, reason: str) -> None:
-        if self._meter is not None:
-            self._meter.connect_errors += 1
-        if self._waiting:
-            self._next().on_connect_failed(reason)
-
     def _next(self) -> Exchange:
         self._cluster.pending_requests -= 1
         return self._waiting.popleft()
 
-    def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free again."""
-        if self._waiting:
-            self._next().on_connected(connection)
-        else:
-            self._keep(connection)
+    def _open(self) -> None:
+        self._cluster.connections += 1
+        self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
 
-    def _keep(self, connection: UpstreamConnection) -> None:
-        if self.endpoint.state != "ready":
-            connection.abort()
-            return
-        self._idle.append(connection)
-        connection.idle_at = self.runtime.now() + self.idle_seconds
-        if connection.slot < 0:  # else it looks again when its present deadline comes
-            self.runtime.wheel.schedule(connection, connection.idle_at)
+    async def _dial(self, connection: asyncio.Protocol) -> str:
+        """Connect to the endpoint in time. Return why not, or nothing."""
+        endpoint = self.endpoint
+        try:
+            async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
+                transport, _ = await self.runtime.loop.create_connection(
+                    lambda: connection, endpoint.address, endpoint.port
+                )
+        except OSError as error:  # TimeoutError is one
+            return str(error) or "timed out"
+        keep_connection_alive(transport)
+        return ""
 
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection was closed, by whichever side."""
+    def _count_failure(self) -> None:
+        if self._meter is not None:
+            self._meter.connect_errors += 1
+
+    def _count_closed(self) -> None:
         self._cluster.connections -= 1
-        self.runtime.wheel.cancel(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def close_idle(self) -> None:
-        """Close what nobody uses: the endpoint takes no more requests."""
-        for connection in list(self._idle):
-            connection.abort()
 
     def meter_bytes(self, count: int) -> None:
         """Count bytes of the upstream connections."""

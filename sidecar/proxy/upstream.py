@@ -23,13 +23,13 @@ from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
     from sidecar.proxy.exchange import Exchange
-    from sidecar.proxy.pool import Pool
+    from sidecar.proxy.http1_pool import Http1Pool
 
 
 class UpstreamConnection(asyncio.Protocol, Timed):
     """A connection of a pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Http1Pool) -> None:
         Timed.__init__(self)
         self.pool = pool
         self.served = 0  # requests before the present one

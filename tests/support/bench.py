@@ -11,8 +11,8 @@ from sidecar.core.policy import DEFAULT, Policy
 from sidecar.core.snapshot import EndpointRecord
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.downstream import DownstreamConnection
+from sidecar.proxy.http1_pool import Http1Pool
 from sidecar.proxy.listeners import HttpListener
-from sidecar.proxy.pool import Pool
 from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.upstream import UpstreamConnection
 from tests.support.fake_loop import FakeLoop, FakeTransport
@@ -42,7 +42,7 @@ class Bench:
     def upstream(self, endpoint: int = 0) -> FakeTransport:
         """A new connection to an endpoint: for the request that waits for one, else idle in the pool."""
         pool = self.destination.pool(self.cluster.endpoints[endpoint])
-        assert isinstance(pool, Pool)
+        assert isinstance(pool, Http1Pool)
         connection = UpstreamConnection(pool)
         self.cluster.connections += 1
         transport = FakeTransport(self.loop, connection)

@@ -13,7 +13,8 @@ from sidecar.core.policy import DEFAULT, Policy
 from sidecar.core.snapshot import EndpointRecord
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.http2_downstream import Http2DownstreamConnection
-from sidecar.proxy.http2_upstream import Http2Pool, Http2UpstreamConnection
+from sidecar.proxy.http2_pool import Http2Pool
+from sidecar.proxy.http2_upstream import Http2UpstreamConnection
 from sidecar.proxy.listeners import HttpListener
 from sidecar.proxy.runtime import Runtime
 from tests.support.fake_loop import FakeLoop, FakeTransport

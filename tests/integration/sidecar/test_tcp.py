@@ -131,10 +131,9 @@ def test_peers_that_vanish_are_noticed(stage: Stage) -> None:
             receive(client, 10)
             ours = (address.host, address.port)
             until(lambda: timer_of(ours, client.getsockname()) == KEEP_ALIVE_TIMER, 5, "keep-alive of the client")  # noqa: B023
-            if backend is raw:
-                (upstream,) = backend.open
-                theirs = upstream.getpeername(), upstream.getsockname()
-                until(lambda: timer_of(*theirs) == KEEP_ALIVE_TIMER, 5, "keep-alive of the service")  # noqa: B023
+            (upstream,) = backend.open
+            theirs = upstream.getpeername(), upstream.getsockname()
+            until(lambda: timer_of(*theirs) == KEEP_ALIVE_TIMER, 5, "keep-alive of the service")  # noqa: B023
 
 
 def test_no_endpoint_closes_the_connection(stage: Stage) -> None:
