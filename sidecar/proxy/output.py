@@ -32,7 +32,7 @@ class Output:
         self._parts: list[bytes] = []
         self._size = 0
         self._touched = False
-        self.handed_over = 0  # how often
+        self.handed_over = 0  # how often; what comes when the transport is closing goes nowhere
 
     def write(self, data: bytes) -> None:
         """Send these bytes with all others of this turn."""
@@ -53,8 +53,8 @@ class Output:
         if self._parts:
             parts, self._parts = self._parts, []
             self._size = 0
-            self.handed_over += 1
             if not self._transport.is_closing():
+                self.handed_over += 1
                 self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def write_eof(self) -> None:

@@ -2,6 +2,7 @@
 
 Rules:
 - One exchange at a time. What the endpoint sends while none is there, or after its response, closes the connection.
+- A connection that ends before anything of the request was handed to the kernel has not carried it.
 - What comes before the request has left cannot be its answer: it is the rest of an earlier one, or an attack on whoever
   asks next. The request goes elsewhere, whatever its method.
 - It goes back to the pool only when the request was sent whole, the response came whole, and both sides keep it.
@@ -115,6 +116,10 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         """Whether a byte of the present response has come."""
         return self._bytes_of_response > 0
 
+    def _is_unsent(self) -> bool:
+        """Whether nothing of the present request has left yet: it is gathered until the end of the loop's turn."""
+        return self._output is not None and self._output.handed_over == self._handed_over_before
+
     def _write(self, data: bytes) -> None:
         if self._output is not None and not self.closed:
             self.pool.meter_bytes(len(data))
@@ -144,7 +149,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         if exchange.tunnel is not None:
             exchange.tunnel.on_data(data)
             return
-        if self._output is not None and self._output.handed_over == self._handed_over_before:
+        if self._is_unsent():
             self.abort()
             exchange.on_upstream_refused()
             return
@@ -206,6 +211,9 @@ class UpstreamConnection(asyncio.Protocol, Timed):
             return
         if exchange.tunnel is not None:
             exchange.tunnel.on_closed()
+            return
+        if self._is_unsent():
+            exchange.on_upstream_refused()
             return
         try:
             if error is not None:

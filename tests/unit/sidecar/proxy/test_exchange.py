@@ -367,6 +367,26 @@ def test_what_comes_before_the_request_has_left_is_not_its_answer() -> None:
     assert bench.settled()
 
 
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_a_connection_that_ends_before_the_request_has_left_has_not_carried_it(how: str) -> None:
+    """The endpoint closes an idle connection in the very turn in which it is taken: even a POST goes elsewhere."""
+    bench = Bench()
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(post(2) + b"hi", settle=False)
+    if how == "end":
+        upstream.receive_eof(settle=False)
+    else:
+        upstream.lose(ConnectionResetError())
+    bench.loop.run()
+    assert upstream.take() == b""
+    second = bench.upstream()
+    assert second.take().endswith(b"hi")
+    second.receive(ANSWER)
+    assert client.take().endswith(b"ok")
+    assert bench.cluster.endpoints[0].failures == 0
+    assert bench.settled()
+
+
 def test_idle_connections_are_closed_in_time() -> None:
     bench = Bench()
     upstream = bench.upstream()
