@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled soak lint types build bench bench-control dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control bench-telemetry dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -56,6 +56,9 @@ bench: .venv/bench .tools/sidecar/installed ## compare the sidecar with Envoy, n
 
 bench-control: setup .tools/sidecar/installed ## measure registry and sidecar with 3,000 services and 20,000 endpoints; sections in ARGS
 	@PYTHONPATH=functions $(BIN)/python -m tests.benchmarks.control $(ARGS)
+
+bench-telemetry: setup .tools/sidecar/installed ## time the pieces of telemetry, such as a line of the access log
+	@$(BIN)/python -m tests.benchmarks.telemetry
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build

@@ -146,9 +146,23 @@ def chosen(fields: Fields, names: frozenset[bytes]) -> dict[str, str]:
     return found
 
 
-def timestamp(wall: float) -> str:
-    """A time as ISO 8601 with milliseconds."""
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+class Timestamps:
+    """Times as ISO 8601 with milliseconds. What is the same for a whole second is made once a second."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def text(self, wall: float) -> str:
+        """A time in seconds since 1970."""
+        microseconds = int(wall * 1e6 + 0.5)
+        second = microseconds // 1_000_000
+        if second != self._second:
+            self._second = second
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._text}{microseconds % 1_000_000 // 1000:03d}Z"
 
 
 def milliseconds(seconds: float) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import UNSET
 
 from sidecar.core import grpc
-from sidecar.core.access_log import HttpLine, TcpLine, as_json, as_text, chosen, milliseconds, text_of, timestamp
+from sidecar.core.access_log import HttpLine, TcpLine, Timestamps, as_json, as_text, chosen, milliseconds, text_of
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import LocalReply
@@ -86,6 +86,7 @@ class Recorder:
         self.log = log
         self.tracing = tracing
         self.wall = wall
+        self.timestamps = Timestamps()
         self._connections = 0
 
     def observe(
@@ -288,7 +289,7 @@ class Observation:
         head, endpoint = self._head, self._endpoint
         fields = dict(head.fields)
         return HttpLine(
-            start_time=timestamp(self._wall),
+            start_time=self._recorder.timestamps.text(self._wall),
             direction="inbound" if self._inbound else "outbound",
             method=text_of(head.method) or "",
             path=text_of(head.target if log.query else head.target.partition(b"?")[0]) or "",

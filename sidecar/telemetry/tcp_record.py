@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sidecar.core.access_log import TcpLine, milliseconds, timestamp
+from sidecar.core.access_log import TcpLine, milliseconds
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
 
@@ -34,7 +34,7 @@ class TcpObservation:
             return
         endpoint = self.endpoint
         line = TcpLine(
-            start_time=timestamp(self._wall),
+            start_time=self._recorder.timestamps.text(self._wall),
             direction="inbound" if self._inbound else "outbound",
             protocol="TCP",
             downstream_address=str(self.peer[0]) if self.peer else "",

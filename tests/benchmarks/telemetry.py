@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.telemetry`: what single pieces of telemetry cost, in the sidecar as `make bench` installs it.
+"""`make bench-telemetry`: what single pieces of telemetry cost, in the compiled sidecar, in CPU time.
 
 What they cost a request as a whole, on the way through the proxy, is in `make bench`'s group `telemetry`.
 """
@@ -29,11 +29,13 @@ for number in range(20):
         meter.answered(200, each / 1000)
 """
 _LINE: Final = """
-from sidecar.core.access_log import HttpLine, as_json, as_text, milliseconds, timestamp
+from sidecar.core.access_log import HttpLine, Timestamps, as_json, as_text, milliseconds
+timestamps = Timestamps()
 def line():
-    return HttpLine(timestamp(1795348800.1234), 'outbound', 'GET', '/orders/4711', 'HTTP/1.1', 200, '-', 0, 1832,
-        milliseconds(0.0123), milliseconds(0.0119), '10.0.0.9', 'curl/8', '9c1b2d4e-11aa-4c3d-9e0f-abcdefabcdef', 'orders',
-        '10.0.1.17:15100', 'orders', 'a1173316d40a45de/http', 0, '127.0.0.1', '1-67891233-abcdef012345678912345678')
+    return HttpLine(timestamps.text(1795348800.1234), 'outbound', 'GET', '/orders/4711', 'HTTP/1.1', 200, '-', 0, 1832,
+        milliseconds(0.0123), milliseconds(0.0119), '10.0.0.9', 'curl/8', '9c1b2d4e-11aa-4c3d-9e0f-abcdefabcdef',
+        'orders', '10.0.1.17:15100', 'orders', 'a1173316d40a45de/http', 0, '127.0.0.1',
+        '1-67891233-abcdef012345678912345678')
 """
 _OUTPUT: Final = """
 import asyncio, os
@@ -99,7 +101,7 @@ PIECES: Final = (
 
 def nanoseconds(piece: Piece) -> float:
     """The best time of several rounds."""
-    printed = sidecar_says("-m", "timeit", "--unit=nsec", f"--setup={piece.setup}", piece.statement)
+    printed = sidecar_says("-m", "timeit", "--process", "--unit=nsec", f"--setup={piece.setup}", piece.statement)
     return float(printed.partition("best of")[2].partition(":")[2].split()[0])
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -15,12 +15,12 @@ from sidecar.core.access_log import (
     MAX_TEXT,
     HttpLine,
     TcpLine,
+    Timestamps,
     as_json,
     as_text,
     chosen,
     milliseconds,
     text_of,
-    timestamp,
 )
 
 NAMES = ("x-a", "x-b")
@@ -109,12 +109,12 @@ def test_what_clients_send_is_cut(values: list[bytes]) -> None:
     assert text_of(None) is None
 
 
-@pytest.mark.parametrize(
-    ("wall", "text"),
-    [(0.0, "1970-01-01T00:00:00.000Z"), (1795348800.1234, "2026-11-22T12:00:00.123Z")],
-)
-def test_times_are_utc_with_milliseconds(wall: float, text: str) -> None:
-    assert timestamp(wall) == text
+@given(st.lists(st.integers(0, 4_000_000_000_000_000)))
+def test_times_are_utc_with_milliseconds(microseconds: list[int]) -> None:
+    timestamps = Timestamps()
+    for wall in (each / 1e6 for each in [0, 1_795_348_800_123_400, *microseconds, *microseconds]):
+        known = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+        assert timestamps.text(wall) == known.replace("+00:00", "Z")
 
 
 def test_durations_are_milliseconds_to_a_microsecond() -> None:
