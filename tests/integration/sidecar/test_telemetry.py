@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from http.client import HTTPConnection, IncompleteRead
@@ -20,6 +21,7 @@ from tests.support.waiting import until
 
 PARSE: Callable[[str], Iterable[Metric]] = openmetrics_parser.text_string_to_metric_families
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+PROMTOOL = Path(__file__).parents[3] / ".tools" / "promtool" / "promtool"
 
 
 def scrape(stage: Stage, accept: str = "*/*") -> tuple[str, str]:
@@ -67,6 +69,17 @@ def test_who_does_not_ask_for_openmetrics_gets_the_older_format(stage: Stage) ->
     content_type, text = scrape(stage)
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert {family.name for family in text_string_to_metric_families(text)} >= {"tramo_snapshot_revision", "tramo_work"}
+
+
+def test_promtool_finds_nothing_to_say(tmp_path: Path) -> None:
+    """It knows Prometheus' rules of naming, of units, of HELP and TYPE. `make setup` puts it there."""
+    with open_stage(tmp_path, TRAMO_ACCESS_LOG="json") as stage:
+        assert stage.publish("orders", stage.backend("orders-1")).get()[0] == 200
+        assert stage.publish("nobody").get()[0] == 503
+        text = scrape(stage)[1]
+    command = [PROMTOOL, "check", "metrics"]
+    found = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
 def test_ejected_endpoints_are_told(stage: Stage) -> None:
