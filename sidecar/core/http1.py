@@ -5,6 +5,9 @@ Rules, beside those of `http1_reader`:
 - Only a WebSocket may leave HTTP, and only by a request without a body: a tunnel for anything else, h2c above all,
   would bypass routing. Any other Upgrade is an offer, and the proxy does not take it.
 - A request begins where `http1_lines` says that it does.
+- HTTP/1.0 is refused unless the reader is told otherwise. Then such a request is the last of its connection, may lack
+  Host, and can ask for nothing that came with 1.1: no chunked body (RFC 9112 section 6.1), no 100-continue (RFC 9110
+  section 10.1.1), no Upgrade (section 7.8), no trailers.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ _NOT_HTTP: Final = frozenset(
 class RequestReader(Reader):
     """The server's side of a connection: bytes of a client to request events."""
 
-    def __init__(self, accept_authority_form: bool = False) -> None:
+    def __init__(self, accept_authority_form: bool = False, http_10_host: bytes | None = None) -> None:
+        """`http_10_host` lets HTTP/1.0 in; it is the authority of requests without Host."""
         super().__init__()
         self._parser = httptools.HttpRequestParser(self)
         self._lines = RequestLines()
@@ -39,6 +43,7 @@ class RequestReader(Reader):
         self._target = b""
         self._known_host: bytes | None = None  # that of the request before, found valid
         self._accept_authority_form = accept_authority_form
+        self._http_10_host = http_10_host
         self._last = False  # the client said that no further request follows
         self._skipped_body = False
         self.keep_alive = True  # of the request read last
@@ -71,7 +76,8 @@ class RequestReader(Reader):
             while rest and not self._last:
                 rest = self._parse(rest)
         except httptools.HttpParserCallbackError as error:
-            raise cause_of(error) from None
+            if not self._last:
+                raise cause_of(error) from None
         except httptools.HttpParserError as error:
             if not self._last:
                 raise ProtocolError(f"malformed request: {error}") from None
@@ -118,6 +124,8 @@ class RequestReader(Reader):
     def on_message_begin(self) -> None:
         if self._priming:
             return
+        if self._last:
+            raise ProtocolError("a request behind the last one")  # llhttp goes on behind a kept-alive HTTP/1.0
         self._begin()
         self._in_request = True
         self._target = b""
@@ -133,9 +141,7 @@ class RequestReader(Reader):
         parser = self._parser
         version = parser.get_http_version()
         if version != "1.1":
-            if version == "1.0":
-                raise ProtocolError("HTTP/1.0 is not supported, use HTTP/1.1", 426)
-            raise ProtocolError(f"HTTP version {version} is not supported", 505)
+            self._on_other_version(version)
         self._finish_head()
         self._count_fields(len(self._target))
         method = parser.get_method()
@@ -144,7 +150,7 @@ class RequestReader(Reader):
         length = self._content_length
         if length == UNKNOWN_LENGTH and not self._chunked:
             length = 0
-        self._lines.check(method, self._target, length)
+        self._lines.check(method, self._target, length, version.encode())
         target, authority = self._split_target(method)
         if length != 0 and method in (b"TRACE", b"CONNECT"):
             raise ProtocolError(f"{show(method)} has no body")  # RFC 9110 sections 9.3.6 and 9.3.8
@@ -153,9 +159,20 @@ class RequestReader(Reader):
         self.left_http = bool(self._upgrade) or method == b"CONNECT"
         self._skipped_body = length != 0 and parser.should_upgrade()
         self.keep_alive = self._keep_alive
-        self._events.append(
-            RequestHead(method, target, authority, self._fields, length, self._upgrade, self._expect_continue)
-        )
+        head = RequestHead(method, target, authority, self._fields, length, self._upgrade, self._expect_continue)
+        head.is_http_10 = version == "1.0"
+        self._events.append(head)
+
+    def _on_other_version(self, version: str) -> None:
+        if version != "1.0":
+            raise ProtocolError(f"HTTP version {version} is not supported", 505)
+        if self._http_10_host is None:
+            raise ProtocolError("HTTP/1.0 is not supported, use HTTP/1.1", 426)
+        if self._chunked:
+            raise ProtocolError("an HTTP/1.0 request with Transfer-Encoding")
+        if self._host is None:
+            self._host = self._http_10_host
+        self._keep_alive = self._may_upgrade = self._expect_continue = self._trailers_accepted = False
 
     def _split_target(self, method: bytes) -> tuple[bytes, bytes]:
         """The target in origin form, and the authority. Absolute form wins over Host (RFC 9112 section 3.2.2)."""

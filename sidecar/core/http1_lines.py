@@ -65,14 +65,14 @@ class RequestLines:
             self._head = _UNKNOWN
         return 0 if self._at == _UNKNOWN else len(self._data) - self._at
 
-    def check(self, method: bytes, target: bytes, length: int) -> None:
+    def check(self, method: bytes, target: bytes, length: int, version: bytes = b"1.1") -> None:
         """Look at the line of a request that the parser has read. Raises ProtocolError when it is not as it must be.
 
         `length` is that of the body in bytes, negative when it is not known.
         """
         if self._head != _UNKNOWN:
             self.begun()
-        line = b"%b %b HTTP/1.1\r\n" % (method, target)
+        line = b"%b %b HTTP/%b\r\n" % (method, target, version)
         at = self._at
         if at == _UNKNOWN:
             if not self._data or line in self._data:

@@ -40,8 +40,11 @@ def encode_request_head(head: RequestHead) -> bytes:
     return b"".join(parts)
 
 
-def encode_response_head(head: ResponseHead, method: bytes, close: bool = False) -> bytes:
-    """The head as HTTP/1.1, with the framing of its body, as the answer to a request with this method."""
+def encode_response_head(head: ResponseHead, method: bytes, close: bool = False, chunks: bool = True) -> bytes:
+    """The head as HTTP/1.1, with the framing of its body, as the answer to a request with this method.
+
+    Without `chunks`, for HTTP/1.0, a body of unknown length ends with the connection.
+    """
     status = head.status
     parts = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason or REASONS.get(status, b""))]
     for name, value in head.fields:
@@ -50,7 +53,8 @@ def encode_response_head(head: ResponseHead, method: bytes, close: bool = False)
         if head.content_length > 0:
             parts.append(b"content-length: %d\r\n" % head.content_length)
         elif head.content_length == UNKNOWN_LENGTH:
-            parts.append(b"transfer-encoding: chunked\r\n")
+            if chunks:
+                parts.append(b"transfer-encoding: chunked\r\n")
         elif status not in (204, 304) and method != b"HEAD":
             parts.append(b"content-length: 0\r\n")
         if close:

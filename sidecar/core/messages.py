@@ -25,7 +25,17 @@ Fields = list[tuple[bytes, bytes]]
 class RequestHead:
     """The head of a request."""
 
-    __slots__ = ("authority", "content_length", "expect_continue", "fields", "is_grpc", "method", "target", "upgrade")
+    __slots__ = (
+        "authority",
+        "content_length",
+        "expect_continue",
+        "fields",
+        "is_grpc",
+        "is_http_10",
+        "method",
+        "target",
+        "upgrade",
+    )
 
     def __init__(
         self,
@@ -45,6 +55,7 @@ class RequestHead:
         self.upgrade = upgrade  # the protocol asked for, as in the Upgrade field
         self.expect_continue = expect_continue
         self.is_grpc = False
+        self.is_http_10 = False  # its client understands no chunks, no trailers and no informational answers
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first field of this lower case name, or None."""

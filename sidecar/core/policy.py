@@ -50,6 +50,12 @@ class Timeouts(msgspec.Struct, frozen=True):
     connect_seconds: Seconds = 1.0
 
 
+class Http(msgspec.Struct, frozen=True):
+    """What the service's clients may speak."""
+
+    accept_http_10: bool = False  # else it is answered 426, as Envoy does
+
+
 class OutlierDetection(msgspec.Struct, frozen=True):
     """When an endpoint leaves routing because of what it answers. Service Connect's numbers."""
 
@@ -87,6 +93,7 @@ class Policy(msgspec.Struct, frozen=True):
     load_balancing: LoadBalancing = LoadBalancing()
     retries: Retries = Retries()
     timeouts: Timeouts = Timeouts()
+    http: Http = Http()
     outlier_detection: OutlierDetection = OutlierDetection()
     health_check: HealthCheck = HealthCheck()
     circuit_breaker: CircuitBreaker = CircuitBreaker()
@@ -102,3 +109,8 @@ LOCAL_APP: Final = Policy(
 """For the inbound side: one endpoint, the app in this task. The caller's sidecar holds the request time-out and
 looks for another endpoint; the one retry covers an app that closes a kept-alive connection. What the app answers is
 never asked again here: there is no other app to ask."""
+
+
+def of_local_app(policy: Policy) -> Policy:
+    """What of a service's policy counts where it comes in: which clients it serves. The rest is the callers' affair."""
+    return msgspec.structs.replace(LOCAL_APP, http=policy.http)

@@ -10,6 +10,7 @@ Rules:
 - A client that is still sending when it is refused would lose its answer to the reset that closing then makes (RFC 9112
   section 9.6): only our side is ended, and what comes is thrown away for a while.
 - After an answer with `Connection: close` no request is served; before it, all that came in front of the last one are.
+- Towards HTTP/1.0 an answer of unknown length ends with the connection, and one that is cut with a reset.
 - One lazy deadline per connection looks after a head or body that does not come and a connection nobody uses.
 """
 
@@ -29,6 +30,7 @@ from sidecar.proxy.destination import Destination
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.output import Output, peer_address
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.sockets import reset
 
 if TYPE_CHECKING:
     from sidecar.proxy.listeners import HttpListener
@@ -62,7 +64,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
         self._peer = b""
-        self._reader = RequestReader(listener.accept_connect)
+        self._reader = RequestReader(listener.accept_connect, listener.http_10_host())
         self._queue: deque[Event] = deque()
         self._pumping = False
         # The request in hand.
@@ -70,6 +72,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._responding = False
         self._request_whole = True
         self._method = b""
+        self._http_10 = False
         self._chunked = False
         self._discarded = 0
         self._close_after = False
@@ -160,6 +163,7 @@ class DownstreamConnection(asyncio.Protocol, Timed):
 
     def _begin(self, head: RequestHead) -> None:
         self._method = head.method
+        self._http_10 = head.is_http_10
         self._responding = True
         self._request_whole = False
         self._discarded = 0
@@ -279,8 +283,10 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         """Begin the answer."""
         if head.status >= 200:
             self._close_after = self._close_after or self._runtime.draining
-            self._chunked = head.content_length == UNKNOWN_LENGTH
-        self._write(encode_response_head(head, self._method, self._close_after))
+            self._chunked = head.content_length == UNKNOWN_LENGTH and not self._http_10
+        elif self._http_10:
+            return
+        self._write(encode_response_head(head, self._method, self._close_after, not self._http_10))
 
     def send_data(self, data: bytes) -> None:
         """A piece of the answer's body."""
@@ -361,7 +367,10 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         if exchange is not None:
             exchange.on_client_gone()
         if self._transport is not None:
-            self._transport.abort()
+            if self._http_10 and self._responding:
+                reset(self._transport)
+            else:
+                self._transport.abort()
 
     def pause_request(self) -> None:
         """Read no more of the request for now."""

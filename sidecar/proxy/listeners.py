@@ -64,6 +64,11 @@ class HttpListener:
         """The protocol of a new connection."""
         return DetectingConnection(self)
 
+    def http_10_host(self) -> bytes | None:
+        """The authority of HTTP/1.0 requests that have none; None where HTTP/1.0 is not accepted."""
+        cluster = self.destination.cluster
+        return cluster.name.encode() if cluster.policy.http.accept_http_10 else None
+
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
         """Where this request goes."""
         return self.destination

@@ -6,7 +6,8 @@ Rules:
 - Only what changed is touched: a delta of one service costs the same in a namespace of ten and of ten thousand.
   Listeners and names are gone through again only when an alias or an address changed, or one could not be bound.
 - Every service is listened for at its virtual address, on the ports of its aliases.
-- The inbound side depends on the configuration alone: it stands before the first snapshot.
+- The inbound side depends on the configuration alone: it stands before the first snapshot. Of a service's policy only
+  what it says about the service's clients counts there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 from sidecar.config import Config
 from sidecar.core.cluster import Cluster
 from sidecar.core.meters import Meters
+from sidecar.core.policy import of_local_app
 from sidecar.core.snapshot import Alias, ServiceRecord, Snapshot
 from sidecar.proxy.destination import Destination, local_app, outbound
 from sidecar.proxy.forward import ForwardListener
@@ -41,6 +43,7 @@ class Mesh:
         self._zone = zone
         self._network = str(config.vip_network.network_address).rpartition(".")[0].rpartition(".")[0]
         self._aliases: dict[tuple[str, int], Destination] = {}
+        self._apps: dict[str, Destination] = {}
         self._checks = HealthChecks(runtime)
 
     async def start(self) -> bool:
@@ -51,6 +54,7 @@ class Mesh:
             destination = local_app(
                 self.runtime, service.name, service.protocol, self._config.app_address, service.app_port, meter
             )
+            self._apps[service.name] = destination
             address = Address(self._config.listen_address, service.ingress_port)
             bound &= await self.inbound.bind(address, listener_for(self.runtime, destination, meter))
         if self._config.forward_proxy is not None:
@@ -75,6 +79,8 @@ class Mesh:
                 continue
             await pace.rest()
             self._destination(record).update(record, self._zone)
+            if name in self._apps:
+                self._apps[name].cluster.policy = of_local_app(record.policy_or_default())
             renamed = renamed or known is None or _place(known) != _place(record)
         gone = [name for name in self.destinations if name not in snapshot.services]
         for name in gone:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -41,3 +42,11 @@ def keep_connection_alive(transport: asyncio.BaseTransport) -> None:
     if connection is not None and not transport.is_closing():
         for level, option, value in _OPTIONS:
             connection.setsockopt(level, option, value)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Cut a connection so that the peer cannot take it for an orderly end: with RST, not FIN (socket(7), SO_LINGER)."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and not transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

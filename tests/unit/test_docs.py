@@ -52,6 +52,8 @@ def test_the_table_of_defaults_is_the_policy() -> None:
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     if value == "":
         return "empty"
     return f"{value:g}" if isinstance(value, float) else str(value)

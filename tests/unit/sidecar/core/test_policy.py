@@ -56,6 +56,8 @@ def test_what_the_api_takes_the_sidecar_understands() -> None:
 def _samples(rule: dict[str, Any]) -> list[Any]:
     if "enum" in rule:
         return list(rule["enum"])
+    if rule["type"] == "boolean":
+        return [True, False]
     if rule["type"] == "string":
         return ["/", "/health?deep=1"] if "/" in rule["pattern"] else ["", "shop.Orders"]
     if rule["type"] == "array" and rule["items"]["type"] == "integer":

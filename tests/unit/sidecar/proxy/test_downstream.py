@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.policy import CircuitBreaker, Policy
+from sidecar.core.policy import CircuitBreaker, Http, Policy, Retries
 from sidecar.proxy.downstream import (
     BODY_IDLE_SECONDS,
     CLOSING_SECONDS,
@@ -624,3 +624,86 @@ def test_a_switch_that_nobody_asked_for_is_refused() -> None:
     assert client.take().startswith(b"HTTP/1.1 502 ")
     assert bench.settled()
     assert upstream.lost
+
+
+# HTTP/1.0.
+
+OPEN_ENDED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+OLD = Policy(http=Http(accept_http_10=True))
+
+
+def old(policy: Policy = OLD, *fields: bytes) -> tuple[Bench, FakeTransport, FakeTransport]:
+    bench = Bench(1, policy)
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(request(*fields, line=b"GET /a HTTP/1.0"))
+    return bench, client, upstream
+
+
+def test_http_10_is_answered_426() -> None:
+    bench, client, upstream = old(Policy())
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert b"connection: close" in answer
+    assert upstream.take() == b""
+    assert bench.settled()
+
+
+def test_http_10_is_served_where_the_policy_says_so() -> None:
+    bench, client, upstream = old()
+    sent = upstream.take()
+    assert sent.startswith(b"GET /a HTTP/1.1\r\nhost: orders\r\n"), "its service's name stands for the Host it lacks"
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    answer = client.take()
+    assert b"\r\ncontent-length: 2\r\n" in answer
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"ok")
+    bench.loop.run()
+    assert client.lost
+    assert not upstream.is_closing(), "the service's connection is as good as before"
+    assert bench.settled()
+
+
+def test_an_open_ended_answer_ends_with_the_connection() -> None:
+    bench, client, upstream = old(OLD, b"Host: a.test")
+    assert b"\r\nhost: a.test\r\n" in upstream.take()
+    upstream.receive(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OPEN_ENDED)
+    upstream.receive(b"5\r\nworld\r\n0\r\nX-Sum: 1\r\n\r\n")
+    head, _, body = client.take().partition(b"\r\n\r\n")
+    assert body == b"helloworld"
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"transfer-encoding" not in head
+    assert b"103" not in head
+    assert client.lost
+    assert bench.settled()
+
+
+def test_what_a_client_sends_behind_http_10_is_not_read() -> None:
+    bench = Bench(1, OLD)
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(request(b"Connection: keep-alive", line=b"GET /a HTTP/1.0") * 2)
+    assert upstream.take().count(b"GET /a") == 1
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert client.take().count(b"HTTP/1.1 200") == 1
+    assert client.lost
+    assert bench.settled()
+
+
+def test_http_10_behind_http_11_on_one_connection() -> None:
+    bench = Bench(1, OLD)
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(request(b"Host: a") + request(line=b"GET /a HTTP/1.0"))
+    upstream.receive(OPEN_ENDED + b"0\r\n\r\n")
+    assert b"transfer-encoding: chunked" in client.take(), "the first is HTTP/1.1"
+    upstream.receive(OPEN_ENDED + b"0\r\n\r\n")
+    assert client.take().endswith(b"\r\n\r\nhello")
+    assert client.lost
+    assert bench.settled()
+
+
+def test_what_the_proxy_says_itself_http_10_understands() -> None:
+    bench, client, upstream = old(Policy(http=OLD.http, retries=Retries(count=0)))
+    upstream.break_off()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"content-length: " in answer
+    assert bench.settled()
