@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.dashboards.alarms import Alarm, alarms
+from infra.packaging import metric_cost
 from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import PAGES
 from sidecar.config import VARIABLES
@@ -89,6 +90,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "function_metrics": function_metrics,
     "alarms": alarm_table,
+    "metric_cost": metric_cost.table,
     "log_fields": log_fields,
     "flags": flags,
 }

@@ -74,7 +74,8 @@ def test_there_is_one_stage_traced_and_the_open_route_has_a_limit() -> None:
     (stage,) = sam.resources("AWS::ApiGateway::Stage").values()
     assert stage["StageName"] == "live"
     assert stage["TracingEnabled"] is True
-    (limited,) = stage["MethodSettings"]
+    every, limited = stage["MethodSettings"]
+    assert every == {"HttpMethod": "*", "ResourcePath": "/*", "MetricsEnabled": True}, "metrics of each route by itself"
     assert (limited["HttpMethod"], re.sub("^/~1|~1", "/", limited["ResourcePath"])) in OPEN
     assert limited["ThrottlingRateLimit"] > 0
     assert limited["ThrottlingBurstLimit"] > 0
