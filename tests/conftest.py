@@ -6,12 +6,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import aws
 from tests.support import dynamodb_local as local
 
 # Before any test module imports a function: the handlers read their environment when they are loaded.
 os.environ.update(aws.ENVIRONMENT)
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("tramo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tramo")
 
 
 @pytest.fixture(scope="session")
