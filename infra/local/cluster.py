@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from infra.local import definition as definitions
+from infra.local import events
 from infra.local.definition import TaskDefinition
 from infra.local.environment import Endpoints
 from infra.local.network import Networks
@@ -39,7 +40,7 @@ class EcsError(Exception):
 
 
 class Cluster:
-    """A cluster. `publish` takes the `detail` of each task state change."""
+    """A cluster. `publish` takes the `detail` of each task state change, `tell` the events of services."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Cluster:
         endpoints: Endpoints,
         private_hosts: bool,
         publish: Callable[[Mapping[str, Any]], None],
+        tell: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self.name = name
         self.settings = settings
@@ -57,6 +59,7 @@ class Cluster:
         self._endpoints = endpoints
         self._private_hosts = private_hosts
         self._publish = publish
+        self._tell = tell
         self._networks = Networks()
         self._families: dict[str, list[TaskDefinition]] = {}
         self.services: dict[str, Service] = {}
@@ -117,6 +120,7 @@ class Cluster:
             maximum_percent=int(limits.get("maximumPercent", 200)),
         )
         self.services[name] = service
+        self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "in progress.")
         self._wake.set()
         return service
 
@@ -136,8 +140,10 @@ class Cluster:
         if desired_count is not None:
             service.desired_count = _count(desired_count)
             service.steady = False
+            self._tell_action(service, "SERVICE_DESIRED_COUNT_UPDATED", "INFO")
         if force or wanted != service.primary.definition_arn:
             service.deploy(wanted, time.time())
+            self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "in progress.")
         self._wake.set()
         return service
 
@@ -249,6 +255,7 @@ class Cluster:
                 service.deployments[number] = replace(deployment, failed_starts=0)
             else:
                 service.note(f"was unable to start a task: {state.stopped_reason}", time.time())
+                self._tell_action(service, "SERVICE_TASK_START_IMPAIRED", "WARN", state.stopped_reason)
                 service.deployments[number] = replace(
                     deployment, failed_starts=deployment.failed_starts + 1, last_failure_at=time.time()
                 )
@@ -298,13 +305,27 @@ class Cluster:
                 self._start_task(definition, f"service:{service.name}", service.primary.deployment_id, zone)
             except LocalError as error:
                 service.note(f"was unable to place a task: {error}", time.time())
+                self._tell_action(service, "SERVICE_TASK_PLACEMENT_FAILURE", "ERROR", str(error))
                 return time.time() + _PLACE_AGAIN_SECONDS
         service.deployments = [d for d in service.deployments if d.deployment_id not in decision.finished]
         was_steady = service.steady
         service.judge(self.members(service), time.time())
         if service.steady and not was_steady:
+            self._tell_action(service, "SERVICE_STEADY_STATE", "INFO")
+            if service.primary.deployment_id != service.completed:
+                service.completed = service.primary.deployment_id
+                self._tell_deployment(service, "SERVICE_DEPLOYMENT_COMPLETED", "completed.")
             self._notify()
         return math.inf if decision.wake_at is None else decision.wake_at
+
+    def _tell_action(self, service: Service, name: str, level: str, reason: str | None = None) -> None:
+        region, now = self.settings.region, time.time()
+        self._tell(events.service_action(service.arn, self.arn, name, level, reason, region, now))
+
+    def _tell_deployment(self, service: Service, name: str, ends: str) -> None:
+        deployment, region, now = service.primary.deployment_id, self.settings.region, time.time()
+        reason = f"ECS deployment {deployment} {ends}"
+        self._tell(events.deployment_change(service.arn, deployment, name, "INFO", reason, region, now))
 
     # --------------------------------------------------------------------------------------------- end
 

@@ -78,6 +78,7 @@ class Machine:
             endpoints=self.endpoints,
             private_hosts=self.private_hosts,
             publish=self._publish,
+            tell=self._tell,
         )
         stack.push_async_callback(self.cluster.close)
         self.cluster.start()
@@ -146,6 +147,10 @@ class Machine:
         self.bus.put(event)
         for listener in self.listeners:
             listener(event)
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        self.events_sent += 1
+        self.bus.put(event)
 
     async def _forget_old_metrics(self) -> None:
         while True:

@@ -27,6 +27,7 @@ class Service:
     minimum_healthy_percent: int = 100
     maximum_percent: int = 200
     steady: bool = False
+    completed: str = ""  # the last deployment that was
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
 
     @property

@@ -28,8 +28,13 @@ def definition(*containers: dict[str, Any], family: str = "app") -> dict[str, An
 
 
 @asynccontextmanager
-async def cluster(directory: Path, events: list[dict[str, Any]] | None = None, **times: Any) -> AsyncIterator[Cluster]:
-    """Yield a cluster named test whose events go into the list."""
+async def cluster(
+    directory: Path,
+    events: list[dict[str, Any]] | None = None,
+    of_services: list[dict[str, Any]] | None = None,
+    **times: Any,
+) -> AsyncIterator[Cluster]:
+    """Yield a cluster named test whose events go into the lists: details of tasks', whole ones of services."""
     settings = Settings(
         state_directory=directory,
         image_directory=directory,
@@ -49,6 +54,7 @@ async def cluster(directory: Path, events: list[dict[str, Any]] | None = None, *
             endpoints=Endpoints("http://aws", "http://ecs", "http://api", "http://metadata"),
             private_hosts=False,
             publish=lambda detail: events.append(dict(detail)) if events is not None else None,
+            tell=lambda event: of_services.append(dict(event)) if of_services is not None else None,
         )
         made.start()
         try:

@@ -9,16 +9,23 @@ from typing import Any
 import pytest
 
 from infra.local.cluster import Cluster, EcsError
+from infra.local.pattern import matches
 from infra.local.runner import TaskRunner
 from infra.local.state import Status, StopCode
+from infra.local.template import load
+from registry.service_events import parse_service_event
 from tests.support.local_cluster import SLEEP, cluster, container, definition, until
 
 
 def run(
-    tmp_path: Path, work: Callable[[Cluster], Awaitable[None]], events: list[dict[str, Any]] | None = None, **times: Any
+    tmp_path: Path,
+    work: Callable[[Cluster], Awaitable[None]],
+    events: list[dict[str, Any]] | None = None,
+    of_services: list[dict[str, Any]] | None = None,
+    **times: Any,
 ) -> None:
     async def main() -> None:
-        async with cluster(tmp_path, events, **times) as made:
+        async with cluster(tmp_path, events, of_services, **times) as made:
             await work(made)
 
     asyncio.run(main())
@@ -75,6 +82,53 @@ def test_events_tell_the_whole_life(tmp_path: Path) -> None:
     assert [detail["version"] for detail in events] == list(range(1, len(events) + 1))
     assert events[-1]["containers"][0]["exitCode"] == 0
     assert events[-1]["stoppedReason"] == "enough"
+
+
+def test_services_tell_what_happens_to_them(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def work(made: Cluster) -> None:
+        made.register(definition())
+        made.create_service(service(1))
+        await steady(made)
+        made.update_service("s", desired_count=2, definition=None, force=False)
+        await steady(made)
+        made.update_service("s", desired_count=None, definition=None, force=True)
+        await steady(made)
+
+    run(tmp_path, work, of_services=told)
+    kept = [parse_service_event(event) for event in told]
+    deployments = [event.deployment for event in kept if event is not None and event.deployment]
+    assert [(event.kind, event.name, event.service, event.level) for event in kept if event is not None] == [
+        (f"ECS {kind}", f"SERVICE_{name}", "test/s", "INFO")
+        for kind, name in (
+            ("Deployment State Change", "DEPLOYMENT_IN_PROGRESS"),
+            ("Service Action", "STEADY_STATE"),
+            ("Deployment State Change", "DEPLOYMENT_COMPLETED"),
+            ("Service Action", "DESIRED_COUNT_UPDATED"),
+            ("Service Action", "STEADY_STATE"),
+            ("Deployment State Change", "DEPLOYMENT_IN_PROGRESS"),
+            ("Service Action", "STEADY_STATE"),
+            ("Deployment State Change", "DEPLOYMENT_COMPLETED"),
+        )
+    ]
+    assert deployments[0] == deployments[1] != deployments[2] == deployments[3]
+    patterns = [pattern for function in load().functions for pattern in function.patterns]
+    assert all(any(matches(pattern, event) for pattern in patterns) for event in told)
+
+
+def test_a_service_whose_tasks_fail_says_so(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def work(made: Cluster) -> None:
+        waits = container(dependsOn=[{"containerName": "first", "condition": "SUCCESS"}])
+        made.register(definition(container("exit 3", name="first", essential=False), waits))
+        made.create_service(service(1))
+        await until(lambda: len(told) > 1, "the failed start")
+
+    run(tmp_path, work, of_services=told)
+    assert (told[1]["detail"]["eventName"], told[1]["detail"]["eventType"]) == ("SERVICE_TASK_START_IMPAIRED", "WARN")
+    assert told[1]["detail"]["reason"]
 
 
 def test_a_task_that_dies_is_replaced(tmp_path: Path) -> None:
