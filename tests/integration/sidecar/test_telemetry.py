@@ -77,7 +77,7 @@ def test_promtool_finds_nothing_to_say(tmp_path: Path) -> None:
         assert stage.publish("orders", stage.backend("orders-1")).get()[0] == 200
         assert stage.publish("nobody").get()[0] == 503
         text = scrape(stage)[1]
-    command = [PROMTOOL, "check", "metrics"]
+    command = [str(PROMTOOL), "check", "metrics"]
     found = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
