@@ -65,6 +65,8 @@ def main() -> int:
             small = measure_small(open_field, tell, plan.quick)
         recording = _recording_nanoseconds() if TELEMETRY in arguments.only else None
     results = report.Results(_machine(plan, kind), tuple(rows), tuple(memory), tuple(small), recording)
+    if arguments.write is not None:
+        markdown.write(results, arguments.write)
     if arguments.output == "json":
         print(report.to_json(results))
     elif arguments.output == "markdown":
@@ -81,6 +83,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(NAMES), help=f"groups, comma separated, of {', '.join(NAMES)}")
     parser.add_argument("--beside", type=Path, metavar="DIRECTORY", help="a second checkout, measured beside this one")
     parser.add_argument("-o", "--output", choices=("table", "json", "markdown"), default="table")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables between the marks of docs/performance.md"
+    )
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",")
     unknown = [name for name in arguments.only if name not in NAMES]

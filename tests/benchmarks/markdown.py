@@ -1,8 +1,10 @@
-"""Figures as the tables of docs/performance.md."""
+"""Figures as the tables of docs/performance.md, which stand there between two marks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.cases import GROUPS, MEMORY_ENDPOINTS, TELEMETRY
@@ -12,6 +14,7 @@ from tests.benchmarks.report import Results, mib, of, verdicts
 from tests.benchmarks.small import P99_MILLISECONDS, Small
 
 ABSENT: Final = "-"
+_MARKED: Final = re.compile(r"(<!-- figures -->\n).*(<!-- end -->)", re.DOTALL)
 _TITLES: Final = {group.name: group.title.partition(",")[0] for group in GROUPS} | {
     "path": "two proxies",
     "stream": "gRPC messages",
@@ -39,6 +42,16 @@ def render(results: Results) -> str:
     if goals:
         parts.append(table(("goal", "wanted", "found", "met"), goals, left=4))
     return "\n\n".join(parts)
+
+
+def write(results: Results, file: Path) -> None:
+    """Put the tables between the marks of a file. Raises ValueError when it has none."""
+    text, count = _MARKED.subn(
+        lambda found: f"{found[1]}{render(results)}\n{found[2]}", file.read_text(encoding="utf-8")
+    )
+    if not count:
+        raise ValueError(f"{file} has no marks <!-- figures --> and <!-- end -->")
+    file.write_text(text, encoding="utf-8")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:

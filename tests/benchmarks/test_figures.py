@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.load import Run, read_h2load, read_streams, read_wrk
-from tests.benchmarks.markdown import render
+from tests.benchmarks.markdown import render, write
 from tests.benchmarks.measure import Figures, Memory, Row
 from tests.benchmarks.report import Results, errors, to_json, verdicts
 
@@ -103,3 +104,25 @@ def test_markdown_has_every_row_and_goal() -> None:
     assert "|---|---|---:|---:|---:|---:|---:|" in lines
     (goal,) = (line for line in lines if line.startswith("| CPU per request"))
     assert goal.endswith("| **no** |")
+
+
+def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    file.write_text("before\n<!-- figures -->\nold\n<!-- end -->\nafter\n")
+    write(results(60.0), file)
+    text = file.read_text()
+    assert text.startswith("before\n<!-- figures -->\nCPU some.")
+    assert text.endswith("|\n<!-- end -->\nafter\n")
+    assert "old" not in text
+
+
+def test_the_page_has_the_marks() -> None:
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
+    assert page.read_text(encoding="utf-8").count("<!-- figures -->") == 1
+
+
+def test_a_page_without_marks_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    file.write_text("nothing\n")
+    with pytest.raises(ValueError, match="has no marks"):
+        write(results(60.0), file)
