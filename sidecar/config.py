@@ -80,6 +80,7 @@ VARIABLES: Final = (
     Variable("ECS_CONTAINER_METADATA_URI_V4", "", "set by ECS: the task metadata endpoint"),
 )
 
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
 _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, in small letters
 _SECRETS: Final = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie", "x-amz-security-token"))
@@ -167,7 +168,7 @@ def read(environment: Mapping[str, str]) -> Config:
         cluster_name=values["TRAMO_CLUSTER_NAME"],
         zone=values["TRAMO_ZONE"],
         drain_seconds=_seconds(values, "TRAMO_DRAIN_SECONDS"),
-        log_level=_choice(values, "TRAMO_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_level=_choice(values, "TRAMO_LOG_LEVEL", LOG_LEVELS),
         metadata_uri=values["ECS_CONTAINER_METADATA_URI_V4"],
     )
 

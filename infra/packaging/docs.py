@@ -12,7 +12,7 @@ from pathlib import Path
 from infra.dashboards.alarms import Alarm, alarms
 from infra.packaging import metric_cost
 from registry.metric_names import METRICS as FUNCTION_METRICS
-from sidecar.admin.pages import PAGES
+from sidecar.admin.pages import ACTIONS, PAGES
 from sidecar.config import VARIABLES
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
 from sidecar.core.meters import COUNTER, FLAGS, METRICS
@@ -35,7 +35,9 @@ def _default(value: str | None) -> str:
 
 def pages() -> str:
     """The admin pages as a table."""
-    return "| page | shows |\n|---|---|\n" + "".join(f"| `{path}` | {shows} |\n" for path, shows in PAGES.items())
+    rows = [f"| `{path}` | {shows} |\n" for path, shows in PAGES.items()]
+    rows += [f"| `POST {path}` | {does} |\n" for path, does in ACTIONS.items()]
+    return "| page | shows, or does |\n|---|---|\n" + "".join(rows)
 
 
 def metrics() -> str:

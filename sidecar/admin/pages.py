@@ -1,17 +1,20 @@
 """The admin pages as values: path to (status, document).
 
-Pages are read-only and show what this sidecar really holds, not what it was told to hold.
+Pages show what this sidecar really holds, not what it was told to hold. Reading them changes nothing; the two
+ACTIONS are asked for by POST.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import sidecar
 from sidecar import build
-from sidecar.config import Config
+from sidecar.config import LOG_LEVELS, Config
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import COUNTER, GAUGE, Meters
 from sidecar.proxy.destination import Destination
@@ -30,9 +33,17 @@ PAGES: Final = {
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
     "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
     "/stats": "version, build (compiled or pure Python), work under way, timers, tasks, metrics sent",
+    "/logging": "the level of the sidecar's own log",
     "/config": "the configuration as understood, and where the sidecar listens or could not",
 }
 """The pages, with what each shows; the documentation is generated from it."""
+
+
+ACTIONS: Final = {
+    "/drain": "stop being ready and finish what is under way, as SIGTERM does, but stay until SIGTERM comes",
+    "/logging": "set that level until the next start, as in `curl -X POST '127.0.0.1:9901/logging?level=DEBUG'`",
+}
+"""What POST does at these pages; the documentation is generated from it."""
 
 
 class Pages:
@@ -52,12 +63,13 @@ class Pages:
         self._sink = sink
         self._meters = meters
         self._pages: dict[str, Callable[[], Page]] = {
-            "/": lambda: (200, {"pages": PAGES}),
+            "/": lambda: (200, {"pages": PAGES, "actions": ACTIONS}),
             "/ready": self._ready,
             "/live": lambda: (200, {"live": True}),
             "/clusters": self._clusters,
             "/stats": self._stats,
             "/config": self._configuration,
+            "/logging": self._logging,
         }
         self.inbound_bound = False
 
@@ -67,6 +79,25 @@ class Pages:
         if page is None:
             return 404, {"error": f"no page {path}", "pages": list(PAGES)}
         return page()
+
+    def post(self, path: str, query: str) -> Page:
+        """Do what POST does at this path."""
+        if path == "/drain":
+            self._mesh.drain()
+            return 200, {"draining": self._mesh.runtime.draining, "work": self._mesh.runtime.work}
+        if path == "/logging":
+            return self._set_level(query)
+        return 405, {"error": f"the page {path} is read with GET", "actions": list(ACTIONS)}
+
+    def _logging(self) -> Page:
+        return 200, {"level": logging.getLevelName(logging.getLogger().level)}
+
+    def _set_level(self, query: str) -> Page:
+        level = parse_qs(query).get("level", [""])[0].upper()
+        if level not in LOG_LEVELS:
+            return 400, {"error": f"level is {level!r}; it should be one of {', '.join(LOG_LEVELS)}"}
+        logging.getLogger().setLevel(level)
+        return self._logging()
 
     def metrics(self, accept: bytes | None) -> tuple[bytes, bytes]:
         """The page /metrics: its content type, by what the reader accepts, and its text."""

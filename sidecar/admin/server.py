@@ -1,4 +1,4 @@
-"""The admin port: GET of a page, answered as JSON or as Prometheus' text, over the proxy's own HTTP/1.1 codec."""
+"""The admin port over the proxy's own HTTP/1.1 codec: GET of a page, POST of an action, answered as JSON or Prometheus' text."""
 
 from __future__ import annotations
 
@@ -41,10 +41,14 @@ class AdminConnection(asyncio.Protocol):
                 self._request(event)
 
     def _request(self, head: RequestHead) -> None:
+        path, _, query = head.target.decode("latin-1").partition("?")
+        if head.method == b"POST":
+            status, document = self._pages.post(path, query)
+            self._answer(status, document, head.method, close=True)  # whatever the body was
+            return
         if head.method not in (b"GET", b"HEAD"):
             self._answer(405, {"error": "the admin pages are read with GET"}, head.method, close=True)
             return
-        path = head.target.partition(b"?")[0].decode("latin-1")
         if path == "/metrics":
             content_type, body = self._pages.metrics(head.get(b"accept"))
             self._write(200, content_type, body, head.method, close=not self._reader.keep_alive)

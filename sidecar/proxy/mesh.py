@@ -128,7 +128,9 @@ class Mesh:
         return found
 
     def drain(self) -> None:
-        """No new work is asked for; what is under way, and what still comes, is finished."""
+        """No new work is asked for; what is under way, and what still comes, is finished. Once is enough."""
+        if self.runtime.draining:
+            return
         self.runtime.draining = True
         self.outbound.drain()
         self.inbound.drain()

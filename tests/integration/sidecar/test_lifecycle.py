@@ -225,6 +225,15 @@ def test_a_drain_finishes_what_is_under_way(own: Stage) -> None:
     idle.close()
 
 
+def test_a_drain_that_was_asked_for_by_post_ends_with_sigterm(own: Stage) -> None:
+    address = own.publish("drained", own.backend("drained-1"))
+    host, _, port = own.environment["TRAMO_ADMIN"].rpartition(":")
+    assert Address(host, int(port)).get("/drain", "POST")[0] == 200
+    assert own.sidecar.page("/ready")[0] == 503
+    assert address.get() == (200, b"drained-1"), "who has not heard yet is still served"
+    assert own.sidecar.stop() == 0
+
+
 def test_a_drain_ends_at_its_time(tmp_path: Path) -> None:
     def stay(connection: socket.socket) -> None:
         connection.sendall(b"hello")

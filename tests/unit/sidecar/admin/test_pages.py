@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sidecar import config as configuration
-from sidecar.admin.pages import PAGES, Pages
+from sidecar.admin.pages import ACTIONS, PAGES, Pages
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.proxy.mesh import Mesh
@@ -121,5 +122,43 @@ def test_every_page_is_there_and_no_other() -> None:
         config: Any = case.pages.get("/config")[1]
         assert config["vip_network"] == "127.99.0.0/16"
         assert config["inbound"] == [{"name": "web", "ingress_port": 15100, "app_port": 8080, "protocol": "http"}]
+
+    run(test)
+
+
+def test_the_log_has_another_level_until_the_next_start() -> None:
+    root = logging.getLogger()
+    before = root.level
+
+    async def test(case: Case) -> None:
+        root.setLevel("INFO")
+        assert case.pages.get("/logging") == (200, {"level": "INFO"})
+        assert case.pages.post("/logging", "level=debug") == (200, {"level": "DEBUG"})
+        assert root.level == logging.DEBUG
+        for wrong in ("", "level=", "level=LOUD", "DEBUG"):
+            status, answer = case.pages.post("/logging", wrong)
+            assert (status, "DEBUG, INFO, WARNING, ERROR" in answer["error"]) == (400, True)
+        assert case.pages.get("/logging") == (200, {"level": "DEBUG"})
+
+    try:
+        run(test)
+    finally:
+        root.setLevel(before)
+
+
+def test_a_drain_can_be_asked_for_twice() -> None:
+    async def test(case: Case) -> None:
+        for _ in range(2):
+            assert case.pages.post("/drain", "") == (200, {"draining": True, "work": 0})
+        assert case.pages.get("/ready")[0] == 503
+
+    run(test)
+
+
+def test_only_actions_are_posted() -> None:
+    async def test(case: Case) -> None:
+        for path in ("/ready", "/", "/nothing"):
+            assert case.pages.post(path, "")[0] == 405
+        assert set(case.pages.get("/")[1]["actions"]) == set(ACTIONS)
 
     run(test)

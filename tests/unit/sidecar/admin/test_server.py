@@ -17,6 +17,9 @@ class FakePages:
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
         return (200, {"path": path}) if path != "/missing" else (404, {"error": "no page"})
 
+    def post(self, path: str, query: str) -> tuple[int, dict[str, Any]]:
+        return 200, {"path": path, "query": query}
+
     def metrics(self, accept: bytes | None) -> tuple[bytes, bytes]:
         return b"text/plain", b"accepts " + (accept or b"all")
 
@@ -70,7 +73,16 @@ def test_a_reader_may_ask_for_the_end() -> None:
     assert client.is_closing()
 
 
-def test_nothing_can_be_changed() -> None:
+def test_actions_are_posted() -> None:
+    client = connect()
+    client.receive(request(b"Host: a", b"Content-Length: 2", line=b"POST /logging?level=DEBUG HTTP/1.1") + b"{}")
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert body(answer) == {"path": "/logging", "query": "level=DEBUG"}
+    assert client.is_closing(), "a body that is not looked at is not taken for a request"
+
+
+def test_nothing_can_be_changed_otherwise() -> None:
     client = connect()
     client.receive(get(b"/ready", method=b"PUT") + get(b"/ready"))
     answer = client.take()
