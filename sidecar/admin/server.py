@@ -1,4 +1,4 @@
-"""The admin port over the proxy's own HTTP/1.1 codec: GET of a page, POST of an action, answered as JSON or Prometheus' text."""
+"""The admin port, over the proxy's own HTTP/1.1 codec: GET of a page, POST of an action."""
 
 from __future__ import annotations
 
