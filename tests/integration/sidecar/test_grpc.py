@@ -315,7 +315,7 @@ def test_an_endpoint_where_nobody_listens(stage: Stage) -> None:
     with Client(address.host, address.port) as client:
         error = client.failure(lambda: client.unary("Name")(b"", timeout=5))
     assert error.code() is StatusCode.UNAVAILABLE
-    assert metadata_of(error.trailing_metadata())["tramo-response-flags"] == "UF"
+    assert metadata_of(error.trailing_metadata())["tramo-response-flags"] == "UF,URX"
 
 
 def test_an_app_that_does_not_listen_behind_its_sidecar(stage: Stage, task: Task, three: list[Service]) -> None:
@@ -369,6 +369,21 @@ def test_an_endpoint_that_is_killed_under_load_fails_only_what_it_may_have_done(
             failures = load.stop()
     assert len(failures) <= 4, "one for each caller at most"
     assert {failure.code() for failure in failures} <= {StatusCode.UNAVAILABLE}
+
+
+def test_an_endpoint_that_answers_unavailable_is_ejected(stage: Stage, three: list[Service]) -> None:
+    """The status stands in the trailers; the HTTP status is 200."""
+    policy = {"outlier_detection": {"consecutive_failures": 3}, "load_balancing": {"algorithm": "round_robin"}}
+    address = stage.publish("ejecting", *records(three[:2]), protocol="grpc", policy=policy)
+    with Client(address.host, address.port) as client:
+        fail, name = client.unary("Fail"), client.unary("Name")
+        for _ in range(6):
+            assert client.failure(lambda: fail(b"5 not found", timeout=5)).code() is StatusCode.NOT_FOUND
+        assert not any(found["ejected"] for found in stage.sidecar.cluster("ejecting")["endpoints"])
+        for _ in range(6):
+            assert client.failure(lambda: fail(b"14 gone", timeout=5)).code() is StatusCode.UNAVAILABLE
+        assert sum(found["ejected"] for found in stage.sidecar.cluster("ejecting")["endpoints"]) == 1, "half at most"
+        assert len({name(b"", timeout=5) for _ in range(4)}) == 1
 
 
 # Numbers.

@@ -138,6 +138,27 @@ def test_no_more_than_half_are_ejected() -> None:
     assert found.ejections == 2
 
 
+@pytest.mark.parametrize(("endpoints", "most"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (9, 4)])
+def test_small_services_keep_at_least_half_of_their_endpoints(endpoints: int, most: int) -> None:
+    found = cluster(endpoints)
+    assert [eject(found, number) for number in range(endpoints)].count(True) == most
+    assert len(picks(found)) == endpoints - most
+
+
+def test_who_is_kept_by_the_cap_goes_as_soon_as_another_is_back() -> None:
+    found = cluster(2)
+    assert eject(found, 0)
+    assert not eject(found, 1)
+    due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
+    probe = found.pick(due, 0, [])
+    assert probe is found.endpoints[0]
+    probe.begin(due)
+    assert not found.fail(found.endpoints[1], due), "not while the probe is under way"
+    probe.succeed(due, 0.001)
+    assert found.fail(found.endpoints[1], due)
+    assert picks(found, due) == {"e0"}
+
+
 def test_the_only_endpoint_is_never_ejected() -> None:
     everything = Policy(outlier_detection=OutlierDetection(max_ejection_percent=100.0))
     assert not eject(cluster(1, everything), 0)

@@ -109,6 +109,17 @@ def test_a_body_that_is_too_long_is_not_kept() -> None:
     assert bench.settled()
 
 
+def test_the_longest_body_that_is_kept() -> None:
+    bench, client, first, second = two()
+    client.receive(post(MAX_KEPT_BODY_BYTES, b"PUT"))
+    client.receive(b"a" * MAX_KEPT_BODY_BYTES)
+    first.receive(BUSY)
+    assert second.take().count(b"a" * 1024) == 64
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
 def test_an_answer_that_says_unprocessed_is_retried_for_every_method() -> None:
     bench, client, first, second = two()
     client.receive(post(2) + b"hi")
@@ -436,6 +447,31 @@ def test_informational_answers_pass() -> None:
     assert client.take() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
     upstream.receive(ANSWER)
     assert status(client) == b"200"
+
+
+# Probes.
+
+
+def test_one_request_at_most_finds_out_that_an_endpoint_is_still_bad() -> None:
+    policy = Policy(outlier_detection=OutlierDetection(consecutive_failures=1, base_ejection_seconds=5.0))
+    bench = Bench(2, policy)
+    bad, good = bench.upstream(0), bench.upstream(1)
+    bench.cluster.fail(bench.cluster.endpoints[0], bench.loop.now)
+    bench.loop.advance(5.0)
+    clients = [bench.client() for _ in range(4)]
+    for client in clients:
+        client.receive(GET)
+    assert bad.take().count(b"GET /") == 1
+    assert good.take().count(b"GET /") == 1
+    assert bench.cluster.pending_requests == 2, "all others go to the good one"
+    bad.receive(BUSY)
+    assert bench.cluster.pending_requests == 3, "and so does the probe, now that it has failed"
+    endpoint = bench.cluster.endpoints[0]
+    assert (endpoint.health, endpoint.ejected_until) == (EJECTED, bench.loop.now + 10.0)
+    for upstream in (good, good, bench.upstream(1), bench.upstream(1)):
+        upstream.receive(ANSWER)
+    assert [client.take()[9:12] for client in clients] == [b"200"] * 4
+    assert bench.settled()
 
 
 # Per-try time-out.

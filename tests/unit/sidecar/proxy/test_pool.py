@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from sidecar.core.policy import CircuitBreaker, Policy, Retries
+from sidecar.core.policy import CircuitBreaker, LoadBalancing, Policy, Retries, Timeouts
 from tests.support.bench import ANSWER, Bench
 from tests.support.fake_loop import ConnectingLoop, FakeTransport
 from tests.support.http1 import request
@@ -203,6 +204,35 @@ def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
         assert client.take().startswith(b"HTTP/1.1 200")
         assert 0.0 < bench.cluster.endpoints[0].latency < 0.02
         assert bench.client_meter.latency.seconds < 0.02
+        assert bench.settled()
+
+    run(test)
+
+
+def test_a_connection_is_tried_for_as_long_as_the_policy_says() -> None:
+    class Hanging(ConnectingLoop):
+        async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Any:
+            if port == 8000:
+                await asyncio.Event().wait()
+            return await super().create_connection(factory, host, port)
+
+    async def test() -> None:
+        loop = Hanging()
+        policy = Policy(LoadBalancing("round_robin"), timeouts=Timeouts(connect_seconds=0.05))
+        bench = Bench(2, policy, loop)
+        first, second = bench.client(), bench.client()
+        loop.outcomes += [None, None]
+        for client in (first, second):
+            client.receive(POST)
+        async with asyncio.timeout(20):
+            while bench.cluster.pending_requests:
+                await asyncio.sleep(0.01)
+                loop.run()
+        assert bench.client_meter.connect_errors == 1
+        for upstream in loop.transports:
+            assert upstream.take().endswith(b"hi"), "nothing was sent, so even a POST goes on"
+            upstream.receive(ANSWER)
+        assert {client.take()[9:12] for client in (first, second)} == {b"200"}
         assert bench.settled()
 
     run(test)
