@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled soak lint types build bench bench-control bench-telemetry dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -59,6 +59,9 @@ bench-control: setup .tools/sidecar/installed ## measure registry and sidecar wi
 
 bench-telemetry: setup .tools/sidecar/installed ## time the pieces of telemetry, such as a line of the access log
 	@$(BIN)/python -m tests.benchmarks.telemetry
+
+deployments: setup .tools/sidecar/installed ## twenty deployments in a row under load by HTTP/1.1, gRPC and TCP; other numbers in ARGS
+	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build

@@ -1,0 +1,153 @@
+"""The callers: HTTP requests, gRPC calls and TCP sessions by the services' names, all the time.
+
+Every tenth request or call takes 300 ms at the service, so that some are under way whenever a task is told to stop. A
+TCP session has ten exchanges in a second. What fails before a worker's first success is not counted: the first tasks of
+the services are still on their way. The tally goes to standard output, one JSON line twice a second; the last one has
+"final": true.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc  # type: ignore[import-untyped]  # grpcio comes without types
+
+WORKERS: Final = 3
+PAUSE_SECONDS: Final = 0.03
+EXCHANGES: Final = 10
+EXCHANGE_MILLISECONDS: Final = 100
+SLOW_MILLISECONDS: Final = 300
+EVERY: Final = 10
+METHOD: Final = "/rolling.Calls/Wait"
+
+
+class Tally:
+    """What was tried and what failed, by protocol."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, list[int]] = {}
+        self._errors: deque[str] = deque(maxlen=5)
+
+    def count(self, protocol: str, error: Exception | None) -> None:
+        """Count one request, call or session."""
+        with self._lock:
+            counts = self._counts.setdefault(protocol, [0, 0])
+            counts[0] += 1
+            if error is not None:
+                counts[1] += 1
+                self._errors.append(f"{time.time():.3f} {protocol}: {type(error).__name__}: {error}")
+
+    def line(self, *, final: bool) -> str:
+        """Return the tally as a line of JSON."""
+        with self._lock:
+            counts = {name: {"tried": tried, "failed": failed} for name, (tried, failed) in self._counts.items()}
+            return json.dumps({"final": final, "counts": counts, "errors": list(self._errors)})
+
+
+class HttpCaller:
+    """Requests on one kept connection. A connection that was closed between two requests is opened again."""
+
+    def __init__(self) -> None:
+        self._connection: http.client.HTTPConnection | None = None
+
+    def call(self, milliseconds: int) -> None:
+        """Make one request."""
+        kept = self._connection is not None
+        try:
+            self._once(milliseconds)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            self._connection = None
+            if not kept:
+                raise
+            self._once(milliseconds)  # as every client does: the kept connection had ended before
+
+    def _once(self, milliseconds: int) -> None:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("http", 80, timeout=10)
+        self._connection.request("GET", f"/{milliseconds}")
+        answer = self._connection.getresponse()
+        body = answer.read()
+        if answer.will_close:
+            self._connection = None
+        if (answer.status, body) != (200, f"/{milliseconds}".encode()):
+            raise ValueError(f"{answer.status} {body!r}")
+
+
+class GrpcCaller:
+    """Calls on one channel."""
+
+    def __init__(self) -> None:
+        options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+        self._call = grpc.insecure_channel("grpc:80", options=options).unary_unary(METHOD)
+
+    def call(self, milliseconds: int) -> None:
+        """Make one call."""
+        request = str(milliseconds).encode()
+        if self._call(request, timeout=10) != request:
+            raise ValueError("another answer than was asked for")
+
+
+class TcpCaller:
+    """Sessions, each on a connection of its own."""
+
+    def call(self, _: int) -> None:
+        """Hold one session."""
+        with socket.create_connection(("tcp", 80), timeout=10) as connection, connection.makefile("rwb") as file:
+            for number in range(EXCHANGES):
+                line = b"%d\n" % (EXCHANGE_MILLISECONDS + number)
+                file.write(line)
+                file.flush()
+                if file.readline() != line:
+                    raise ConnectionError("the session was cut")
+
+
+Caller = HttpCaller | GrpcCaller | TcpCaller
+
+
+def work(protocol: str, make: Callable[[], Caller], tally: Tally, stop: threading.Event) -> None:
+    """Call until stopped."""
+    caller, number, reached = make(), 0, False
+    while not stop.wait(PAUSE_SECONDS):
+        number += 1
+        try:
+            caller.call(0 if number % EVERY else SLOW_MILLISECONDS)
+        except (OSError, ValueError, http.client.HTTPException, grpc.RpcError) as error:
+            if reached:
+                tally.count(protocol, error)
+        else:
+            reached = True
+            tally.count(protocol, None)
+
+
+def main() -> None:
+    """Call until SIGTERM, finish what is under way, and say the last tally."""
+    stop, tally = threading.Event(), Tally()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    kinds: dict[str, Callable[[], Any]] = {"http": HttpCaller, "grpc": GrpcCaller, "tcp": TcpCaller}
+    workers = [
+        threading.Thread(target=work, args=(protocol, make, tally, stop))
+        for protocol, make in kinds.items()
+        for _ in range(WORKERS)
+    ]
+    for worker in workers:
+        worker.start()
+    while not stop.wait(0.5):
+        sys.stdout.write(tally.line(final=False) + "\n")
+        sys.stdout.flush()
+    for worker in workers:
+        worker.join()
+    sys.stdout.write(tally.line(final=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
