@@ -27,10 +27,10 @@ def test_everything_that_is_copied_exists() -> None:
 
 
 def test_the_wheel_can_be_built_from_what_is_copied() -> None:
-    copied = " ".join(instructions("COPY"))
+    copied = {Path(word) for line in instructions("COPY") for word in shlex.split(line)}
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    for needed in [*wheel, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]]:
-        assert re.search(rf"\b{re.escape(needed)}\b", copied), needed
+    for needed in map(Path, [*wheel, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]]):
+        assert copied & {needed, *needed.parents}, needed
 
 
 def test_commands_are_scripts_of_the_project() -> None:
@@ -51,8 +51,26 @@ def test_it_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (\S+)", final, re.MULTILINE) == ["tramo"]
 
 
-def test_the_lock_holds_every_dependency_at_the_tested_version() -> None:
-    locked, tested = pins("sidecar/requirements.txt"), pins("requirements-dev.txt")
-    assert {name: locked[name] for name in locked if locked[name] != tested.get(name)} == {}
-    wanted = {re.split(r"[<>=;\[ ]", line)[0] for line in PROJECT["project"]["dependencies"]}
-    assert wanted <= set(locked)
+def test_the_locks_hold_every_dependency_at_the_tested_version() -> None:
+    wanted = PROJECT["project"]["dependencies"]
+    tested = pins("requirements-dev.txt")
+    for path, needed in (
+        ("sidecar/requirements.txt", wanted),
+        ("sidecar/requirements-build.txt", [*wanted, *PROJECT["dependency-groups"]["build"]]),
+    ):
+        locked = pins(path)
+        assert {name: locked[name] for name in locked if locked[name] != tested.get(name)} == {}
+        assert {re.split(r"[<>=;\[ ]", line)[0] for line in needed} <= set(locked)
+
+
+def test_what_compiles_is_what_an_isolated_build_installs() -> None:
+    hook = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
+    assert set(PROJECT["dependency-groups"]["build"]) == {*PROJECT["build-system"]["requires"], *hook["dependencies"]}
+
+
+def test_the_image_is_compiled_and_has_no_compiler() -> None:
+    build, _, final = DOCKERFILE.rpartition("\nFROM ")
+    assert "TRAMO_COMPILE=1" in build
+    assert "gcc" in build
+    assert "gcc" not in final
+    assert re.findall(r"^COPY (\S+)", final, re.MULTILINE) == ["--from=build"]
