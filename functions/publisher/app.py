@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
-from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from publisher.build import Changes, Publisher
@@ -32,6 +26,10 @@ metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
 publisher = Publisher(open_store(settings.table, settings.region))
+
+
+class NothingPublishedError(Exception):
+    """The whole batch must come again."""
 
 
 def changes_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
@@ -96,18 +94,21 @@ def _count(metric: metric_names.Metric, value: int) -> None:
     metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
 
 
+def failures_among(records: Sequence[Mapping[str, Any]], failed: Mapping[str, Exception]) -> dict[str, Any]:
+    """Return the records of failed namespaces as Lambda wants them (ReportBatchItemFailures).
+
+    Raises NothingPublishedError when that is all of them, so that Lambda counts an error.
+    """
+    lost = [record["dynamodb"]["SequenceNumber"] for record in records if key_of(record)[0] in failed]
+    if lost and len(lost) == len(records):
+        raise NothingPublishedError(f"none of {', '.join(failed)} is published") from next(iter(failed.values()))
+    return {"batchItemFailures": [{"itemIdentifier": each} for each in lost]}
+
+
 @metrics.log_metrics
 @tracer.capture_lambda_handler(capture_response=False)
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Handle one batch and return the records that must come again."""
-    failed = publish_all(publisher, changes_of(event["Records"]))
-
-    # Powertools passes the record by this name.
-    def report(record: DynamoDBRecord) -> None:
-        error = failed.get(key_of(record.raw_event)[0])
-        if error is not None:
-            raise error
-
-    processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
-    return process_partial_response(event=event, record_handler=report, processor=processor, context=context)
+    records = event["Records"]
+    return failures_among(records, publish_all(publisher, changes_of(records)))

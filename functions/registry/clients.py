@@ -1,22 +1,22 @@
-"""boto3's clients of ECS and EC2, with time-outs that end before a function does.
+"""botocore's clients of ECS and EC2, with time-outs that end before a function does.
 
-Rule: the worst that one call can take is `TOTAL_ATTEMPTS` times both time-outs, and up to a second between
-the attempts: 9 seconds. boto3's own time-outs are 60 seconds each, so that an API which hangs would end as a
-function that was killed, without a word of why.
+Rules:
+1. The worst that one call can take is `TOTAL_ATTEMPTS` times both time-outs, and up to a second between the
+   attempts: 9 seconds. botocore's own time-outs are 60 seconds each, so that an API which hangs would end as a
+   function that was killed, without a word of why.
+2. Not boto3: its import alone is a third of a cold start, for nothing that is used here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import Any, Final
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session, get_session
 
 from registry.ecs import Ec2Client, EcsClient, Lookups
 from registry.pacing import PacedEcs, TokenBucket
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CONNECT_TIMEOUT_SECONDS: Final = 1
 READ_TIMEOUT_SECONDS: Final = 3
@@ -29,17 +29,24 @@ _CONFIG: Final = Config(
 )
 
 
+@cache
+def _session() -> Session:
+    return get_session()
+
+
+def _client(service: str, region: str) -> Any:
+    return _session().create_client(service, region_name=region, config=_CONFIG)
+
+
 def open_lookups(region: str, bucket: TokenBucket | None = None) -> Lookups:
-    """Return lookups over boto3; with `bucket` the calls to ECS keep to its rate."""
+    """Return lookups over botocore; with `bucket` the calls to ECS keep to its rate."""
 
-    def plain_ecs() -> EcsClient:
-        return boto3.client("ecs", region_name=region, config=_CONFIG)
-
-    def paced_ecs(bucket: TokenBucket) -> Callable[[], EcsClient]:
-        return lambda: PacedEcs(plain_ecs(), bucket)
+    def ecs() -> EcsClient:
+        plain: EcsClient = _client("ecs", region)
+        return plain if bucket is None else PacedEcs(plain, bucket)
 
     def ec2() -> Ec2Client:
-        client: Ec2Client = boto3.client("ec2", region_name=region, config=_CONFIG)
+        client: Ec2Client = _client("ec2", region)
         return client
 
-    return Lookups(ecs=plain_ecs if bucket is None else paced_ecs(bucket), ec2=ec2)
+    return Lookups(ecs=ecs, ec2=ec2)

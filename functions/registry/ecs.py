@@ -24,7 +24,7 @@ _UNKNOWN: Final = frozenset({"ClientException", "InvalidParameterException"})
 
 
 class EcsClient(Protocol):
-    """What is used of boto3's ECS client."""
+    """What is used of botocore's ECS client."""
 
     @property
     def describe_task_definition(self) -> Callable[..., Any]:
@@ -48,7 +48,7 @@ class EcsClient(Protocol):
 
 
 class Ec2Client(Protocol):
-    """What is used of boto3's EC2 client."""
+    """What is used of botocore's EC2 client."""
 
     @property
     def describe_instances(self) -> Callable[..., Any]:

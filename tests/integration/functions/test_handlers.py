@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 
+from publisher.app import NothingPublishedError
 from tests.integration.functions.conftest import Context, Deployed
 from tests.support import aws
 from tests.support.ecs import event, life, task_definition
@@ -154,7 +154,7 @@ def test_the_records_of_a_namespace_that_fails_come_again(
     answer = deployed.publisher({"Records": batch}, deployed.context)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}, {"itemIdentifier": "4"}]}
     assert metrics(capfd.readouterr().out)["SnapshotsPublished"] == 1
-    with pytest.raises(BatchProcessingError):
+    with pytest.raises(NothingPublishedError):
         deployed.publisher({"Records": batch[1:2]}, deployed.context)
 
 
