@@ -112,5 +112,15 @@ never asked again here: there is no other app to ask."""
 
 
 def of_local_app(policy: Policy) -> Policy:
-    """What of a service's policy counts where it comes in: which clients it serves. The rest is the callers' affair."""
-    return msgspec.structs.replace(LOCAL_APP, http=policy.http)
+    """What of a service's policy counts where it comes in: which clients it serves, and what it takes at one time.
+
+    The rest is the callers' affair. A breaker is meant for each caller, and here all of them come together: it may give
+    the app more than the default, never less.
+    """
+    usual, wanted = LOCAL_APP.circuit_breaker, policy.circuit_breaker
+    breaker = CircuitBreaker(
+        max(usual.max_connections, wanted.max_connections),
+        max(usual.max_pending_requests, wanted.max_pending_requests),
+        max(usual.max_requests, wanted.max_requests),
+    )
+    return msgspec.structs.replace(LOCAL_APP, http=policy.http, circuit_breaker=breaker)

@@ -120,15 +120,15 @@ class HealthChecks:
             failure = await self._probe(cluster, check.endpoint)
         finally:
             self._running -= 1
+            if not check.ended:
+                self._schedule(check, self._runtime.now())
         if not check.ended:
-            self._judge(check, cluster, failure)
+            self._judge(cluster, check.endpoint, failure)
         self._start()
 
-    def _judge(self, check: EndpointCheck, cluster: Cluster, failure: str) -> None:
-        endpoint, now = check.endpoint, self._runtime.now()
-        if cluster.check(endpoint, failure, now):
+    def _judge(self, cluster: Cluster, endpoint: Endpoint, failure: str) -> None:
+        if cluster.check(endpoint, failure, self._runtime.now()):
             log.warning(
                 "an endpoint fails its health checks" if failure else "an endpoint passes its health checks again",
                 extra={"service": cluster.name, "endpoint": endpoint.id, "failure": failure},
             )
-        self._schedule(check, now)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.core.policy import ALL_FAILURES, DEFAULT, LOCAL_APP, Policy
+from sidecar.core.policy import ALL_FAILURES, DEFAULT, LOCAL_APP, CircuitBreaker, Http, Policy, Retries, of_local_app
 from tests.support.schemas import check
 
 SCHEMA = Path(__file__).parents[4] / "functions" / "registry" / "schemas" / "policy.json"
@@ -25,6 +25,17 @@ def test_defaults_are_those_of_service_connect() -> None:
 def test_the_app_of_this_task_is_never_asked_twice_for_an_answer() -> None:
     assert not {"502", "503", "504"} & set(LOCAL_APP.retries.on)
     assert LOCAL_APP.timeouts.request_seconds == 0.0
+
+
+def test_the_app_of_this_task_takes_more_than_usual_at_one_time_but_never_less() -> None:
+    policy = Policy(
+        circuit_breaker=CircuitBreaker(5000, 0, 1), http=Http(accept_http_10=True), retries=Retries(count=9)
+    )
+    found = of_local_app(policy)
+    assert found.circuit_breaker == CircuitBreaker(5000, 1024, 1024)
+    assert found.http == policy.http
+    assert (found.retries, found.timeouts) == (LOCAL_APP.retries, LOCAL_APP.timeouts), "the callers' affair"
+    assert of_local_app(DEFAULT) == LOCAL_APP
 
 
 def test_the_api_and_the_sidecar_know_the_same_fields() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import msgspec
+import pytest
 
 from sidecar.core.cluster import Cluster
 from sidecar.core.endpoint import Endpoint
@@ -196,3 +197,20 @@ def test_a_new_policy_counts_from_the_next_check() -> None:
         assert scene.states() == ["failing"]
 
     run(test)
+
+
+def test_a_check_that_breaks_is_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(scene: Scene) -> None:
+        async def broken(cluster: Cluster, endpoint: Endpoint) -> str:
+            scene.checked.append(endpoint.id)
+            raise RuntimeError("a bug")
+
+        scene.checks = HealthChecks(scene.runtime, broken)
+        scene.destination = scene.service("orders")
+        scene.publish(ON, "ready")
+        await scene.pass_time(30)
+        assert len(scene.checked) >= 2
+        assert scene.states() == ["unknown"]
+
+    run(test)
+    assert "a bug" in caplog.text
