@@ -8,13 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.support.drivers import DRIVERS, NODE_INTEROP
+from tests.support.matrix import cases
+from tests.support.matrix_clients import CLIENTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "conformance.md").read_text()
 
 
 def test_versions_are_those_that_run() -> None:
-    told = dict(re.findall(r"^\| (\S+) \| (\d\S*) \|", TEXT, re.MULTILINE))
+    told = dict(re.findall(r"^\| (\S+) \| (\d\S*) \|", TEXT.partition("\n## ")[0], re.MULTILINE))
     packages = json.loads((DRIVERS / "package.json").read_text())["dependencies"]
     assert told, "the table of software is not where it was"
     assert {name: packages.get(name) or version(name) for name in told} == told
@@ -29,3 +31,12 @@ def test_every_interop_case_is_told() -> None:
     tests = re.findall(r"^def test_(\w+)", (ROOT / "tests/conformance/test_grpc_interop.py").read_text(), re.MULTILINE)
     cases = {name for name in tests if not name.startswith("by_")} | set(NODE_INTEROP)
     assert [case for case in sorted(cases) if case not in TEXT] == []
+
+
+def test_every_case_of_the_matrix_is_told() -> None:
+    assert [case.name for case in cases() if case.name not in TEXT] == []
+
+
+def test_every_client_of_the_matrix_is_told() -> None:
+    (heading,) = re.findall(r"^\| case \| (curl.*) \|$", TEXT, re.MULTILINE)
+    assert heading.split(" | ") == [client.replace("HTTP/", "") for client in CLIENTS]

@@ -26,6 +26,10 @@ class Pair:
         index = list(self._protocols).index(name)
         return Address(self.called.environment["TRAMO_APP_ADDRESS"], FIRST_APP_PORT + index)
 
+    def protocol(self, name: str) -> str:
+        """What this app speaks."""
+        return self._protocols[name]
+
     def ingress(self, name: str) -> Address:
         """Where the called task's sidecar takes calls for that app."""
         return self.called.address(FIRST_INGRESS_PORT + list(self._protocols).index(name))
