@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks fuzz dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -60,6 +60,12 @@ bench-control: setup .tools/sidecar/installed ## measure registry and sidecar wi
 bench-telemetry: setup .tools/sidecar/installed ## time the pieces of telemetry, such as a line of the access log
 	@$(BIN)/python -m tests.benchmarks.telemetry
 
+attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an innocent connection feels; attacks in ARGS
+	@PYTHONPATH=.tools/sidecar/wheel:. $(BIN)/python -P -m tests.benchmarks.attacks $(ARGS)
+
+fuzz: .venv/fuzz ## fuzz all parsers with atheris, 20 s each; ARGS="--seconds N" and names of targets
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 deployments: setup .tools/sidecar/installed ## twenty deployments in a row under load by HTTP/1.1, gRPC and TCP; other numbers in ARGS
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
 
@@ -79,6 +85,8 @@ lock: ## write the lock files anew from pyproject.toml
 	  --group functions -c requirements-dev.txt -o functions/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group bench -c requirements-dev.txt -o requirements-bench.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group fuzz -c requirements-dev.txt -o requirements-fuzz.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml -c requirements-dev.txt -o sidecar/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -119,6 +127,10 @@ clean: ## remove all that the other targets made
 	@infra/packaging/need.sh nginx-light nginx -v
 	@infra/packaging/need.sh haproxy haproxy -v
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
+	@touch $@
+
+.venv/fuzz: .venv/installed requirements-fuzz.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-fuzz.txt
 	@touch $@
 
 .tools/dynamodb-local/installed: infra/packaging/dynamodb_local.sh

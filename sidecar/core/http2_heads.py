@@ -70,7 +70,8 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
         elif kind in _AS_IT_IS:
             fields.append(header)
         elif kind == COOKIE:
-            cookies.append(value)
+            if value:  # joined, an empty crumb would end the value with a blank
+                cookies.append(value)
         elif kind == HOST:
             if host is not None:
                 raise ProtocolError("more than one host field")

@@ -156,7 +156,7 @@ def test_an_empty_answer_that_says_so_does_not_say_it_twice() -> None:
 
 def test_cookies_are_joined() -> None:
     link = Link()
-    link.client.send_request(head(fields=[(b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")]))
+    link.client.send_request(head(fields=[(b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2"), (b"cookie", b"")]))
     request = link.take_server()[0][1]
     assert isinstance(request, RequestHead)
     assert request.fields == [(b"x", b"y"), (b"cookie", b"a=1; b=2")]
