@@ -4,10 +4,8 @@ Rules:
 - attempt → (connected) → sent → response head → response end. Every failure before the response head asks
   `core.retry` whether another attempt is made; after it the client's connection is cut, because an answer that
   stops in the middle must not look whole.
-- The body is kept for further attempts up to `MAX_KEPT_BODY_BYTES` and streamed at the same time.
-- The request time-out covers all attempts up to the end of the answer. An event stream, a gRPC stream or a tunnel
-  has no such end: from its head on only the idle time-out counts, and for a gRPC call whose client still sends at once.
-- One attempt at a time; `attempt` says what it means for its endpoint. After 101 a `tunnel` has the word.
+- One attempt at a time; `attempt` says what it means for its endpoint, `request_body` what of the request can be sent
+  again, `deadline` how long all of it may take. After 101 a `tunnel` has the word.
 """
 
 from __future__ import annotations
@@ -32,14 +30,10 @@ from sidecar.core.errors import (
 )
 from sidecar.core.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
-from sidecar.core.retry import (
-    MAX_KEPT_BODY_BYTES,
-    PERHAPS_PROCESSED,
-    UNPROCESSED,
-    may_retry,
-)
-from sidecar.core.timers import Timed
+from sidecar.core.retry import PERHAPS_PROCESSED, UNPROCESSED, may_retry
 from sidecar.proxy.attempt import Attempt
+from sidecar.proxy.deadline import RequestDeadline
+from sidecar.proxy.request_body import RequestBody
 from sidecar.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -49,27 +43,20 @@ if TYPE_CHECKING:
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
-class Exchange(Timed):
+class Exchange(RequestDeadline):
     """One request on its way."""
 
     __slots__ = (
-        "_activity",
         "_attempt",
         "_attempts",
+        "_body",
         "_client",
-        "_client_deadline",
         "_client_full",
         "_connection",
-        "_destination",
         "_done",
         "_head",
-        "_kept",
-        "_kept_bytes",
         "_latency",
-        "_request_whole",
         "_response_begun",
-        "_streaming",
-        "_trailers",
         "_tried",
         "_upstream_full",
         "flags",
@@ -78,23 +65,16 @@ class Exchange(Timed):
     )
 
     def __init__(self, client: Client, head: RequestHead, destination: Destination) -> None:
-        Timed.__init__(self)
+        RequestDeadline.__init__(self, destination)
         self._client = client
         self._head = head
-        self._destination = destination
+        self._body = RequestBody()
         self._attempts = 0
-        self._activity = 0.0
         self._latency = 0.0  # of the attempt that was answered: until its head
-        self._client_deadline = False
         self._tried: list[Endpoint] = []
         self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
-        self._kept: list[bytes] | None = []
-        self._kept_bytes = 0
-        self._request_whole = False
-        self._trailers: Fields = []
         self._response_begun = False
-        self._streaming = False
         self._done = False
         self._client_full = False
         self._upstream_full = False
@@ -119,7 +99,6 @@ class Exchange(Timed):
         cluster.active_requests += 1
         runtime.work += 1
         now = runtime.now()
-        self._activity = now
         if destination.meter is not None:
             destination.meter.requests += 1
         if runtime.shedding:
@@ -129,19 +108,8 @@ class Exchange(Timed):
             self._overflow()
             return
         cluster.retry_budget.request(now)
-        seconds = cluster.policy.timeouts.request_seconds
-        if self._head.is_grpc:
-            seconds = self._grpc_seconds(seconds)
-        if seconds > 0:
-            runtime.wheel.schedule(self, now + seconds)
+        self._begin_timeout(self._head, now)
         self._try(now)
-
-    def _grpc_seconds(self, default: float) -> float:
-        """The client's own deadline wins over the policy's: it covers streams too, and the client has given up then."""
-        value = self._head.get(b"grpc-timeout")
-        seconds = grpc.timeout_seconds(value) if value is not None else None
-        self._client_deadline = seconds is not None
-        return default if seconds is None else max(seconds, 0.001)
 
     def _try(self, now: float) -> None:
         destination = self._destination
@@ -171,17 +139,12 @@ class Exchange(Timed):
     def _send(self, connection: Upstream) -> None:
         """Send what there is of the request."""
         self._connection = connection
+        self._upstream_full = False  # that was another
         if self._client_full:
             connection.pause_reading()
         connection.send_head(self, self._head)
-        if self._kept:
-            for data in self._kept:
-                connection.send_data(data)
-            if self._kept_bytes > MAX_KEPT_BODY_BYTES:
-                self._kept = None
+        if self._body.send(connection) and not self._upstream_full:
             self._client.resume_request()
-        if self._request_whole:
-            connection.send_end(self._trailers)
 
     def on_connect_failed(self, reason: str) -> None:
         """No connection could be made."""
@@ -200,7 +163,7 @@ class Exchange(Timed):
     def _take_retry(self, failure: int, kind: str) -> bool:
         cluster = self._destination.cluster
         policy = cluster.policy.retries
-        if self._kept is None or kind not in policy.on or not may_retry(self._head.method, failure):
+        if not self._body.is_kept or kind not in policy.on or not may_retry(self._head.method, failure):
             return False
         if self._attempts > policy.count:
             if self._attempts > 1:
@@ -231,21 +194,15 @@ class Exchange(Timed):
         if self.observer is not None:
             self.observer.received += len(data)
         connection = self._connection
-        if self._kept is not None:
-            self._kept_bytes += len(data)
-            if self._kept_bytes <= MAX_KEPT_BODY_BYTES or connection is None:
-                self._kept.append(data)
-            else:
-                self._kept = None
+        self._body.add(data, connection is not None)
         if connection is not None:
             connection.send_data(data)
-        elif self._kept_bytes >= MAX_KEPT_BODY_BYTES:
+        elif self._body.fills_up():
             self._client.pause_request()
 
     def on_request_end(self, trailers: Fields) -> None:
         """The request is whole."""
-        self._request_whole = True
-        self._trailers = trailers
+        self._body.end(trailers)
         if self._connection is not None:
             self._connection.send_end(trailers)
 
@@ -300,14 +257,12 @@ class Exchange(Timed):
             self._judge_success()
         self._count_answer(head.status)
         self._response_begun = True
-        self._kept = None
+        self._body.forget()
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
             self._begin_idle_timeout()
         if self.flags and head.get(FLAG_FIELD) is None:
-            head.fields.append(
-                (FLAG_FIELD, self.flags.encode())
-            )  # this failed answer is passed on: retries are used up
+            head.fields.append((FLAG_FIELD, self.flags.encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
 
     def _failed(self, head: ResponseHead) -> bool:
@@ -423,37 +378,12 @@ class Exchange(Timed):
         if early:
             tunnel.on_client_data(early)
 
-    def moved(self) -> None:
-        """Something moved on a stream or tunnel."""
-        self._activity = self._destination.runtime.now()
-
     # Time.
 
-    def _begin_idle_timeout(self) -> None:
-        """From here on the exchange may last as long as something moves, or up to the client's own deadline."""
-        if self._client_deadline:
-            return
-        runtime = self._destination.runtime
-        seconds = self._destination.cluster.policy.timeouts.idle_seconds
-        self._streaming = True
-        self._activity = runtime.now()
-        if seconds > 0:
-            runtime.wheel.schedule(self, self._activity + seconds)
-        else:
-            runtime.wheel.cancel(self)
-
-    def on_deadline(self, now: float) -> None:
+    def on_overdue(self) -> None:
         """The request, or the silence of a stream, has lasted too long."""
         if self._done:
             return  # something else that was due at the same moment has ended it
-        if self._streaming:
-            idle_at = self._activity + self._destination.cluster.policy.timeouts.idle_seconds
-            if idle_at > now:
-                self._destination.runtime.wheel.schedule(self, idle_at)
-                return
-        elif self._is_open_call():
-            self._begin_idle_timeout()
-            return
         self._judge_failure()
         if self._connection is not None:
             self._connection.abort()
@@ -485,11 +415,11 @@ class Exchange(Timed):
                 self._time_out(ATTEMPT_TIMEOUT)
 
     def _waits_for_client(self) -> bool:
-        return self._connection is not None and not (self._request_whole or self._upstream_full)
+        return self._connection is not None and not (self._body.is_whole or self._upstream_full)
 
-    def _is_open_call(self) -> bool:
-        """A gRPC call whose client has more to say is a stream, even if the service has not answered yet."""
-        return self._head.is_grpc and self._waits_for_client() and not self._client_deadline
+    def is_open_call(self) -> bool:
+        """Whether the client is in the middle of a gRPC call, and the service has not answered yet."""
+        return self._head.is_grpc and not self._done and self._waits_for_client()
 
     # Ends.
 
@@ -545,6 +475,6 @@ class Exchange(Timed):
             self.observer.finished(destination.cluster, endpoint, self._attempts, self._latency, self.flags)
         self._end_attempt()
         self._connection = None
-        destination.runtime.wheel.cancel(self)
+        self._end_timeout()
         destination.runtime.work -= 1
         destination.cluster.active_requests -= 1

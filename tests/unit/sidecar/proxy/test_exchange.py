@@ -7,6 +7,8 @@ import pytest
 from sidecar.core.endpoint import EJECTED
 from sidecar.core.policy import LOCAL_APP, LoadBalancing, OutlierDetection, Policy, Retries, Timeouts
 from sidecar.core.retry import MAX_KEPT_BODY_BYTES
+from sidecar.proxy.http1_pool import Http1Pool
+from sidecar.proxy.upstream import UpstreamConnection
 from tests.support.bench import ANSWER, Bench
 from tests.support.fake_loop import FakeTransport
 from tests.support.http1 import request
@@ -567,4 +569,49 @@ def test_the_request_time_out_ends_all_attempts(request_seconds: float) -> None:
     assert client.take().count(b"HTTP/1.1 504") == 1
     assert bench.client_meter.retries == (0 if request_seconds == 1.0 else 1)
     assert bench.client_meter.timeouts == 1
+    assert bench.settled()
+
+
+# What of the body comes when.
+
+
+def test_a_retry_does_not_take_the_next_endpoint_for_full() -> None:
+    """Its client is slow, and the time-out of the attempt is for the endpoint."""
+    policy = Policy(PER_TRY.load_balancing, timeouts=Timeouts(request_seconds=20.0, per_try_seconds=1.0))
+    bench, client, first, second = two(policy)
+    first.blocked = True
+    client.receive(post(70_000, b"PUT") + b"a" * 60_000)
+    client.receive(b"a" * 5_400)
+    assert not client.is_reading(), "the endpoint does not take it"
+    bench.loop.advance(1.1)
+    assert first.lost
+    assert client.is_reading()
+    assert second.take().count(b"a" * 100) == 654
+    bench.loop.advance(5.0)
+    client.receive(b"a" * 4_600)
+    second.receive(ANSWER)
+    assert status(client) == b"200"
+    assert bench.settled()
+
+
+def test_an_endpoint_that_is_full_with_what_was_kept_stops_the_client() -> None:
+    bench = Bench(1)
+    client = bench.client()
+    client.receive(post(200_000, b"PUT") + b"a" * 60_000)
+    client.receive(b"a" * 60_000)
+    assert not client.is_reading(), "there is no connection yet"
+    pool = bench.destination.pool(bench.cluster.endpoints[0])
+    assert isinstance(pool, Http1Pool)
+    connection = UpstreamConnection(pool)
+    bench.cluster.connections += 1
+    upstream = FakeTransport(bench.loop, connection)
+    upstream.blocked = True
+    pool.release(connection)
+    bench.loop.run()
+    assert not client.is_reading(), "and now it waits in the endpoint's buffer"
+    upstream.unblock()
+    assert client.is_reading()
+    client.receive(b"a" * 80_000)
+    upstream.receive(ANSWER)
+    assert status(client) == b"200"
     assert bench.settled()
