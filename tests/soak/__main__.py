@@ -90,6 +90,7 @@ class Soak:
         while not self._ended.wait(CHANGE_SECONDS):
             self._world.change()
             if time.monotonic() - replaced_at >= REPLACE_SECONDS:
+                self._world.outage(self._ended.wait)
                 self._world.replace(self._ended.is_set)
                 replaced_at = time.monotonic()
 
@@ -135,7 +136,7 @@ def main() -> int:
             problems = report(soak, world)
         finally:
             world.close()
-    print(f"\n{world.revisions} revisions of the snapshot, {world.replaced} tasks replaced")
+    print(f"\n{world.revisions} revisions, {world.replaced} tasks replaced, {world.outages} outages of the API")
     for problem in problems:
         print(f"wrong: {problem}")
     print("soak: nothing failed, nothing grew" if not problems else f"soak: {len(problems)} problems")

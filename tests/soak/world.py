@@ -28,6 +28,24 @@ SERVICES: Final = {
 }
 TASKS: Final = 3
 """Serving tasks at a time. The first one stays, so that what it keeps can be seen; the others are replaced."""
+FEATURES: Final = {
+    "TRAMO_METRICS": "emf",
+    "TRAMO_METRICS_SECONDS": "5",
+    "TRAMO_ACCESS_LOG": "json",
+    "TRAMO_ACCESS_LOG_SAMPLE": "0.1",
+    "TRAMO_TRACING": "xray",
+}
+"""What is on besides the defaults: it must not grow either. Nobody listens to the traces."""
+POLICIES: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"retries": {"count": 3}},
+    {"load_balancing": {"algorithm": "round_robin"}},
+    {"load_balancing": {"slow_start_seconds": 5}},
+    {"timeouts": {"per_try_seconds": 10}},
+    {"health_check": {"protocol": "tcp", "interval_seconds": 0.5}},
+)
+OUTAGE_SECONDS: Final = 2.0
+"""For so long the API is away before a task is replaced."""
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
 
@@ -51,7 +69,7 @@ class Task:
         )
         self._stack.callback(self._end_app)
         inbound = ",".join(f"{name}={ingress}:{app}/{kind}" for name, (kind, ingress, app) in SERVICES.items())
-        self.stage = Stage(prefix, folder, TRAMO_INBOUND=inbound)
+        self.stage = Stage(prefix, folder, TRAMO_INBOUND=inbound, **FEATURES)
         self._stack.callback(self.stage.close)
         self._wait_ready(prefix)
 
@@ -101,11 +119,12 @@ class World:
         self._started = 0
         self.tasks: list[Task] = []
         self.replaced = 0
+        self.outages = 0
         self.revisions = 0
         self.problems: list[str] = []
         folder = directory / "caller"
         folder.mkdir()
-        self.caller = Stage(self._stack.enter_context(network()), folder, TRAMO_INBOUND="")
+        self.caller = Stage(self._stack.enter_context(network()), folder, TRAMO_INBOUND="", **FEATURES)
         self._stack.callback(self.caller.close)
         self.caller.sidecar.wait_ready()
         for _ in range(TASKS):
@@ -119,8 +138,8 @@ class World:
     def _publish(self, name: str, ready: list[Task], draining: list[Task] | None = None) -> Address:
         records = [task.record(name) for task in ready]
         records += [task.record(name, "draining") for task in draining or []]
-        policy = {"retries": {"count": self._draw.choice([2, 3])}}
         self.revisions += 1
+        policy = self._draw.choice(POLICIES)
         return self.caller.publish(name, *records, protocol=SERVICES[name][0], policy=policy)
 
     def change(self) -> None:
@@ -135,6 +154,13 @@ class World:
             self.caller.withdraw(other)
         else:
             self.caller.publish(other, self.tasks[0].record("web"), port=self._draw.choice([80, 8000]))
+
+    def outage(self, pause: Callable[[float], object]) -> None:
+        """The API does not answer for a while: the sidecars route on with what they have."""
+        self.caller.api.away = True
+        pause(OUTAGE_SECONDS)
+        self.caller.api.away = False
+        self.outages += 1
 
     def replace(self, stopped: Callable[[], bool]) -> None:
         """A deployment of one task: the new one first, then the old one is drained and ends."""
