@@ -82,9 +82,12 @@ class Attempt(Timed):
 
     def end(self) -> None:
         """The attempt is over, however it went."""
-        self.answered()
+        if self.slot >= 0:
+            self._destination.runtime.wheel.cancel(self)
         if self.pool is not None:
             self.pool.forget(self._exchange)
             self.pool = None
-        self.abandon()
+        if not self._judged:
+            self._judged = True
+            self.endpoint.abandon()
         self.endpoint.end()
