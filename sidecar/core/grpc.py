@@ -4,7 +4,8 @@ Rules:
 - A gRPC answer is an HTTP 200; its outcome is `grpc-status`, in the trailers, or in the head of an answer that has
   no body (trailers-only).
 - An answer that the proxy makes itself is trailers-only, with the code that gRPC's own mapping from HTTP statuses
-  gives (doc/http-grpc-status-mapping.md), so that every client understands it.
+  gives (doc/http-grpc-status-mapping.md), so that every client understands it. What HTTP says by Retry-After is the
+  pushback of gRPC's retries (gRFC A6).
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def local_reply(reply: LocalReply) -> ResponseHead:
     ]
     if reply.unprocessed:
         fields.append((UNPROCESSED_FIELD, b"true"))
+    if reply.retry_after is not None:
+        fields.append((b"grpc-retry-pushback-ms", b"%d" % (reply.retry_after * 1000)))
     return ResponseHead(200, fields)
 
 

@@ -123,3 +123,8 @@ def test_codes_that_speak_against_the_request(code: int) -> None:
 )
 def test_content_types(content_type: bytes, expected: bool) -> None:
     assert grpc.is_grpc(content_type) is expected
+
+
+def test_a_client_is_told_when_to_come_again() -> None:
+    assert grpc.local_reply(errors.OVERLOADED).get(b"grpc-retry-pushback-ms") == b"1000"
+    assert grpc.local_reply(errors.NO_HEALTHY_UPSTREAM).get(b"grpc-retry-pushback-ms") is None
