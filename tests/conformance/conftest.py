@@ -57,6 +57,13 @@ def client(connect: Connect) -> RawClient:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two tasks with their sidecars. The tests start the apps, each where the pair says."""
-    protocols = {"interop": "grpc", "web": "http", "web2": "http2", "socket": "http", "served": "http"}
+    protocols = {
+        "interop": "grpc",
+        "interop-js": "grpc",
+        "web": "http",
+        "web2": "http2",
+        "socket": "http",
+        "served": "http",
+    }
     with open_pair(tmp_path_factory.mktemp("pair"), protocols) as found:
         yield found

@@ -7,13 +7,12 @@ what a client cannot do.
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
-from tests.support.drivers import DRIVERS
+from tests.support.drivers import serving_node
 from tests.support.matrix import Answer, Case, cases
 from tests.support.matrix_clients import CLIENTS
 from tests.support.pair import Pair
@@ -46,10 +45,7 @@ Observed = dict[tuple[str, str], dict[str, list[Answer]] | Exception]
 def bases(pair: Pair) -> Iterator[dict[str, dict[str, str]]]:
     """Of each service, where the cases' services are reached."""
     one, two = pair.app("web"), pair.app("web2")
-    command = ["node", str(DRIVERS / "server.cjs"), one.host, str(one.port), str(two.port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"listening\n"
+    with serving_node("server.cjs", one.host, str(one.port), str(two.port)):
         found = {}
         for shown, name in SERVICES.items():
             kind, caller = pair.protocol(name), pair.caller
@@ -61,7 +57,6 @@ def bases(pair: Pair) -> Iterator[dict[str, dict[str, str]]]:
             }
             found[shown] = {kind: f"http://{address.host}:{address.port}" for kind, address in addresses.items()}
         yield found
-        server.terminate()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""gRPC's interoperability cases through two sidecars: grpcio and @grpc/grpc-js call, grpcio serves.
+"""gRPC's interoperability cases through two sidecars: grpcio and @grpc/grpc-js call, and each of them serves.
 
 The cases carry their names of doc/interop-test-descriptions.md in grpc/grpc. docs/conformance.md says which do not
 apply, and why.
@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support import http2, interop
-from tests.support.drivers import NODE_INTEROP, run_node
+from tests.support.drivers import NODE_INTEROP, run_node, serving_node
 from tests.support.grpc_service import Client, StatusCode, metadata_of
 from tests.support.interop import SERVICE, body_of, encode, input_request, output_request, simple_request, status
 from tests.support.pair import Pair
@@ -30,11 +30,26 @@ TRUE, FALSE = encode((1, 1)), encode((1, 0))
 
 
 @pytest.fixture(scope="module")
-def address(pair: Pair) -> Iterator[Address]:
+def by_grpcio(pair: Pair) -> Iterator[Address]:
+    """A service of grpcio's."""
     app = pair.app("interop")
     server = interop.InteropServer(app.host, app.port)
     yield pair.address("interop")
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def by_grpc_js(pair: Pair) -> Iterator[Address]:
+    """A service of grpc-js's."""
+    app = pair.app("interop-js")
+    with serving_node("interop_server.cjs", f"{app.host}:{app.port}"):
+        yield pair.address("interop-js")
+
+
+@pytest.fixture(params=["grpcio", "grpc-js"])
+def address(request: pytest.FixtureRequest) -> Address:
+    found: Address = request.getfixturevalue("by_" + request.param.replace("-", "_"))
+    return found
 
 
 @pytest.fixture
@@ -67,8 +82,8 @@ def test_large_unary(client: Client) -> None:
     assert body_of(unary(client)(simple_request(BIG, 271_828), timeout=10), 1) == bytes(BIG)
 
 
-# grpcio's server cannot see whether a message came compressed, so the probe of the next case and of
-# client_compressed_streaming cannot be answered; what can be seen is that such messages arrive whole.
+# The servers' libraries do not tell whether a message came compressed, so the probe of the next two cases cannot be
+# answered; what can be seen is that such messages arrive whole.
 
 
 @pytest.mark.parametrize("compression", interop.COMPRESSIONS)
@@ -110,17 +125,17 @@ def messages_on_the_wire(address: Address, method: str, request: bytes) -> list[
     return messages
 
 
-def test_server_compressed_unary(address: Address) -> None:
+def test_server_compressed_unary(by_grpcio: Address) -> None:
     for wanted in (1, 0):
         request = simple_request(BIG, 1000, (6, TRUE if wanted else FALSE))
-        ((flag, message),) = messages_on_the_wire(address, "UnaryCall", request)
+        ((flag, message),) = messages_on_the_wire(by_grpcio, "UnaryCall", request)
         assert flag == wanted
         assert body_of(gzip.decompress(message) if flag else message, 1) == bytes(BIG)
 
 
-def test_server_compressed_streaming(address: Address) -> None:
+def test_server_compressed_streaming(by_grpcio: Address) -> None:
     request = encode((2, encode((1, 31_415), (3, TRUE))), (2, encode((1, 92_653), (3, FALSE))))
-    found = messages_on_the_wire(address, "StreamingOutputCall", request)
+    found = messages_on_the_wire(by_grpcio, "StreamingOutputCall", request)
     assert [flag for flag, _ in found] == [1, 0]
     bodies = [body_of(gzip.decompress(message) if flag else message, 1) for flag, message in found]
     assert bodies == [bytes(31_415), bytes(92_653)]
@@ -224,12 +239,12 @@ def test_concurrent_large_unary(client: Client) -> None:
 
 
 @cache
-def by_grpc_js(host: str, port: int) -> dict[str, str]:
+def called_by_grpc_js(host: str, port: int) -> dict[str, str]:
     """What became of each case: `ok`, or what was wrong."""
     found: dict[str, str] = json.loads(run_node("interop.cjs", f"{host}:{port}"))
     return found
 
 
 @pytest.mark.parametrize("case", NODE_INTEROP)
-def test_by_grpc_js(address: Address, case: str) -> None:
-    assert by_grpc_js(address.host, address.port)[case] == "ok"
+def test_called_by_grpc_js(address: Address, case: str) -> None:
+    assert called_by_grpc_js(address.host, address.port)[case] == "ok"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +25,28 @@ NODE_INTEROP: Final = (
 """The cases of `interop.cjs`."""
 
 
+def _environment() -> dict[str, str]:
+    proxies = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+    inherited = {name: value for name, value in os.environ.items() if name not in proxies}
+    return {**inherited, "NODE_PATH": str(NODE_PACKAGES)}
+
+
+@contextmanager
+def serving_node(script: str, *arguments: str) -> Iterator[None]:
+    """A server for Node that says `listening` once it does; it is ended with the block."""
+    command = ["node", str(DRIVERS / script), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=_environment()) as server:
+        try:
+            if server.stdout is None or server.stdout.readline() != b"listening\n":
+                raise RuntimeError(f"{script} does not listen")
+            yield
+        finally:
+            server.terminate()
+
+
 def run(*command: str, text: str = "") -> str:
     """What a driver prints. Raises RuntimeError with what it complained of."""
-    environment = {**os.environ, "NODE_PATH": str(NODE_PACKAGES)}
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        environment.pop(name, None)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=SECONDS, env=environment)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=SECONDS, env=_environment())
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout
