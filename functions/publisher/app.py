@@ -7,8 +7,9 @@ from the first of them; namespaces that were published find nothing to change th
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -66,11 +67,14 @@ def _services_in(record: Mapping[str, Any]) -> set[str]:
     }
 
 
-def publish_all(publisher: Publisher, changes: Mapping[str, Changes]) -> dict[str, Exception]:
+def publish_all(
+    publisher: Publisher, changes: Mapping[str, Changes], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Exception]:
     """Publish each namespace and return what went wrong, by namespace."""
     failed: dict[str, Exception] = {}
     _count(metric_names.SNAPSHOTS_PUBLISHED, 0)  # so that a batch which changes nothing is seen, too
     for namespace, change in changes.items():
+        began = clock()
         try:
             published = publisher.publish(namespace, change)
         except Exception as error:
@@ -80,6 +84,7 @@ def publish_all(publisher: Publisher, changes: Mapping[str, Changes]) -> dict[st
             continue
         _count(metric_names.SNAPSHOTS_PUBLISHED, int(published.is_new))
         _count(metric_names.PUBLISH_CONFLICTS, published.conflicts)
+        _count(metric_names.PUBLISH_TIME, round(1000 * (clock() - began), 3))
         logger.info(
             "published" if published.is_new else "nothing changed",
             namespace=namespace,
@@ -90,7 +95,7 @@ def publish_all(publisher: Publisher, changes: Mapping[str, Changes]) -> dict[st
     return failed
 
 
-def _count(metric: metric_names.Metric, value: int) -> None:
+def _count(metric: metric_names.Metric, value: float) -> None:
     metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
 
 

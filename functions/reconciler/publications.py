@@ -7,13 +7,13 @@ does no harm, and one that finds nothing to change writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from publisher.build import Changes, Publisher
 from registry.comparison import compare
 from registry.rules import TaskRecord
-from registry.snapshot import ServiceRecord
+from registry.snapshot import Part, ServiceRecord
 from registry.store import Store
 
 TASKS_AT_ONCE = 500  # keeps a large repair within what one transaction may hold
@@ -21,10 +21,15 @@ TASKS_AT_ONCE = 500  # keeps a large repair within what one transaction may hold
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """How many tasks and services were published again, and how many aliases are wanted by two services."""
+    """How many tasks and services were published again, and how many aliases are wanted by two services.
+
+    Beside them the services and endpoints that were found published.
+    """
 
     drift: int = 0
     conflicts: int = 0
+    services: int = 0
+    endpoints: int = 0
 
 
 class Publications:
@@ -42,9 +47,14 @@ class Publications:
         `tasks` are all of the namespace, read just now. Raises what the publisher raises.
         """
         services = self._settle_aliases(namespace, tasks)
+        head = self._store.snapshots.head(namespace, consistent=True)
+        parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
+        published = [document for part in parts.values() for document in part.services.values()]
         return Repaired(
-            drift=self._publish(namespace, tasks, services),
+            drift=self._publish(namespace, tasks, services, parts.values()),
             conflicts=sum(len(each.conflicts) for each in services.values()),
+            services=len(published),
+            endpoints=sum(len(document["endpoints"]) for document in published),
         )
 
     def _settle_aliases(self, namespace: str, tasks: Sequence[TaskRecord]) -> dict[str, ServiceRecord]:
@@ -59,10 +69,14 @@ class Publications:
         # Read anew: one that got an alias may have taken it from another.
         return self._store.services.all(namespace)
 
-    def _publish(self, namespace: str, tasks: Sequence[TaskRecord], services: Mapping[str, ServiceRecord]) -> int:
-        head = self._store.snapshots.head(namespace, consistent=True)
-        parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
-        found = compare(tasks, services, parts.values(), self._now)
+    def _publish(
+        self,
+        namespace: str,
+        tasks: Sequence[TaskRecord],
+        services: Mapping[str, ServiceRecord],
+        parts: Collection[Part],
+    ) -> int:
+        found = compare(tasks, services, parts, self._now)
         if not found:
             return 0
         drift = 0

@@ -46,7 +46,8 @@ class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
     `published` counts the tasks and services that had to be published again, `conflicts` the aliases that two
-    services want, `failures` the clusters and namespaces that were left out because a call failed.
+    services want, `services` and `endpoints` what the snapshots held before, `failures` the clusters and namespaces
+    that were left out because a call failed.
     """
 
     swept: int = 0
@@ -57,6 +58,8 @@ class Report:
     rejected: int = 0
     published: int = 0
     conflicts: int = 0
+    services: int = 0
+    endpoints: int = 0
     failures: int = 0
     next_cluster: str | None = None
 
@@ -120,6 +123,8 @@ class Sweep:
             repaired = self._publications.repair(namespace, records)
             self._report.published += repaired.drift
             self._report.conflicts += repaired.conflicts
+            self._report.services += repaired.services
+            self._report.endpoints += repaired.endpoints
         except (PublishConflictError, PartTooLargeError, PynamoDBException) as error:
             self._report.failures += 1
             self._warn("the namespace is not compared with its snapshot", namespace=namespace, error=str(error))

@@ -50,6 +50,12 @@ ALIAS_CONFLICTS: Final = Metric(
 SWEEP_FAILURES: Final = Metric(
     "SweepFailures", "Count", "reconciler", "Clusters and namespaces that a sweep left out because a call failed."
 )
+SNAPSHOT_SERVICES: Final = Metric(
+    "SnapshotServices", "Count", "reconciler", "Services in all snapshots, at each sweep."
+)
+SNAPSHOT_ENDPOINTS: Final = Metric(
+    "SnapshotEndpoints", "Count", "reconciler", "Endpoints in all snapshots, at each sweep."
+)
 SNAPSHOTS_PUBLISHED: Final = Metric(
     "SnapshotsPublished", "Count", "publisher", "Snapshots of a namespace that got a new revision."
 )
@@ -58,6 +64,12 @@ PUBLISH_CONFLICTS: Final = Metric(
     "Count",
     "publisher",
     "Attempts to publish that lost against another publisher and were made again.",
+)
+PUBLISH_TIME: Final = Metric(
+    "PublishTime",
+    "Milliseconds",
+    "publisher",
+    "Time to bring the snapshot of a namespace up to date, all attempts together.",
 )
 HEALTH_REPORTS: Final = Metric("HealthReports", "Count", "api", "Health reports of sidecars that changed the registry.")
 POLICIES_CHANGED: Final = Metric("PoliciesChanged", "Count", "api", "Policies that were written or removed.")
@@ -74,8 +86,11 @@ METRICS: Final = (
     PUBLICATION_DRIFT,
     ALIAS_CONFLICTS,
     SWEEP_FAILURES,
+    SNAPSHOT_SERVICES,
+    SNAPSHOT_ENDPOINTS,
     SNAPSHOTS_PUBLISHED,
     PUBLISH_CONFLICTS,
+    PUBLISH_TIME,
     HEALTH_REPORTS,
     POLICIES_CHANGED,
 )

@@ -7,12 +7,20 @@ from typing import Final
 
 from infra.dashboards.data_plane import NAMESPACE
 from infra.dashboards.widgets import Graph, Line, Section
-from registry.metric_names import METRICS
+from registry.metric_names import METRICS, PUBLISH_TIME, SNAPSHOT_ENDPOINTS, SNAPSHOT_SERVICES, Metric
 
 FUNCTIONS: Final = ("Registrar", "Reconciler", "Publisher", "Api")
 """The functions' resources in the template."""
 _API: Final = {"ApiName": "${AWS::StackName}", "Stage": "live"}
 _DEAD_LETTERS: Final = {"QueueName": "${DeadLetters.QueueName}"}
+
+
+_APART: Final = (PUBLISH_TIME, SNAPSHOT_SERVICES, SNAPSHOT_ENDPOINTS)
+"""Metrics whose sum over a minute says nothing."""
+
+
+def _line(metric: Metric, statistic: str, label: str) -> Line:
+    return Line(NAMESPACE, metric.name, {"service": metric.function}, statistic, label)
 
 
 def control_plane() -> Section:
@@ -22,8 +30,20 @@ def control_plane() -> Section:
         "From the ECS event to the snapshot that sidecars read.",
         (
             *(
-                Graph(function.capitalize(), tuple(Line(NAMESPACE, each.name, {"service": function}) for each in found))
+                Graph(
+                    function.capitalize(),
+                    tuple(Line(NAMESPACE, each.name, {"service": function}) for each in found if each not in _APART),
+                )
                 for function, found in groupby(METRICS, key=lambda metric: metric.function)
+            ),
+            Graph(
+                "Time to publish",
+                tuple(_line(PUBLISH_TIME, each, each) for each in ("p50", "p99")),
+                unit="ms",
+            ),
+            Graph(
+                "Size of all snapshots",
+                tuple(_line(each, "Maximum", each.name) for each in (SNAPSHOT_SERVICES, SNAPSHOT_ENDPOINTS)),
             ),
             Graph(
                 "Function errors and throttles",

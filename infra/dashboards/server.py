@@ -73,7 +73,6 @@ class DashboardServer(ThreadingHTTPServer):
         self.minutes = minutes
         self.hosts = frozenset(f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost"))
 
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say what went wrong, unless it is that a page was left before its answer came."""
         if not isinstance(sys.exception(), ConnectionError):

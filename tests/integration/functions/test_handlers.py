@@ -82,6 +82,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
     counted = metrics(capfd.readouterr().out)
     assert counted["SnapshotsPublished"] >= 1
     assert counted["PublishConflicts"] == 0
+    assert 0 < counted["PublishTime"] < 60_000
 
     resource = "/v1/namespaces/{namespace}/snapshot"
     answer = deployed.api(gateway_event("GET", resource, namespace="handlers.local"), deployed.context)
@@ -100,8 +101,11 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
 
     counts = deployed.reconciler({}, deployed.context)
     assert counts["next_cluster"] is None
+    swept = metrics(capfd.readouterr().out)
     names = {"TasksSwept", "Drift", "PublicationDrift", "AliasConflicts", "SweepFailures"}
-    assert set(metrics(capfd.readouterr().out)) == names
+    assert set(swept) == names | {"SnapshotServices", "SnapshotEndpoints"}
+    assert swept["SnapshotServices"] >= 1
+    assert swept["SnapshotEndpoints"] >= 1
 
 
 def test_where_a_sweep_stopped_is_remembered_in_the_table(deployed: Deployed) -> None:
