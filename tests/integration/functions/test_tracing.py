@@ -48,7 +48,7 @@ def daemon() -> Iterator[socket.socket]:
 
 def received(daemon: socket.socket) -> list[dict[str, Any]]:
     """All segments that were sent; on loopback they are here once they are sent."""
-    found = []
+    found: list[dict[str, Any]] = []
     while True:
         try:
             header, _, body = daemon.recv(65_536).partition(b"\n")
