@@ -20,6 +20,9 @@ MAX_FIELDS: Final = 100
 MAX_TARGET_BYTES: Final = 16_384
 """Longer targets are answered 414; nginx and HAProxy stop at 8 and 16 KiB."""
 
+MAX_INFORMATIONAL: Final = 32
+"""Answers with 1xx to one request: each is passed on by itself, and no service needs more than a few."""
+
 # What a field is. The first ones matter to HTTP/2 alone.
 FORWARD: Final = 0
 COOKIE: Final = 1

@@ -15,6 +15,7 @@ from typing import Final
 import httptools
 
 from sidecar.core.errors import ProtocolError
+from sidecar.core.fields import MAX_INFORMATIONAL
 from sidecar.core.http1_reader import Event, Reader, cause_of
 from sidecar.core.messages import END, UNKNOWN_LENGTH, End, ResponseHead
 
@@ -31,6 +32,7 @@ class ResponseReader(Reader):
         self._method = b""
         self._until_close = False
         self._done = True  # no response is awaited
+        self._informed = 0  # informational answers to this request
         self._fresh = False  # no byte of the response has come
         self.leftover = b""  # bytes behind a 101
         self.keep_alive = True
@@ -40,6 +42,7 @@ class ResponseReader(Reader):
         self._method = method
         self._done = False
         self._fresh = True
+        self._informed = 0
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes of the server; return the events that they complete. Raises ProtocolError."""
@@ -138,7 +141,10 @@ class ResponseReader(Reader):
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() < 200:
-            return  # informational: the final response is still to come
+            self._informed += 1
+            if self._informed > MAX_INFORMATIONAL:
+                raise ProtocolError(f"more than {MAX_INFORMATIONAL} informational answers to one request")
+            return  # the final response is still to come
         self._done = True
         self._events.append(End(self._trailers) if self._trailers else END)
 

@@ -58,6 +58,8 @@ MAX_CUT_STREAMS_OF_PEERS: Final = 1_000
 """The same for a connection that carries the requests of many: one of them must not end it for all."""
 CUT_WINDOW: Final = 4_000
 """Streams after which the counts for that are halved, so that the past fades."""
+OVERSIZE_WEIGHT: Final = 10
+"""A head that is too large costs as much to read as many others, and counts as so many streams cut."""
 RESETS: Final = (2_000, 1_000)
 """RST_STREAM frames of a client, for whatever streams: a burst, and so many a second."""
 GLITCHES: Final = (1_000, 100)
@@ -288,7 +290,7 @@ class Http2Codec:
         try:
             head = read_request(event.headers, event.end_stream)
         except ProtocolError as error:
-            self.count_cut()
+            self.count_cut(OVERSIZE_WEIGHT if error.status == 431 else 1)
             if self.closed:
                 return
             if error.status == 400:
@@ -329,9 +331,9 @@ class Http2Codec:
         self.reset(stream, PROTOCOL_ERROR)
         found.append((stream, Reset(PROTOCOL_ERROR, provoked=True)))
 
-    def count_cut(self) -> None:
+    def count_cut(self, weight: int = 1) -> None:
         """A client cut a stream that was not answered yet, or made us cut one."""
-        self._cut += 1
+        self._cut += weight
         if self._cut > self._max_cut and self._cut * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
 

@@ -49,6 +49,9 @@ BODY_IDLE_SECONDS: Final = 30.0
 LINGER_SECONDS: Final = 5.0
 """For the last bytes of a connection; a client that does not take them is cut."""
 BODY_TIMEOUT: Final = LocalReply(408, "DPE", "the request's body did not come")
+MAX_READ_BYTES: Final = 131_072
+"""Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames are
+costly to read. What a whole connection of streams brings in a read or two."""
 NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
 NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""
@@ -179,6 +182,8 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         self._streams: dict[int, Http2DownstreamStream] = {}
         self._writable = True
         self._touched = False
+        self._read_now = 0  # in this turn of the loop
+        self._resting = False
         self._draining = False
         self._said_last = False
         self._complained = False
@@ -200,6 +205,10 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
         """Bytes of the client."""
         if self._meter is not None:
             self._meter.bytes += len(data)
+        self._read_now += len(data)
+        if self._read_now > MAX_READ_BYTES and not self._resting and self._transport is not None:
+            self._resting = True
+            self._transport.pause_reading()
         self._deliver(self._codec.feed(data))
         self._touch()
 
@@ -345,7 +354,12 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
     def flush(self) -> None:
         """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
         self._touched = False
+        self._read_now = 0
         transport = self._transport
+        if transport is not None and self._resting:
+            self._resting = False
+            if not transport.is_closing():
+                transport.resume_reading()
         if transport is None or not (self._writable or self._codec.closed):
             return
         data = self._write(transport)

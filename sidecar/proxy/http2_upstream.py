@@ -14,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core.errors import ProtocolError
+from sidecar.core.fields import MAX_INFORMATIONAL
 from sidecar.core.http2 import (
     CANCEL,
     MAX_OUTPUT_BYTES,
@@ -41,7 +42,17 @@ SETTINGS_SECONDS: Final = 1.0
 class Http2UpstreamStream:
     """The request of one exchange on a connection."""
 
-    __slots__ = ("_connection", "_paused", "_unacknowledged", "bodyless", "ended", "exchange", "full", "id")
+    __slots__ = (
+        "_connection",
+        "_informed",
+        "_paused",
+        "_unacknowledged",
+        "bodyless",
+        "ended",
+        "exchange",
+        "full",
+        "id",
+    )
 
     def __init__(self, connection: Http2UpstreamConnection) -> None:
         self._connection = connection
@@ -50,6 +61,7 @@ class Http2UpstreamStream:
         self.ended = False  # our side of the stream
         self.bodyless = False  # whatever the answer's head says
         self.full = False
+        self._informed = 0
         self._paused = False
         self._unacknowledged = 0
 
@@ -112,6 +124,11 @@ class Http2UpstreamStream:
             self._unacknowledged += len(data)
         else:
             self._connection.acknowledge(self, len(data))
+
+    def informs_too_much(self) -> bool:
+        """Count an informational answer; whether there are too many."""
+        self._informed += 1
+        return self._informed > MAX_INFORMATIONAL
 
     def left(self) -> int:
         """Bytes taken from the connection's window and not given back yet."""
@@ -296,6 +313,9 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
             if exchange is not None and event.status == 101:  # RFC 9113 section 8.6: there is no 101 in HTTP/2
                 stream.abort()
                 exchange.on_upstream_invalid("101 over HTTP/2")
+            elif exchange is not None and event.status < 200 and stream.informs_too_much():
+                stream.abort()
+                exchange.on_upstream_invalid("too many informational answers")
             elif exchange is not None:
                 if stream.bodyless or event.status in (204, 304):
                     _without_body(event)

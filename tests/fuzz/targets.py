@@ -87,7 +87,8 @@ def passes_as_http1(head: RequestHead) -> None:
     assert isinstance(found, RequestHead)
     assert (found.method, found.target, found.authority) == (head.method, head.target, head.authority)
     assert (found.content_length, found.expect_continue) == (head.content_length, head.expect_continue)
-    assert sorted(found.fields) == sorted(head.fields)
+    without_te = sorted(field for field in head.fields if field[0] != b"te")  # said once, in lower case
+    assert sorted(field for field in found.fields if field[0] != b"te") == without_te
 
 
 def http1_responses(data: bytes) -> None:

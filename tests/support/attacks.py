@@ -297,7 +297,7 @@ SERVICE: Final[dict[str, tuple[Attack, str]]] = {
         "another answer behind": "200",
         "bad lengths": "502",
         "chunk extensions": "200 or 502",
-        "informational answers": "100",
+        "informational answers": "100 or 502",
     }.items()
 }
 BEHAVIOURS: Final = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.fields import MAX_HEAD_BYTES
+from sidecar.core.fields import MAX_HEAD_BYTES, MAX_INFORMATIONAL
 from sidecar.core.http1_reader import Event
 from sidecar.core.http1_responses import ResponseReader
 from sidecar.core.messages import UNKNOWN_LENGTH, End, ResponseHead
@@ -117,6 +117,16 @@ def test_informational_responses_come_before_the_final_one() -> None:
     found = summary(reader().feed(EARLY_HINTS + b"HTTP/1.1 100 Continue\r\n\r\n" + OK))
     assert [message.first_line for message in found] == [b"103 Early Hints", b"100 Continue", b"200 OK"]
     assert [message.ended for message in found] == [False, False, True]
+
+
+def test_informational_responses_are_counted_for_each_request() -> None:
+    found = reader()
+    for _ in range(2):
+        found.expect(b"GET")
+        found.feed(b"HTTP/1.1 103 Early Hints\r\n\r\n" * MAX_INFORMATIONAL + OK)
+    found.expect(b"GET")
+    with pytest.raises(ProtocolError, match="informational"):
+        found.feed(b"HTTP/1.1 103 Early Hints\r\n\r\n" * (MAX_INFORMATIONAL + 1))
 
 
 def test_switching_protocols_leaves_the_rest_alone() -> None:

@@ -11,6 +11,7 @@ from sidecar.core.http2 import (
     MAX_CUT_STREAMS,
     MAX_NOISE,
     MAX_STREAMS,
+    OVERSIZE_WEIGHT,
     PREFACE,
     STREAM_WINDOW,
     Http2Codec,
@@ -222,6 +223,12 @@ def test_thousands_of_cookie_crumbs_are_refused() -> None:
     codec = http2.server_codec()
     block = http2.plain_block(POST) + b"\x40\x06cookie\x03a=b" + b"\xbe" * 3_000
     assert codec.feed(frame(http2.HEADERS, 5, 1, block)) == []
+
+
+def test_heads_that_are_too_large_weigh_more() -> None:
+    codec = http2.server_codec()
+    large = request(with_fields(*[(b"a", b"b")] * 101))
+    assert reads_until_closed(codec, per_stream(large), 1_000) <= MAX_CUT_STREAMS // OVERSIZE_WEIGHT + 1
 
 
 def test_a_window_of_zero_keeps_what_waits_in_sight() -> None:

@@ -18,7 +18,13 @@ from sidecar.core.http2 import (
 from sidecar.core.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.policy import Policy, Timeouts
 from sidecar.proxy.detect import DetectingConnection
-from sidecar.proxy.http2_downstream import BODY_IDLE_SECONDS, IDLE_SECONDS, LINGER_SECONDS, NOTICE_SECONDS
+from sidecar.proxy.http2_downstream import (
+    BODY_IDLE_SECONDS,
+    IDLE_SECONDS,
+    LINGER_SECONDS,
+    MAX_READ_BYTES,
+    NOTICE_SECONDS,
+)
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 from tests.support import http2
 from tests.support.fake_loop import FakeTransport
@@ -553,3 +559,23 @@ def test_a_client_that_goes_away_by_itself_is_not_counted() -> None:
     client.receive(http2.frame(http2.GOAWAY, 0, 0, http2.number(0) * 2))
     bench.loop.advance(IDLE_SECONDS + LINGER_SECONDS + 1)
     assert bench.client_meter.flags == {}
+
+
+def test_a_busy_client_is_read_in_turn_with_others() -> None:
+    bench = Http2Bench()
+    client = raw(bench)
+    client.receive(http2.frame(0x77, 0, 0, bytes(16_000)) * (MAX_READ_BYTES // 16_000 + 1), settle=False)
+    assert not client.is_reading()
+    bench.loop.run()
+    assert client.is_reading()
+    client.receive(http2.request())
+    assert bench.connects() == 1
+
+
+def test_a_busy_client_that_is_cut_meanwhile_harms_nobody() -> None:
+    bench = Http2Bench()
+    client = raw(bench)
+    client.receive(http2.frame(http2.PING, 0, 0, b"12345678") * 50_000, settle=False)
+    bench.loop.run()
+    bench.loop.advance(LINGER_SECONDS + 1)
+    assert client.lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.core.fields import MAX_INFORMATIONAL
 from sidecar.core.http2 import CANCEL, MAX_STREAMS, NO_ERROR, PREFACE, REFUSED_STREAM, STREAM_WINDOW, GoAway
 from sidecar.core.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from sidecar.core.policy import CircuitBreaker, Policy, Retries
@@ -319,6 +320,20 @@ def test_a_clients_data_on_a_connection_that_has_just_broken_harms_nobody() -> N
     bench.run()
     assert statuses(client) == [502]
     assert not client.transport.is_closing()
+    assert bench.settled()
+
+
+def test_informational_answers_are_counted() -> None:
+    bench = Http2Bench()
+    client = bench.client()
+    upstream = warm(bench)
+    client.ask()
+    (stream,) = streams_of(upstream)
+    hint = http2.request([(b":status", b"103")], stream, end=False)
+    upstream.transport.receive(hint * MAX_INFORMATIONAL)
+    assert statuses(client) == [103] * MAX_INFORMATIONAL
+    upstream.transport.receive(hint)
+    assert statuses(client) == [502]
     assert bench.settled()
 
 
