@@ -102,6 +102,30 @@ def test_the_page_shows_what_the_stack_shows() -> None:
     assert msgspec.json.decode(build.sections_json(), type=list[Section]) == build.sections()
 
 
+AWS_METRICS = {
+    ("AWS/Lambda", ("FunctionName",)): {"Duration", "Errors", "IteratorAge", "Throttles"},
+    ("AWS/ApiGateway", ("ApiName", "Stage")): {"4XXError", "5XXError", "Count", "Latency"},
+    ("AWS/DynamoDB", ("TableName",)): {"ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"},
+    ("AWS/SQS", ("QueueName",)): {"ApproximateNumberOfMessagesVisible"},
+}
+"""What AWS's services send of themselves, from their pages on CloudWatch metrics."""
+
+
+def test_metrics_of_aws_are_asked_for_by_the_dimensions_that_they_have() -> None:
+    lines = [line for each in graphs() for line in each["metrics"] if isinstance(line[0], str)]
+    found = {((line[0], tuple(line[2:-1:2])), line[1]) for line in lines if line[0] != "Tramo"}
+    assert found == {(key, name) for key, names in AWS_METRICS.items() for name in names}
+
+
+def test_functions_send_their_metrics_under_the_name_that_the_template_gives_them() -> None:
+    services = {
+        each["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+        for each in sam.resources("AWS::Lambda::Function").values()
+        if "POWERTOOLS_SERVICE_NAME" in each.get("Environment", {}).get("Variables", {})
+    }
+    assert {metric.function for metric in METRICS} == services
+
+
 def test_every_reference_is_to_something_in_the_template() -> None:
     references = set(re.findall(r"\$\{([^!}][^}]*)\}", template_body()))
     resources = sam.expand()["Resources"].keys()
