@@ -69,6 +69,10 @@ class RequestDeadline(Timed):
         self._streaming = False
         self._destination.runtime.wheel.cancel(self)
 
+    def _is_due(self, now: float) -> bool:
+        """Whether the request time-out is over, though perhaps not noticed yet."""
+        return 0.0 < self.deadline <= now and not self._streaming
+
     def moved(self) -> None:
         """Something moved on a stream or tunnel."""
         self._moved_at = self._destination.runtime.now()

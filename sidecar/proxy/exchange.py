@@ -398,7 +398,7 @@ class Exchange(RequestDeadline):
         """An attempt was not answered within the per-try time-out: look for an endpoint that is faster."""
         if attempt is not self._attempt:
             return  # something else that was due at the same moment has ended it
-        if 0.0 < self.deadline <= now:
+        if self._is_due(now):
             self.on_deadline(now)  # no time for another
         elif self._waits_for_client():
             attempt.wait_longer(now)
