@@ -19,13 +19,15 @@ CONTENT_TYPE: Final = b"application/grpc"
 
 OK: Final = 0
 DEADLINE_EXCEEDED: Final = 4
+RESOURCE_EXHAUSTED: Final = 8
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
 UNKNOWN: Final = 2
 
-_BY_STATUS: Final = {400: INTERNAL, 404: UNIMPLEMENTED, 405: UNIMPLEMENTED, 502: UNAVAILABLE, 503: UNAVAILABLE,
-                     504: DEADLINE_EXCEEDED}  # fmt: skip
+# Metadata that is too large is what gRPC's own servers call exhausted.
+_BY_STATUS: Final = {400: INTERNAL, 404: UNIMPLEMENTED, 405: UNIMPLEMENTED, 431: RESOURCE_EXHAUSTED, 502: UNAVAILABLE,
+                     503: UNAVAILABLE, 504: DEADLINE_EXCEEDED}  # fmt: skip
 
 # Codes that say that the endpoint, not the request, is at fault; linkerd's list without PERMISSION_DENIED.
 FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, 15))

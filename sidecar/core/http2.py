@@ -36,7 +36,8 @@ from ngh2 import (
     TrailersReceived,
 )
 
-from sidecar.core.errors import FLAG_FIELD, ProtocolError
+from sidecar.core import grpc
+from sidecar.core.errors import FLAG_FIELD, LocalReply, ProtocolError
 from sidecar.core.fields import MAX_HEAD_BYTES
 from sidecar.core.http2_heads import read_request, read_response, read_trailers
 from sidecar.core.messages import END, End, Fields, RequestHead, ResponseHead
@@ -299,7 +300,7 @@ class Http2Codec:
                 found.append((event.stream_id, Refused(0, error.reason)))
             else:
                 found.append((event.stream_id, Refused(error.status, error.reason)))
-                self.send_response(event.stream_id, ResponseHead(error.status, [(FLAG_FIELD, b"DPE")]))
+                self.send_response(event.stream_id, _refusal(event.headers, error))
                 if not event.end_stream:
                     self.end_early(event.stream_id)
             return
@@ -490,3 +491,11 @@ class Http2Codec:
     def takes_requests(self) -> bool:
         """Whether another request can be sent."""
         return not self.closed and self._connection.can_send_request
+
+
+def _refusal(headers: tuple[ngh2.Header, ...], error: ProtocolError) -> ResponseHead:
+    """What a request is answered that is well formed and yet not taken, as its sender understands it."""
+    for name, value in headers:
+        if name == b"content-type" and grpc.is_grpc(value):
+            return grpc.local_reply(LocalReply(error.status, "DPE", error.reason))
+    return ResponseHead(error.status, [(FLAG_FIELD, b"DPE")])

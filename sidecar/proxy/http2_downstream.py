@@ -50,8 +50,8 @@ LINGER_SECONDS: Final = 5.0
 """For the last bytes of a connection; a client that does not take them is cut."""
 BODY_TIMEOUT: Final = LocalReply(408, "DPE", "the request's body did not come")
 MAX_READ_BYTES: Final = 131_072
-"""Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames are
-costly to read. What a whole connection of streams brings in a read or two."""
+"""Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames
+are costly to read."""
 NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
 NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""

@@ -69,6 +69,7 @@ def test_timeouts(value: bytes, seconds: float | None) -> None:
         (errors.REQUEST_TIMEOUT, grpc.DEADLINE_EXCEEDED),
         (errors.ATTEMPT_TIMEOUT, grpc.DEADLINE_EXCEEDED),
         (LocalReply(400, "DPE", "bad"), grpc.INTERNAL),
+        (LocalReply(431, "DPE", "too large"), grpc.RESOURCE_EXHAUSTED),
         (LocalReply(418, "X", "odd"), grpc.UNKNOWN),
     ],
 )

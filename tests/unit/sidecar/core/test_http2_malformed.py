@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hpack import Decoder
 
+from sidecar.core import grpc
 from sidecar.core.fields import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from sidecar.core.http2 import MAX_BLOCK_FIELDS, MAX_CONTINUATIONS, Http2Codec
 from sidecar.core.messages import RequestHead, ResponseHead
@@ -176,6 +177,19 @@ def test_what_is_too_large_is_answered(fields: Headers, status: int, end: bool) 
     assert dict(Decoder().decode(answer.payload, raw=True))[b":status"] == b"%d" % status
     assert [(frame.type, frame.code()) for frame in more] == ([] if end else [(http2.RST_STREAM, 0)])
     assert survives(codec)
+
+
+@pytest.mark.parametrize(("fields", "status"), ANSWERED.values(), ids=ANSWERED)
+def test_a_grpc_call_that_is_too_large_is_answered_as_one(fields: Headers, status: int) -> None:
+    codec = http2.server_codec()
+    call = (*fields[:4], (b"content-type", b"application/grpc"), *fields[4:])
+    assert told(codec.feed(split_request(call, 1, end=True))) == [(1, "refused", status)]
+    (answer,) = http2.sent(codec)
+    assert answer.ends_stream()
+    head = dict(Decoder().decode(answer.payload, raw=True))
+    code = grpc.RESOURCE_EXHAUSTED if status == 431 else grpc.UNKNOWN
+    assert (head[b":status"], head[b"grpc-status"]) == (b"200", b"%d" % code)
+    assert head[b"grpc-message"]
 
 
 def test_trace_has_no_body() -> None:
