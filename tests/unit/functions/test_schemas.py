@@ -61,6 +61,10 @@ def test_every_field_of_a_snapshot_is_required(field: str) -> None:
         {"timeouts": {"request_seconds": 0, "idle_seconds": 300, "connect_seconds": 0.25}},
         {"outlier_detection": {"consecutive_failures": 5, "max_ejection_percent": 50}},
         {"circuit_breaker": {"max_connections": 1, "max_pending_requests": 0, "max_requests": 1}},
+        {"load_balancing": {"slow_start_seconds": 60}, "http": {"accept_http_10": True}},
+        {"timeouts": {"per_try_seconds": 0.5, "tcp_idle_seconds": 0}},
+        {"health_check": {"protocol": "http", "path": "/healthz?deep=1", "statuses": [200, 204]}},
+        {"health_check": {"protocol": "grpc", "grpc_service": "shop.Orders", "interval_seconds": 0.5}},
     ],
 )
 def test_policies(policy: dict[str, Any]) -> None:
@@ -80,6 +84,16 @@ def test_policies(policy: dict[str, Any]) -> None:
         {"timeouts": {"request_seconds": "5"}},
         {"outlier_detection": {"max_ejection_percent": 101}},
         {"circuit_breaker": {"max_connections": 0}},
+        {"load_balancing": {"slow_start_seconds": -1}},
+        {"http": {"accept_http_10": "yes"}},
+        {"health_check": {"protocol": "udp"}},
+        {"health_check": {"path": "healthz"}},
+        {"health_check": {"path": "/a\r\nx: y"}},
+        {"health_check": {"statuses": []}},
+        {"health_check": {"statuses": [100]}},
+        {"health_check": {"grpc_service": "a/b"}},
+        {"health_check": {"interval_seconds": 0}},
+        {"health_check": {"unhealthy_threshold": 0}},
     ],
 )
 def test_wrong_policies(policy: Any) -> None:
