@@ -40,8 +40,8 @@ FUNCTION_GB: Final = 0.5
 # One task that starts or stops: ECS's events of it, and what they lead to.
 EVENTS_PER_CHANGE: Final = 3.0
 SECONDS_PER_EVENT: Final = 0.050
-WRITE_UNITS_PER_CHANGE: Final = 40.0
-READ_UNITS_PER_CHANGE: Final = 25.0
+WRITE_UNITS_PER_CHANGE: Final = 7.0
+READ_UNITS_PER_CHANGE: Final = 20.0
 PUBLISHER_SECONDS_PER_CHANGE: Final = 0.2
 PUBLISHER_GB: Final = 1769 / 1024
 

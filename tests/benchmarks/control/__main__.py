@@ -24,6 +24,7 @@ from tests.benchmarks.control.fleet import fleet
 from tests.benchmarks.control.measuring import Units, charged, import_milliseconds, milliseconds
 from tests.benchmarks.control.population import NAMESPACE
 from tests.benchmarks.control.storming import storming
+from tests.benchmarks.control.taking_over import taking_over
 from tests.support import aws, dynamodb_local
 from tests.support.ecs import FakeEcs
 from tests.support.gateway import Answer, Gateway
@@ -200,7 +201,7 @@ ON_TABLE: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "storming": storming,
     "fleet": fleet,
 }
-ALONE: dict[str, Callable[[], Iterator[Row]]] = {"loading": loading, "applying": applying}
+ALONE: dict[str, Callable[[], Iterator[Row]]] = {"loading": loading, "taking_over": taking_over, "applying": applying}
 NEED_PUBLISHING = ("sweeping", "serving")
 SECTIONS = (*ON_TABLE, *ALONE)
 

@@ -43,7 +43,7 @@ def test_ten_thousand_sidecars_that_poll_every_ten_seconds() -> None:
 def test_changes_cost_events_writes_and_longer_answers() -> None:
     quiet = lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=0))
     busy = lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=100))
-    assert busy["DynamoDB", "changes", "WRU"].quantity == 73_000 * 40
+    assert busy["DynamoDB", "changes", "WRU"].quantity == 73_000 * 7
     assert busy["Lambda", "changes", "requests"].quantity == 73_000 * 4
     key = ("Data transfer", "answers to polls", "GB")
     assert (busy[key].quantity - quiet[key].quantity) * 1e9 == pytest.approx(10 * 73_000 * 1_100)
