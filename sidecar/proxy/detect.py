@@ -48,14 +48,17 @@ class DetectingConnection(asyncio.Protocol, Timed):
             return
         self._listener.runtime.wheel.cancel(self)
         self._transport = None
+        self._hand_over(transport, self._seen)
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         protocol: DownstreamConnection | Http2DownstreamConnection
-        if self._seen.startswith(PREFACE):
+        if data.startswith(PREFACE):
             protocol = Http2DownstreamConnection(self._listener)
         else:
             protocol = DownstreamConnection(self._listener)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        protocol.data_received(self._seen)
+        protocol.data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Gone before it said anything."""

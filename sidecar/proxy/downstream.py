@@ -203,8 +203,9 @@ class DownstreamConnection(asyncio.Protocol, Timed):
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport to another protocol, with the bytes that came behind the head."""
         transport = self._transport
-        if transport is None:
+        if transport is None or self._output is None:
             raise RuntimeError("the connection is closed already")
+        self._output.flush()  # answers to requests in front of this one
         self._closing = True
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)

@@ -3,12 +3,15 @@
 Rules:
 - The authority of the request, not the socket it came in on, says the service: `http://orders/x` is the alias
   orders:80. Names are compared without case, and without a trailing dot.
-- CONNECT opens a tunnel to an alias, whatever its protocol: so TLS and gRPC pass too.
+- CONNECT opens a tunnel to an alias, whatever its protocol: so TLS passes too.
+- What is HTTP within a tunnel to a service of HTTP or gRPC is balanced, retried and measured request by request, as
+  anywhere: gRPC's libraries know no proxy but by CONNECT, and a channel must spread over all endpoints.
 - Only names of the namespace are served. This is no way out to other hosts.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -16,6 +19,7 @@ from typing import Final
 from sidecar.core.errors import NO_ROUTE, LocalReply
 from sidecar.core.messages import RequestHead
 from sidecar.proxy.destination import Destination
+from sidecar.proxy.detect import DetectingConnection
 from sidecar.proxy.downstream import DownstreamConnection
 from sidecar.proxy.listeners import HttpListener, TakeOver
 from sidecar.proxy.runtime import Runtime
@@ -43,7 +47,7 @@ class ForwardListener(HttpListener):
         if destination is None:
             return NO_ROUTE
         if head.method == b"CONNECT":
-            return partial(_tunnel, destination)
+            return partial(_tunnel, self, destination)
         if destination.cluster.protocol == "tcp":
             return NO_ROUTE
         return destination
@@ -57,6 +61,33 @@ def split_authority(authority: bytes) -> tuple[str, int]:
     return host.lower().rstrip("."), int(port)
 
 
-def _tunnel(destination: Destination, connection: DownstreamConnection) -> None:
+class TunnelListener(HttpListener):
+    """Takes the requests within one tunnel, all for the service that the tunnel leads to."""
+
+    def __init__(self, forward: ForwardListener, destination: Destination) -> None:
+        super().__init__(forward.runtime, destination)
+        self.connections = forward.connections  # so that a drain finds them
+
+
+class TunnelConnection(DetectingConnection):
+    """A tunnel whose client has not said yet what it speaks."""
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        if data[:1].isalpha():
+            super()._hand_over(transport, data)
+        else:
+            TcpSession(self._listener.destination).adopt(transport, data)  # no method begins so: TLS
+
+
+def _tunnel(listener: ForwardListener, destination: Destination, connection: DownstreamConnection) -> None:
     transport, early = connection.hand_over()
-    TcpSession(destination, greeting=ESTABLISHED, refusal=UNREACHABLE).adopt(transport, early)
+    if destination.cluster.protocol == "tcp":
+        TcpSession(destination, greeting=ESTABLISHED, refusal=UNREACHABLE).adopt(transport, early)
+        return
+    transport.write(ESTABLISHED)
+    tunnel = TunnelConnection(TunnelListener(listener, destination))
+    transport.set_protocol(tunnel)
+    tunnel.connection_made(transport)
+    transport.resume_reading()  # a request in front of CONNECT may have stopped it
+    if early:
+        tunnel.data_received(early)
