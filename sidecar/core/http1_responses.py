@@ -3,6 +3,8 @@
 Rules, beside those of `http1_reader`:
 - The reader must be told of every request by `expect()`. Bytes that no request asked for are an error.
 - What is wrong behind a whole response costs the connection, not the response.
+- Large pieces of a body of known length go past llhttp, which would copy them. It reads the last one again, by a new
+  parser that is told how much is left, so that it alone says where the response ends.
 - `keeps_own` is for servers that may speak for a proxy: other sidecars. Of an application's answer the fields that
   only a proxy may set are left out.
 """
@@ -19,6 +21,8 @@ from sidecar.core.fields import MAX_INFORMATIONAL
 from sidecar.core.http1_reader import Event, Reader, cause_of
 from sidecar.core.messages import END, UNKNOWN_LENGTH, End, ResponseHead
 
+PAST_PARSER_BYTES: Final = 32_768
+"""A piece of a body that is at least so large is worth a new parser for the rest of it."""
 _REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -34,6 +38,8 @@ class ResponseReader(Reader):
         self._done = True  # no response is awaited
         self._informed = 0  # informational answers to this request
         self._fresh = False  # no byte of the response has come
+        self._left = 0  # bytes of a body of known length that are still to come
+        self._past_parser = False  # llhttp has not seen all of the others
         self.leftover = b""  # bytes behind a 101
         self.keep_alive = True
 
@@ -52,6 +58,13 @@ class ResponseReader(Reader):
             self._fresh = False
             if not data.startswith(b"H"):  # llhttp takes empty lines in front
                 raise ProtocolError("a response that does not begin with its version")
+        size = len(data)
+        if size < self._left and (self._past_parser or size >= PAST_PARSER_BYTES):
+            self._left -= size
+            self._past_parser = True
+            return [data]
+        if self._past_parser:
+            self._resume()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -65,6 +78,15 @@ class ResponseReader(Reader):
         if self._method == b"HEAD" and events and not self._done and _is_final(events[-1]):
             events.append(self._end_without_body())
         return events
+
+    def _resume(self) -> None:
+        """Let a new parser read the rest of a body: it is told the same framing, for what is left."""
+        self._past_parser = False
+        self._parser = httptools.HttpResponseParser(self)
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._priming = True
+        self._parser.feed_data(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n" % (close, self._left))
+        self._priming = False
 
     def _on_error(self, error: ProtocolError) -> None:
         """Raise the error, unless the response was whole before it: then only the connection is done for."""
@@ -83,6 +105,8 @@ class ResponseReader(Reader):
         raise ProtocolError("the connection was closed before the response was whole")
 
     def on_message_begin(self) -> None:
+        if self._priming:
+            return
         if self._done:
             raise ProtocolError("a response without a request")
         self._begin()
@@ -92,6 +116,8 @@ class ResponseReader(Reader):
         self._reason += reason
 
     def on_headers_complete(self) -> None:
+        if self._priming:
+            return
         parser = self._parser
         status = parser.get_status_code()
         version = parser.get_http_version()
@@ -104,6 +130,7 @@ class ResponseReader(Reader):
         if self._host is not None:
             self._fields.append((b"host", self._host))
         length = self._framing(status)
+        self._left = max(length, 0)
         self.keep_alive = self._keep_alive and version == "1.1" and not self._until_close
         self._events.append(ResponseHead(status, self._fields, length, self._reason, self._upgrade))
 
@@ -131,6 +158,7 @@ class ResponseReader(Reader):
     def on_body(self, data: bytes) -> None:
         if self._method == b"HEAD":
             raise ProtocolError("a body after the answer to HEAD")
+        self._left -= len(data)
         super().on_body(data)
 
     def _end_without_body(self) -> End:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidecar.core.errors import ProtocolError
 from sidecar.core.fields import MAX_HEAD_BYTES, MAX_INFORMATIONAL
 from sidecar.core.http1_reader import Event
-from sidecar.core.http1_responses import ResponseReader
+from sidecar.core.http1_responses import PAST_PARSER_BYTES, ResponseReader
 from sidecar.core.messages import UNKNOWN_LENGTH, End, ResponseHead
 from tests.support.http1 import feed, pieces, refusal, summary
 
@@ -249,6 +249,54 @@ def test_however_a_response_is_cut_its_events_are_the_same(stream: bytes, data: 
     assert summary(events) == expected
     assert cut.keep_alive == whole.keep_alive
     assert cut.leftover + left == whole.leftover
+
+
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n" + bytes(4 * PAST_PARSER_BYTES)
+
+
+def test_large_pieces_of_a_body_are_not_copied() -> None:
+    found = reader()
+    found.feed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * PAST_PARSER_BYTES + 1))
+    first, second = bytes(PAST_PARSER_BYTES), bytes(PAST_PARSER_BYTES)
+    assert found.feed(first)[0] is first
+    assert found.feed(second)[0] is second
+    body, end = found.feed(b"x")
+    assert body == b"x"
+    assert isinstance(end, End)
+    found.expect(b"GET")
+    assert summary(found.feed(OK)) == summary(reader().feed(OK))
+
+
+@given(st.sampled_from([b"", b"Connection: close\r\n"]), st.sampled_from([b"", b"x", OK]), st.data())
+def test_however_a_large_body_is_cut_it_ends_where_it_ends(close: bytes, surplus: bytes, data: st.DataObject) -> None:
+    first = LARGE % (4 * PAST_PARSER_BYTES, close)
+    stream = first + surplus
+    edge = st.integers(len(first) - 3, len(stream))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(stream)) | edge, max_size=6)) | {len(stream)})
+    found = reader()
+    events: list[Event] = []
+    refused = False
+    start = 0
+    for end in cuts:
+        try:
+            events += found.feed(stream[start:end])
+        except ProtocolError:
+            assert start >= len(first), "only what is behind the response is refused"
+            refused = True
+            break
+        start = end
+    (answer,) = summary(events)
+    assert answer.body == bytes(4 * PAST_PARSER_BYTES)
+    assert (found.keep_alive and not refused) is not (bool(close) or bool(surplus))
+
+
+@pytest.mark.parametrize("count", [1, PAST_PARSER_BYTES, 3 * PAST_PARSER_BYTES])
+def test_a_large_body_that_is_cut_short_is_an_error(count: int) -> None:
+    found = reader()
+    found.feed((LARGE % (4 * PAST_PARSER_BYTES, b""))[: -4 * PAST_PARSER_BYTES])
+    found.feed(bytes(count))
+    with pytest.raises(ProtocolError):
+        found.close()
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"GET", b"HEAD"]))
