@@ -107,8 +107,8 @@ def put_policy(namespace: str, service: str) -> Any:
 @app.route("/v1/namespaces/{namespace}/services/{service}/policy", methods=["DELETE"], authorizer=authorizer)
 def delete_policy(namespace: str, service: str) -> Any:
     """Remove a service's policy; the defaults hold again."""
-    policy_answer(write_policy(namespace, service, {}), namespace, service)
-    return Response("", status_code=204)
+    removed = policy_answer(write_policy(namespace, service, {}), namespace, service)
+    return Response("", status_code=204, headers=removed.headers)
 
 
 def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> ServiceRecord | None:
@@ -138,7 +138,7 @@ def policy_answer(record: ServiceRecord | None, namespace: str, service: str) ->
 def get_snapshot(namespace: str) -> Any:
     """Return a namespace's snapshot: all of it, what changed since a revision, or 304."""
     name = requests.namespace_name(namespace)
-    since = requests.whole_number(query(), "since", 0, 10**15)
+    since = requests.whole_number(query(), "since", 0, requests.LARGEST_REVISION)
     wanted = requests.names(query(), "services")
     known = requests.known_revisions(request().headers.get("if-none-match"))
     head = reading.head_of(store, name, max(known | {since or 0}))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api import requests
+from registry.definition import NAME_PATTERN, NAMESPACE_PATTERN
 
 _PROBLEM: Final = {
     "type": "object",
@@ -136,11 +137,37 @@ def _query(name: str, schema: Mapping[str, Any], description: str) -> dict[str, 
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
+def _header(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "schema": schema, "description": description}
 
 
-_IF_NONE_MATCH: Final = _header("If-None-Match", "The ETag of the answer that the reader has.")
+_PATH_PARAMETERS: Final[Mapping[str, Any]] = {
+    "namespace": {"type": "string", "pattern": f"^(?:{NAMESPACE_PATTERN.pattern})$"},
+    "service": {"type": "string", "pattern": f"^(?:{NAME_PATTERN.pattern})$"},
+    "task": {"type": "string", "pattern": f"^(?:{requests.TASK_ID_PATTERN.pattern})$"},
+}
+
+# As in `requests.names`, which also bounds their number.
+_ONE_NAME: Final = rf"\s*(?:{NAME_PATTERN.pattern})?\s*"
+_SERVICE_NAMES: Final = {"type": "string", "pattern": f"^{_ONE_NAME}(?:,{_ONE_NAME})*$"}
+_POLICY_TAG: Final = {"type": "string", "pattern": r'^(?:\*|"[0-9]{1,18}")$'}
+
+_ETAG: Final = {
+    "ETag": {
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]+"$'},
+        "description": "For If-None-Match and, where it is a policy's, If-Match.",
+    }
+}
+_POLL_SECONDS: Final = {
+    "Tramo-Poll-Seconds": {
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+        "description": "When to ask again.",
+    }
+}
+
+_IF_NONE_MATCH: Final = _header("If-None-Match", "The ETag of the answer that the reader has.", {"type": "string"})
 
 # operation -> (schema of the answer, status, further statuses, parameters, schema of the body)
 _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[dict[str, Any], ...], str | None]]] = {
@@ -162,7 +189,7 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
                 },
                 "Most services in the answer.",
             ),
-            _query("next", {"type": "string"}, "The `next` of the page before."),
+            _query("next", _PATH_PARAMETERS["service"], "The `next` of the page before."),
             _IF_NONE_MATCH,
         ),
         None,
@@ -173,14 +200,14 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         "Policy",
         200,
         (400, 404, 412, 413, 415, 422),
-        (_header("If-Match", "Write only if the policy still has this ETag."),),
+        (_header("If-Match", "Write only if the policy still has this ETag.", _POLICY_TAG),),
         "Policy",
     ),
     "delete_policy": (
         None,
         204,
         (400, 404, 412),
-        (_header("If-Match", "Remove only if the policy still has this ETag."),),
+        (_header("If-Match", "Remove only if the policy still has this ETag.", _POLICY_TAG),),
         None,
     ),
     "get_snapshot": (
@@ -190,10 +217,10 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         (
             _query(
                 "since",
-                {"type": "integer", "minimum": 0},
+                {"type": "integer", "minimum": 0, "maximum": requests.LARGEST_REVISION},
                 "Answer only what changed after this revision, if that is still known.",
             ),
-            _query("services", {"type": "string"}, "Names, separated by commas: answer only these."),
+            _query("services", _SERVICE_NAMES, "Names, separated by commas: answer only these."),
             _IF_NONE_MATCH,
         ),
         None,
@@ -276,12 +303,12 @@ def _operation(path: str, view: Any, needs_credentials: bool) -> dict[str, Any]:
         "operationId": name,
         "summary": (view.__doc__ or "").strip().splitlines()[0],
         "parameters": [
-            {"name": field, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": field, "in": "path", "required": True, "schema": _PATH_PARAMETERS[field]}
             for field in re.findall(r"{(\w+)}", path)
         ]
         + list(parameters),
-        "responses": {str(status): _response(status, answer)}
-        | {str(each): _response(each, None if each == 304 else "Problem") for each in further},
+        "responses": {str(status): _response(name, status, answer)}
+        | {str(each): _response(name, each, None if each == 304 else "Problem") for each in further},
         "security": [{"sigv4": []}] if needs_credentials else [],
     }
     if body is not None:
@@ -292,8 +319,10 @@ def _operation(path: str, view: Any, needs_credentials: bool) -> dict[str, Any]:
     return operation
 
 
-def _response(status: int, schema: str | None) -> dict[str, Any]:
+def _response(name: str, status: int, schema: str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _STATUS_TEXT[status]}
+    if status < 400 and name != "post_task_health":
+        response["headers"] = _ETAG | (_POLL_SECONDS if name == "get_snapshot" else {})
     if schema is not None:
         kind = "application/problem+json" if schema == "Problem" else "application/json"
         response["content"] = {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

@@ -23,11 +23,13 @@ LARGEST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
 # A policy and a health report are small; API Gateway itself takes up to 10 MB.
 LARGEST_BODY_BYTES: Final = 16 * 1024
 MOST_NAMES: Final = 500
+LARGEST_REVISION: Final = 10**15
 
 _ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::[0-9]+:assumed-role/[^/]+/(?P<session>.+)")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")  # int() refuses some thousands of digits in its own way
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
-_TASK_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+TASK_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 def namespace_name(value: str) -> str:
@@ -42,7 +44,7 @@ def service_name(value: str) -> str:
 
 def task_id(value: str) -> str:
     """Return a task's id from a path."""
-    return _matching(value, _TASK_ID, "task", "the last part of the task's ARN")
+    return _matching(value, TASK_ID_PATTERN, "task", "the last part of the task's ARN")
 
 
 def _matching(value: str, pattern: re.Pattern[str], field: str, rule: str) -> str:
@@ -74,8 +76,8 @@ def whole_number(query: Mapping[str, str], field: str, lowest: int, highest: int
     text = query.get(field)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
-        detail = f"{field}={text} is not allowed; use a whole number from {lowest} to {highest}"
+    if not _NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
+        detail = f"{field}={text[:40]} is not allowed; use a whole number from {lowest} to {highest}"
         raise Problem(400, "bad-parameter", detail, field)
     return int(text)
 
