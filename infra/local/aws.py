@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 TABLE: Final = "tramo"
 _METRICS_KEPT: Final = timedelta(minutes=15)
 _CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=10)
+_FIRST_CALL_SECONDS: Final = 120  # on a machine with much other work
 
 _Environ = dict[str, Any]
 _StartResponse = Callable[..., Any]
@@ -69,7 +70,9 @@ class Aws:
         """Start the server and create the table of the template."""
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request
         self._thread.start()
-        dynamodb = boto3.client("dynamodb", **self.client_arguments())
+        # The first call makes moto import what it needs, and a table must not be made twice.
+        patient = Config(read_timeout=_FIRST_CALL_SECONDS, retries={"total_max_attempts": 1})
+        dynamodb = boto3.client("dynamodb", **self.client_arguments() | {"config": patient})
         made = dynamodb.create_table(TableName=TABLE, **plane.table)
         self.stream_arn = made["TableDescription"]["LatestStreamArn"]
         if plane.ttl_attribute:
