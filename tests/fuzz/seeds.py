@@ -40,6 +40,7 @@ _CUTS: Final = b"\x00\x40\x80"
 SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
     "http1_requests": tuple(_CUTS + data for data in REQUESTS),
     "http1_responses": tuple(b"\0" + _CUTS + data for data in RESPONSES),
+    "http1_large_bodies": (b"\x00\x10\x80\xf0", b"\x03\x01\x02\xfe\xff" * 3),
     "http1_websocket": tuple(_CUTS + data for data in REQUESTS),
     "http2_server": tuple(_CUTS + data for data in FRAMES),
     "http2_preface": tuple(_CUTS + PREFACE + data for data in FRAMES),

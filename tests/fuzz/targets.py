@@ -20,7 +20,7 @@ from sidecar.core.errors import ProtocolError
 from sidecar.core.fields import show, valid_authority
 from sidecar.core.histogram import Histogram
 from sidecar.core.http1 import RequestReader
-from sidecar.core.http1_responses import ResponseReader
+from sidecar.core.http1_responses import PAST_PARSER_BYTES, ResponseReader
 from sidecar.core.http1_writer import encode_chunk, encode_last_chunk, encode_request_head, encode_response_head
 from sidecar.core.http2 import PREFACE, Http2Codec
 from sidecar.core.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
@@ -127,6 +127,24 @@ def passes_as_response(head: ResponseHead, method: bytes, message: Summary | Non
     if message is not None and message.body and head.content_length == UNKNOWN_LENGTH:
         events = reader.feed(encode_chunk(message.body) + encode_last_chunk(message.trailers))
         assert events[0] == message.body
+
+
+def http1_large_bodies(data: bytes) -> None:
+    """A body that is too large for one read comes whole, in any split, and what is behind it is nobody's."""
+    size = PAST_PARSER_BYTES * (1 + (data[0] if data else 0) % 4) + len(data)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    body = (data or b"x") * (size // max(len(data), 1) + 1)
+    answer = head + body[:size]
+    where = sorted(byte * len(answer) // 255 for byte in data[1:6])
+    reads = [answer[a:b] for a, b in zip([0, *where], [*where, len(answer)], strict=True) if a != b]
+    reader = ResponseReader()
+    for _ in range(2):
+        reader.expect(b"GET")
+        (found,) = summary(feed(reader, reads))
+        assert (found.ended, found.body, reader.keep_alive) == (True, body[:size], True)
+    reader.expect(b"GET")
+    (found,) = summary(feed(reader, [*reads[:-1], reads[-1] + answer]))
+    assert (found.ended, found.body, reader.keep_alive) == (True, body[:size], False)
 
 
 def http1_websocket(data: bytes) -> None:
@@ -301,7 +319,7 @@ def authorities(data: bytes) -> None:
 TARGETS: Final[dict[str, Target]] = {
     target.__name__: target
     for target in (
-        http1_requests, http1_responses, http1_websocket, http2_server, http2_preface, http2_block, http2_fields,
-        http2_client, grpc_values, snapshots, policies, histograms, traces, log_texts, authorities,
+        http1_requests, http1_responses, http1_large_bodies, http1_websocket, http2_server, http2_preface, http2_block,
+        http2_fields, http2_client, grpc_values, snapshots, policies, histograms, traces, log_texts, authorities,
     )
 }  # fmt: skip

@@ -168,6 +168,20 @@ def test_floods_end(flood: bytes) -> None:
     assert frames[-1].code() in (http2.ENHANCE_YOUR_CALM, http2.INTERNAL_ERROR)
 
 
+@pytest.mark.parametrize("name", ["PING", "PING acknowledgements", "SETTINGS", "WINDOW_UPDATE", "unknown frames"])
+def test_floods_by_a_server_end_too(name: str) -> None:
+    codec = http2.client_codec()
+    codec.send_request(RequestHead(b"GET", b"/", b"svc", []))
+    codec.output()
+    size = max(1, 65_536 // len(FLOODS[name]))
+    fed = 0
+    while not codec.closed:
+        codec.feed(FLOODS[name] * size)
+        codec.output()
+        fed += size
+        assert fed < 3 * MAX_NOISE + size
+
+
 @pytest.mark.parametrize("name", ["PING", "SETTINGS", "empty SETTINGS"])
 def test_floods_by_a_client_that_does_not_read_end_sooner(name: str) -> None:
     codec = http2.server_codec()
