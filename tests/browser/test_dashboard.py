@@ -29,6 +29,7 @@ PLOTS: Final = """() => Object.fromEntries([...document.querySelectorAll(".graph
     each.closest("section").querySelector("h2").textContent + ": " + each.querySelector("h3").textContent,
     {times: each.plot.data[0], lines: Object.fromEntries(each.plot.series.slice(1).map(
         (series, at) => [series.label, each.plot.data[at + 1]]))}]))"""
+expect.set_options(timeout=30_000)  # a busy machine is no failure
 COLOURS: Final = """() => [getComputedStyle(document.body).backgroundColor,
     document.querySelector(".legend line").getAttribute("stroke")]"""
 
@@ -187,7 +188,7 @@ def test_a_cloudwatch_that_goes_away_and_comes_back(browser: Browser, client: Cl
         expect(tab.locator("#state.good")).to_be_visible(timeout=20_000)
         expect(alert).to_be_hidden()
         reader.error = "the connection timed out"
-        expect(alert).to_contain_text("timed out", timeout=20_000)
+        expect(alert).to_contain_text("timed out")
         assert tab.locator(".graph").count() > 0, "what was read stays"
         expect(tab.locator("main.stale")).to_be_visible()
         reader.error = ""
