@@ -5,6 +5,8 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoi
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +14,9 @@ import msgspec
 import urllib3
 
 SECONDS: Final = 1.0
+IDENTIFY_ATTEMPTS: Final = 8
+IDENTIFY_PAUSE_SECONDS: Final = 0.25
+"""At worst 10 s, of the minute or so that a sidecar has to become healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,19 @@ class TaskMetadata:
             return msgspec.json.decode(response.data, type=_Task)
         except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
             raise MetadataError(f"the task metadata endpoint {self._url} gave no answer: {error}") from error
+
+
+def identify(read: Callable[[], TaskIdentity], pause: Callable[[float], None] = time.sleep) -> TaskIdentity:
+    """Who this task is, asked for again while the endpoint is not there yet. Raises MetadataError after the last try.
+
+    A task that does not know itself reports no health for all its life, so others learn of it a minute later.
+    """
+    for _ in range(IDENTIFY_ATTEMPTS - 1):
+        try:
+            return read()
+        except MetadataError:
+            pause(IDENTIFY_PAUSE_SECONDS)
+    return read()
 
 
 def combine(found: list[_Health]) -> TaskHealth | None:

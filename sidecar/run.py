@@ -22,7 +22,7 @@ from sidecar.admin.server import AdminConnection
 from sidecar.config import Config
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
-from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata
+from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata, identify
 from sidecar.names.hosts import HostsFile
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.overload import MemoryWatch
@@ -134,7 +134,7 @@ def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
     if metadata is None:
         return TaskIdentity()
     try:
-        return metadata.identity()
+        return identify(metadata.identity)
     except MetadataError as error:
         log.warning("%s", error)
         return TaskIdentity()

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.metadata import MetadataError, TaskHealth, TaskIdentity, TaskMetadata
+from sidecar.metadata import (
+    IDENTIFY_ATTEMPTS,
+    IDENTIFY_PAUSE_SECONDS,
+    MetadataError,
+    TaskHealth,
+    TaskIdentity,
+    TaskMetadata,
+    identify,
+)
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-examples.html, shortened
 TASK: dict[str, Any] = {
@@ -97,3 +105,30 @@ def test_answers_that_make_no_sense(endpoint: FakeEndpoint, body: bytes) -> None
 def test_an_endpoint_that_is_not_there() -> None:
     with pytest.raises(MetadataError):
         TaskMetadata("http://127.0.0.1:1/v4/abc").identity()
+
+
+@pytest.mark.parametrize("failures", [0, 1, IDENTIFY_ATTEMPTS - 1])
+def test_a_task_asks_again_who_it_is(failures: int) -> None:
+    answers: Iterator[MetadataError | TaskIdentity] = iter([*[MetadataError("not yet")] * failures, TaskIdentity("z")])
+    pauses: list[float] = []
+
+    def read() -> TaskIdentity:
+        answer = next(answers)
+        if isinstance(answer, MetadataError):
+            raise answer
+        return answer
+
+    assert identify(read, pauses.append) == TaskIdentity("z")
+    assert pauses == [IDENTIFY_PAUSE_SECONDS] * failures
+
+
+def test_a_task_does_not_ask_for_ever() -> None:
+    asked: list[None] = []
+
+    def read() -> TaskIdentity:
+        asked.append(None)
+        raise MetadataError("away")
+
+    with pytest.raises(MetadataError):
+        identify(read, lambda _: None)
+    assert len(asked) == IDENTIFY_ATTEMPTS
