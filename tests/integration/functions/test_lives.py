@@ -124,7 +124,7 @@ class Lives(RuleBasedStateMachine):
 
 def test_any_life_ends_as_if_all_had_come_in_order(dynamodb_endpoint: str) -> None:
     machine = type("LivesThere", (Lives,), {"endpoint": dynamodb_endpoint})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
