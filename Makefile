@@ -112,12 +112,14 @@ clean: ## remove all that the other targets made
 	@infra/packaging/need.sh libc6-dev sh -c 'echo "#include <stdio.h>" | gcc -E -'
 	@infra/packaging/need.sh python3.11-dev $(BIN)/python -c 'import pathlib, sysconfig; (pathlib.Path(sysconfig.get_path("include")) / "Python.h").stat()'
 	@echo "setup: the sidecar into .tools/sidecar, compiled (a minute)"
+	@rm -rf .tools/dist
+	@$(BIN)/hatchling build --target wheel --directory .tools/dist >.tools/build.log 2>&1 || { cat .tools/build.log; exit 1; }
 	@rm -rf .tools/sidecar
 	@$(BIN)/uv venv --quiet --python $(BIN)/python .tools/sidecar
 	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --require-hashes -r sidecar/requirements.txt
-	@$(BIN)/hatchling build --target wheel --directory .tools/sidecar/dist >.tools/sidecar/build.log 2>&1 || { cat .tools/sidecar/build.log; exit 1; }
-	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --no-deps .tools/sidecar/dist/*.whl
-	@$(BIN)/python -m zipfile -e .tools/sidecar/dist/*.whl .tools/sidecar/wheel
+	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --no-deps .tools/dist/*.whl
+	@$(BIN)/python -m zipfile -e .tools/dist/*.whl .tools/sidecar/wheel
+	@mv .tools/dist .tools/sidecar
 	@touch $@
 
 .venv/bench: .venv/installed requirements-bench.txt
