@@ -79,6 +79,14 @@ def test_the_wheel_holds_two_packages(wheel: Path) -> None:
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"sidecar", "infra"}
     sources = (path for package in ("sidecar", "infra") for path in (REPOSITORY / package).rglob("*.py"))
     assert set(names) >= {str(path.relative_to(REPOSITORY)) for path in sources}
+    shown = ("sections.json", *(f"page/{path.name}" for path in (REPOSITORY / "infra/dashboards/page").iterdir()))
+    assert set(names) >= {f"infra/dashboards/{name}" for name in shown}, "what tramo dashboard shows"
+
+
+def test_the_dashboard_needs_no_checkout(installed: Path) -> None:
+    code = "from infra.cli.dashboard import sections; print(*(each.title for each in sections()), sep=', ')"
+    printed = done(installed / "python", "-P", "-c", code)
+    assert "Services, One service, Sidecars, Control plane" in printed
 
 
 def test_a_pure_wheel_is_for_every_machine(wheel: Path) -> None:
