@@ -27,9 +27,9 @@ from pynamodb.exceptions import PynamoDBException
 
 from publisher.build import PublishConflictError
 from reconciler.publications import Publications
-from registry.definition import DefinitionError
 from registry.ecs import Lookups, UnknownTaskDefinitionError
 from registry.events import EventError, TaskEvent, parse_task
+from registry.offer import DefinitionError
 from registry.registration import Outcome, register
 from registry.rules import Health, TaskRecord, wait_is_over
 from registry.snapshot_store import PartTooLargeError

@@ -19,9 +19,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from registry import metric_names
 from registry.clients import open_lookups
-from registry.definition import DefinitionError
 from registry.ecs import Lookups, UnknownTaskDefinitionError
 from registry.events import EventError, parse_event
+from registry.offer import DefinitionError
 from registry.registration import Outcome, register
 from registry.service_events import ServiceEvent, parse_service_event
 from registry.settings import Settings

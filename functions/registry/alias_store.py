@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from pynamodb.expressions.condition import Condition
 
-from registry.definition import Alias
 from registry.models import Table, alias_key, maybe, namespace_key, update_if
+from registry.offer import Alias
 from registry.snapshot import Conflict
 
 

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 
 from botocore.exceptions import ClientError
 
-from registry.definition import Definition, DefinitionError, parse, short_name
+from registry.definition import parse, short_name
+from registry.offer import Definition, DefinitionError
 
 REMEMBERED: Final = 2000
 

@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from registry.definition import Definition, Offer
 from registry.events import TaskEvent
+from registry.offer import Definition, Offer
 
 # How long a tombstone must outlive its task. EventBridge gives an event up after 24 hours and a dead-letter
 # queue is looked at a day later at best; a redriven event older than that is repaired by the reconciler.

@@ -21,7 +21,6 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from registry.alias_store import AliasStore, Claims
-from registry.definition import Alias, Offer, Timeouts
 from registry.models import (
     AliasMap,
     ConflictMap,
@@ -34,6 +33,7 @@ from registry.models import (
     update_if,
     whole,
 )
+from registry.offer import Alias, Offer, Timeouts
 from registry.snapshot import Conflict, ServiceRecord
 from registry.vip_store import VipStore
 

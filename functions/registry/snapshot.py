@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from registry.definition import Alias, Timeouts
 from registry.layout import Head
+from registry.offer import Alias, Timeouts
 from registry.rules import State, TaskRecord, since_of, state_of
 
 SCHEMA: Final = 1

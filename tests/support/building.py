@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from registry.definition import Definition, Offer, parse
+from registry.definition import parse
 from registry.events import parse_event
+from registry.offer import Definition, Offer
 from registry.rules import Endpoint, TaskRecord, record_of
 from tests.support.ecs import event, task_definition
 

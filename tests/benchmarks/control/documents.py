@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from registry.definition import Alias
+from registry.offer import Alias
 from registry.rules import TaskRecord
 from registry.snapshot import ServiceRecord, endpoints_of, service_document
 from tests.benchmarks.control import population

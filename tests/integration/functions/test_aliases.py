@@ -9,8 +9,8 @@ import pytest
 from publisher.build import Publisher
 from reconciler.publications import Publications, Repaired
 from registrar.app import handle
-from registry.definition import Alias, Offer
 from registry.ecs import Lookups
+from registry.offer import Alias, Offer
 from registry.snapshot import Conflict, ServiceRecord
 from registry.store import Store, open_store
 from tests.support import aws

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from registry.definition import Alias, Timeouts
 from registry.models import Table, namespace_key, service_key, vip_key
+from registry.offer import Alias, Timeouts
 from registry.service_store import PolicyConflictError, ServiceStore
 from registry.snapshot import ServiceRecord
 from registry.store import Store, open_store

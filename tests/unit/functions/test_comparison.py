@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from registry.comparison import PUBLISHING_SECONDS, Difference, compare
-from registry.definition import Alias
+from registry.offer import Alias
 from registry.rules import Health, TaskRecord
 from registry.snapshot import Document, Part, ServiceRecord, endpoints_of, service_document
 from tests.support.building import task

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from registry.definition import Alias, Definition, DefinitionError, Timeouts, parse
+from registry.definition import parse
+from registry.offer import Alias, Definition, DefinitionError, Timeouts
 from tests.support.ecs import label, task_definition
 
 

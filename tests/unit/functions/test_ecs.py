@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from registry import ecs as module
-from registry.definition import DefinitionError
 from registry.ecs import Lookups, UnknownTaskDefinitionError
+from registry.offer import DefinitionError
 from tests.support.ecs import FakeEcs, definition_arn, failure, task_definition
 
 

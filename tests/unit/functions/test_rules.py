@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.definition import Definition, parse
+from registry.definition import parse
 from registry.events import parse_event
+from registry.offer import Definition
 from registry.rules import (
     TOMBSTONE_SECONDS,
     Health,

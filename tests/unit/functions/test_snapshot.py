@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.definition import Alias, Timeouts, parse
+from registry.definition import parse
 from registry.events import parse_event
 from registry.layout import Head
+from registry.offer import Alias, Timeouts
 from registry.rules import TaskRecord, record_of
 from registry.snapshot import (
     REMEMBERED_REMOVALS,
