@@ -156,5 +156,5 @@ clean: ## remove all that the other targets made
 	@echo "setup: npm packages into .tools/conformance"
 	@mkdir -p .tools/conformance
 	@cp tests/conformance/drivers/package.json tests/conformance/drivers/package-lock.json .tools/conformance
-	@npm ci --prefix .tools/conformance --silent --ignore-scripts --no-audit --no-fund
+	@npm ci --prefix .tools/conformance --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null
 	@touch $@
