@@ -81,6 +81,7 @@ def measure_small(open_field: Callable[[], Field], tell: Callable[[str], None], 
 
 
 def _search(proxy: Proxy, field: Field, group: limits.Limits, quick: bool) -> Small:
+    run(replace(LOAD, rate=FIRST_RATE), proxy.host, proxy.port, SECONDS, field.directory)  # its start is not measured
     held: dict[float, Run] = {}
 
     def holds(rate: float) -> bool:
