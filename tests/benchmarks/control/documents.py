@@ -76,7 +76,8 @@ class Documents:
         for name in names:
             found = [endpoints_of(self._tasks[task])[name] for task in self._by_service[name]]
             services.append(service_document(self._services[name], found, self._revisions.get(name, 1)))
-        document = {"schema": 1, "namespace": NAMESPACE, "revision": self.revision, "services": services, **more}
+        head = {"schema": 1, "namespace": NAMESPACE, "revision": self.revision, "generated_at": "2026-11-23T12:00:00Z"}
+        document = {**head, "services": services, **more}
         return json.dumps(document, separators=(",", ":")).encode()
 
 
