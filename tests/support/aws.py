@@ -100,8 +100,9 @@ def _ignore_tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
 _TemplateLoader.add_multi_constructor("!", _ignore_tag)
 
 
+@cache
 def table_definition() -> dict[str, Any]:
-    """Return the properties of the table in template.yaml."""
+    """Return the properties of the table in template.yaml. To read that takes longer than to make a table."""
     template = yaml.load(TEMPLATE.read_text(), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
     tables = [
         resource["Properties"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -23,10 +24,22 @@ def table(dynamodb_endpoint: str) -> str:
     return aws.create_table(dynamodb_endpoint)
 
 
+@cache
+def _client(endpoint: str) -> Any:
+    """One client of PynamoDB's for all tables of an endpoint: it takes longer to make than most tests to run."""
+    return _connection(open_store("any", aws.REGION, endpoint)).client
+
+
+def _connection(store: Store) -> Any:
+    return store.tasks._table.connection
+
+
 @pytest.fixture
 def store(dynamodb_endpoint: str, table: str) -> Store:
     """The stores of a new table."""
-    return open_store(table, aws.REGION, dynamodb_endpoint)
+    found = open_store(table, aws.REGION, dynamodb_endpoint)
+    _connection(found)._client = _client(dynamodb_endpoint)
+    return found
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from publisher.build import Publisher
 from reconciler.publications import Publications
@@ -60,6 +60,14 @@ class Lives(RuleBasedStateMachine):
     def _hear(self, task: str, version: int) -> None:
         handle(LIVES[task][version - 1], self.store, self.lookups, self.now)
         self.heard[task] = max(self.heard[task], version)
+
+    @initialize(steps=st.integers(1, 8), heard=st.integers(0, 8))
+    def begin(self, steps: int, heard: int) -> None:
+        """Most tasks have been heard of when things begin to go wrong."""
+        for task in TASKS:
+            self.live(task, steps)
+            if heard:
+                self._hear(task, min(steps, heard))
 
     @rule(task=st.sampled_from(TASKS), steps=st.integers(1, 4))
     def live(self, task: str, steps: int) -> None:
@@ -127,6 +135,6 @@ def test_any_life_ends_as_if_all_had_come_in_order(dynamodb_endpoint: str) -> No
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
