@@ -47,10 +47,10 @@ def test_a_reset_is_tried_elsewhere_if_the_method_allows(stage: Stage) -> None:
 def test_a_refused_connection_is_tried_elsewhere_whatever_the_method(stage: Stage) -> None:
     good = stage.backend("refused-good")
     patient = IN_TURN | {"timeouts": {"connect_seconds": 20}}  # a busy machine is no failure to connect
-    address = stage.publish("refusing", good, stage.refusing("refused-bad"), policy=patient)
+    address = stage.publish("nobody-there", good, stage.refusing("refused-bad"), policy=patient)
     assert statuses(address, "POST", body=b"a" * 50_000) == [200] * 6
     assert [len(request.body) for request in good.requests] == [50_000] * 6
-    assert stage.sidecar.cluster("refusing")["retries"] == 3
+    assert stage.sidecar.cluster("nobody-there")["retries"] == 3
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
