@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from publisher.build import Changes, PublishConflictError, Publisher
@@ -125,7 +125,12 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=[Phase.generate],  # to make a failure smaller takes minutes here
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(STEPS)
 def test_publishers_in_any_order_lose_nothing(stores: tuple[Store, ...], steps: list[Step]) -> None:
     *_, writer, reader = stores
