@@ -202,6 +202,8 @@ SIDECAR_METRICS: Final = (
     *_flags(SIDECAR_KEY, "tramo_forward_response_flags", ("NR", "DPE")),
 )
 METRICS: Final = (*SERVER_METRICS, *CLIENT_METRICS, RESPONSE_TIME, *SIDECAR_METRICS)
+MAX_DEPARTED: Final = 1000
+"""Meters of services that left, about 1 MB: without a bound, names that come and go for months would fill the memory."""
 MESH_WIDE: Final = frozenset(
     (*(metric.name for metric in _statuses()), "HealthyEndpoints", "EjectedEndpoints", "UnhealthyEndpoints")
 )
@@ -380,13 +382,14 @@ def _nothing() -> None:
 class Meters:
     """All meters of one sidecar."""
 
-    __slots__ = ("_cluster_name", "_service_name", "clients", "refresh", "servers", "sidecar")
+    __slots__ = ("_cluster_name", "_departed", "_service_name", "clients", "refresh", "servers", "sidecar")
 
     def __init__(self, service_name: str, cluster_name: str) -> None:
         self._service_name = service_name
         self._cluster_name = cluster_name
         self.servers: dict[str, ServerMeter] = {}
         self.clients: dict[str, ClientMeter] = {}
+        self._departed: dict[str, None] = {}  # names of `clients` that left the namespace, the longest gone first
         self.sidecar = SidecarMeter()
         self.refresh: Callable[[], None] = _nothing  # brings the gauges up to date
 
@@ -399,10 +402,18 @@ class Meters:
 
     def client(self, discovery_name: str) -> ClientMeter:
         """The meter of traffic towards a service."""
+        self._departed.pop(discovery_name, None)
         meter = self.clients.get(discovery_name)
         if meter is None:
             meter = self.clients[discovery_name] = ClientMeter(discovery_name)
         return meter
+
+    def depart(self, discovery_name: str) -> None:
+        """A service left the namespace. Its meter stays for what is under way, until `MAX_DEPARTED` have left later."""
+        self._departed[discovery_name] = None
+        if len(self._departed) > MAX_DEPARTED:
+            longest_gone = next(iter(self._departed))
+            del self._departed[longest_gone], self.clients[longest_gone]
 
     def take(self) -> list[Datum]:
         """All that moved since the last call and all gauges that are not zero, with their dimension sets."""

@@ -85,6 +85,7 @@ class Mesh:
         gone = [name for name in self.destinations if name not in snapshot.services]
         for name in gone:
             self.destinations.pop(name).close()
+            self._meters.depart(name)
         renamed = renamed or bool(gone)
         if renamed or self.outbound.failed:
             await self._listen(snapshot, pace)

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.meters import COUNT, MESH_WIDE, METRICS, MILLISECONDS, Datum, Meters
+from sidecar.core.meters import COUNT, MAX_DEPARTED, MESH_WIDE, METRICS, MILLISECONDS, Datum, Meters
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html, the twelve of Service Connect.
 SERVICE_CONNECT = {
@@ -183,3 +183,24 @@ def test_units() -> None:
     units = {datum.name: datum.unit for datum in busy().take()}
     assert units["ProcessedBytes"] == units["TargetProcessedBytes"] == "Bytes"
     assert {unit for name, unit in units.items() if name.endswith("Count")} == {COUNT}
+
+
+def test_the_meter_of_a_service_that_left_stays_for_what_is_under_way() -> None:
+    meters = Meters("web-svc", "main")
+    meter = meters.client("orders")
+    meters.depart("orders")
+    meter.requests += 1
+    assert value(meters.take(), "RequestCountPerTarget", (("TargetDiscoveryName", "orders"),)) == 1.0
+
+
+def test_services_that_left_are_forgotten_when_many_have() -> None:
+    meters = Meters("web-svc", "main")
+    for number in range(MAX_DEPARTED + 5):
+        meters.client(f"preview-{number}")
+    for number in range(1, MAX_DEPARTED + 5):
+        meters.depart(f"preview-{number}")
+    meters.client("preview-5")  # is back
+    meters.depart("preview-0")
+    assert len(meters.clients) == MAX_DEPARTED + 1
+    assert {"preview-0", "preview-5"} <= meters.clients.keys()
+    assert not {"preview-1", "preview-4"} & meters.clients.keys()
