@@ -203,7 +203,7 @@ SIDECAR_METRICS: Final = (
 )
 METRICS: Final = (*SERVER_METRICS, *CLIENT_METRICS, RESPONSE_TIME, *SIDECAR_METRICS)
 MAX_DEPARTED: Final = 1000
-"""Meters of services that left, about 1 MB: without a bound, names that come and go for months would fill the memory."""
+"""Meters of services that left, about 1 MB: without a bound, names that come and go for months would fill memory."""
 MESH_WIDE: Final = frozenset(
     (*(metric.name for metric in _statuses()), "HealthyEndpoints", "EjectedEndpoints", "UnhealthyEndpoints")
 )
