@@ -76,7 +76,7 @@ FIELDS: Final = {
     "direction": "`inbound` (to this task's app) or `outbound` (to another service)",
     "method": "method of the request",
     "path": "path of the request, without its query string",
-    "protocol": "`HTTP/1.1`, `HTTP/2` or `TCP`, as the client speaks it",
+    "protocol": "`HTTP/1.0`, `HTTP/1.1`, `HTTP/2` or `TCP`, as the client speaks it",
     "response_code": "status that the client got; 0 if it got none",
     "response_flags": "why the proxy failed or cut the request, `-` if it did not",
     "bytes_received": "bytes of the request's body; of TCP all that the client sent",

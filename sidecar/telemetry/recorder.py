@@ -293,7 +293,7 @@ class Observation:
             direction="inbound" if self._inbound else "outbound",
             method=text_of(head.method) or "",
             path=text_of(head.target if log.query else head.target.partition(b"?")[0]) or "",
-            protocol="HTTP/1.1" if self._stream_id is None else "HTTP/2",
+            protocol="HTTP/2" if self._stream_id is not None else "HTTP/1.0" if head.is_http_10 else "HTTP/1.1",
             response_code=self.status,
             response_flags=self._flags or "-",
             bytes_received=self.received,

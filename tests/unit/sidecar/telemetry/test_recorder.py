@@ -51,10 +51,11 @@ class Case:
         log = AccessLog(self.lines, text=False, share=share, query=False)
         self.recorder = Recorder(self.runtime, log, None, wall=lambda: 1_795_348_800.5)
 
-    def observation(self, *fields: tuple[bytes, bytes]) -> Observation:
+    def observation(self, *fields: tuple[bytes, bytes], stream_id: int | None = None, old: bool = False) -> Observation:
         head = RequestHead(b"GET", b"/a?b=c", b"orders", list(fields))
+        head.is_http_10 = old
         return Observation(
-            self.recorder, cast("Client", Silent()), head, CLUSTER, False, "127.0.0.1", None, 1_795_348_800.5, None
+            self.recorder, cast("Client", Silent()), head, CLUSTER, False, "127.0.0.1", stream_id, 1_795_348_800.5, None
         )
 
     def request(self, status: int, flags: str = "", *fields: tuple[bytes, bytes]) -> None:
@@ -101,6 +102,17 @@ def test_an_answer_of_the_proxys_own_is_a_failure_by_its_status() -> None:
     made.send_local(LocalReply(503, "UH", "no endpoint"))
     (line,) = case.lines.lines
     assert (line["response_code"], line["response_flags"], line["upstream_host"]) == (503, "UH", None)
+
+
+@pytest.mark.parametrize(
+    ("old", "stream_id", "protocol"), [(True, None, "HTTP/1.0"), (False, None, "HTTP/1.1"), (False, 1, "HTTP/2")]
+)
+def test_the_protocol_is_the_clients(old: bool, stream_id: int | None, protocol: str) -> None:
+    case = Case(1.0)
+    made = case.observation(stream_id=stream_id, old=old)
+    made.send_end([])
+    (line,) = case.lines.lines
+    assert line["protocol"] == protocol
 
 
 def test_connections_have_numbers_and_are_sampled_too() -> None:
