@@ -1,8 +1,6 @@
 """One HTTP/2 connection of a client, and an exchange for each of its streams.
 
 Rules:
-- The client's windows are opened only as the endpoint takes the request; the answer's reading stops while more than
-  `HIGH_WATER_BYTES` of it wait for the client's window.
 - Answers that the proxy makes itself are gRPC answers where the request is gRPC.
 - An answer that was whole before the request was is followed by a reset without error: the rest is not wanted. Not
   so when only the end of the stream is missing: httpx sends it in a frame of its own, and takes a reset for a failure.
@@ -24,7 +22,6 @@ from sidecar.core.http2 import (
     INTERNAL_ERROR,
     MAX_CUT_STREAMS,
     MAX_CUT_STREAMS_OF_PEERS,
-    MAX_OUTPUT_BYTES,
     NO_ERROR,
     GoAway,
     Http2Codec,
@@ -33,9 +30,9 @@ from sidecar.core.http2 import (
     StreamEvent,
 )
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
-from sidecar.core.timers import Timed
 from sidecar.proxy.destination import Destination
 from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.http2_connection import Http2Connection, Http2Stream
 from sidecar.proxy.output import peer_address
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
@@ -57,39 +54,21 @@ NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""
 
 
-class Http2DownstreamStream:
+class Http2DownstreamStream(Http2Stream):
     """The client's side of one exchange."""
 
-    __slots__ = (
-        "_connection",
-        "_paused",
-        "_unacknowledged",
-        "begun",
-        "ended",
-        "exchange",
-        "full",
-        "heard_at",
-        "id",
-        "is_grpc",
-        "method",
-        "owed",
-        "whole",
-    )
+    __slots__ = ("_connection", "begun", "ended", "heard_at", "is_grpc", "method", "owed", "whole")
 
     def __init__(self, connection: Http2DownstreamConnection, stream_id: int, head: RequestHead) -> None:
+        Http2Stream.__init__(self, stream_id)
         self._connection = connection
-        self.id = stream_id
         self.method = head.method
         self.is_grpc = head.is_grpc
-        self.exchange: Exchange | None = None
         self.begun = False  # the answer
         self.ended = False  # the head has ended our side of the stream
         self.whole = False  # the request
         self.owed = head.content_length  # bytes of the request that have not come; negative when nobody knows
         self.heard_at = connection.now()
-        self.full = False
-        self._paused = False
-        self._unacknowledged = 0
 
     def send_head(self, head: ResponseHead) -> None:
         """Begin the answer."""
@@ -140,8 +119,8 @@ class Http2DownstreamStream:
         if self._paused:
             self._paused = False
             self.heard_at = self._connection.now()
-        if self._unacknowledged:
-            count, self._unacknowledged = self._unacknowledged, 0
+        count = self.give_back()
+        if count:
             self._connection.acknowledge(self, count)
 
     def on_data(self, data: bytes) -> None:
@@ -150,38 +129,36 @@ class Http2DownstreamStream:
         self.owed -= len(data)
         if self.exchange is not None:
             self.exchange.on_request_data(data)
-        if self._paused and self.exchange is not None:
-            self._unacknowledged += len(data)
-        else:
+        if not self.keeps(len(data)):
             self._connection.acknowledge(self, len(data))
+
+    def on_full(self) -> None:
+        """Too much of the answer waits."""
+        if self.exchange is not None:
+            self.exchange.on_client_full()
+
+    def on_ready(self) -> None:
+        """The client takes more of the answer."""
+        if self.exchange is not None:
+            self.exchange.on_client_ready()
 
     def is_overdue(self, now: float) -> bool:
         """Whether the client owes the rest of the request for too long."""
         waits = not (self.whole or self.begun or self.is_grpc or self._paused)
         return waits and self.heard_at + BODY_IDLE_SECONDS <= now
 
-    def left(self) -> int:
-        """Bytes taken from the connection's window and not given back yet."""
-        return self._unacknowledged
 
-
-class Http2DownstreamConnection(asyncio.Protocol, Timed):
+class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     """A connection accepted by a listener."""
 
     def __init__(self, listener: HttpListener) -> None:
-        Timed.__init__(self)
-        self._listener = listener
-        self._runtime = listener.runtime
-        self.now = listener.runtime.now
-        self._meter = listener.meter
         # What comes in from the mesh are the requests of many, what goes out those of this task's own app.
-        cuts = MAX_CUT_STREAMS if self._meter is None else MAX_CUT_STREAMS_OF_PEERS
-        self._codec = Http2Codec(is_server=True, max_cut_streams=cuts)
-        self._transport: asyncio.Transport | None = None
+        cuts = MAX_CUT_STREAMS if listener.meter is None else MAX_CUT_STREAMS_OF_PEERS
+        Http2Connection.__init__(self, listener.runtime, Http2Codec(is_server=True, max_cut_streams=cuts))
+        self._listener = listener
+        self._meter = listener.meter
+        self.now = listener.runtime.now
         self._peer = b""
-        self._streams: dict[int, Http2DownstreamStream] = {}
-        self._writable = True
-        self._touched = False
         self._read_now = 0  # in this turn of the loop
         self._resting = False
         self._draining = False
@@ -279,15 +256,6 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             if exchange is not None:
                 exchange.on_client_gone()
 
-    def pause_writing(self) -> None:
-        """The socket is full."""
-        self._writable = False
-
-    def resume_writing(self) -> None:
-        """The socket takes bytes again."""
-        self._writable = True
-        self._touch()
-
     # The streams' side.
 
     def send_head(self, stream: Http2DownstreamStream, head: ResponseHead) -> None:
@@ -297,17 +265,6 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             stream.begun = head.status >= 200
             stream.ended = stream.begun and head.content_length == 0
             self._touch()
-
-    def send_data(self, stream: Http2DownstreamStream, data: bytes) -> None:
-        """A piece of an answer; the exchange is told when too much of it waits."""
-        if self._streams.get(stream.id) is not stream:
-            return
-        self._codec.send_data(stream.id, data)
-        self._touch()
-        if not stream.full and self._codec.queued(stream.id) > HIGH_WATER_BYTES:
-            stream.full = True
-            if stream.exchange is not None:
-                stream.exchange.on_client_full()
 
     def send_end(self, stream: Http2DownstreamStream, trailers: Fields) -> None:
         """An answer is whole; what of it waits is still sent."""
@@ -330,58 +287,29 @@ class Http2DownstreamConnection(asyncio.Protocol, Timed):
             self._codec.reset(stream.id, code)
             self._touch()
 
-    def acknowledge(self, stream: Http2DownstreamStream, count: int) -> None:
-        """Open the windows by what went on."""
-        self._codec.acknowledge(stream.id, count)
-        self._touch()
-
     def _forget(self, stream: Http2DownstreamStream) -> Exchange | None:
         """The stream is over here: give its share of the connection's window back."""
         if self._streams.pop(stream.id, None) is None:
             return None
-        if stream.left():
-            self._codec.acknowledge(stream.id, stream.left())
+        self._give_back(stream)
         exchange, stream.exchange = stream.exchange, None
         if not self._streams:
             self._quiet_since = self._runtime.now()
         return exchange
 
-    def _touch(self) -> None:
-        if not self._touched:
-            self._touched = True
-            self._runtime.touch(self)
-
     def flush(self) -> None:
-        """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
-        self._touched = False
+        """Write; a client that was read enough of in this turn is read again."""
         self._read_now = 0
         transport = self._transport
         if transport is not None and self._resting:
             self._resting = False
             if not transport.is_closing():
                 transport.resume_reading()
-        if transport is None or not (self._writable or self._codec.closed):
-            return
-        data = self._write(transport)
-        while len(data) >= MAX_OUTPUT_BYTES and self._writable:
-            data = self._write(transport)
-        for stream in self._streams.values():
-            if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
-                stream.full = False
-                if stream.exchange is not None:
-                    stream.exchange.on_client_ready()
-        if self._codec.closed:
-            self._end(transport)
+        Http2Connection.flush(self)
 
-    def _write(self, transport: asyncio.Transport) -> bytes:
-        data = self._codec.output()
-        if self._codec.has_late():
-            self._deliver(self._codec.late())
-        if data:
-            if self._meter is not None:
-                self._meter.bytes += len(data)
-            transport.write(data)
-        return data
+    def _count_bytes(self, count: int) -> None:
+        if self._meter is not None:
+            self._meter.bytes += count
 
     def _end(self, transport: asyncio.Transport) -> None:
         """Nothing more is said; a client that does not even take the last words is cut."""

@@ -4,8 +4,6 @@ Rules:
 - The peer's MAX_CONCURRENT_STREAMS is kept; until its SETTINGS have come it is one.
 - An answer that is whole before the request was ends the request too: nobody reads the rest.
 - GOAWAY and REFUSED_STREAM say what was not processed: those requests go elsewhere, whatever their method.
-- The endpoint's windows are opened only as the client takes the answer; the client is paused while more than
-  `HIGH_WATER_BYTES` of its body wait for the endpoint's window.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from sidecar.core.errors import ProtocolError
 from sidecar.core.fields import MAX_INFORMATIONAL
 from sidecar.core.http2 import (
     CANCEL,
-    MAX_OUTPUT_BYTES,
     NO_ERROR,
     REFUSED_STREAM,
     GoAway,
@@ -26,8 +23,8 @@ from sidecar.core.http2 import (
     StreamEvent,
 )
 from sidecar.core.messages import End, Fields, RequestHead, ResponseHead
-from sidecar.core.timers import Timed
 from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.http2_connection import Http2Connection, Http2Stream
 from sidecar.proxy.runtime import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
@@ -39,31 +36,17 @@ SETTINGS_SECONDS: Final = 1.0
 """An endpoint that has not sent its SETTINGS by then is taken to allow `http2.MAX_STREAMS`."""
 
 
-class Http2UpstreamStream:
+class Http2UpstreamStream(Http2Stream):
     """The request of one exchange on a connection."""
 
-    __slots__ = (
-        "_connection",
-        "_informed",
-        "_paused",
-        "_unacknowledged",
-        "bodyless",
-        "ended",
-        "exchange",
-        "full",
-        "id",
-    )
+    __slots__ = ("_connection", "_informed", "bodyless", "ended")
 
     def __init__(self, connection: Http2UpstreamConnection) -> None:
+        Http2Stream.__init__(self, 0)  # its number comes with the head
         self._connection = connection
-        self.exchange: Exchange | None = None
-        self.id = 0
         self.ended = False  # our side of the stream
         self.bodyless = False  # whatever the answer's head says
-        self.full = False
         self._informed = 0
-        self._paused = False
-        self._unacknowledged = 0
 
     def send_head(self, exchange: Exchange, head: RequestHead) -> None:
         """Begin the request."""
@@ -106,8 +89,8 @@ class Http2UpstreamStream:
     def resume_reading(self) -> None:
         """Take the answer again."""
         self._paused = False
-        if self._unacknowledged:
-            count, self._unacknowledged = self._unacknowledged, 0
+        count = self.give_back()
+        if count:
             self._connection.acknowledge(self, count)
 
     def reused(self) -> bool:
@@ -118,38 +101,34 @@ class Http2UpstreamStream:
         """A piece of the answer's body."""
         if self.exchange is not None:
             self.exchange.on_response_data(data)
-        # What comes while paused is acknowledged when the client takes it. The connection's window is shared, so
-        # data nobody wants is acknowledged at once.
-        if self._paused and self.exchange is not None:
-            self._unacknowledged += len(data)
-        else:
+        if not self.keeps(len(data)):
             self._connection.acknowledge(self, len(data))
+
+    def on_full(self) -> None:
+        """Too much of the request waits."""
+        if self.exchange is not None:
+            self.exchange.on_upstream_full()
+
+    def on_ready(self) -> None:
+        """The endpoint takes more of the request."""
+        if self.exchange is not None:
+            self.exchange.on_upstream_ready()
 
     def informs_too_much(self) -> bool:
         """Count an informational answer; whether there are too many."""
         self._informed += 1
         return self._informed > MAX_INFORMATIONAL
 
-    def left(self) -> int:
-        """Bytes taken from the connection's window and not given back yet."""
-        return self._unacknowledged
 
-
-class Http2UpstreamConnection(asyncio.Protocol, Timed):
+class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     """A connection of a pool."""
 
     def __init__(self, pool: Http2Pool) -> None:
-        Timed.__init__(self)
+        Http2Connection.__init__(self, pool.runtime, Http2Codec(is_server=False, keeps_own=not pool.is_app))
         self.made = False  # there was a transport
         self.closed = False
         self.settled = False  # how many streams it takes is known
         self._pool = pool
-        self._runtime = pool.runtime
-        self._codec = Http2Codec(is_server=False, keeps_own=not pool.is_app)
-        self._transport: asyncio.Transport | None = None
-        self._streams: dict[int, Http2UpstreamStream] = {}
-        self._writable = True
-        self._touched = False
 
     # The pool's and the streams' side.
 
@@ -177,17 +156,6 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
         if exchange is not None:
             exchange.on_upstream_refused()
 
-    def send_data(self, stream: Http2UpstreamStream, data: bytes) -> None:
-        """A piece of a body; the exchange is told when too much of it waits."""
-        if self._streams.get(stream.id) is not stream:
-            return
-        self._codec.send_data(stream.id, data)
-        self._touch()
-        if not stream.full and self._codec.queued(stream.id) > HIGH_WATER_BYTES:
-            stream.full = True
-            if stream.exchange is not None:
-                stream.exchange.on_upstream_full()
-
     def send_end(self, stream: Http2UpstreamStream, trailers: Fields) -> None:
         """The end of a body. A request without one ended with its head."""
         if self._streams.get(stream.id) is stream and not stream.ended:
@@ -198,53 +166,21 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
     def cancel(self, stream: Http2UpstreamStream) -> None:
         """Reset a stream that nobody waits for, and give its share of the connection's window back."""
         if self._streams.get(stream.id) is stream:
-            if stream.left():
-                self._codec.acknowledge(stream.id, stream.left())
+            self._give_back(stream)
             self._codec.reset(stream.id, CANCEL)
             self._touch()
             self._drop(stream.id)
-
-    def acknowledge(self, stream: Http2UpstreamStream, count: int) -> None:
-        """Open the windows by what went on."""
-        if not self.closed:
-            self._codec.acknowledge(stream.id, count)
-            self._touch()
 
     def retire(self) -> None:
         """The endpoint takes no new requests: close when the streams have ended."""
         if not self._streams:
             self._close()
 
-    def _touch(self) -> None:
-        if not self._touched:
-            self._touched = True
-            self._runtime.touch(self)
+    def _count_bytes(self, count: int) -> None:
+        self._pool.meter_bytes(count)
 
-    def flush(self) -> None:
-        """Write what the codec has, unless the socket is full: then it waits where the watermarks see it."""
-        self._touched = False
-        transport = self._transport
-        if transport is None or self.closed or not (self._writable or self._codec.closed):
-            return
-        data = self._write(transport)
-        while len(data) >= MAX_OUTPUT_BYTES and self._writable:
-            data = self._write(transport)
-        for stream in self._streams.values():
-            if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
-                stream.full = False
-                if stream.exchange is not None:
-                    stream.exchange.on_upstream_ready()
-        if self._codec.closed:
-            self._close()
-
-    def _write(self, transport: asyncio.Transport) -> bytes:
-        data = self._codec.output()
-        if self._codec.has_late():
-            self._deliver(self._codec.late())
-        if data:
-            self._pool.meter_bytes(len(data))
-            transport.write(data)
-        return data
+    def _end(self, transport: asyncio.Transport) -> None:
+        self._close()
 
     def _drop(self, stream_id: int) -> None:
         del self._streams[stream_id]
@@ -257,7 +193,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
 
     def _close(self) -> None:
         self._pool.leave(self)  # the loop says so later only, and until then nobody may take it from the pool
-        if self._transport is not None and not self.closed:
+        if self._transport is not None:
             self._codec.go_away(NO_ERROR)
             self._transport.write(self._codec.output())
             if self._writable:
@@ -323,8 +259,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
             return
         if self._streams.get(stream.id) is not stream:
             return
-        if stream.left():
-            self._codec.acknowledge(stream.id, stream.left())
+        self._give_back(stream)
         stream.exchange = None
         if isinstance(event, End) and not stream.ended:
             self._codec.reset(stream.id, CANCEL)
@@ -354,6 +289,7 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, with the requests on it."""
         self.closed = True
+        self._transport = None
         self._runtime.wheel.cancel(self)
         self._pool.lost(self)
         streams, self._streams = self._streams, {}
@@ -363,15 +299,6 @@ class Http2UpstreamConnection(asyncio.Protocol, Timed):
                 exchange.on_upstream_invalid("malformed HTTP/2")
             elif exchange is not None:
                 exchange.on_upstream_lost(saw_response=False)
-
-    def pause_writing(self) -> None:
-        """The socket is full."""
-        self._writable = False
-
-    def resume_writing(self) -> None:
-        """The socket takes bytes again."""
-        self._writable = True
-        self._touch()
 
     def on_deadline(self, now: float) -> None:
         """No SETTINGS yet, or idle for too long."""
