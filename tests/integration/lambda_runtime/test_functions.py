@@ -225,7 +225,7 @@ def test_a_batch_that_cannot_be_published_comes_again(stack: Stack) -> None:
     namespace, task_id = "batch.local", "66666666666666666666666666666666"
     know(stack, "batch:1", namespace)
     stack.registrar.invoke(ecs.life(task_id, definition="batch:1")[3])
-    with away(stack, "dynamodb"), pytest.raises(FunctionError, match="BatchProcessingError"):
+    with away(stack, "dynamodb"), pytest.raises(FunctionError, match="NothingPublishedError"):
         publish(stack, namespace)
     assert publish(stack, namespace) == {"batchItemFailures": []}
     assert snapshot(stack, namespace)["revision"] == 1
