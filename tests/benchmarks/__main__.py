@@ -105,7 +105,7 @@ def _machine(plan: Plan, kind: str) -> dict[str, str]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "CPU": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "kernel": platform.release(),
+        "kernel": ".".join(platform.release().split(".")[:2]),
         "Python": platform.python_version(),
         "sidecar": kind,
         "Envoy": envoy.version(),
