@@ -17,7 +17,7 @@ from typing import Final
 import httptools
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.fields import MAX_INFORMATIONAL
+from sidecar.core.fields import EXPECT, MAX_INFORMATIONAL
 from sidecar.core.http1_reader import Event, Reader, cause_of
 from sidecar.core.messages import END, UNKNOWN_LENGTH, End, ResponseHead
 
@@ -111,6 +111,12 @@ class ResponseReader(Reader):
             raise ProtocolError("a response without a request")
         self._begin()
         self._reason = b""
+
+    def _on_special(self, kind: int, name: bytes, value: bytes) -> None:
+        if kind == EXPECT:
+            self._fields.append((name, value))  # means something in a request only
+        else:
+            super()._on_special(kind, name, value)
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason

@@ -180,6 +180,10 @@ def test_what_only_a_proxy_may_say_is_left_out_of_an_apps_answer() -> None:
     assert len(summary(reader().feed(data))[0].fields) == 3
 
 
+def test_an_expectation_in_an_answer_is_a_field_like_others() -> None:
+    assert (b"expect", b"tea") in head_of(b"HTTP/1.1 200 OK\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n").fields
+
+
 def test_a_trailer_cannot_say_what_only_a_proxy_may() -> None:
     with pytest.raises(ProtocolError):
         reader().feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTramo-Unprocessed: true\r\n\r\n")
