@@ -24,10 +24,16 @@ def table(dynamodb_endpoint: str) -> str:
     return aws.create_table(dynamodb_endpoint)
 
 
+PATIENCE_SECONDS = 30.0
+"""For an answer of a DynamoDB in a busy process. A write that is sent twice finds itself there and says it was late."""
+
+
 @cache
 def _client(endpoint: str) -> Any:
     """One client of PynamoDB's for all tables of an endpoint: it takes longer to make than most tests to run."""
-    return _connection(open_store("any", aws.REGION, endpoint)).client
+    connection = _connection(open_store("any", aws.REGION, endpoint))
+    connection._read_timeout_seconds = PATIENCE_SECONDS
+    return connection.client
 
 
 def _connection(store: Store) -> Any:
