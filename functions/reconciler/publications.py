@@ -16,7 +16,7 @@ from registry.rules import TaskRecord
 from registry.snapshot import Part, ServiceRecord
 from registry.store import Store
 
-TASKS_AT_ONCE = 500  # keeps a large repair within what one transaction may hold
+TASKS_AT_ONCE = 500  # keeps what one publication reads and writes well below its function's time
 
 
 @dataclass(frozen=True, slots=True)

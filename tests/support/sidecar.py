@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import sidecar
+from tests.support.answers import AnswerServer
 from tests.support.aws import ENVIRONMENT
 from tests.support.waiting import until
 
@@ -195,28 +195,8 @@ class SnapshotApi:
         self.headers: list[Mapping[str, str]] = []
         self._removed: dict[str, int] = {}
         self._lock = threading.Lock()
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                status, fields, body = api.answer(self.path, dict(self.headers.items()))
-                self.send_response(status)
-                for name, value in fields.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/stage"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        self._server = AnswerServer(self.answer)
+        self.url = f"{self._server.url}/stage"
 
     def answer(self, target: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         with self._lock:
@@ -263,9 +243,7 @@ class SnapshotApi:
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(STOP_SECONDS)
+        self._server.close()
 
 
 # The process.

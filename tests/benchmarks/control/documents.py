@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import threading
 import zlib
-from collections.abc import Iterable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from registry.offer import Alias
@@ -17,8 +15,7 @@ from registry.rules import TaskRecord
 from registry.snapshot import ServiceRecord, endpoints_of, service_document
 from tests.benchmarks.control import population
 from tests.benchmarks.control.population import NAMESPACE
-
-_STOP_SECONDS: Final = 10.0
+from tests.support.answers import AnswerServer
 
 
 class Documents:
@@ -89,38 +86,19 @@ class Shelf:
         self._revision = revision
         self._whole = gzip.compress(whole, 6)
         self._deltas: dict[str, bytes] = {}
-        shelf = self
+        self._server = AnswerServer(self._answer)
+        self.url = self._server.url
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                status, body = shelf._answer(self.path, self.headers.get("If-None-Match", ""))
-                self.send_response(status)
-                for name, value in shelf._headers().items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def _headers(self) -> dict[str, str]:
-        found = {"ETag": f'"{self._revision}"', "Tramo-Poll-Seconds": str(self._poll_seconds)}
-        return found | {"Content-Encoding": "gzip"}
-
-    def _answer(self, target: str, known: str) -> tuple[int, bytes]:
-        if known == f'"{self._revision}"':
-            return 304, b""
+    def _answer(self, target: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        fields = {
+            "ETag": f'"{self._revision}"',
+            "Tramo-Poll-Seconds": str(self._poll_seconds),
+            "Content-Encoding": "gzip",
+        }
+        if headers.get("If-None-Match", headers.get("if-none-match")) == fields["ETag"]:
+            return 304, fields, b""
         since = parse_qs(urlsplit(target).query).get("since", [""])[0]
-        return 200, self._deltas.get(since, self._whole)
+        return 200, fields, self._deltas.get(since, self._whole)
 
     def put(self, revision: int, delta: bytes | None, whole: bytes | None = None) -> None:
         """Answer with a new revision: by this delta to those who have the one before, by all of it to others."""
@@ -131,6 +109,4 @@ class Shelf:
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(_STOP_SECONDS)
+        self._server.close()
