@@ -25,9 +25,9 @@ from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
 from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata, identify
 from sidecar.names.hosts import HostsFile
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.overload import MemoryWatch
-from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import RegistryClient
 from sidecar.registry.health import HealthReporter

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import aws
-from tests.support import dynamodb_local as local
+from tests.support.control_plane import aws
+from tests.support.control_plane import dynamodb_local as local
 
 # Before any test module imports a function: the handlers read their environment when they are loaded.
 os.environ.update(aws.ENVIRONMENT)

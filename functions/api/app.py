@@ -19,12 +19,12 @@ from chalice.app import Chalice, IAMAuthorizer, Request, Response
 from api import answers, openapi, reading, requests
 from api.problems import Problem, as_problems
 from registry import metric_names
-from registry.rules import Health
-from registry.service_store import PolicyConflictError
+from registry.domain.rules import Health
+from registry.domain.snapshot import ServiceRecord
+from registry.dynamodb.service_store import PolicyConflictError
+from registry.dynamodb.store import open_store
+from registry.dynamodb.task_store import HealthOutcome
 from registry.settings import Settings
-from registry.snapshot import ServiceRecord
-from registry.store import open_store
-from registry.task_store import HealthOutcome
 
 settings = Settings.from_environment(os.environ)
 logger = Logger()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api import requests
-from registry.offer import NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
 
 _PROBLEM: Final = {
     "type": "object",

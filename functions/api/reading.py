@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 from api.problems import Problem
-from registry.layout import Head, part_of
-from registry.snapshot import Document, assemble, can_delta, iso
-from registry.snapshot_store import SnapshotBusyError
-from registry.store import Store
+from registry.domain.layout import Head, part_of
+from registry.domain.snapshot import Document, assemble, can_delta, iso
+from registry.dynamodb.snapshot_store import SnapshotBusyError
+from registry.dynamodb.store import Store
 
 
 def head_of(store: Store, namespace: str, known: int) -> Head:

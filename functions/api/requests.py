@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from api.problems import Problem
-from registry.offer import NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
 
 LARGEST_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100

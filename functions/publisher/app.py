@@ -16,10 +16,10 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from publisher.build import Changes, Publisher
 from registry import metric_names
+from registry.dynamodb.store import open_store
+from registry.publishing import Changes, Publisher
 from registry.settings import Settings
-from registry.store import open_store
 
 settings = Settings.from_environment(os.environ)
 logger = Logger()

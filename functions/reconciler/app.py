@@ -11,14 +11,14 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from publisher.build import Publisher
 from reconciler.publications import Publications
 from reconciler.sweep import Sweep
 from registry import metric_names
-from registry.clients import open_lookups
-from registry.pacing import TokenBucket
+from registry.aws.clients import open_lookups
+from registry.aws.pacing import TokenBucket
+from registry.dynamodb.store import open_store
+from registry.publishing import Publisher
 from registry.settings import Settings
-from registry.store import open_store
 
 settings = Settings.from_environment(os.environ)
 logger = Logger()

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from publisher.build import Changes, Publisher
-from registry.comparison import compare
-from registry.rules import TaskRecord
-from registry.snapshot import Part, ServiceRecord
-from registry.store import Store
+from registry.domain.comparison import compare
+from registry.domain.rules import TaskRecord
+from registry.domain.snapshot import Part, ServiceRecord
+from registry.dynamodb.store import Store
+from registry.publishing import Changes, Publisher
 
 TASKS_AT_ONCE = 500  # keeps what one publication reads and writes well below its function's time
 

@@ -25,16 +25,16 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.exceptions import PynamoDBException
 
-from publisher.build import PublishConflictError
 from reconciler.publications import Publications
-from registry.ecs import Lookups, UnknownTaskDefinitionError
-from registry.events import EventError, TaskEvent, parse_task
-from registry.offer import DefinitionError
+from registry.aws.ecs import Lookups, UnknownTaskDefinitionError
+from registry.domain.events import EventError, TaskEvent, parse_task
+from registry.domain.offer import DefinitionError
+from registry.domain.rules import Health, TaskRecord, wait_is_over
+from registry.dynamodb.snapshot_store import PartTooLargeError
+from registry.dynamodb.store import Store
+from registry.dynamodb.task_store import HealthOutcome
+from registry.publishing import PublishConflictError
 from registry.registration import Outcome, register
-from registry.rules import Health, TaskRecord, wait_is_over
-from registry.snapshot_store import PartTooLargeError
-from registry.store import Store
-from registry.task_store import HealthOutcome
 
 PAGE: Final = 100  # DescribeTasks takes no more
 MARGIN_SECONDS: Final = 10.0  # for the page at work (a call takes 9 s at worst) and the metrics

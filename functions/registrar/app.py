@@ -18,14 +18,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from registry import metric_names
-from registry.clients import open_lookups
-from registry.ecs import Lookups, UnknownTaskDefinitionError
-from registry.events import EventError, parse_event
-from registry.offer import DefinitionError
+from registry.aws.clients import open_lookups
+from registry.aws.ecs import Lookups, UnknownTaskDefinitionError
+from registry.domain.events import EventError, parse_event
+from registry.domain.offer import DefinitionError
+from registry.domain.service_events import ServiceEvent, parse_service_event
+from registry.dynamodb.store import Store, open_store
 from registry.registration import Outcome, register
-from registry.service_events import ServiceEvent, parse_service_event
 from registry.settings import Settings
-from registry.store import Store, open_store
 
 settings = Settings.from_environment(os.environ)
 logger = Logger()

@@ -1,5 +1,7 @@
 """The registry: what the functions share.
 
-`events`, `definition`, `rules` and `snapshot` are pure: values in, values out, no clock and no IO.
-`models` and `store` are the only modules that speak to DynamoDB.
+- `domain`: parsing, rules and documents. Values in, values out, no clock and no IO.
+- `dynamodb`: the stores. No other package speaks to DynamoDB.
+- `aws`: clients of ECS and of other AWS services.
+- `registration` and `publishing`: what the functions do alike with them.
 """

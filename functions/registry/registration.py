@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from registry.ecs import Lookups
-from registry.events import TaskEvent
-from registry.rules import TaskRecord, is_over, record_of
-from registry.service_events import ecs_service
-from registry.snapshot import Conflict
-from registry.store import Store
+from registry.aws.ecs import Lookups
+from registry.domain.events import TaskEvent
+from registry.domain.rules import TaskRecord, is_over, record_of
+from registry.domain.service_events import ecs_service
+from registry.domain.snapshot import Conflict
+from registry.dynamodb.store import Store
 
 
 class Outcome(StrEnum):

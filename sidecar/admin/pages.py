@@ -15,10 +15,10 @@ from urllib.parse import parse_qs
 import sidecar
 from sidecar import build
 from sidecar.config import LOG_LEVELS, Config
-from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import COUNTER, GAUGE, Meters
-from sidecar.proxy.destination import Destination
+from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
 from sidecar.telemetry import prometheus
 from sidecar.telemetry.cloudwatch import CloudWatchSink

@@ -9,9 +9,9 @@ import msgspec
 
 from sidecar.admin.pages import Pages
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http1 import RequestReader
-from sidecar.core.http1_writer import encode_response_head
-from sidecar.core.messages import RequestHead, ResponseHead
+from sidecar.core.http.http1_requests import RequestReader
+from sidecar.core.http.http1_writer import encode_response_head
+from sidecar.core.http.messages import RequestHead, ResponseHead
 
 _JSON: Final = b"application/json"
 

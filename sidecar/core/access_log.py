@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.core.messages import Fields
+from sidecar.core.http.messages import Fields
 
 MAX_TEXT: Final = 2048
 

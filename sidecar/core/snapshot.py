@@ -19,7 +19,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from sidecar.core.policy import DEFAULT, Policy
+from sidecar.core.routing.policy import DEFAULT, Policy
 
 SCHEMA: Final = 1
 

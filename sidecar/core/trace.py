@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.messages import Fields
+from sidecar.core.http.messages import Fields
 
 HEADER: Final = b"x-amzn-trace-id"
 RESERVOIR: Final = 1

@@ -17,13 +17,13 @@ from functools import partial
 from typing import Final
 
 from sidecar.core.errors import NO_ROUTE, LocalReply
-from sidecar.core.messages import RequestHead
-from sidecar.proxy.destination import Destination
-from sidecar.proxy.detect import DetectingConnection
-from sidecar.proxy.downstream import DownstreamConnection
+from sidecar.core.http.messages import RequestHead
+from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.downstream.detect import DetectingConnection
+from sidecar.proxy.downstream.http1 import DownstreamConnection
 from sidecar.proxy.listeners import HttpListener, TakeOver
-from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.tcp import TcpSession
+from sidecar.proxy.upstream.destination import Destination
 
 ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 UNREACHABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"

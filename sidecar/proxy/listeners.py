@@ -14,20 +14,20 @@ import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from sidecar.core import request_headers
 from sidecar.core.errors import LocalReply
-from sidecar.core.messages import RequestHead
+from sidecar.core.http import request_headers
+from sidecar.core.http.messages import RequestHead
 from sidecar.core.meters import ServerMeter
-from sidecar.proxy.destination import Destination
-from sidecar.proxy.detect import DetectingConnection
-from sidecar.proxy.downstream import DownstreamConnection
-from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.http2_downstream import Http2DownstreamConnection
-from sidecar.proxy.interfaces import Client
-from sidecar.proxy.pace import Pace
-from sidecar.proxy.runtime import Runtime
-from sidecar.proxy.sockets import keep_alive
+from sidecar.proxy.base.interfaces import Client
+from sidecar.proxy.base.pace import Pace
+from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.base.sockets import keep_alive
+from sidecar.proxy.downstream.detect import DetectingConnection
+from sidecar.proxy.downstream.http1 import DownstreamConnection
+from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
+from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.tcp import TcpSession
+from sidecar.proxy.upstream.destination import Destination
 
 log = logging.getLogger("tramo.listeners")
 

@@ -15,16 +15,16 @@ from __future__ import annotations
 import logging
 
 from sidecar.config import Config
-from sidecar.core.cluster import Cluster
 from sidecar.core.meters import Meters
-from sidecar.core.policy import of_local_app
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.policy import of_local_app
 from sidecar.core.snapshot import Alias, ServiceRecord, Snapshot
-from sidecar.proxy.destination import Destination, local_app, outbound
+from sidecar.proxy.base.pace import Pace
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.forward import ForwardListener
-from sidecar.proxy.health_check import HealthChecks
 from sidecar.proxy.listeners import Address, Listeners, listener_for
-from sidecar.proxy.pace import Pace
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.upstream.destination import Destination, local_app, outbound
+from sidecar.proxy.upstream.health_checks import HealthChecks
 
 log = logging.getLogger("tramo.mesh")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.core.overload import limit_of, reclaimable, sheds
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 
 INTERVAL_SECONDS: Final = 0.5
 CGROUP: Final = Path("/sys/fs/cgroup")

@@ -16,12 +16,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from sidecar.core.endpoint import Endpoint
 from sidecar.core.meters import ServerMeter
+from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
-from sidecar.proxy.destination import Destination
-from sidecar.proxy.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.sockets import keep_connection_alive
+from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.base.sockets import keep_connection_alive
+from sidecar.proxy.upstream.destination import Destination
 
 MAX_EARLY_BYTES: Final = 65_536
 

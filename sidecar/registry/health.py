@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from sidecar.metadata import MetadataError, TaskHealth
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import RegistryError
 
 INTERVAL_SECONDS: Final = 1.0

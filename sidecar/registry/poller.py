@@ -21,7 +21,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 
 from sidecar.core.snapshot import Document, Snapshot, SnapshotError, apply, decode
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import Answer, NamespaceUnknownError, RegistryError
 

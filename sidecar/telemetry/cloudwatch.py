@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from sidecar.core.meters import Datum, Meters
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.schedule import Intervals
 
 NAMESPACE: Final = "Tramo"

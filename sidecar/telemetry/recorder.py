@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import UNSET
 
-from sidecar.core import grpc
 from sidecar.core.access_log import HttpLine, TcpLine, Timestamps, as_json, as_text, chosen, milliseconds, text_of
-from sidecar.core.cluster import Cluster
-from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import LocalReply
-from sidecar.core.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.http import grpc
+from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.trace import Sampler, Span, begin, trace_id
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.tcp_record import TcpObservation
 
 if TYPE_CHECKING:
-    from sidecar.proxy.exchange import Exchange
-    from sidecar.proxy.interfaces import Client
+    from sidecar.proxy.base.interfaces import Client
+    from sidecar.proxy.exchange.exchange import Exchange
 
 _SAMPLE_STEPS: Final = 65_536.0
 

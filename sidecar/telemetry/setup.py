@@ -8,7 +8,7 @@ import time
 
 from sidecar.config import Config
 from sidecar.core.meters import Meters
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.emf import EmfSink
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.recorder import AccessLog, Recorder, Tracing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sidecar.core.access_log import TcpLine, milliseconds
-from sidecar.core.cluster import Cluster
-from sidecar.core.endpoint import Endpoint
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from sidecar.telemetry.recorder import Recorder

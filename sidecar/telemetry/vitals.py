@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.endpoint import HEALTHY
 from sidecar.core.meters import Meters
-from sidecar.proxy.destination import Destination
+from sidecar.core.routing.endpoint import HEALTHY
+from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
 
 _SELF: Final = Path("/proc/self")

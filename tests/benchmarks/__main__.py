@@ -23,7 +23,7 @@ from tests.benchmarks.measure import Memory, Plan, Row, measure_group, measure_m
 from tests.benchmarks.processes import cpus
 from tests.benchmarks.proxies import BESIDE, PURE, REPOSITORY, Field, sidecar_kind, sidecar_says
 from tests.benchmarks.small import Small, measure_small
-from tests.support.sidecar import network
+from tests.support.proxy.sidecar import network
 
 FULL: Final = Plan(rounds=5, seconds=2, quick=False)
 QUICK: Final = Plan(rounds=3, seconds=1, quick=True)

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.support.attacks import ATTACKS, Attack, prepare
-from tests.support.sidecar import Address, Stage, endpoint, stage
-from tests.support.victim import Victim
+from tests.support.proxy.attacks import ATTACKS, Attack, prepare
+from tests.support.proxy.sidecar import Address, Stage, endpoint, stage
+from tests.support.proxy.victim import Victim
 
 SECONDS: Final = 2.0
 SAMPLE_SECONDS: Final = 0.01

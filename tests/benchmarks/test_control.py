@@ -11,8 +11,8 @@ from tests.benchmarks.control import population
 from tests.benchmarks.control.documents import Documents
 from tests.benchmarks.control.fleet import request_bytes
 from tests.benchmarks.control.population import NAMESPACE
-from tests.support.schemas import check
-from tests.support.storm import item_bytes
+from tests.support.control_plane.schemas import check
+from tests.support.control_plane.storm import item_bytes
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from infra.cli.dashboard import sections
 from infra.dashboards.reader import Reader
 from infra.dashboards.server import DashboardServer
 from tests.support.browser import chromium
-from tests.support.mesh_metrics import cloudwatch, last_minutes, put, shop
+from tests.support.control_plane.mesh_metrics import cloudwatch, last_minutes, put, shop
 
 IMAGE: Final = Path(__file__).parents[2] / "docs" / "images" / "dashboard.png"
 MINUTES: Final = 180

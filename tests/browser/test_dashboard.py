@@ -16,7 +16,7 @@ from infra.cli.dashboard import sections
 from infra.dashboards.reader import Page, Reader, ReadError
 from infra.dashboards.server import DashboardServer
 from tests.support.browser import chromium
-from tests.support.mesh_metrics import cloudwatch, datum, last_minutes, put
+from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

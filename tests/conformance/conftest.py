@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.http2 import RawClient
-from tests.support.pair import Pair
-from tests.support.pair import pair as open_pair
-from tests.support.sidecar import Peer, Request
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.pair import Pair
+from tests.support.proxy.pair import pair as open_pair
+from tests.support.proxy.sidecar import Peer, Request
+from tests.support.proxy.sidecar import stage as open_stage
+from tests.support.wire.http2 import RawClient
 
 Connect = Callable[..., RawClient]
 

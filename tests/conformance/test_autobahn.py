@@ -21,8 +21,8 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from tests.support.pair import Pair
-from tests.support.sidecar import Address
+from tests.support.proxy.pair import Pair
+from tests.support.proxy.sidecar import Address
 
 # kosoku leaves the files of its test data to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file.*kosoku:ResourceWarning")

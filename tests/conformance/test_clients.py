@@ -12,10 +12,10 @@ from typing import Final
 
 import pytest
 
-from tests.support.drivers import serving_node
-from tests.support.matrix import Answer, Case, cases
-from tests.support.matrix_clients import CLIENTS
-from tests.support.pair import Pair
+from tests.support.clients.drivers import serving_node
+from tests.support.clients.matrix import Answer, Case, cases
+from tests.support.clients.matrix_clients import CLIENTS
+from tests.support.proxy.pair import Pair
 
 SERVICES: Final = {"HTTP/1.1": "web", "HTTP/2": "web2"}
 VERSIONS: Final = {

@@ -7,9 +7,9 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.support.drivers import DRIVERS, NODE_INTEROP
-from tests.support.matrix import cases
-from tests.support.matrix_clients import CLIENTS
+from tests.support.clients.drivers import DRIVERS, NODE_INTEROP
+from tests.support.clients.matrix import cases
+from tests.support.clients.matrix_clients import CLIENTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "conformance.md").read_text()

@@ -13,10 +13,10 @@ import grpc  # type: ignore[import-untyped]  # grpcio comes without types
 import httpx
 import pytest
 
-from tests.support import interop
-from tests.support.drivers import serving_node
-from tests.support.matrix import pattern
-from tests.support.pair import Pair
+from tests.support.clients import interop
+from tests.support.clients.drivers import serving_node
+from tests.support.clients.matrix import pattern
+from tests.support.proxy.pair import Pair
 
 SIZE: Final = 100_000
 URL: Final = f"http://web/bytes/{SIZE}"

@@ -15,12 +15,21 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support import http2, interop
-from tests.support.drivers import NODE_INTEROP, run_node, serving_node
-from tests.support.grpc_service import Client, StatusCode, metadata_of
-from tests.support.interop import SERVICE, body_of, encode, input_request, output_request, simple_request, status
-from tests.support.pair import Pair
-from tests.support.sidecar import Address
+from tests.support.clients.drivers import NODE_INTEROP, run_node, serving_node
+from tests.support.clients.interop import (
+    SERVICE,
+    body_of,
+    encode,
+    input_request,
+    interop,
+    output_request,
+    simple_request,
+    status,
+)
+from tests.support.proxy.pair import Pair
+from tests.support.proxy.sidecar import Address
+from tests.support.wire import http2
+from tests.support.wire.grpc_service import Client, StatusCode, metadata_of
 
 BIG: Final = 314_159
 METADATA: Final = ((interop.ECHO_INITIAL, "test_initial_metadata_value"), (interop.ECHO_TRAILING, b"\xab\xab\xab"))

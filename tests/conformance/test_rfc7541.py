@@ -6,7 +6,7 @@ import pytest
 from hpack import Encoder
 
 from tests.conformance.conftest import Connect
-from tests.support.http2 import (
+from tests.support.wire.http2 import (
     COMPRESSION_ERROR,
     END_HEADERS,
     END_STREAM,

@@ -10,9 +10,9 @@ import struct
 
 import pytest
 
-from sidecar.core.http2 import PREFACE
+from sidecar.core.http.http2 import PREFACE
 from tests.conformance.conftest import LARGE, Connect
-from tests.support.http2 import (
+from tests.support.wire.http2 import (
     ACK,
     CANCEL,
     COMPRESSION_ERROR,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.local_cluster import container, definition
+from tests.support.control_plane.local_cluster import container, definition
 from tests.support.processes import descendants, left
 from tests.support.waiting import until
 

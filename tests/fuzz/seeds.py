@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.http2 import PREFACE
-from tests.support import http2
+from sidecar.core.http.http2 import PREFACE
+from tests.support.wire import http2
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "snapshots"
 REQUESTS: Final = (

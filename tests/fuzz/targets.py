@@ -15,18 +15,19 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.core import access_log, grpc, snapshot, trace
+from sidecar.core import access_log, snapshot, trace
 from sidecar.core.errors import ProtocolError
-from sidecar.core.fields import show, valid_authority
 from sidecar.core.histogram import Histogram
-from sidecar.core.http1 import RequestReader
-from sidecar.core.http1_responses import PAST_PARSER_BYTES, ResponseReader
-from sidecar.core.http1_writer import encode_chunk, encode_last_chunk, encode_request_head, encode_response_head
-from sidecar.core.http2 import PREFACE, Http2Codec
-from sidecar.core.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
+from sidecar.core.http import grpc
+from sidecar.core.http.fields import show, valid_authority
+from sidecar.core.http.http1_requests import RequestReader
+from sidecar.core.http.http1_responses import PAST_PARSER_BYTES, ResponseReader
+from sidecar.core.http.http1_writer import encode_chunk, encode_last_chunk, encode_request_head, encode_response_head
+from sidecar.core.http.http2 import PREFACE, Http2Codec
+from sidecar.core.http.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from sidecar.proxy.forward import split_authority
-from tests.support import http2
-from tests.support.http1 import Summary, feed, summary
+from tests.support.wire import http2
+from tests.support.wire.http1 import Summary, feed, summary
 
 Target = Callable[[bytes], None]
 

@@ -22,7 +22,7 @@ from sidecar import build
 from tests.soak.growth import Sample, growths
 from tests.soak.traffic import Tally, Traffic
 from tests.soak.world import World
-from tests.support.sidecar import Sidecar
+from tests.support.proxy.sidecar import Sidecar
 
 CHANGE_SECONDS: Final = 1.0
 REPLACE_SECONDS: Final = 8.0

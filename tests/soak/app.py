@@ -15,7 +15,7 @@ from typing import Any, Final
 import grpc.aio  # type: ignore[import-untyped]  # grpcio comes without types
 from aiohttp import web
 
-from tests.support.grpc_service import OPTIONS
+from tests.support.wire.grpc_service import OPTIONS
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081

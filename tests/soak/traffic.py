@@ -15,8 +15,8 @@ import httpx
 from websockets.asyncio.client import connect
 
 from tests.soak.app import PIECE, SERVICE
-from tests.support.grpc_service import OPTIONS
-from tests.support.sidecar import Address
+from tests.support.proxy.sidecar import Address
+from tests.support.wire.grpc_service import OPTIONS
 
 WORKERS: Final = 3
 """Callers of each kind."""

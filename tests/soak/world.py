@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.soak.app import GRPC_PORT, HTTP_PORT, TCP_PORT
-from tests.support.sidecar import Address, Stage, endpoint, network
+from tests.support.proxy.sidecar import Address, Stage, endpoint, network
 from tests.support.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from registry.store import Store
+from registry.dynamodb.store import Store
 
 LONGEST_STEP_SECONDS = 30.0
 

@@ -7,7 +7,7 @@ import pytest
 
 from infra.packaging import docs
 from sidecar.admin.pages import ACTIONS, PAGES, Pages
-from sidecar.core import policy
+from sidecar.core.routing import policy
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import mean, median
 from typing import Any
 
-from publisher.build import Changes, Publisher
-from registry.rules import TaskRecord
-from registry.store import Store, open_store
+from registry.domain.rules import TaskRecord
+from registry.dynamodb.store import Store, open_store
+from registry.publishing import Changes, Publisher
 from tests.benchmarks.control import population
 from tests.benchmarks.control.applying import applying
 from tests.benchmarks.control.fleet import fleet
@@ -25,9 +25,9 @@ from tests.benchmarks.control.measuring import Units, charged, import_millisecon
 from tests.benchmarks.control.population import NAMESPACE
 from tests.benchmarks.control.storming import storming
 from tests.benchmarks.control.taking_over import taking_over
-from tests.support import aws, dynamodb_local
-from tests.support.ecs import FakeEcs
-from tests.support.gateway import Answer, Gateway
+from tests.support.control_plane import aws, dynamodb_local
+from tests.support.control_plane.ecs import FakeEcs
+from tests.support.control_plane.gateway import Answer, Gateway
 
 Row = tuple[str, str]
 SINGLE_CHANGES = 100
@@ -85,7 +85,7 @@ def sweeping(endpoint: str, table: str) -> Iterator[Row]:
     """Yield what a sweep costs that finds nothing to do, ECS's own time left out."""
     from reconciler.publications import Publications
     from reconciler.sweep import Sweep
-    from registry.ecs import Lookups
+    from registry.aws.ecs import Lookups
 
     store = open_store(table, aws.REGION, endpoint)
     ecs = FakeEcs()

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from tests.benchmarks.control.documents import Documents, Shelf
 from tests.benchmarks.control.population import NAMESPACE
-from tests.support import aws
-from tests.support.sidecar import network
+from tests.support.control_plane import aws
+from tests.support.proxy.sidecar import network
 from tests.support.waiting import until
 
 Row = tuple[str, str]

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from registry.offer import Alias
-from registry.rules import TaskRecord
-from registry.snapshot import ServiceRecord, endpoints_of, service_document
+from registry.domain.offer import Alias
+from registry.domain.rules import TaskRecord
+from registry.domain.snapshot import ServiceRecord, endpoints_of, service_document
 from tests.benchmarks.control import population
 from tests.benchmarks.control.population import NAMESPACE
-from tests.support.answers import AnswerServer
+from tests.support.wire.answers import AnswerServer
 
 
 class Documents:

@@ -21,17 +21,18 @@ from typing import Any, Final
 import botocore.session
 from botocore.awsrequest import AWSRequest
 
-from publisher.build import Changes, Publisher
-from registry.rules import TaskRecord
-from registry.store import open_store
+from registry.domain.rules import TaskRecord
+from registry.dynamodb.store import open_store
+from registry.publishing import Changes, Publisher
 from sidecar.core.snapshot import Document, Snapshot, decode
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import Answer, RegistryClient
 from sidecar.registry.poller import Poller
 from tests.benchmarks.control import population
 from tests.benchmarks.control.lambda_context import Context
-from tests.support import aws, virtual_time
-from tests.support.gateway import Gateway
+from tests.support import virtual_time
+from tests.support.control_plane import aws
+from tests.support.control_plane.gateway import Gateway
 
 Row = tuple[str, str]
 NAMESPACE: Final = "fleet.local"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from registry.store import Store
-from tests.support import aws
-from tests.support.storm import item_bytes
+from registry.dynamodb.store import Store
+from tests.support.control_plane import aws
+from tests.support.control_plane.storm import item_bytes
 
 READS: Final = frozenset({"GetItem", "BatchGetItem", "Query", "Scan"})
 FUNCTIONS: Final = Path(__file__).parents[3] / "functions"

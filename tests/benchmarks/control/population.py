@@ -10,10 +10,10 @@ import random
 import zlib
 from collections.abc import Iterator
 
-from registry.models import AliasMap, EndpointMap, namespace_key, service_key, task_key
-from registry.rules import Endpoint, TaskRecord
-from registry.store import Store
-from tests.support.building import task
+from registry.domain.rules import Endpoint, TaskRecord
+from registry.dynamodb.models import AliasMap, EndpointMap, namespace_key, service_key, task_key
+from registry.dynamodb.store import Store
+from tests.support.control_plane.building import task
 
 NAMESPACE = "bench.local"
 SERVICES = 3_000

@@ -17,10 +17,10 @@ from infra.local import template
 from infra.local.functions import Function
 from infra.local.process import Launcher
 from infra.local.template import FunctionSpec
-from registry.store import open_store
-from tests.support import aws, storm
-from tests.support.ecs import FakeEcs
-from tests.support.front_door import open_front_door
+from registry.dynamodb.store import open_store
+from tests.support.control_plane import aws, storm
+from tests.support.control_plane.ecs import FakeEcs
+from tests.support.control_plane.front_door import open_front_door
 
 Row = tuple[str, str]
 NAMESPACE: Final = "storm.local"

@@ -20,12 +20,12 @@ from sidecar import config as configuration
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.names.hosts import HostsFile
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
-from sidecar.proxy.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from tests.benchmarks.control.documents import Documents
 from tests.benchmarks.control.population import NAMESPACE
-from tests.support.sidecar import network
+from tests.support.proxy.sidecar import network
 
 Row = tuple[str, str]
 TURNS: Final = 20

@@ -1,6 +1,6 @@
 // node matrix.cjs http|http2, cases on standard input
 //
-// Node's own clients. Reads {bases, cases} and prints {case: [answers]}, as tests/support/matrix.py describes them.
+// Node's own clients. Reads {bases, cases} and prints {case: [answers]}, as tests/support/clients/matrix.py describes them.
 'use strict';
 
 const crypto = require('crypto');

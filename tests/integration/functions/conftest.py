@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from registry.ecs import Lookups
-from registry.store import Store, open_store
-from tests.support import aws
-from tests.support.ecs import FakeEcs, task_definition
+from registry.aws.ecs import Lookups
+from registry.dynamodb.store import Store, open_store
+from tests.support.control_plane import aws
+from tests.support.control_plane.ecs import FakeEcs, task_definition
 
 Handler = Callable[[Any, Any], Any]
 

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from publisher.build import Publisher
 from reconciler.publications import Publications, Repaired
 from registrar.app import handle
-from registry.ecs import Lookups
-from registry.offer import Alias, Offer
-from registry.snapshot import Conflict, ServiceRecord
-from registry.store import Store, open_store
-from tests.support import aws
-from tests.support.building import definition, record, task
-from tests.support.ecs import NAMESPACE, FakeEcs, life, task_definition
+from registry.aws.ecs import Lookups
+from registry.domain.offer import Alias, Offer
+from registry.domain.snapshot import Conflict, ServiceRecord
+from registry.dynamodb.store import Store, open_store
+from registry.publishing import Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import definition, record, task
+from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, life, task_definition
 
 NOW = task("aa").changed_at + 3600
 WEB = Alias("web", 80)

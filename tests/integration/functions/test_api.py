@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from publisher.build import Changes, Publisher
-from registry.models import part_key
-from registry.service_events import parse_service_event
-from registry.snapshot import iso
-from registry.store import Store
+from registry.domain.service_events import parse_service_event
+from registry.domain.snapshot import iso
+from registry.dynamodb.models import part_key
+from registry.dynamodb.store import Store
+from registry.publishing import Changes, Publisher
 from tests.integration.functions.conftest import Deployed
-from tests.support import aws
-from tests.support.building import offer, task
-from tests.support.ecs import event
-from tests.support.gateway import USER, Answer, Gateway, session
-from tests.support.schemas import check
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.ecs import event
+from tests.support.control_plane.gateway import USER, Answer, Gateway, session
+from tests.support.control_plane.schemas import check
 
 NOW = 1_795_345_200.0
 

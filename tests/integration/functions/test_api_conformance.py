@@ -26,10 +26,10 @@ from schemathesis.specs.openapi.checks import (
 
 import api.app
 from api.openapi import describe
-from publisher.build import Changes, Publisher
+from registry.publishing import Changes, Publisher
 from tests.integration.functions.conftest import Deployed
-from tests.support.building import offer, task
-from tests.support.gateway import Gateway, serving, session
+from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.gateway import Gateway, serving, session
 
 NOW = 1_795_345_200.0
 NAMESPACE = "conformance.local"

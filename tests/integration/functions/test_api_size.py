@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api import answers
-from tests.support.gateway import answer
+from tests.support.control_plane.gateway import answer
 
 LAMBDA_LIMIT = 6 * 1024 * 1024
 

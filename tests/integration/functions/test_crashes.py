@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from publisher.build import Changes, Publisher
 from registrar.app import handle
-from registry.ecs import Lookups
-from registry.snapshot import Document, assemble
-from registry.store import Store, open_store
-from tests.support import aws
-from tests.support.building import offer, task
-from tests.support.ecs import NAMESPACE, FakeEcs, life, task_definition
-from tests.support.schemas import check
+from registry.aws.ecs import Lookups
+from registry.domain.snapshot import Document, assemble
+from registry.dynamodb.store import Store, open_store
+from registry.publishing import Changes, Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, life, task_definition
+from tests.support.control_plane.schemas import check
 from tests.support.stepping import Crash, before_each_call
 
 NOW = 1_795_345_200.0

@@ -15,8 +15,8 @@ import pytest
 
 from publisher.app import NothingPublishedError
 from tests.integration.functions.conftest import Context, Deployed
-from tests.support import aws
-from tests.support.ecs import event, life, task_definition
+from tests.support.control_plane import aws
+from tests.support.control_plane.ecs import event, life, task_definition
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]

@@ -4,11 +4,11 @@ import dataclasses
 
 from registrar.app import handle
 from registry import metric_names
-from registry.ecs import Lookups
-from registry.history_store import KEPT_SECONDS, LATEST
-from registry.service_events import ServiceEvent, parse_service_event
-from registry.store import Store
-from tests.support.ecs import NAMESPACE, event
+from registry.aws.ecs import Lookups
+from registry.domain.service_events import ServiceEvent, parse_service_event
+from registry.dynamodb.history_store import KEPT_SECONDS, LATEST
+from registry.dynamodb.store import Store
+from tests.support.control_plane.ecs import NAMESPACE, event
 
 NOW = 1_795_376_000.0
 

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from publisher.build import Publisher
 from reconciler.publications import Publications
 from reconciler.sweep import Sweep
 from registrar.app import handle
-from registry.ecs import Lookups
-from registry.rules import Health, State, TaskRecord, state_of
-from registry.store import Store, open_store
-from tests.support import aws
-from tests.support.ecs import CLUSTER, NAMESPACE, FakeEcs, life, task_definition
+from registry.aws.ecs import Lookups
+from registry.domain.rules import Health, State, TaskRecord, state_of
+from registry.dynamodb.store import Store, open_store
+from registry.publishing import Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.ecs import CLUSTER, NAMESPACE, FakeEcs, life, task_definition
 
 START = 1_795_349_160.0
 CHECK = {"command": ["CMD", "true"], "interval": 30, "retries": 3}

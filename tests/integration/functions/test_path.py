@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from publisher.app import changes_of
-from publisher.build import Publisher
 from registrar.app import handle
-from registry import metric_names, snapshot
-from registry.ecs import Lookups
-from registry.store import Store
-from tests.support import aws
-from tests.support.ecs import NAMESPACE, event, life
-from tests.support.schemas import check
+from registry import metric_names
+from registry.aws.ecs import Lookups
+from registry.domain import snapshot
+from registry.dynamodb.store import Store
+from registry.publishing import Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.ecs import NAMESPACE, event, life
+from tests.support.control_plane.schemas import check
 
 NOW = 1_795_345_200.0
 

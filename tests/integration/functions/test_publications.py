@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from publisher.build import Changes, Publisher
 from reconciler.publications import Publications
-from registry.layout import part_of
-from registry.models import HEAD, namespace_key, part_key
-from registry.snapshot import Document, assemble
-from registry.snapshot_store import SnapshotStore
-from registry.store import Store
-from tests.support import aws
-from tests.support.building import offer, record, task
-from tests.support.ecs import NAMESPACE
+from registry.domain.layout import part_of
+from registry.domain.snapshot import Document, assemble
+from registry.dynamodb.models import HEAD, namespace_key, part_key
+from registry.dynamodb.snapshot_store import SnapshotStore
+from registry.dynamodb.store import Store
+from registry.publishing import Changes, Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import offer, record, task
+from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = task("aa").changed_at + 3600
 log = logging.getLogger("test-publications")

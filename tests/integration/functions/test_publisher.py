@@ -10,16 +10,16 @@ import pytest
 from pynamodb.exceptions import UpdateError
 
 from publisher.app import publish_all
-from publisher.build import ATTEMPTS, Changes, PublishConflictError, Publisher
-from registry.layout import Head, part_of
-from registry.models import HEAD, namespace_key, part_key, service_key
-from registry.snapshot import Document, Part, assemble
-from registry.snapshot_store import SnapshotStore
-from registry.store import Store, open_store
-from tests.support import aws
-from tests.support.building import offer, record, task
-from tests.support.ecs import NAMESPACE
-from tests.support.schemas import check
+from registry.domain.layout import Head, part_of
+from registry.domain.snapshot import Document, Part, assemble
+from registry.dynamodb.models import HEAD, namespace_key, part_key, service_key
+from registry.dynamodb.snapshot_store import SnapshotStore
+from registry.dynamodb.store import Store, open_store
+from registry.publishing import ATTEMPTS, Changes, PublishConflictError, Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import offer, record, task
+from tests.support.control_plane.ecs import NAMESPACE
+from tests.support.control_plane.schemas import check
 
 NOW = 1_795_345_200.0
 Delete = Callable[[str], None]

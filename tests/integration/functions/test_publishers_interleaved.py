@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from publisher.build import Changes, PublishConflictError, Publisher
-from registry.snapshot import Document, assemble
-from registry.snapshot_store import SnapshotStore
-from registry.store import Store, open_store
-from tests.support import aws
-from tests.support.building import offer, task
+from registry.domain.snapshot import Document, assemble
+from registry.dynamodb.snapshot_store import SnapshotStore
+from registry.dynamodb.store import Store, open_store
+from registry.publishing import Changes, PublishConflictError, Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import offer, task
 from tests.support.stepping import Stepped
 
 NOW = 1_795_345_200.0

@@ -9,17 +9,17 @@ import pytest
 from botocore.exceptions import ClientError
 from pynamodb.exceptions import QueryError
 
-from publisher.build import Changes, PublishConflictError, Published, Publisher
 from reconciler.publications import Publications
 from reconciler.sweep import MARGIN_SECONDS, SETTLING_SECONDS, Report, Sweep
 from registrar.app import handle
-from registry.ecs import Lookups
-from registry.pacing import PacedEcs, TokenBucket
-from registry.rules import Health, State, TaskRecord, state_of
-from registry.store import Store
-from registry.task_store import TaskStore
-from tests.support import sam
-from tests.support.ecs import CLUSTER, NAMESPACE, FakeEcs, event, failure, life, task_definition
+from registry.aws.ecs import Lookups
+from registry.aws.pacing import PacedEcs, TokenBucket
+from registry.domain.rules import Health, State, TaskRecord, state_of
+from registry.dynamodb.store import Store
+from registry.dynamodb.task_store import TaskStore
+from registry.publishing import Changes, PublishConflictError, Published, Publisher
+from tests.support.control_plane import sam
+from tests.support.control_plane.ecs import CLUSTER, NAMESPACE, FakeEcs, event, failure, life, task_definition
 
 NOW = 1_795_349_160.0  # 2026-11-22T12:06:00Z, six minutes after the tasks were made
 CHECK = {"command": ["CMD", "true"], "interval": 300, "retries": 10}

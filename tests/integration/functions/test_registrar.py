@@ -8,10 +8,10 @@ from botocore.exceptions import ClientError
 
 from registrar.app import handle
 from registry import metric_names
-from registry.ecs import Lookups
-from registry.rules import State, state_of
-from registry.store import Store
-from tests.support.ecs import NAMESPACE, FakeEcs, event, failure, life, task_definition
+from registry.aws.ecs import Lookups
+from registry.domain.rules import State, state_of
+from registry.dynamodb.store import Store
+from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, event, failure, life, task_definition
 
 NOW = 1_795_345_200.0
 

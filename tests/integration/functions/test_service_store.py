@@ -4,15 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from registry.models import Table, namespace_key, service_key, vip_key
-from registry.offer import Alias, Timeouts
-from registry.service_store import PolicyConflictError, ServiceStore
-from registry.snapshot import ServiceRecord
-from registry.store import Store, open_store
-from registry.vip_store import FIRST_VIP, LAST_VIP, VipsExhaustedError
-from tests.support import aws
-from tests.support.building import definition, offer
-from tests.support.ecs import NAMESPACE
+from registry.domain.offer import Alias, Timeouts
+from registry.domain.snapshot import ServiceRecord
+from registry.dynamodb.models import Table, namespace_key, service_key, vip_key
+from registry.dynamodb.service_store import PolicyConflictError, ServiceStore
+from registry.dynamodb.store import Store, open_store
+from registry.dynamodb.vip_store import FIRST_VIP, LAST_VIP, VipsExhaustedError
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import definition, offer
+from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = 1_795_345_200.0
 DAY = 24 * 3600

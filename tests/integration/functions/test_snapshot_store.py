@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from registry.layout import PARTS, Head, Place, Places
-from registry.models import Table, changes_key, namespace_key, part_key
-from registry.snapshot import Part
-from registry.snapshot_store import PartTooLargeError, SnapshotBusyError, SnapshotStore
-from registry.store import Store
-from tests.support import aws
-from tests.support.ecs import NAMESPACE
+from registry.domain.layout import PARTS, Head, Place, Places
+from registry.domain.snapshot import Part
+from registry.dynamodb.models import Table, changes_key, namespace_key, part_key
+from registry.dynamodb.snapshot_store import PartTooLargeError, SnapshotBusyError, SnapshotStore
+from registry.dynamodb.store import Store
+from tests.support.control_plane import aws
+from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = 1000.5
 

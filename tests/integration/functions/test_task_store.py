@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.events import parse_event
-from registry.rules import Health, TaskRecord, apply_health, apply_record, entomb, record_of
-from registry.store import Store
-from registry.task_store import HealthOutcome
-from tests.support.building import definition, record, task
-from tests.support.ecs import NAMESPACE, life
+from registry.domain.events import parse_event
+from registry.domain.rules import Health, TaskRecord, apply_health, apply_record, entomb, record_of
+from registry.dynamodb.store import Store
+from registry.dynamodb.task_store import HealthOutcome
+from tests.support.control_plane.building import definition, record, task
+from tests.support.control_plane.ecs import NAMESPACE, life
 
 ID = record().task_id
 CHECK = {"command": ["CMD", "true"]}
@@ -182,7 +182,7 @@ def test_a_query_tells_the_same_as_a_read_of_one_item(store: Store) -> None:
 
 
 def test_a_long_query_is_read_in_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry.task_store.READ_AT_ONCE", 2)
+    monkeypatch.setattr("registry.dynamodb.task_store.READ_AT_ONCE", 2)
     for number in range(5):
         store.tasks.apply(task(f"t{number}"))
     assert [each.task_id for each in store.tasks.all(NAMESPACE)] == [f"t{number}" for number in range(5)]

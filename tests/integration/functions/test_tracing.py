@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support import aws
+from tests.support.control_plane import aws
 
 ROOT: Final = Path(__file__).parents[3]
 TRACE: Final = "1-67891233-abcdef012345678912345678"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import aws, lambda_runtime, sam
-from tests.support.ecs import FakeEcs
-from tests.support.front_door import FrontDoor, open_front_door
-from tests.support.lambda_runtime import RunningFunction
+from tests.support.control_plane import aws, lambda_runtime, sam
+from tests.support.control_plane.ecs import FakeEcs
+from tests.support.control_plane.front_door import FrontDoor, open_front_door
+from tests.support.control_plane.lambda_runtime import RunningFunction
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import aws, lambda_runtime, sam
+from tests.support.control_plane import aws, lambda_runtime, sam
 
 FUNCTIONS = sam.functions().values()
 LIMIT_BYTES = 250 * 1024 * 1024  # Lambda's for an unpacked function

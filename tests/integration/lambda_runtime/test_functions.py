@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.local import pattern
-from tests.support import aws, ecs, sam
-from tests.support.gateway import session
-from tests.support.lambda_runtime import FunctionError
-from tests.support.schemas import check
+from tests.support.control_plane import aws, ecs, sam
+from tests.support.control_plane.gateway import session
+from tests.support.control_plane.lambda_runtime import FunctionError
+from tests.support.control_plane.schemas import check
 
 if TYPE_CHECKING:
     from tests.integration.lambda_runtime.conftest import Stack

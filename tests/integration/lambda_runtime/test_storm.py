@@ -9,9 +9,9 @@ import pytest
 
 from infra.local import template
 from infra.local.functions import FunctionError
-from registry.store import open_store
-from tests.support import aws, lambda_runtime, storm
-from tests.support.lambda_runtime import RunningFunction
+from registry.dynamodb.store import open_store
+from tests.support.control_plane import aws, lambda_runtime, storm
+from tests.support.control_plane.lambda_runtime import RunningFunction
 
 if TYPE_CHECKING:
     from tests.integration.lambda_runtime.conftest import Stack

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.sidecar import Stage
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.sidecar import Stage
+from tests.support.proxy.sidecar import stage as open_stage
 
 
 @pytest.fixture(scope="session")

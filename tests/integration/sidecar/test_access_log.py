@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
-from tests.support import http2
-from tests.support.http2 import RawClient, replaced, with_fields
-from tests.support.sidecar import Peer, Request, Stage, receive_all, receive_until
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.sidecar import Peer, Request, Stage, receive_all, receive_until
+from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
+from tests.support.wire import http2
+from tests.support.wire.http2 import RawClient, replaced, with_fields
 
 Line = dict[str, Any]
 

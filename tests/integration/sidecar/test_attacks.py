@@ -10,10 +10,10 @@ from typing import Final
 
 import pytest
 
-from tests.support.attacks import ATTACKS, prepare
-from tests.support.sidecar import Address, Peer, Request, Stage, endpoint
-from tests.support.sidecar import stage as open_stage
-from tests.support.victim import Victim
+from tests.support.proxy.attacks import ATTACKS, prepare
+from tests.support.proxy.sidecar import Address, Peer, Request, Stage, endpoint
+from tests.support.proxy.sidecar import stage as open_stage
+from tests.support.proxy.victim import Victim
 
 PATIENT: Final = {"timeouts": {"connect_seconds": 10}}
 """On a machine that has much to do a sidecar may not be run for a second."""

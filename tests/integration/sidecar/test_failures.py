@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.sidecar import Address, Backend, Behaviour, Peer, Request, Stage, receive_until
+from tests.support.proxy.sidecar import Address, Backend, Behaviour, Peer, Request, Stage, receive_until
 from tests.support.waiting import until
 
 IN_TURN: dict[str, Any] = {

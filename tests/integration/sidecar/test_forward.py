@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import grpc  # type: ignore[import-untyped]  # grpcio comes without types
 
-from tests.support.grpc_service import OPTIONS, SERVICE, Service
-from tests.support.sidecar import Address, Stage, endpoint, receive, receive_all, receive_until
+from tests.support.proxy.sidecar import Address, Stage, endpoint, receive, receive_all, receive_until
 from tests.support.waiting import until
+from tests.support.wire.grpc_service import OPTIONS, SERVICE, Service
 
 IN_TURN = {"load_balancing": {"algorithm": "round_robin"}}
 GET = b"GET / HTTP/1.1\r\nHost: whatever\r\n\r\n"

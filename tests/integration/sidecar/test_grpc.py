@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import http2
-from tests.support.grpc_service import CODES, SERVICE, Client, Load, Service, StatusCode, metadata_of, settled
-from tests.support.sidecar import Address, Stage, endpoint, network
+from tests.support.proxy.sidecar import Address, Stage, endpoint, network
 from tests.support.waiting import until
+from tests.support.wire import http2
+from tests.support.wire.grpc_service import CODES, SERVICE, Client, Load, Service, StatusCode, metadata_of, settled
 
 MIB = 1 << 20
 GROWTH_KIB = 24 * 1024

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from h2.errors import ErrorCodes
 
-from sidecar.core.cluster import Cluster
-from sidecar.core.endpoint import Endpoint
-from sidecar.core.policy import HealthCheck, Policy
-from sidecar.proxy.health_probe import probe
-from tests.support.grpc_service import Client, Service
-from tests.support.http2_server import Behaviour, Http2Server
-from tests.support.sidecar import Address, Backend, Stage, receive_all, receive_until
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.routing.policy import HealthCheck, Policy
+from sidecar.proxy.upstream.health_probe import probe
+from tests.support.proxy.sidecar import Address, Backend, Stage, receive_all, receive_until
 from tests.support.waiting import until
+from tests.support.wire.grpc_service import Client, Service
+from tests.support.wire.http2_server import Behaviour, Http2Server
 
 FAST = {"interval_seconds": 0.1, "timeout_seconds": 0.5, "unhealthy_threshold": 2, "healthy_threshold": 2}
 SERVING = b"\0\0\0\0\2\x08\1"

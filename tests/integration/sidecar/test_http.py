@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.sidecar import Peer, Request, Stage, receive, receive_all, receive_until
+from tests.support.proxy.sidecar import Peer, Request, Stage, receive, receive_all, receive_until
 from tests.support.waiting import until
 
 MIB = 1 << 20

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tests.support.sidecar import Address, Peer, Request, Stage, receive_all, receive_until
+from tests.support.proxy.sidecar import Address, Peer, Request, Stage, receive_all, receive_until
 from tests.support.waiting import until
 
 OLD = {"http": {"accept_http_10": True}, "retries": {"count": 0}}

@@ -13,13 +13,13 @@ import httpx
 import pytest
 from h2.errors import ErrorCodes
 
-from sidecar.core.http2 import PREFACE
-from tests.support import http2
-from tests.support.http2 import RawClient, frame, number, request, with_fields
-from tests.support.http2_server import Headers, Http2Server, Request, echo
-from tests.support.sidecar import Address, Peer, Stage, receive_until
-from tests.support.sidecar import Request as Http1Request
+from sidecar.core.http.http2 import PREFACE
+from tests.support.proxy.sidecar import Address, Peer, Stage, receive_until
+from tests.support.proxy.sidecar import Request as Http1Request
 from tests.support.waiting import until
+from tests.support.wire import http2
+from tests.support.wire.http2 import RawClient, frame, number, request, with_fields
+from tests.support.wire.http2_server import Headers, Http2Server, Request, echo
 
 MIB = 1 << 20
 Serve = Callable[..., Http2Server]

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar import __version__, build
 from sidecar.registry.cache import SnapshotCache
-from tests.support.sidecar import (
+from tests.support.proxy.sidecar import (
     CODE,
     NAMESPACE,
     Address,
@@ -27,7 +27,7 @@ from tests.support.sidecar import (
     receive_all,
     receive_until,
 )
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -16,12 +16,12 @@ import httpx
 import pytest
 from h2.errors import ErrorCodes
 
-from tests.support import aws
-from tests.support.http2_server import Http2Server
-from tests.support.http2_server import Request as Http2Request
-from tests.support.sidecar import Address, Peer, Request, Stage, endpoint, receive_all
-from tests.support.sidecar import stage as open_stage
+from tests.support.control_plane import aws
+from tests.support.proxy.sidecar import Address, Peer, Request, Stage, endpoint, receive_all
+from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
+from tests.support.wire.http2_server import Http2Server
+from tests.support.wire.http2_server import Request as Http2Request
 
 TASK = {"ServiceName": "web-svc", "ClusterName": "main"}
 Counts = dict[tuple[str, str], dict[str, float]]

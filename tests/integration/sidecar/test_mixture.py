@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import Final
 
-from tests.support.sidecar import Address, Backend, Peer, Request, Stage, receive, receive_until
+from tests.support.proxy.sidecar import Address, Backend, Peer, Request, Stage, receive, receive_until
 from tests.support.waiting import until
 
 CLIENTS: Final = 12

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.sidecar import Address, Peer, Request, Stage, receive_until
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.sidecar import Address, Peer, Request, Stage, receive_until
+from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import Address, Stage, receive, receive_all, receive_until
+from tests.support.proxy.sidecar import Address, Stage, receive, receive_all, receive_until
 from tests.support.waiting import until
 
 

@@ -15,8 +15,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.sidecar import Peer, Request, Stage, receive_until
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.sidecar import Peer, Request, Stage, receive_until
+from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
 
 PARSE: Callable[[str], Iterable[Metric]] = openmetrics_parser.text_string_to_metric_families

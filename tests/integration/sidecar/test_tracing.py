@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.http2_server import Http2Server
-from tests.support.sidecar import Address, Backend, Peer, Request, Stage
-from tests.support.sidecar import stage as open_stage
+from tests.support.proxy.sidecar import Address, Backend, Peer, Request, Stage
+from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
+from tests.support.wire.http2_server import Http2Server
 
 ROOT = "1-67891233-abcdef012345678912345678"
 TRACE = "x-amzn-trace-id"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from publisher.app import changes_of, key_of
-from publisher.build import Changes
+from registry.publishing import Changes
 
 
 def record(sk: str, namespace: str = "shop.local", **images: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.schemas import GOLDEN_SNAPSHOTS, check, is_valid
+from tests.support.control_plane.schemas import GOLDEN_SNAPSHOTS, check, is_valid
 
 
 def golden(name: str) -> dict[str, Any]:

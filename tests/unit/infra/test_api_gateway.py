@@ -13,7 +13,7 @@ from infra.local.api_gateway import ApiGateway, Router, render
 from infra.local.httpserver import Request, Response
 from infra.local.settings import ACCESS_KEY, SECRET_KEY
 from infra.local.template import Route
-from tests.support.functions import FakeFunction, spec
+from tests.support.control_plane.functions import FakeFunction, spec
 
 ROUTES = (
     Route("GET", "/v1/health", True),

@@ -13,7 +13,7 @@ from infra.cli.services import list_endpoints, list_services
 from infra.local.api_gateway import ApiGateway
 from infra.local.settings import LocalError
 from infra.local.template import load
-from tests.support.functions import FakeFunction, spec
+from tests.support.control_plane.functions import FakeFunction, spec
 
 ENDPOINT = {"id": "t/orders", "address": "127.4.0.1", "port": 15100, "state": "ready"}
 

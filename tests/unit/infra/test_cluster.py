@@ -13,8 +13,8 @@ from infra.local.pattern import matches
 from infra.local.runner import TaskRunner
 from infra.local.state import Status, StopCode
 from infra.local.template import load
-from registry.service_events import parse_service_event
-from tests.support.local_cluster import SLEEP, cluster, container, definition, until
+from registry.domain.service_events import parse_service_event
+from tests.support.control_plane.local_cluster import SLEEP, cluster, container, definition, until
 
 
 def run(

@@ -16,8 +16,8 @@ import pytest
 
 from infra.cli.dashboard import aws_reader, local_reader
 from infra.cli.main import main
-from tests.support.aws import ENVIRONMENT
-from tests.support.mesh_metrics import cloudwatch, datum, last_minutes, put
+from tests.support.control_plane.aws import ENVIRONMENT
+from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
 
 ROOT: Final = Path(__file__).parents[3]
 REGION: Final = "eu-north-1"  # no other test's

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from infra.dashboards.reader import MAX_SERIES, MAX_SERVICES, Page, Plot, Reader, ReadError
 from infra.dashboards.widgets import SERVICE, Graph, Line, Search, Section
-from tests.support.mesh_metrics import cloudwatch, datum, last_minutes, put
+from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

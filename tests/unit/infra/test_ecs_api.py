@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from infra.local.cluster import Cluster
 from infra.local.ecs_api import EcsApi
 from infra.local.httpserver import HttpServer
-from tests.support.local_cluster import cluster, container, definition
+from tests.support.control_plane.local_cluster import cluster, container, definition
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient

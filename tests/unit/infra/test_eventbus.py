@@ -3,7 +3,7 @@ from typing import Any
 
 from infra.local.eventbus import DeadLetters, EventBus
 from infra.local.functions import FunctionError
-from tests.support.functions import FakeFunction, spec
+from tests.support.control_plane.functions import FakeFunction, spec
 
 PATTERN = {"detail": {"lastStatus": ["RUNNING"]}}
 

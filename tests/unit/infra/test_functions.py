@@ -9,7 +9,7 @@ import pytest
 
 from infra.local.functions import Function, FunctionError
 from infra.local.process import Launcher
-from tests.support.functions import spec
+from tests.support.control_plane.functions import spec
 
 HANDLERS = """
 import os, sys, time

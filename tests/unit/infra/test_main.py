@@ -15,7 +15,7 @@ from infra.local.cluster import Cluster
 from infra.local.ecs_api import EcsApi
 from infra.local.httpserver import HttpServer, Request, Response
 from sidecar import __version__
-from tests.support.local_cluster import cluster, container, definition
+from tests.support.control_plane.local_cluster import cluster, container, definition
 
 
 class Running:

@@ -7,7 +7,7 @@ from typing import Any
 from infra.local.httpserver import Request
 from infra.local.identity import DEFAULT_ROLE, of_task
 from infra.local.metadata import MetadataEndpoint
-from tests.support.local_cluster import cluster, definition, until
+from tests.support.control_plane.local_cluster import cluster, definition, until
 
 
 def test_containers_and_their_task(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from infra.local.eventbus import DeadLetters
 from infra.local.streams import Record, StreamDelivery, follow, to_event_record
 from infra.local.template import StreamSource
-from tests.support.functions import FakeFunction, spec
+from tests.support.control_plane.functions import FakeFunction, spec
 
 SOURCE = StreamSource(batch_size=4, retries=3, bisect=True, filters=())
 

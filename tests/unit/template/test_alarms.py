@@ -9,7 +9,7 @@ import pytest
 from infra.dashboards import alarms, build
 from registry.metric_names import METRICS
 from sidecar.core.meters import FLAGS, Meters
-from tests.support import sam
+from tests.support.control_plane import sam
 
 RESOURCES = sam.resources("AWS::CloudWatch::Alarm")
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from api.app import app
-from tests.support import sam
+from tests.support.control_plane import sam
 
 OPEN = {("GET", "/v1/health")}
 

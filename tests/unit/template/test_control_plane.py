@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.local import pattern
-from tests.support import ecs, sam
+from tests.support.control_plane import ecs, sam
 
 NAMES = {"Registrar", "Reconciler", "Publisher", "Api"}
 BEFORE_RUNNING = {"PROVISIONING", "PENDING", "ACTIVATING"}

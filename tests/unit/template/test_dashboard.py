@@ -14,7 +14,7 @@ from infra.dashboards.widgets import COLUMNS, SECTIONS, SERVICE, Graph, Line, Se
 from registry.metric_names import METRICS
 from sidecar.core.meters import FLAGS, MESH_WIDE, Meters
 from sidecar.core.meters import METRICS as SIDECAR_METRICS
-from tests.support import sam
+from tests.support.control_plane import sam
 
 PSEUDO = {"AWS::Region", "AWS::StackName"}
 

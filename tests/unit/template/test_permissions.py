@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support import sam
+from tests.support.control_plane import sam
 
 REGISTRY_WRITER = "dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem"
 STREAM_READER = "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams"

@@ -12,8 +12,8 @@ from sidecar import config as configuration
 from sidecar.admin.pages import ACTIONS, PAGES, Pages
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
-from sidecar.proxy.runtime import Runtime
 from sidecar.registry.client import Answer, RegistryError
 from sidecar.registry.poller import Poller
 

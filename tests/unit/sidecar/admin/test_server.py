@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
-from tests.support.fake_loop import FakeLoop, FakeTransport
-from tests.support.http1 import request
+from tests.support.proxy.fake_loop import FakeLoop, FakeTransport
+from tests.support.wire.http1 import request
 
 
 class FakePages:

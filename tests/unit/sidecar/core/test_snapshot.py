@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.policy import DEFAULT
+from sidecar.core.routing.policy import DEFAULT
 from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode, encode
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "snapshots"

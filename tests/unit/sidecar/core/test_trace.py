@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.messages import Fields
+from sidecar.core.http.messages import Fields
 from sidecar.core.trace import HEADER, Sampler, Span, begin, is_trace_id, new_trace_id, parse, trace_id
 
 ROOT = "1-67891233-abcdef012345678912345678"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.fields import valid_authority
+from sidecar.core.http.fields import valid_authority
 from sidecar.proxy.forward import split_authority
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from sidecar import config as configuration
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
+from sidecar.proxy.base.pace import SLICE_SECONDS, Pace
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.listeners import Address
 from sidecar.proxy.mesh import Mesh
-from sidecar.proxy.pace import SLICE_SECONDS, Pace
-from sidecar.proxy.runtime import Runtime
-from tests.support.sidecar import network
+from tests.support.proxy.sidecar import network
 
 NAMESPACE = "shop.local"
 PORT = 8080

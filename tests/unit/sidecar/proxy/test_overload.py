@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.proxy.overload import MemoryWatch
-from tests.support.bench import ANSWER, Bench
-from tests.support.http1 import request
+from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.wire.http1 import request
 
 GET = request(b"Host: orders", line=b"GET / HTTP/1.1")
 VERSION_2 = ("memory.max", "memory.current", "memory.stat")

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sidecar.core.meters import ServerMeter
-from sidecar.core.policy import CircuitBreaker, Policy, Timeouts
+from sidecar.core.routing.policy import CircuitBreaker, Policy, Timeouts
 from sidecar.proxy.tcp import TcpSession
-from tests.support.bench import Bench
-from tests.support.fake_loop import ConnectingLoop, FakeTransport
+from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
+from tests.support.proxy.rig import Bench
 
 
 class Case:

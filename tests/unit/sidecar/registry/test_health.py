@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sidecar.metadata import MetadataError, TaskHealth
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import RegistryError
 from sidecar.registry.health import HealthReporter
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.core.cluster import Cluster
 from sidecar.core.meters import Meters
-from sidecar.core.policy import DEFAULT
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.policy import DEFAULT
 from sidecar.core.snapshot import Snapshot
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import Answer, RegistryError
 from sidecar.registry.poller import JITTER, MAX_BACKOFF_SECONDS, Poller

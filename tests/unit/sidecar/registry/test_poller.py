@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sidecar.core.snapshot import Snapshot
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import Answer, NamespaceUnknownError, RegistryError
 from sidecar.registry.poller import FIRST_WAIT_SECONDS, JITTER, MAX_BACKOFF_SECONDS, Poller

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from sidecar.core.meters import Meters
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.cloudwatch import MAX_BATCHES, MAX_DATA_PER_CALL, CloudWatchSink
 
 AWAY = EndpointConnectionError(endpoint_url="https://monitoring")

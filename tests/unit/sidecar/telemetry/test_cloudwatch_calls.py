@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.meters import Datum, Meters
-from sidecar.proxy.runtime import Runtime
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.cloudwatch import MAX_DATA_PER_CALL, CloudWatchSink, calls
-from tests.support.aws import ENVIRONMENT
+from tests.support.control_plane.aws import ENVIRONMENT
 
 SEEDED = random.Random(7)  # noqa: S311 - a seed makes tests repeatable
 DIMENSIONS = (("TargetDiscoveryName", "orders"), ("ServiceName", "orders-service"), ("ClusterName", "main"))

@@ -7,15 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.core.cluster import Cluster
-from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import LocalReply
-from sidecar.core.messages import RequestHead, ResponseHead
-from sidecar.core.policy import DEFAULT
-from sidecar.proxy.interfaces import Client
-from sidecar.proxy.runtime import Runtime
+from sidecar.core.http.messages import RequestHead, ResponseHead
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.routing.policy import DEFAULT
+from sidecar.proxy.base.interfaces import Client
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.recorder import AccessLog, Observation, Recorder
-from tests.support.fake_loop import FakeLoop
+from tests.support.proxy.fake_loop import FakeLoop
 
 CLUSTER = Cluster("orders", "http", DEFAULT)
 ENDPOINT = Endpoint("a/http", "10.0.0.1", 15100)

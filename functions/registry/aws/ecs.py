@@ -1,0 +1,141 @@
+"""What must be asked of ECS and EC2: task definitions, and the addresses of container instances. IO.
+
+Rules:
+1. Answers that cannot change are kept for the life of the process: a task definition's revision is immutable,
+   and a container instance keeps its private address.
+2. That ECS does not know something is an answer (UnknownTaskDefinitionError, None). Anything else that fails
+   is raised as botocore raised it, so that Lambda tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+from botocore.exceptions import ClientError
+
+from registry.domain.definition import parse, short_name
+from registry.domain.offer import Definition, DefinitionError
+
+REMEMBERED: Final = 2000
+
+# ECS answers "Unable to describe task definition" with the former, a malformed name with the latter.
+_UNKNOWN: Final = frozenset({"ClientException", "InvalidParameterException"})
+
+
+class EcsClient(Protocol):
+    """What is used of botocore's ECS client."""
+
+    @property
+    def describe_task_definition(self) -> Callable[..., Any]:
+        """(taskDefinition) -> {"taskDefinition": {...}}."""
+
+    @property
+    def describe_container_instances(self) -> Callable[..., Any]:
+        """(cluster, containerInstances) -> {"containerInstances": [{"ec2InstanceId": ...}]}."""
+
+    @property
+    def list_clusters(self) -> Callable[..., Any]:
+        """(nextToken) -> {"clusterArns": [...], "nextToken": ...}."""
+
+    @property
+    def list_tasks(self) -> Callable[..., Any]:
+        """(cluster, desiredStatus, nextToken) -> {"taskArns": [...], "nextToken": ...}."""
+
+    @property
+    def describe_tasks(self) -> Callable[..., Any]:
+        """(cluster, tasks) -> {"tasks": [...], "failures": [...]}."""
+
+
+class Ec2Client(Protocol):
+    """What is used of botocore's EC2 client."""
+
+    @property
+    def describe_instances(self) -> Callable[..., Any]:
+        """(InstanceIds) -> {"Reservations": [{"Instances": [...]}]}."""
+
+
+class UnknownTaskDefinitionError(Exception):
+    """ECS does not know a task definition."""
+
+
+class Lookups:
+    """Definitions and host addresses, remembered. Clients are made when first needed."""
+
+    def __init__(self, ecs: Callable[[], EcsClient], ec2: Callable[[], Ec2Client]) -> None:
+        self._make_ecs = ecs
+        self._make_ec2 = ec2
+        self._definitions: dict[str, Definition | DefinitionError | None] = {}
+        self._hosts: dict[str, str] = {}
+
+    @cached_property
+    def ecs(self) -> EcsClient:
+        """The ECS client."""
+        return self._make_ecs()
+
+    @cached_property
+    def _ec2(self) -> Ec2Client:
+        return self._make_ec2()
+
+    def definition(self, arn: str) -> Definition | None:
+        """Return what a task definition offers, None when it is not ours.
+
+        Raises DefinitionError for a mistake in its label and UnknownTaskDefinitionError.
+        """
+        if arn not in self._definitions:
+            _make_room(self._definitions)
+            self._definitions[arn] = self._read_definition(arn)
+        known = self._definitions[arn]
+        if isinstance(known, DefinitionError):
+            raise known.with_traceback(None)
+        return known
+
+    def _read_definition(self, arn: str) -> Definition | DefinitionError | None:
+        try:
+            answer: Mapping[str, Any] = self.ecs.describe_task_definition(taskDefinition=arn)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _UNKNOWN:
+                raise UnknownTaskDefinitionError(
+                    f"task definition {short_name(arn)}: ECS does not know it "
+                    f"({error.response['Error'].get('Message', '')}); was it deleted?"
+                ) from error
+            raise
+        try:
+            return parse(answer["taskDefinition"])
+        except DefinitionError as error:
+            return error
+
+    def host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
+        """Return the private address of a container instance, None when ECS or EC2 do not know it."""
+        if container_instance_arn not in self._hosts:
+            address = self._read_host_address(cluster_arn, container_instance_arn)
+            if address is None:
+                return None
+            _make_room(self._hosts)
+            self._hosts[container_instance_arn] = address
+        return self._hosts[container_instance_arn]
+
+    def _read_host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
+        answer = self.ecs.describe_container_instances(cluster=cluster_arn, containerInstances=[container_instance_arn])
+        ids = [each.get("ec2InstanceId") for each in answer.get("containerInstances", ())]
+        if not ids or not ids[0]:
+            return None
+        try:
+            found = self._ec2.describe_instances(InstanceIds=[ids[0]])
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "InvalidInstanceID.NotFound":
+                return None
+            raise
+        for reservation in found.get("Reservations", ()):
+            for instance in reservation.get("Instances", ()):
+                address = instance.get("PrivateIpAddress") or instance.get("Ipv6Address")
+                if address:
+                    return str(address)
+        return None
+
+
+def _make_room(known: dict[str, Any]) -> None:
+    """Forget the oldest entry of a full dictionary."""
+    if len(known) >= REMEMBERED:
+        del known[next(iter(known))]

@@ -1,0 +1,101 @@
+"""What a task definition offers to the mesh. Pure.
+
+Rules:
+1. A task definition is immutable, so what is read here holds for every task of the revision.
+2. The docker label `tramo.service-connect` on any one container holds the JSON of ECS's own
+   `serviceConnectConfiguration`. Without it the task definition is not ours and `parse` returns None.
+3. The docker label `tramo.sidecar: "true"` marks the container that is our proxy. With one, a service is
+   published on the sidecar's ingress port (`ingressPortOverride`, else 15100 plus the index of the service in
+   the list), without one on the container's port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from registry.domain.label import CONFIGURATION_LABEL, LabelReader
+from registry.domain.offer import Definition, DefinitionError
+
+SIDECAR_LABEL: Final = "tramo.sidecar"
+
+# Service Connect sends traffic after at most 8 minutes of UNKNOWN health
+# (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts.html).
+LONGEST_HEALTH_WAIT_SECONDS: Final = 480.0
+
+
+def short_name(task_definition_arn: str) -> str:
+    """Return family:revision of a task definition's ARN."""
+    return task_definition_arn.rpartition("/")[2]
+
+
+def parse(task_definition: Mapping[str, Any]) -> Definition | None:
+    """Return what DescribeTaskDefinition's `taskDefinition` offers, None when it has no label of ours.
+
+    Raises DefinitionError for a label with a mistake.
+    """
+    arn = str(task_definition.get("taskDefinitionArn", ""))
+    name = short_name(arn)
+    containers: Sequence[Mapping[str, Any]] = task_definition.get("containerDefinitions") or ()
+    labelled = [c for c in containers if CONFIGURATION_LABEL in (c.get("dockerLabels") or {})]
+    if not labelled:
+        return None
+    if len(labelled) > 1:
+        raise DefinitionError(
+            name,
+            None,
+            f"label {CONFIGURATION_LABEL}",
+            "it stands on " + " and ".join(str(c.get("name")) for c in labelled),
+            "keep it on one container only",
+        )
+    sidecars = [c for c in containers if _is_sidecar(name, c)]
+    if len(sidecars) > 1:
+        raise DefinitionError(
+            name,
+            None,
+            f"label {SIDECAR_LABEL}",
+            "more than one container is marked as the sidecar: " + ", ".join(str(c["name"]) for c in sidecars),
+            "mark one container only",
+        )
+    reader = LabelReader(name, labelled[0], containers, sidecars[0] if sidecars else None)
+    configuration = reader.configuration()
+    if configuration.get("enabled") is False:
+        return None
+    namespace = reader.namespace(configuration)
+    # ECS's own default is bridge for tasks on EC2; Fargate demands that awsvpc is written out.
+    network_mode = str(task_definition.get("networkMode") or "bridge")
+    return Definition(
+        arn=arn,
+        name=name,
+        namespace=namespace,
+        network_mode=network_mode,
+        has_sidecar=bool(sidecars),
+        offers=reader.offers(configuration, namespace, network_mode),
+        health_wait_seconds=_health_wait(containers),
+    )
+
+
+def _is_sidecar(name: str, container: Mapping[str, Any]) -> bool:
+    value = (container.get("dockerLabels") or {}).get(SIDECAR_LABEL)
+    if value in (None, "false"):
+        return False
+    if value == "true":
+        return True
+    raise DefinitionError(
+        name,
+        container.get("name"),
+        f"label {SIDECAR_LABEL}",
+        f"{value!r} is neither true nor false",
+        'write "true" on the container that runs the sidecar and leave it out elsewhere',
+    )
+
+
+def _health_wait(containers: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the longest time the essential containers' health checks may need, capped at 8 minutes."""
+    waits = [
+        float(check.get("startPeriod") or 0)
+        + float(check.get("retries") or 3) * (float(check.get("interval") or 30) + float(check.get("timeout") or 5))
+        for container in containers
+        if container.get("essential", True) and (check := container.get("healthCheck"))
+    ]
+    return min(max(waits), LONGEST_HEALTH_WAIT_SECONDS) if waits else None

@@ -1,0 +1,222 @@
+"""The label `tramo.service-connect`: ECS's own `serviceConnectConfiguration`, read strictly. Pure.
+
+A mistake is a DefinitionError that says where it is and what to do. Unknown fields are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from registry.domain.offer import (
+    DNS_NAME_PATTERN,
+    NAME_PATTERN,
+    NAMESPACE_PATTERN,
+    PROTOCOLS,
+    Alias,
+    DefinitionError,
+    Offer,
+    Timeouts,
+)
+
+CONFIGURATION_LABEL: Final = "tramo.service-connect"
+FIRST_INGRESS_PORT: Final = 15100
+
+_NAME_RULE = "use 1 to 64 of lower-case letters, digits, _ and -, not starting with -"
+_DNS_NAME_RULE = "use 1 to 127 of lower-case letters, digits, _, - and ., not starting with -"
+_NAMESPACE_RULE = "use the namespace's name (not its ARN): letters, digits, ., _ and -"
+
+
+class LabelReader:
+    """Reads the label of one task definition; knows where it is, for the errors."""
+
+    def __init__(
+        self,
+        definition: str,
+        container: Mapping[str, Any],
+        containers: Sequence[Mapping[str, Any]],
+        sidecar: Mapping[str, Any] | None,
+    ) -> None:
+        self._definition = definition
+        self._container = str(container.get("name"))
+        self._text = container["dockerLabels"][CONFIGURATION_LABEL]
+        self._sidecar = sidecar
+        self._mappings = {
+            mapping["name"]: (str(each.get("name")), mapping)
+            for each in containers
+            for mapping in each.get("portMappings") or ()
+            if mapping.get("name")
+        }
+        self._taken_ports = {
+            mapping.get("containerPort"): str(each.get("name"))
+            for each in containers
+            if each is not sidecar
+            for mapping in each.get("portMappings") or ()
+        }
+
+    def _error(self, path: str, mistake: str, remedy: str) -> DefinitionError:
+        return DefinitionError(
+            self._definition, self._container, f"label {CONFIGURATION_LABEL} at {path}", mistake, remedy
+        )
+
+    def configuration(self) -> Mapping[str, Any]:
+        """Return the label's JSON."""
+        try:
+            value = json.loads(self._text)
+        except (TypeError, ValueError) as error:
+            raise self._error(
+                "$", f"it is not JSON ({error})", "write ECS's serviceConnectConfiguration as JSON"
+            ) from error
+        return self._object(value, "$")
+
+    def _object(self, value: Any, path: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self._error(path, f"{_kind(value)} instead of an object", "write {...}")
+        return value
+
+    def _list(self, value: Any, path: str) -> Sequence[Any]:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise self._error(path, f"{_kind(value)} instead of a list", "write [...]")
+        return value
+
+    def _name(self, value: Any, path: str, pattern: re.Pattern[str], rule: str) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise self._error(path, f"{json.dumps(value)} is not allowed", rule)
+        return value
+
+    def _integer(self, value: Any, path: str, lowest: int, highest: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise self._error(path, f"{json.dumps(value)} is not allowed", f"write a number from {lowest} to {highest}")
+        return value
+
+    def namespace(self, configuration: Mapping[str, Any]) -> str:
+        """Return the namespace that the tasks join."""
+        return self._name(configuration.get("namespace"), "$.namespace", NAMESPACE_PATTERN, _NAMESPACE_RULE)
+
+    def offers(self, configuration: Mapping[str, Any], namespace: str, network_mode: str) -> tuple[Offer, ...]:
+        """Return the services that the tasks serve."""
+        services = self._list(configuration.get("services"), "$.services")
+        if services and network_mode == "none":
+            raise self._error("$.services", "networkMode none has no ports", "use awsvpc, bridge or host")
+        offers: list[Offer] = []
+        for index, value in enumerate(services):
+            path = f"$.services[{index}]"
+            offer = self._offer(self._object(value, path), path, index, namespace)
+            if any(offer.service == other.service for other in offers):
+                raise self._error(
+                    f"{path}.discoveryName",
+                    f'"{offer.service}" is offered twice',
+                    "give each service of a task its own discoveryName",
+                )
+            if self._sidecar is not None and any(offer.port == other.port for other in offers):
+                raise self._error(
+                    f"{path}.ingressPortOverride",
+                    f"port {offer.port} is another service's ingress port",
+                    "give each service its own ingressPortOverride, or none",
+                )
+            offers.append(offer)
+        return tuple(offers)
+
+    def _offer(self, service: Mapping[str, Any], path: str, index: int, namespace: str) -> Offer:
+        port_name = self._name(service.get("portName"), f"{path}.portName", NAME_PATTERN, _NAME_RULE)
+        if port_name not in self._mappings:
+            known = ", ".join(sorted(self._mappings)) or "none is named"
+            raise self._error(
+                f"{path}.portName",
+                f'no port mapping is named "{port_name}" (there are: {known})',
+                "name the port mapping, or correct portName",
+            )
+        container, mapping = self._mappings[port_name]
+        if service.get("tls") is not None:
+            # Taking the label and sending plain text would be worse than leaving the service out.
+            raise self._error(f"{path}.tls", "TLS between tasks is not supported", "remove the tls block")
+        container_port = self._integer(
+            mapping.get("containerPort"), f"portMappings[{port_name}].containerPort", 1, 65535
+        )
+        discovery_name = service.get("discoveryName")
+        name = self._name(
+            port_name if discovery_name is None else discovery_name,
+            f"{path}.discoveryName",
+            NAME_PATTERN,
+            _NAME_RULE,
+        )
+        return Offer(
+            service=name,
+            port_name=port_name,
+            protocol=self._protocol(mapping, port_name),
+            container=container if self._sidecar is None else str(self._sidecar.get("name")),
+            port=self._published_port(service, path, index, container_port),
+            container_port=container_port,
+            aliases=self._aliases(service, path, name, namespace, container_port),
+            timeouts=self._timeouts(service, path),
+        )
+
+    def _protocol(self, mapping: Mapping[str, Any], port_name: str) -> str:
+        if mapping.get("protocol", "tcp") != "tcp":
+            raise self._error(
+                f"portMappings[{port_name}].protocol",
+                f"{json.dumps(mapping['protocol'])} cannot be proxied",
+                "offer TCP ports only",
+            )
+        protocol = mapping.get("appProtocol") or "tcp"
+        if protocol not in PROTOCOLS:
+            raise self._error(
+                f"portMappings[{port_name}].appProtocol",
+                f"{json.dumps(protocol)} is not known",
+                "use http, http2 or grpc, or leave it out for TCP",
+            )
+        return str(protocol)
+
+    def _published_port(self, service: Mapping[str, Any], path: str, index: int, container_port: int) -> int:
+        override = service.get("ingressPortOverride")
+        if override is not None:
+            override = self._integer(override, f"{path}.ingressPortOverride", 1, 65535)
+        if self._sidecar is None:
+            return container_port
+        port: int = override if override is not None else FIRST_INGRESS_PORT + index
+        if port in self._taken_ports:
+            raise self._error(
+                f"{path}.ingressPortOverride",
+                f"the sidecar cannot listen on port {port}, container {self._taken_ports[port]} has it",
+                "choose a port that no container maps",
+            )
+        return port
+
+    def _aliases(
+        self, service: Mapping[str, Any], path: str, name: str, namespace: str, container_port: int
+    ) -> tuple[Alias, ...]:
+        values = self._list(service.get("clientAliases"), f"{path}.clientAliases")
+        aliases: list[Alias] = []
+        for number, value in enumerate(values or ({"port": container_port},)):
+            where = f"{path}.clientAliases[{number}]"
+            alias = self._object(value, where)
+            port = self._integer(alias.get("port"), f"{where}.port", 1, 65535)
+            if alias.get("dnsName") is None:
+                names = [name, f"{name}.{namespace}".lower()]
+            else:
+                names = [alias["dnsName"]]
+            for dns_name in names:
+                checked = self._name(dns_name, f"{where}.dnsName", DNS_NAME_PATTERN, _DNS_NAME_RULE)
+                if Alias(checked, port) not in aliases:
+                    aliases.append(Alias(checked, port))
+        return tuple(aliases)
+
+    def _timeouts(self, service: Mapping[str, Any], path: str) -> Timeouts:
+        if service.get("timeout") is None:
+            return Timeouts()
+        timeout = self._object(service["timeout"], f"{path}.timeout")
+
+        def seconds(field: str) -> int | None:
+            value = timeout.get(field)
+            return None if value is None else self._integer(value, f"{path}.timeout.{field}", 0, 86400)
+
+        return Timeouts(seconds("perRequestTimeoutSeconds"), seconds("idleTimeoutSeconds"))
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "a truth value", int: "a number", float: "a number", str: "a text", list: "a list"}
+    return names.get(type(value), "null" if value is None else "an object")

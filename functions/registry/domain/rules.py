@@ -1,0 +1,273 @@
+"""What a task's record becomes, and what its endpoints are. Pure.
+
+Rules:
+1. A record holds facts; the state of an endpoint is computed from them (`state_of`), so that the order in
+   which facts arrive cannot matter.
+2. Facts of an event replace all facts of a lower version and nothing of a higher or equal one.
+3. A tombstone (`gone`) is never revived. A later version may still tell why the task stopped.
+4. Health is a fact of its own with its own time, it matters only while the task is alive, and a tombstone
+   holds none. UNKNOWN health is the absence of a report and never replaces one, so a task whose reporter
+   falls silent does not flap.
+5. A running task with a health check and no report waits `health_wait` seconds (8 minutes at most) for one.
+   That the wait is over is a fact too (`waited`), written by the reconciler, since no event tells it.
+
+        starting ──▶ ready ◀──▶ unhealthy
+            │          │            │
+            └──────────┴─────┬──────┘
+                             ▼
+                         draining ──▶ gone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from registry.domain.events import TaskEvent
+from registry.domain.offer import Definition, Offer
+
+# How long a tombstone must outlive its task. EventBridge gives an event up after 24 hours and a dead-letter
+# queue is looked at a day later at best; a redriven event older than that is repaired by the reconciler.
+TOMBSTONE_SECONDS: Final = 2 * 24 * 3600
+
+
+class State(StrEnum):
+    """States of an endpoint. Only ready ones get new requests."""
+
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class Health(StrEnum):
+    """A report about a task's essential containers. UNKNOWN is no report."""
+
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+
+
+class _Phase(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    GONE = "gone"
+
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
+_PHASE_OF_STATUS: Final[Mapping[str, _Phase]] = {
+    "PROVISIONING": _Phase.STARTING,
+    "PENDING": _Phase.STARTING,
+    "ACTIVATING": _Phase.STARTING,
+    "RUNNING": _Phase.RUNNING,
+    "DEACTIVATING": _Phase.STOPPING,
+    "STOPPING": _Phase.STOPPING,
+    "DEPROVISIONING": _Phase.STOPPING,
+    "STOPPED": _Phase.GONE,
+    "DELETED": _Phase.GONE,
+}
+
+# (has a health check, report, the wait is over) -> state of a running task
+_STATE_OF_RUNNING: Final[Mapping[tuple[bool, Health | None, bool], State]] = {
+    (False, None, False): State.READY,
+    (False, None, True): State.READY,
+    (False, Health.HEALTHY, False): State.READY,
+    (False, Health.HEALTHY, True): State.READY,
+    # Without a health check ECS knows no health: a report comes from a sidecar that knows better.
+    (False, Health.UNHEALTHY, False): State.UNHEALTHY,
+    (False, Health.UNHEALTHY, True): State.UNHEALTHY,
+    (True, None, False): State.STARTING,
+    (True, None, True): State.READY,
+    (True, Health.HEALTHY, False): State.READY,
+    (True, Health.HEALTHY, True): State.READY,
+    (True, Health.UNHEALTHY, False): State.UNHEALTHY,
+    (True, Health.UNHEALTHY, True): State.UNHEALTHY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One service of one task. `port` is None until it is known (bridge mode before the containers run)."""
+
+    service: str
+    port_name: str
+    protocol: str
+    port: int | None
+    container_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """The facts known of a task. Times are epoch seconds; `expires_at` is set on tombstones only."""
+
+    namespace: str
+    task_arn: str
+    cluster_arn: str
+    version: int
+    last_status: str
+    desired_status: str
+    task_definition: str
+    group: str | None
+    started_by: str | None
+    launch_type: str | None
+    zone: str | None
+    address: str | None
+    endpoints: tuple[Endpoint, ...]
+    created_at: float | None
+    started_at: float | None
+    stopping_at: float | None
+    stopped_at: float | None
+    changed_at: float
+    stop_code: str | None
+    stopped_reason: str | None
+    health_wait: float | None
+    health: Health | None = None
+    health_at: float | None = None
+    waited: bool = False
+    gone: bool = False
+    expires_at: int | None = None
+
+    @property
+    def task_id(self) -> str:
+        """The last part of the ARN."""
+        return self.task_arn.rpartition("/")[2]
+
+
+def is_over(event: TaskEvent) -> bool:
+    """Return whether the event says that the task has stopped for good."""
+    return _phase(event.last_status, event.desired_status) is _Phase.GONE
+
+
+def record_of(event: TaskEvent, definition: Definition, host_address: str | None) -> TaskRecord:
+    """Return the facts in an event, with nothing of what was known before.
+
+    `host_address` is the address of the container instance; awsvpc tasks do not need it.
+    """
+    gone = is_over(event)
+    in_task_network = definition.network_mode == "awsvpc"
+    return TaskRecord(
+        namespace=definition.namespace,
+        task_arn=event.task_arn,
+        cluster_arn=event.cluster_arn,
+        version=event.version,
+        last_status=event.last_status,
+        desired_status=event.desired_status,
+        task_definition=definition.name,
+        group=event.group,
+        started_by=event.started_by,
+        launch_type=event.launch_type,
+        zone=event.zone,
+        address=event.address if in_task_network else host_address,
+        endpoints=tuple(_endpoint(offer, event, definition.network_mode) for offer in definition.offers),
+        created_at=event.created_at,
+        started_at=event.started_at,
+        stopping_at=event.stopping_at,
+        stopped_at=event.stopped_at,
+        changed_at=event.changed_at,
+        stop_code=event.stop_code,
+        stopped_reason=event.stopped_reason,
+        health_wait=definition.health_wait_seconds,
+        gone=gone,
+        expires_at=_expiry(event.stopped_at or event.changed_at) if gone else None,
+    )
+
+
+def _endpoint(offer: Offer, event: TaskEvent, network_mode: str) -> Endpoint:
+    port: int | None = offer.port
+    if network_mode == "bridge":
+        ports = [
+            binding.host_port
+            for binding in event.bindings
+            if (binding.container, binding.container_port) == (offer.container, offer.port)
+        ]
+        port = ports[0] if ports else None
+    return Endpoint(offer.service, offer.port_name, offer.protocol, port, offer.container_port)
+
+
+def _expiry(stopped_at: float) -> int:
+    return int(stopped_at) + TOMBSTONE_SECONDS
+
+
+def accepts(known: TaskRecord | None, version: int, gone: bool) -> bool:
+    """Return whether facts of this version may replace what is known (rules 2 and 3).
+
+    The store makes the same decision as a condition of its write.
+    """
+    if known is None:
+        return True
+    return known.version < version and (gone or not known.gone)
+
+
+def apply_record(known: TaskRecord | None, new: TaskRecord) -> TaskRecord:
+    """Return what is known after the facts of an event."""
+    if not accepts(known, new.version, new.gone):
+        assert known is not None  # noqa: S101 - for mypy: only a known record can refuse
+        return known
+    if known is None or new.gone:
+        return new
+    return replace(new, health=known.health, health_at=known.health_at, waited=known.waited)
+
+
+def apply_health(known: TaskRecord | None, health: Health, at: float) -> TaskRecord | None:
+    """Return what is known after a health report made at `at`; later reports win, tombstones take none."""
+    if known is None or known.gone or (known.health_at is not None and known.health_at >= at):
+        return known
+    return replace(known, health=health, health_at=at)
+
+
+def entomb(known: TaskRecord, now: float) -> TaskRecord:
+    """Return the tombstone of a task that ECS no longer knows."""
+    if known.gone:
+        return known
+    return replace(known, gone=True, health=None, health_at=None, waited=False, expires_at=_expiry(now))
+
+
+def _phase(last_status: str, desired_status: str) -> _Phase:
+    # A status that ECS adds one day gets no traffic until we know it.
+    phase = _PHASE_OF_STATUS.get(last_status, _Phase.STARTING)
+    if desired_status == "STOPPED" and phase is not _Phase.GONE:
+        return _Phase.STOPPING
+    return phase
+
+
+def state_of(record: TaskRecord) -> State:
+    """Return the state of the task's endpoints."""
+    if record.gone:
+        return State.GONE
+    match _phase(record.last_status, record.desired_status):
+        case _Phase.STARTING:
+            return State.STARTING
+        case _Phase.RUNNING:
+            return _STATE_OF_RUNNING[(record.health_wait is not None, record.health, record.waited)]
+        case _Phase.STOPPING:
+            return State.DRAINING
+        case _Phase.GONE:
+            return State.GONE
+
+
+def since_of(record: TaskRecord) -> float:
+    """Return when the task's endpoints reached their state (epoch seconds)."""
+    started = record.started_at or record.changed_at
+    match state_of(record):
+        case State.STARTING:
+            return record.created_at or record.changed_at
+        case State.READY if record.health_at is None:
+            return started + (record.health_wait or 0.0)
+        case State.READY | State.UNHEALTHY:
+            return max(started, record.health_at or started)
+        case State.DRAINING:
+            return record.stopping_at or record.changed_at
+        case State.GONE:
+            return record.stopped_at or record.changed_at
+
+
+def wait_is_over(record: TaskRecord, now: float) -> bool:
+    """Return whether a task that still counts as starting has waited long enough for its health."""
+    if record.waited or record.health_wait is None or record.health is not None:
+        return False
+    if _phase(record.last_status, record.desired_status) is not _Phase.RUNNING or record.gone:
+        return False
+    return now >= (record.started_at or record.changed_at) + record.health_wait

@@ -1,0 +1,32 @@
+"""The registry's door to DynamoDB: one object with the stores of one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry.dynamodb.history_store import HistoryStore
+from registry.dynamodb.models import Table
+from registry.dynamodb.service_store import ServiceStore
+from registry.dynamodb.snapshot_store import SnapshotStore
+from registry.dynamodb.sweep_store import SweepStore
+from registry.dynamodb.task_store import TaskStore
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Everything that is stored. Nothing is opened before its first use."""
+
+    tasks: TaskStore
+    services: ServiceStore
+    snapshots: SnapshotStore
+    sweeps: SweepStore
+    history: HistoryStore
+
+
+def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
+    """Return the stores of a table.
+
+    Without `endpoint` botocore finds it (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL, else AWS itself).
+    """
+    table = Table(table_name, region, endpoint)
+    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table), SweepStore(table), HistoryStore(table))

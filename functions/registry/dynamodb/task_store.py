@@ -1,0 +1,231 @@
+"""Tasks and the list of namespaces in DynamoDB. IO; the decisions are `rules.py`'s, written as conditions."""
+
+# PynamoDB's maps have no annotations on some of their methods.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from enum import StrEnum
+from typing import Any, Final
+
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from registry.domain.rules import Endpoint, Health, TaskRecord, entomb
+from registry.dynamodb.models import (
+    NAMESPACES,
+    EndpointMap,
+    Table,
+    TaskItem,
+    change,
+    maybe,
+    namespace_key,
+    task_key,
+    update_if,
+    whole,
+)
+
+READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the read time-out
+
+# What an event tells; the rest of a record (health, waited) has its own writers.
+_EVENT_FACTS: Final = tuple(
+    each.name
+    for each in fields(TaskRecord)
+    if each.name not in {"namespace", "endpoints", "health", "health_at", "waited", "gone", "expires_at"}
+)
+_FACTS_OF_THE_LIVING: Final = ("health", "health_at", "waited")
+
+
+class HealthOutcome(StrEnum):
+    """What became of a health report."""
+
+    APPLIED = "applied"
+    STALE = "stale"
+    UNKNOWN_TASK = "unknown task"
+
+
+class TaskStore:
+    """Reads and writes TASK# items and the list of namespaces."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._known_namespaces: set[str] = set()
+
+    def ensure_namespace(self, namespace: str, now: float) -> None:
+        """Put a namespace on the list of namespaces, once per process."""
+        if namespace in self._known_namespaces:
+            return
+        model = self._table.namespaces
+        item = model(NAMESPACES, namespace_key(namespace))
+        item.update(actions=[model.created_at.set(model.created_at | now)])
+        self._known_namespaces.add(namespace)
+
+    def namespaces(self) -> list[str]:
+        """Return the names of all namespaces, sorted."""
+        return [item.sk.partition("#")[2] for item in self._table.namespaces.query(NAMESPACES)]
+
+    def apply(self, record: TaskRecord) -> bool:
+        """Write the facts of an event; return False when what is stored is as new, or a tombstone."""
+        model = self._table.tasks
+        condition: Condition = model.version.does_not_exist() | (model.version < record.version)
+        if not record.gone:
+            condition = condition & model.gone.does_not_exist()
+        return self._update(record.namespace, record.task_id, self._event_actions(record), condition)
+
+    def _event_actions(self, record: TaskRecord) -> list[Action]:
+        model = self._table.tasks
+        actions = [change(getattr(model, name), getattr(record, name)) for name in _EVENT_FACTS]
+        actions.append(
+            model.endpoints.set(
+                [
+                    EndpointMap(
+                        service=each.service,
+                        port_name=each.port_name,
+                        protocol=each.protocol,
+                        port=each.port,
+                        container_port=each.container_port,
+                    )
+                    for each in record.endpoints
+                ]
+            )
+        )
+        if record.gone:
+            actions += self._tombstone_actions(record)
+        return actions
+
+    def _tombstone_actions(self, record: TaskRecord) -> list[Action]:
+        model = self._table.tasks
+        return [
+            model.gone.set(True),
+            change(model.expires_at, record.expires_at),
+            *(getattr(model, name).remove() for name in _FACTS_OF_THE_LIVING),
+        ]
+
+    def report_health(self, namespace: str, task_id: str, health: Health, at: float) -> HealthOutcome:
+        """Write a health report made at `at` (epoch seconds) if it is the latest and the task is alive."""
+        model = self._table.tasks
+        applied = self._update(
+            namespace,
+            task_id,
+            [model.health.set(health.value), model.health_at.set(at)],
+            model.version.exists()
+            & model.gone.does_not_exist()
+            & (model.health_at.does_not_exist() | (model.health_at < at)),
+        )
+        if applied:
+            return HealthOutcome.APPLIED
+        known = self.get(namespace, task_id)
+        return HealthOutcome.UNKNOWN_TASK if known is None or known.gone else HealthOutcome.STALE
+
+    def mark_waited(self, record: TaskRecord) -> bool:
+        """Write that the wait for health is over, unless the task has changed since it was read."""
+        model = self._table.tasks
+        return self._update(
+            record.namespace,
+            record.task_id,
+            [model.waited.set(True)],
+            (model.version == record.version) & model.gone.does_not_exist(),
+        )
+
+    def entomb(self, record: TaskRecord, now: float) -> bool:
+        """Turn a task that ECS no longer knows into a tombstone, unless it has changed since it was read."""
+        model = self._table.tasks
+        return self._update(
+            record.namespace,
+            record.task_id,
+            self._tombstone_actions(entomb(record, now)),
+            (model.version == record.version) & model.gone.does_not_exist(),
+        )
+
+    def _update(self, namespace: str, task_id: str, actions: list[Action], condition: Condition) -> bool:
+        return update_if(self._table.tasks(namespace_key(namespace), task_key(task_id)), actions, condition)
+
+    def get(self, namespace: str, task_id: str) -> TaskRecord | None:
+        """Return one task, consistently read, tombstones too."""
+        model = self._table.tasks
+        try:
+            item = model.get(namespace_key(namespace), task_key(task_id), consistent_read=True)
+        except model.DoesNotExist:
+            return None
+        return _record(namespace, item)
+
+    def get_all(self, namespace: str, task_ids: Iterable[str]) -> dict[str, TaskRecord]:
+        """Return tasks by their ids, consistently read; those that have no item are left out."""
+        keys = [(namespace_key(namespace), task_key(task_id)) for task_id in sorted(set(task_ids))]
+        items = self._table.tasks.batch_get(keys, consistent_read=True) if keys else ()
+        records = (_record(namespace, item) for item in items)
+        return {record.task_id: record for record in records if record is not None}
+
+    def all(self, namespace: str, consistent: bool = True) -> Iterator[TaskRecord]:
+        """Yield every task of a namespace, tombstones too; inconsistent reads cost half and may lag a second."""
+        connection = self._table.tasks._get_connection()
+        start: Any = None
+        while True:
+            page = connection.query(
+                namespace_key(namespace),
+                range_key_condition=self._table.tasks.sk.startswith(task_key("")),
+                consistent_read=consistent,
+                exclusive_start_key=start,
+                limit=READ_AT_ONCE,
+            )
+            for item in page["Items"]:
+                record = _record_of({name: _plain(value) for name, value in item.items()}, namespace)
+                if record is not None:
+                    yield record
+            start = page.get("LastEvaluatedKey")
+            if not start:
+                return
+
+
+def _record(namespace: str, item: TaskItem) -> TaskRecord | None:
+    """Return the item as a record; None for one without a version."""
+    facts = {name: getattr(item, name) for name in _EVENT_FACTS}
+    endpoints = [each.as_dict() for each in maybe(item.endpoints) or ()]
+    others = {name: getattr(item, name) for name in (*_FACTS_OF_THE_LIVING, "gone", "expires_at")}
+    return _record_of({**facts, **others, "endpoints": endpoints}, namespace)
+
+
+def _record_of(item: Mapping[str, Any], namespace: str) -> TaskRecord | None:
+    """Return plain attributes as a record; None without a version, which no function of ours has written."""
+    if item.get("version") is None:
+        return None
+    facts: dict[str, Any] = {name: item.get(name) for name in _EVENT_FACTS}
+    return TaskRecord(
+        namespace=namespace,
+        endpoints=tuple(
+            Endpoint(
+                each["service"],
+                each["port_name"],
+                each["protocol"],
+                whole(each.get("port")),
+                int(each["container_port"]),
+            )
+            for each in item.get("endpoints") or ()
+        ),
+        health=Health(item["health"]) if item.get("health") else None,
+        health_at=item.get("health_at"),
+        waited=bool(item.get("waited")),
+        gone=bool(item.get("gone")),
+        expires_at=whole(item.get("expires_at")),
+        **facts,
+    )
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    """Return an attribute of DynamoDB's JSON as a plain value.
+
+    PynamoDB's models take as long for an item as all the rest of a sweep.
+    """
+    ((kind, found),) = value.items()
+    match kind:
+        case "N":
+            return float(found) if "." in found or "e" in found.lower() else int(found)
+        case "L":
+            return [_plain(each) for each in found]
+        case "M":
+            return {name: _plain(each) for name, each in found.items()}
+        case "NULL":
+            return None
+    return found

@@ -1,0 +1,79 @@
+"""What a proxy must know of gRPC over HTTP/2 (github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+
+Rules:
+- A gRPC answer is an HTTP 200; its outcome is `grpc-status`, in the trailers, or in the head of an answer that has
+  no body (trailers-only).
+- An answer that the proxy makes itself is trailers-only, with the code that gRPC's own mapping from HTTP statuses
+  gives (doc/http-grpc-status-mapping.md), so that every client understands it. What HTTP says by Retry-After is the
+  pushback of gRPC's retries (gRFC A6).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD, LocalReply
+from sidecar.core.http.messages import Fields, ResponseHead
+
+CONTENT_TYPE: Final = b"application/grpc"
+
+OK: Final = 0
+DEADLINE_EXCEEDED: Final = 4
+RESOURCE_EXHAUSTED: Final = 8
+UNIMPLEMENTED: Final = 12
+INTERNAL: Final = 13
+UNAVAILABLE: Final = 14
+UNKNOWN: Final = 2
+
+# Metadata that is too large is what gRPC's own servers call exhausted.
+_BY_STATUS: Final = {400: INTERNAL, 404: UNIMPLEMENTED, 405: UNIMPLEMENTED, 431: RESOURCE_EXHAUSTED, 502: UNAVAILABLE,
+                     503: UNAVAILABLE, 504: DEADLINE_EXCEEDED}  # fmt: skip
+
+# Codes that say that the endpoint, not the request, is at fault; linkerd's list without PERMISSION_DENIED.
+FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, 15))
+
+_UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a message of this type is gRPC; gRPC-Web, which puts its trailers into the body, is not."""
+    return content_type.startswith(CONTENT_TYPE) and content_type[16:17] in (b"", b"+", b";", b" ")
+
+
+def status_of(fields: Fields) -> int | None:
+    """The `grpc-status` among these fields, None when there is none, UNKNOWN when it is not a number."""
+    for name, value in fields:
+        if name == b"grpc-status":
+            return int(value) if value.isdigit() and len(value) <= 2 else UNKNOWN
+    return None
+
+
+def timeout_seconds(value: bytes) -> float | None:
+    """The seconds in a `grpc-timeout` field, None when it is malformed: at most eight digits and a unit."""
+    unit = _UNITS.get(value[-1:])
+    digits = value[:-1]
+    if unit is None or not digits.isdigit() or len(digits) > 8:
+        return None
+    return int(digits) * unit
+
+
+def local_reply(reply: LocalReply) -> ResponseHead:
+    """The proxy's own answer to a gRPC request: trailers-only, one sentence in `grpc-message`."""
+    fields = [
+        (b"content-type", CONTENT_TYPE),
+        (b"grpc-status", b"%d" % _BY_STATUS.get(reply.status, UNKNOWN)),
+        (b"grpc-message", _percent_encode(reply.message)),
+        (FLAG_FIELD, reply.flag.encode()),
+    ]
+    if reply.unprocessed:
+        fields.append((UNPROCESSED_FIELD, b"true"))
+    if reply.retry_after is not None:
+        fields.append((b"grpc-retry-pushback-ms", b"%d" % (reply.retry_after * 1000)))
+    return ResponseHead(200, fields)
+
+
+def _percent_encode(message: str) -> bytes:
+    """grpc-message: printable ASCII but for `%`, the rest as %XX of its UTF-8 bytes."""
+    return b"".join(
+        bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in message.encode()
+    )

@@ -1,0 +1,210 @@
+"""Requests of HTTP/1.1 from the wire (RFC 9112): bytes to events. `http1_responses` reads what comes back.
+
+Rules, beside those of `http1_reader`:
+- The reader goes on with the next pipelined request by itself.
+- Only a WebSocket may leave HTTP, and only by a request without a body: a tunnel for anything else, h2c above all,
+  would bypass routing. Any other Upgrade is an offer, and the proxy does not take it.
+- A request begins where `http1_lines` says that it does.
+- HTTP/1.0 is refused unless the reader is told otherwise. Then such a request is the last of its connection, may lack
+  Host, and can ask for nothing that came with 1.1: no chunked body (RFC 9112 section 6.1), no 100-continue (RFC 9110
+  section 10.1.1), no Upgrade (section 7.8), no trailers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import httptools
+
+from sidecar.core.errors import ProtocolError
+from sidecar.core.http.fields import MAX_TARGET_BYTES, show, valid_authority
+from sidecar.core.http.http1_lines import RequestLines
+from sidecar.core.http.http1_reader import Event, Reader, cause_of
+from sidecar.core.http.messages import END, UNKNOWN_LENGTH, End, RequestHead
+
+_ABSOLUTE: Final = re.compile(rb"http://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
+_MAX_EMPTY_BYTES: Final = 2
+# llhttp reads the request lines of RTSP and ICE as well.
+_NOT_HTTP: Final = frozenset(
+    b"DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD FLUSH SOURCE".split()
+)
+
+
+class RequestReader(Reader):
+    """The server's side of a connection: bytes of a client to request events."""
+
+    def __init__(self, accept_authority_form: bool = False, http_10_host: bytes | None = None) -> None:
+        """`http_10_host` lets HTTP/1.0 in; it is the authority of requests without Host."""
+        super().__init__()
+        self._parser = httptools.HttpRequestParser(self)
+        self._lines = RequestLines()
+        self._in_request = False  # a request has begun and is not whole
+        self._target = b""
+        self._known_host: bytes | None = None  # that of the request before, found valid
+        self._accept_authority_form = accept_authority_form
+        self._http_10_host = http_10_host
+        self._last = False  # the client said that no further request follows
+        self._skipped_body = False
+        self.keep_alive = True  # of the request read last
+        self.left_http = False  # the request read last asks to leave HTTP: CONNECT, or WebSocket
+        self.leftover = b""  # bytes behind that request
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes of the client; return the events that they complete.
+
+        Behind a request that asks to leave HTTP the bytes are put into `leftover`, see `stay`.
+        Raises ProtocolError with the status to answer. Events before the error are lost: the connection
+        cannot be trusted any more.
+        """
+        if self.left_http:
+            self.leftover += data
+            return []
+        if self._last:
+            return []  # what follows the last request is not looked at
+        head_open = self._head_open
+        self._lines.read(data, head_open, self._in_request and not head_open)
+        self._execute(data)
+        self._count(len(data))
+        if not (self._in_request or self._last or self.left_http) and self._lines.begun() > _MAX_EMPTY_BYTES:
+            raise ProtocolError("more than one empty line in front of a request")
+        return self._take()
+
+    def _execute(self, data: bytes) -> None:
+        try:
+            rest: bytes | memoryview = data
+            while rest and not self._last:
+                rest = self._parse(rest)
+        except httptools.HttpParserCallbackError as error:
+            if not self._last:
+                raise cause_of(error) from None
+        except httptools.HttpParserError as error:
+            if not self._last:
+                raise ProtocolError(f"malformed request: {error}") from None
+
+    def _parse(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Let llhttp read; return what it left because a request asked to leave HTTP and stays with it."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = memoryview(data)[upgrade.args[0] :]
+            if self.left_http:
+                self.leftover = bytes(rest)
+                return b""
+            if self._skipped_body:
+                self._resume_body()
+            return rest
+        return b""
+
+    def _resume_body(self) -> None:
+        """Read the body of a request whose Upgrade is not taken.
+
+        llhttp ends every request with an Upgrade at its head and takes what follows for another protocol. A new
+        parser is told the same framing, without the Upgrade, and goes on from there.
+        """
+        self._skipped_body = False
+        self._parser = httptools.HttpRequestParser(self)
+        framing = b"transfer-encoding: chunked" if self._chunked else b"content-length: %d" % self._content_length
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._priming = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n\r\n" % (close, framing))
+        self._priming = False
+
+    def stay(self) -> list[Event]:
+        """The request to leave HTTP was declined: what came behind it is the next request. Raises ProtocolError."""
+        self.left_http = False
+        early, self.leftover = self.leftover, b""
+        self._lines.restart()
+        return self.feed(early)
+
+    def idle(self) -> bool:
+        """Whether no head is being read."""
+        return not self._head_open
+
+    def on_message_begin(self) -> None:
+        if self._priming:
+            return
+        if self._last:
+            raise ProtocolError("a request behind the last one")  # llhttp goes on behind a kept-alive HTTP/1.0
+        self._begin()
+        self._in_request = True
+        self._target = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > MAX_TARGET_BYTES:
+            raise ProtocolError(f"the request target is longer than {MAX_TARGET_BYTES} bytes", 414)
+
+    def on_headers_complete(self) -> None:
+        if self._priming:
+            return
+        parser = self._parser
+        version = parser.get_http_version()
+        if version != "1.1":
+            self._on_other_version(version)
+        self._finish_head()
+        self._count_fields(len(self._target))
+        method = parser.get_method()
+        if method in _NOT_HTTP:
+            raise ProtocolError(f"{show(method)} is no method of HTTP", 501)
+        length = self._content_length
+        if length == UNKNOWN_LENGTH and not self._chunked:
+            length = 0
+        self._lines.check(method, self._target, length, version.encode())
+        target, authority = self._split_target(method)
+        if length != 0 and method in (b"TRACE", b"CONNECT"):
+            raise ProtocolError(f"{show(method)} has no body")  # RFC 9110 sections 9.3.6 and 9.3.8
+        if length != 0 or self._upgrade.lower() != b"websocket":
+            self._upgrade = b""
+        self.left_http = bool(self._upgrade) or method == b"CONNECT"
+        self._skipped_body = length != 0 and parser.should_upgrade()
+        self.keep_alive = self._keep_alive
+        head = RequestHead(method, target, authority, self._fields, length, self._upgrade, self._expect_continue)
+        head.is_http_10 = version == "1.0"
+        self._events.append(head)
+
+    def _on_other_version(self, version: str) -> None:
+        if version != "1.0":
+            raise ProtocolError(f"HTTP version {version} is not supported", 505)
+        if self._http_10_host is None:
+            raise ProtocolError("HTTP/1.0 is not supported, use HTTP/1.1", 426)
+        if self._chunked:
+            raise ProtocolError("an HTTP/1.0 request with Transfer-Encoding")
+        if self._host is None:
+            self._host = self._http_10_host
+        self._keep_alive = self._may_upgrade = self._expect_continue = self._trailers_accepted = False
+
+    def _split_target(self, method: bytes) -> tuple[bytes, bytes]:
+        """The target in origin form, and the authority. Absolute form wins over Host (RFC 9112 section 3.2.2)."""
+        host = self._host
+        if host is None:
+            raise ProtocolError("no Host field")
+        if host != self._known_host:
+            if not valid_authority(host):
+                raise ProtocolError(f"Host {show(host)} is not a host with an optional port")
+            self._known_host = host
+        target = self._target
+        if target.startswith(b"/") and method != b"CONNECT":
+            if b"#" in target:
+                raise ProtocolError("the request target has a fragment")  # RFC 9112 section 3.2.1
+            return target, host
+        if method == b"CONNECT":
+            if not self._accept_authority_form:
+                raise ProtocolError("CONNECT is served by the forward proxy's port only", 405)
+            if not valid_authority(target) or b":" not in target:
+                raise ProtocolError("the target of CONNECT is not host:port")
+            return target, target
+        if target == b"*" and method == b"OPTIONS":
+            return target, host
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None or not valid_authority(absolute[1]):
+            raise ProtocolError(f"the request target {show(target)} is neither a path nor an http URL")
+        path = absolute[2]
+        return (path if path.startswith(b"/") else b"/" + path), absolute[1]
+
+    def on_message_complete(self) -> None:
+        if self._skipped_body:
+            return
+        self._in_request = False
+        self._last = not self.keep_alive
+        self._events.append(End(self._trailers) if self._trailers else END)

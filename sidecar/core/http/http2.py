@@ -1,0 +1,501 @@
+"""HTTP/2 on the wire (RFC 9113): bytes to events of streams, and heads and data to bytes.
+
+Rules:
+- libnghttp2, through ngh2, keeps the frames, HPACK, the windows and the stream states; this module turns its
+  events into ours and adds what a proxy must refuse. No other module knows ngh2.
+- Windows are opened by hand: `acknowledge` says that a body's bytes went on, so a slow receiver slows its sender.
+- A head whose `content_length` is 0 ends its stream: no body and no trailers follow (a gRPC trailers-only answer).
+- Peers are kept calm by two scores per connection, of nonsense (`GLITCHES`, libnghttp2's) and of frames that ask for
+  nothing (`MAX_NOISE`), a limit on resets either way, and bounds on header blocks, settings and acknowledgements.
+  Past any of them the connection is closed with ENHANCE_YOUR_CALM.
+- A head that is malformed or too large costs its stream, not the connection: others share that.
+- Once `closed`, everything but `output` does nothing: what is left of the streams ends with the connection.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from typing import Final
+
+import ngh2
+from ngh2 import (
+    Configuration,
+    Connection,
+    ConnectionClosed,
+    DataReceived,
+    GoAwayReceived,
+    InformationalResponseReceived,
+    RequestReceived,
+    ResponseReceived,
+    Role,
+    Setting,
+    SettingsReceived,
+    StreamClosed,
+    StreamReset,
+    TrailersReceived,
+)
+
+from sidecar.core.errors import FLAG_FIELD, LocalReply, ProtocolError
+from sidecar.core.http import grpc
+from sidecar.core.http.fields import MAX_HEAD_BYTES
+from sidecar.core.http.http2_heads import read_request, read_response, read_trailers
+from sidecar.core.http.messages import END, End, Fields, RequestHead, ResponseHead
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+MAX_STREAMS: Final = 100
+"""Concurrent streams that a client may open on one connection; RFC 9113 section 6.5.2 advises no fewer."""
+STREAM_WINDOW: Final = 65_535
+CONNECTION_WINDOW: Final = MAX_STREAMS * STREAM_WINDOW
+"""Every stream can have its window filled and unread: one that nobody reads never stops another."""
+MAX_OUTPUT_BYTES: Final = 65_536
+"""Of one `output`: what a socket that is full would hold besides, whatever the peer's windows allow."""
+MAX_CUT_STREAMS: Final = 200
+"""Streams that a client may cut before they are answered, or make us cut, whatever else it does: rapid reset
+(CVE-2023-44487) and MadeYouReset (CVE-2025-8671). Beyond, they must be fewer than half of its streams: where a whole
+mesh shares a connection, cancelled calls are daily life."""
+MAX_CUT_STREAMS_OF_PEERS: Final = 1_000
+"""The same for a connection that carries the requests of many: one of them must not end it for all."""
+CUT_WINDOW: Final = 4_000
+"""Streams after which the counts for that are halved, so that the past fades."""
+OVERSIZE_WEIGHT: Final = 10
+"""A head that is too large costs as much to read as many others, and counts as so many streams cut."""
+RESETS: Final = (2_000, 1_000)
+"""RST_STREAM frames of a client, for whatever streams: a burst, and so many a second."""
+GLITCHES: Final = (1_000, 100)
+ENDPOINT_GLITCHES: Final = (10_000, 1_000)
+"""Frames that make no sense: a burst, and so many a second. An endpoint's answer that crosses our cancellation is one
+too, and where calls have short deadlines there are many of those."""
+MAX_NOISE: Final = 10_000
+FREE_NOISE: Final = 10
+"""Frames that ask for nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA): so many are free with each read, and of the
+rest so many may pile up."""
+MAX_CONTINUATIONS: Final = 8
+MAX_BLOCK_BYTES: Final = 4 * MAX_HEAD_BYTES
+MAX_BLOCK_FIELDS: Final = 1_024
+"""A header block beyond the limits of a head costs its stream; beyond these it costs the connection."""
+
+NO_ERROR: Final = 0x0
+PROTOCOL_ERROR: Final = 0x1
+INTERNAL_ERROR: Final = 0x2
+REFUSED_STREAM: Final = 0x7
+CANCEL: Final = 0x8
+ENHANCE_YOUR_CALM: Final = 0xB
+
+_CLIENT_LIMITS: Final = Configuration(
+    auto_window_update=False,
+    max_outbound_ack=1_000,
+    max_settings=32,
+    stream_reset_rate_limit=RESETS,
+    max_continuations=MAX_CONTINUATIONS,
+    glitch_rate_limit=ENDPOINT_GLITCHES,
+    max_inbound_header_list_size=MAX_BLOCK_BYTES,
+    max_inbound_header_count=MAX_BLOCK_FIELDS,
+    max_send_header_block_length=MAX_BLOCK_BYTES,
+)
+_SERVER_LIMITS: Final = replace(_CLIENT_LIMITS, glitch_rate_limit=GLITCHES)
+
+
+class Reset:
+    """The peer ended a stream before its time, or the codec did because the peer's messages on it are malformed."""
+
+    __slots__ = ("code", "provoked")
+
+    def __init__(self, code: int, provoked: bool = False) -> None:
+        self.code = code
+        self.provoked = provoked
+
+    def __repr__(self) -> str:
+        return f"<Reset {self.code}>"
+
+
+class Refused:
+    """A request that went no further than here: the codec has reset its stream or, `status` not 0, answered it."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<Refused {self.status}>"
+
+
+class GoAway:
+    """The peer takes no more streams; those above `last_stream` it has not processed."""
+
+    __slots__ = ("code", "last_stream")
+
+    def __init__(self, last_stream: int, code: int) -> None:
+        self.last_stream = last_stream
+        self.code = code
+
+    def __repr__(self) -> str:
+        return f"<GoAway last={self.last_stream} code={self.code}>"
+
+
+StreamEvent = RequestHead | ResponseHead | bytes | End | Reset | Refused | GoAway
+
+
+class Http2Codec:
+    """One side of an HTTP/2 connection."""
+
+    __slots__ = (
+        "_connection",
+        "_cut",
+        "_early",
+        "_is_server",
+        "_keeps_own",
+        "_last_stream",
+        "_last_words",
+        "_late",
+        "_max_cut",
+        "_max_streams",
+        "_noise",
+        "_opened",
+        "_resets_told",
+        "_taken_back",
+        "broken",
+        "closed",
+        "complaint",
+        "settled",
+    )
+
+    def __init__(self, is_server: bool, max_cut_streams: int = MAX_CUT_STREAMS, keeps_own: bool = True) -> None:
+        self._is_server = is_server
+        self._keeps_own = keeps_own  # what a proxy says by its own fields may be passed on
+        role, limits = (Role.SERVER, _SERVER_LIMITS) if is_server else (Role.CLIENT, _CLIENT_LIMITS)
+        self._connection = Connection(role, limits)
+        self.closed = False  # the connection is over: send what `output` gives, then close
+        self.broken = False  # because the peer broke the protocol
+        self.complaint = ""  # why this side ended the connection, when the peer is to blame
+        self.settled = False  # the peer's SETTINGS have come
+        self._max_streams = 1
+        self._late: list[tuple[int, StreamEvent]] = []
+        self._last_words = b""
+        self._last_stream = 0
+        self._early: set[int] = set()  # streams answered before the request was whole
+        self._resets_told: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
+        self._taken_back: set[int] = set()  # streams reset by the peer in the bytes being read
+        self._opened = 0
+        self._cut = 0
+        self._max_cut = max_cut_streams
+        self._noise = 0
+        settings = {Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW, Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES}
+        if is_server:
+            settings[Setting.MAX_CONCURRENT_STREAMS] = MAX_STREAMS
+            settings[Setting.NO_RFC7540_PRIORITIES] = 1
+        else:
+            settings[Setting.ENABLE_PUSH] = 0
+        self._connection.initiate_connection(settings)
+        self._connection.set_local_window_size(CONNECTION_WINDOW)
+
+    # Bytes in.
+
+    def feed(self, data: bytes) -> list[tuple[int, StreamEvent]]:
+        """Take bytes of the peer; return events with their stream. A broken connection sets `closed`."""
+        if self.closed:
+            return []
+        connection = self._connection
+        if self._noise:
+            self._noise = max(self._noise - FREE_NOISE, 0)
+        found = self.late() if self._late else []
+        try:
+            connection.receive_data(data)
+            self._take(connection.events(), found)
+            if not connection.want_read:
+                self.closed = True
+        except ngh2.NGH2Error as error:
+            self._fail(error)
+            return []
+        if self._noise > MAX_NOISE:
+            self.go_away(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+        return found
+
+    def _take(self, events: list[ngh2.Event], found: list[tuple[int, StreamEvent]]) -> None:
+        for event in events:
+            # ngh2's events have no subclasses; the frequent ones come first.
+            if type(event) is DataReceived:
+                if event.data:
+                    found.append((event.stream_id, event.data))
+                elif not event.end_stream:
+                    self._noise += 1
+                if event.end_stream:
+                    found.append((event.stream_id, END))
+            elif type(event) is RequestReceived:
+                self._on_request(event, found)
+            elif type(event) is ResponseReceived:
+                self._on_response(event.stream_id, event.headers, event.end_stream, found)
+            elif type(event) is StreamClosed:
+                if event.error_code and event.stream_id not in self._resets_told:
+                    self._early.discard(event.stream_id)
+                    found.append(
+                        (event.stream_id, Reset(event.error_code, provoked=event.error_code != REFUSED_STREAM))
+                    )
+                    if self._is_server:
+                        self.count_cut()
+            elif type(event) is TrailersReceived:
+                self._on_trailers(event, found)
+            elif type(event) is InformationalResponseReceived:
+                self._on_response(event.stream_id, event.headers, None, found)
+            elif type(event) is StreamReset:
+                if event.stream_id not in self._resets_told:
+                    self._resets_told.add(event.stream_id)
+                    self._early.discard(event.stream_id)
+                    self._taken_back.add(event.stream_id)
+                    found.append((event.stream_id, Reset(event.error_code)))
+            elif type(event) is SettingsReceived:
+                self._noise += 1
+                self.settled = True
+                self._max_streams = min(self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_STREAMS)
+            elif type(event) is GoAwayReceived:
+                found.append((0, GoAway(event.last_stream_id, event.error_code)))
+            elif type(event) is ConnectionClosed:
+                self.closed = True
+                if event.error_code != NO_ERROR:
+                    self.broken = True
+                    self.complaint = self.complaint or f"error {event.error_code} of HTTP/2"
+            else:
+                self._noise += 1
+        if self._taken_back:
+            # What was asked for and taken back in one read is not worth beginning.
+            begun = {stream for stream, event in found if isinstance(event, RequestHead)} & self._taken_back
+            self._taken_back.clear()
+            if begun:
+                self._leave_out(begun, found)
+
+    def _leave_out(self, streams: set[int], found: list[tuple[int, StreamEvent]]) -> None:
+        for stream, event in found:
+            if stream in streams and isinstance(event, bytes):
+                self.acknowledge(stream, len(event))
+        found[:] = [item for item in found if item[0] not in streams]
+        for _ in streams:
+            self.count_cut()
+
+    def _fail(self, error: ngh2.NGH2Error) -> None:
+        """libnghttp2 gave the connection up and says no more: say it for it."""
+        self.closed = self.broken = True
+        self.complaint = self.complaint or str(error)
+        calm = isinstance(error, ngh2.DenialOfServiceError)
+        code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
+        self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
+
+    def _on_request(self, event: ngh2.RequestReceived, found: list[tuple[int, StreamEvent]]) -> None:
+        self._last_stream = event.stream_id
+        self._opened += 1
+        if self._opened >= CUT_WINDOW:
+            self._opened >>= 1
+            self._cut >>= 1
+        try:
+            head = read_request(event.headers, event.end_stream)
+        except ProtocolError as error:
+            self.count_cut(OVERSIZE_WEIGHT if error.status == 431 else 1)
+            if self.closed:
+                return
+            if error.status == 400:
+                # RFC 9113 section 8.1.1: a malformed request is a stream error.
+                self.reset(event.stream_id, PROTOCOL_ERROR)
+                found.append((event.stream_id, Refused(0, error.reason)))
+            else:
+                found.append((event.stream_id, Refused(error.status, error.reason)))
+                self.send_response(event.stream_id, _refusal(event.headers, error))
+                if not event.end_stream:
+                    self.end_early(event.stream_id)
+            return
+        found.append((event.stream_id, head))
+        if event.end_stream:
+            found.append((event.stream_id, END))
+
+    def _on_response(
+        self, stream: int, headers: tuple[ngh2.Header, ...], ended: bool | None, found: list[tuple[int, StreamEvent]]
+    ) -> None:
+        """A response's head; `ended` is None for an informational one."""
+        try:
+            found.append((stream, read_response(headers, ended is not False, self._keeps_own)))
+        except ProtocolError:
+            self._refuse(stream, found)
+            return
+        if ended:
+            found.append((stream, END))
+
+    def _on_trailers(self, event: ngh2.TrailersReceived, found: list[tuple[int, StreamEvent]]) -> None:
+        try:
+            found.append((event.stream_id, End(read_trailers(event.headers))))
+        except ProtocolError:
+            self._refuse(event.stream_id, found)
+            if self._is_server:
+                self.count_cut()
+
+    def _refuse(self, stream: int, found: list[tuple[int, StreamEvent]]) -> None:
+        self.reset(stream, PROTOCOL_ERROR)
+        found.append((stream, Reset(PROTOCOL_ERROR, provoked=True)))
+
+    def count_cut(self, weight: int = 1) -> None:
+        """A client cut a stream that was not answered yet, or made us cut one."""
+        self._cut += weight
+        if self._cut > self._max_cut and self._cut * 2 > self._opened:
+            self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
+
+    def has_late(self) -> bool:
+        """Whether `late` has something to tell."""
+        return bool(self._late)
+
+    def late(self) -> list[tuple[int, StreamEvent]]:
+        """Events that came about by `output`: streams of which it sent the end."""
+        late, self._late = self._late, []
+        return late
+
+    # Heads and data out.
+
+    def send_request(self, head: RequestHead) -> int:
+        """Begin a request; return its stream. Raises ProtocolError when the connection takes no more."""
+        fields: Fields = [
+            (b":method", head.method),
+            (b":scheme", b"http"),
+            (b":authority", head.authority),
+            (b":path", head.target),
+            *head.fields,
+        ]
+        if head.content_length > 0:
+            fields.append((b"content-length", b"%d" % head.content_length))
+        if head.expect_continue:
+            fields.append((b"expect", b"100-continue"))
+        try:
+            return self._connection.send_request(fields, end_stream=head.content_length == 0)
+        except ngh2.NGH2Error as error:
+            raise ProtocolError(f"the connection takes no request: {error}") from None
+
+    def send_response(self, stream: int, head: ResponseHead) -> None:
+        """Begin the answer of a stream, or send an informational one."""
+        if self.closed:
+            return
+        fields: Fields = [(b":status", b"%d" % head.status), *head.fields]
+        try:
+            if head.status < 200:
+                self._connection.send_informational_response(stream, fields)
+                return
+            if head.content_length > 0:
+                fields.append((b"content-length", b"%d" % head.content_length))
+            self._connection.send_response(stream, fields, end_stream=head.content_length == 0)
+        except ngh2.NGH2Error:
+            self.reset(stream, INTERNAL_ERROR)
+
+    def send_data(self, stream: int, data: bytes) -> None:
+        """A piece of a body; it waits inside until the peer's windows take it, see `queued`."""
+        if self.closed:
+            return
+        try:
+            self._connection.send_data(stream, data)
+        except ngh2.StreamProtocolError:
+            return  # the peer reset the stream in the bytes just read; its Reset follows
+
+    def send_end(self, stream: int, trailers: Fields) -> None:
+        """End the stream's sending side."""
+        if self.closed:
+            return
+        try:
+            if trailers:
+                self._connection.send_trailers(stream, trailers)
+            else:
+                self._connection.end_stream(stream)
+        except ngh2.StreamProtocolError:
+            return  # as above
+
+    def end_early(self, stream: int) -> None:
+        """The answer was ended and the rest of the request is not wanted: say so behind the answer."""
+        self._early.add(stream)
+
+    def reset(self, stream: int, code: int) -> None:
+        """End a stream before its time."""
+        if self.closed:
+            return
+        self._early.discard(stream)
+        self._resets_told.add(stream)
+        try:
+            self._connection.reset_stream(stream, code)
+        except ngh2.StreamUnavailableError:
+            return  # it has ended already, which is what was wanted
+
+    def acknowledge(self, stream: int, count: int) -> None:
+        """So many bytes of a body went on: the peer may send as many more."""
+        if not self.closed:
+            self._connection.acknowledge_received_data(count, stream)
+
+    def shutdown_notice(self) -> None:
+        """Say that the connection will close; streams under way to us are still taken (RFC 9113 section 6.8)."""
+        if not self.closed:
+            self._connection.send_shutdown_notice()
+
+    def go_away(self, code: int, complaint: str = "") -> None:
+        """Take no more streams. With an error code the connection ends at once."""
+        if self.closed:
+            return
+        self.complaint = complaint
+        if code == NO_ERROR:
+            self._connection.send_goaway(code)
+        else:
+            self._connection.terminate_connection(code)
+            self.closed = True
+
+    def output(self) -> bytes:
+        """The bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
+
+        Sets `closed` when they are the last. What comes about by sending them is told by `late`.
+        """
+        if self._last_words:
+            data, self._last_words = self._last_words, b""
+            return data
+        connection = self._connection
+        try:
+            data = connection.data_to_send(MAX_OUTPUT_BYTES)
+            if len(data) < MAX_OUTPUT_BYTES and self._early:
+                data += self._cut_early()
+            events = connection.events()
+            if events:
+                self._take(events, self._late)
+            if len(data) < MAX_OUTPUT_BYTES:
+                self._resets_told.clear()  # those that could still close have been sent
+            if self.closed:
+                data += connection.data_to_send()  # one reset too many
+            elif not (connection.want_read or connection.want_write):
+                self.closed = True
+        except ngh2.ConnectionStateError:
+            self.closed = True  # the last bytes have been taken already
+            return b""
+        return data
+
+    def _cut_early(self) -> bytes:
+        sent = [stream for stream in self._early if not self._connection.queued_body_size(stream)]
+        for stream in sent:
+            self.reset(stream, NO_ERROR)
+        return self._connection.data_to_send() if sent else b""
+
+    # Questions.
+
+    def queued(self, stream: int) -> int:
+        """Bytes of a stream's body that the peer's windows, or the socket, have not taken."""
+        return self._connection.queued_body_size(stream)
+
+    def max_streams(self) -> int:
+        """How many streams we may have open at the peer: one until its SETTINGS have come, at most `MAX_STREAMS`."""
+        return self._max_streams
+
+    def assume_settings(self) -> None:
+        """The peer's SETTINGS do not come: go on with what RFC 9113 section 6.5.2 advises it to allow."""
+        if not self.settled:
+            self.settled = True
+            self._max_streams = MAX_STREAMS
+
+    def takes_requests(self) -> bool:
+        """Whether another request can be sent."""
+        return not self.closed and self._connection.can_send_request
+
+
+def _refusal(headers: tuple[ngh2.Header, ...], error: ProtocolError) -> ResponseHead:
+    """What a request is answered that is well formed and yet not taken, as its sender understands it."""
+    for name, value in headers:
+        if name == b"content-type" and grpc.is_grpc(value):
+            return grpc.local_reply(LocalReply(error.status, "DPE", error.reason))
+    return ResponseHead(error.status, [(FLAG_FIELD, b"DPE")])

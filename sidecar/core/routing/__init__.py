@@ -1,0 +1,1 @@
+"""Where a request goes: clusters, endpoints, balancing, retries, outlier detection, policies."""

@@ -1,0 +1,141 @@
+"""What both sides of HTTP/2 have in common: a connection with its codec, and the streams on it.
+
+Rules:
+- The peer's windows are opened only as what came goes on. What comes while a stream is paused is acknowledged when it
+  is resumed, or when it is over: the connection's window is shared.
+- The other side of an exchange is stopped while more than `HIGH_WATER_BYTES` of a stream wait for the peer's window,
+  and goes on at half of that.
+- A turn of the loop is one write. While the socket is full nothing is written: what waits, waits where the watermarks
+  see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+from sidecar.core.http.http2 import MAX_OUTPUT_BYTES, Http2Codec, StreamEvent
+from sidecar.core.timers import Timed
+from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, Runtime
+from sidecar.proxy.exchange.exchange import Exchange
+
+
+class Http2Stream:
+    """One side of an exchange."""
+
+    __slots__ = ("_paused", "_unacknowledged", "exchange", "full", "id")
+
+    def __init__(self, stream_id: int) -> None:
+        self.id = stream_id
+        self.exchange: Exchange | None = None
+        self.full = False  # more waits for the peer's window than should
+        self._paused = False
+        self._unacknowledged = 0
+
+    def keeps(self, count: int) -> bool:
+        """Bytes came. Whether they are not to be acknowledged for now."""
+        if self._paused and self.exchange is not None:
+            self._unacknowledged += count
+            return True
+        return False
+
+    def give_back(self) -> int:
+        """Bytes that came while the stream was paused; they are acknowledged now, once."""
+        count, self._unacknowledged = self._unacknowledged, 0
+        return count
+
+    def on_full(self) -> None:
+        """More waits than should: stop what it comes from."""
+        raise NotImplementedError
+
+    def on_ready(self) -> None:
+        """Little waits: go on."""
+        raise NotImplementedError
+
+
+Stream = TypeVar("Stream", bound=Http2Stream)
+
+
+class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
+    """One end of a connection."""
+
+    def __init__(self, runtime: Runtime, codec: Http2Codec) -> None:
+        Timed.__init__(self)
+        self._runtime = runtime
+        self._codec = codec
+        self._transport: asyncio.Transport | None = None
+        self._streams: dict[int, Stream] = {}
+        self._writable = True
+        self._touched = False
+
+    def send_data(self, stream: Stream, data: bytes) -> None:
+        """A piece of a body; its source is told when too much of it waits."""
+        if self._streams.get(stream.id) is not stream:
+            return
+        self._codec.send_data(stream.id, data)
+        self._touch()
+        if not stream.full and self._codec.queued(stream.id) > HIGH_WATER_BYTES:
+            stream.full = True
+            stream.on_full()
+
+    def acknowledge(self, stream: Stream, count: int) -> None:
+        """Open the windows by what went on."""
+        self._codec.acknowledge(stream.id, count)
+        self._touch()
+
+    def _give_back(self, stream: Stream) -> None:
+        """The stream is over: its share of the connection's window is free."""
+        count = stream.give_back()
+        if count:
+            self._codec.acknowledge(stream.id, count)
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self._writable = True
+        self._touch()
+
+    def _touch(self) -> None:
+        if not self._touched:
+            self._touched = True
+            self._runtime.touch(self)
+
+    def flush(self) -> None:
+        """Write what the codec has, unless the socket is full. The end of a connection is always written."""
+        self._touched = False
+        transport = self._transport
+        if transport is None or not (self._writable or self._codec.closed):
+            return
+        data = self._write(transport)
+        while len(data) >= MAX_OUTPUT_BYTES and self._writable:
+            data = self._write(transport)
+        for stream in self._streams.values():
+            if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
+                stream.full = False
+                stream.on_ready()
+        if self._codec.closed:
+            self._end(transport)
+
+    def _write(self, transport: asyncio.Transport) -> bytes:
+        data = self._codec.output()
+        if self._codec.has_late():
+            self._deliver(self._codec.late())
+        if data:
+            self._count_bytes(len(data))
+            transport.write(data)
+        return data
+
+    def _deliver(self, events: list[tuple[int, StreamEvent]]) -> None:
+        """What the peer did, stream by stream."""
+        raise NotImplementedError
+
+    def _count_bytes(self, count: int) -> None:
+        """So many bytes are written."""
+        raise NotImplementedError
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """The codec has said its last words, and they are written."""
+        raise NotImplementedError

@@ -1,0 +1,71 @@
+"""HTTP/1.1 or HTTP/2? A client says so by its first bytes (RFC 9113 section 3.3), on one port for both.
+
+Rules:
+- As soon as the bytes differ from the HTTP/2 preface it is HTTP/1.1, usually in the first read.
+- A client that says nothing at all is cut after the idle time-out, like any connection nobody uses; one that does not
+  get on with its first bytes, as soon as one with a slow head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from sidecar.core.http.http2 import PREFACE
+from sidecar.core.timers import Timed
+from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS, DownstreamConnection
+from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
+
+if TYPE_CHECKING:
+    from sidecar.proxy.listeners import HttpListener
+
+
+class DetectingConnection(asyncio.Protocol, Timed):
+    """A connection whose protocol is not known yet."""
+
+    def __init__(self, listener: HttpListener) -> None:
+        Timed.__init__(self)
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._seen = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        runtime = self._listener.runtime
+        runtime.wheel.schedule(self, runtime.now() + KEEP_ALIVE_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes: hand the connection to the protocol that they belong to."""
+        transport = self._transport
+        if transport is None:
+            return
+        if not self._seen:
+            runtime = self._listener.runtime
+            runtime.wheel.schedule(self, runtime.now() + HEAD_SECONDS)
+        self._seen += data
+        if len(self._seen) < len(PREFACE) and PREFACE.startswith(self._seen):
+            return
+        self._listener.runtime.wheel.cancel(self)
+        self._transport = None
+        self._hand_over(transport, self._seen)
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        protocol: DownstreamConnection | Http2DownstreamConnection
+        if data.startswith(PREFACE):
+            protocol = Http2DownstreamConnection(self._listener)
+        else:
+            protocol = DownstreamConnection(self._listener)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Gone before it said anything."""
+        self._transport = None
+        self._listener.runtime.wheel.cancel(self)
+
+    def on_deadline(self, now: float) -> None:
+        """It said nothing for too long."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,357 @@
+"""One HTTP/2 connection of a client, and an exchange for each of its streams.
+
+Rules:
+- Answers that the proxy makes itself are gRPC answers where the request is gRPC.
+- An answer that was whole before the request was is followed by a reset without error: the rest is not wanted. Not
+  so when only the end of the stream is missing: httpx sends it in a frame of its own, and takes a reset for a failure.
+- A client that begins a body and does not go on is answered 408. A gRPC stream may be silent, and so may any request
+  that is being answered already.
+- On drain the client hears it twice (RFC 9113 section 6.8): a notice, and `NOTICE_SECONDS` later the last stream that
+  is served. What it opens in between is still served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.core.errors import LocalReply
+from sidecar.core.http import grpc
+from sidecar.core.http.http2 import (
+    CANCEL,
+    INTERNAL_ERROR,
+    MAX_CUT_STREAMS,
+    MAX_CUT_STREAMS_OF_PEERS,
+    NO_ERROR,
+    GoAway,
+    Http2Codec,
+    Refused,
+    Reset,
+    StreamEvent,
+)
+from sidecar.core.http.messages import End, Fields, RequestHead, ResponseHead
+from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
+from sidecar.proxy.base.output import peer_address
+from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.upstream.destination import Destination
+
+if TYPE_CHECKING:
+    from sidecar.proxy.listeners import HttpListener
+
+IDLE_SECONDS: Final = 300.0
+"""A connection without streams; Service Connect's idle time-out."""
+BODY_IDLE_SECONDS: Final = 30.0
+"""Silence in the middle of a request's body."""
+LINGER_SECONDS: Final = 5.0
+"""For the last bytes of a connection; a client that does not take them is cut."""
+BODY_TIMEOUT: Final = LocalReply(408, "DPE", "the request's body did not come")
+MAX_READ_BYTES: Final = 131_072
+"""Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames
+are costly to read."""
+NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
+NOTICE_SECONDS: Final = 1.0
+"""Between the two GOAWAYs: longer than a round trip within a region."""
+
+
+class Http2DownstreamStream(Http2Stream):
+    """The client's side of one exchange."""
+
+    __slots__ = ("_connection", "begun", "ended", "heard_at", "is_grpc", "method", "owed", "whole")
+
+    def __init__(self, connection: Http2DownstreamConnection, stream_id: int, head: RequestHead) -> None:
+        Http2Stream.__init__(self, stream_id)
+        self._connection = connection
+        self.method = head.method
+        self.is_grpc = head.is_grpc
+        self.begun = False  # the answer
+        self.ended = False  # the head has ended our side of the stream
+        self.whole = False  # the request
+        self.owed = head.content_length  # bytes of the request that have not come; negative when nobody knows
+        self.heard_at = connection.now()
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Begin the answer."""
+        self._connection.send_head(self, head)
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        self._connection.send_data(self, data)
+
+    def send_end(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        self._connection.send_end(self, trailers)
+
+    def send_local(self, reply: LocalReply) -> None:
+        """Answer in the service's place."""
+        if self.is_grpc:
+            self._connection.send_head(self, grpc.local_reply(reply))
+        else:
+            body = b"" if self.method == b"HEAD" else reply.message.encode() + b"\n"
+            fields = [(b"content-type", b"text/plain; charset=utf-8"), *reply.fields()]
+            self._connection.send_head(self, ResponseHead(reply.status, fields, len(body)))
+            if body:
+                self._connection.send_data(self, body)
+        self._connection.send_end(self, [])
+
+    def send_eof(self) -> None:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
+    def take_early(self) -> bytes:
+        """Never called: no tunnel is begun over HTTP/2."""
+        raise RuntimeError("a tunnel over an HTTP/2 stream")
+
+    def abort(self) -> None:
+        """Cut the answer."""
+        self._connection.reset(self, INTERNAL_ERROR)
+
+    def close(self) -> None:
+        """Cut the answer: there is no other way to end a stream early."""
+        self._connection.reset(self, CANCEL)
+
+    def pause_request(self) -> None:
+        """Take no more of the request: the window stays shut."""
+        self._paused = True
+
+    def resume_request(self) -> None:
+        """Take the request again."""
+        if self._paused:
+            self._paused = False
+            self.heard_at = self._connection.now()
+        count = self.give_back()
+        if count:
+            self._connection.acknowledge(self, count)
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        self.heard_at = self._connection.now()
+        self.owed -= len(data)
+        if self.exchange is not None:
+            self.exchange.on_request_data(data)
+        if not self.keeps(len(data)):
+            self._connection.acknowledge(self, len(data))
+
+    def on_full(self) -> None:
+        """Too much of the answer waits."""
+        if self.exchange is not None:
+            self.exchange.on_client_full()
+
+    def on_ready(self) -> None:
+        """The client takes more of the answer."""
+        if self.exchange is not None:
+            self.exchange.on_client_ready()
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the client owes the rest of the request for too long."""
+        waits = not (self.whole or self.begun or self.is_grpc or self._paused)
+        return waits and self.heard_at + BODY_IDLE_SECONDS <= now
+
+
+class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
+    """A connection accepted by a listener."""
+
+    def __init__(self, listener: HttpListener) -> None:
+        # What comes in from the mesh are the requests of many, what goes out those of this task's own app.
+        cuts = MAX_CUT_STREAMS if listener.meter is None else MAX_CUT_STREAMS_OF_PEERS
+        Http2Connection.__init__(self, listener.runtime, Http2Codec(is_server=True, max_cut_streams=cuts))
+        self._listener = listener
+        self._meter = listener.meter
+        self.now = listener.runtime.now
+        self._peer = b""
+        self._read_now = 0  # in this turn of the loop
+        self._resting = False
+        self._draining = False
+        self._said_last = False
+        self._complained = False
+        self._quiet_since = self._runtime.now()
+
+    # The loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self._peer = peer_address(transport)
+        self._listener.opened(self)
+        self._runtime.wheel.schedule(self, self._quiet_since + IDLE_SECONDS)
+        self._touch()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._meter is not None:
+            self._meter.bytes += len(data)
+        self._read_now += len(data)
+        if self._read_now > MAX_READ_BYTES and not self._resting and self._transport is not None:
+            self._resting = True
+            self._transport.pause_reading()
+        self._deliver(self._codec.feed(data))
+        self._touch()
+
+    def _deliver(self, events: list[tuple[int, StreamEvent]]) -> None:
+        for stream_id, event in events:
+            if isinstance(event, RequestHead):
+                if not self._codec.closed:
+                    self._begin(stream_id, event)
+            elif isinstance(event, Refused):
+                self._refused(stream_id, event.status, event.reason)
+            elif not isinstance(event, GoAway):
+                stream = self._streams.get(stream_id)
+                if stream is not None:
+                    self._on_event(stream, event)
+                elif isinstance(event, bytes):
+                    self._codec.acknowledge(stream_id, len(event))  # of a request that was answered early
+                elif isinstance(event, Reset) and event.provoked:
+                    self._refused(stream_id, 0, "a malformed head, or frames behind a request's end")
+
+    def _refused(self, stream_id: int, status: int, reason: str) -> None:
+        """Something that was to be a request, or the connection itself, was refused by the codec; log and count it."""
+        nobody = Http2DownstreamStream(self, stream_id, NO_REQUEST)
+        self._listener.refused(nobody, None, LocalReply(status, "DPE", reason), self._peer, stream_id)
+        if status and self._meter is not None:
+            self._meter.requests += 1
+
+    def _begin(self, stream_id: int, head: RequestHead) -> None:
+        stream = Http2DownstreamStream(self, stream_id, head)
+        self._streams[stream_id] = stream
+        if head.content_length != 0 and self.deadline > stream.heard_at + BODY_IDLE_SECONDS:
+            self._runtime.wheel.schedule(self, stream.heard_at + BODY_IDLE_SECONDS)
+        if self._runtime.draining and not self._draining:
+            self.drain()
+        self._listener.prepare(head, self._peer)
+        target = self._listener.route(head)
+        if isinstance(target, Destination):
+            exchange = stream.exchange = Exchange(stream, head, target)
+            if self._runtime.recorder is not None:
+                self._listener.observe(stream, exchange, head, target, self._peer, stream_id)
+            exchange.start()
+        elif isinstance(target, LocalReply):
+            self._listener.refused(stream, head, target, self._peer, stream_id)
+            stream.send_local(target)
+        else:
+            self.reset(stream, CANCEL)  # CONNECT over HTTP/2 is not offered
+
+    def _on_event(self, stream: Http2DownstreamStream, event: StreamEvent) -> None:
+        if isinstance(event, bytes):
+            stream.on_data(event)
+        elif isinstance(event, End):
+            stream.whole = True
+            if stream.exchange is not None:
+                stream.exchange.on_request_end(event.trailers)
+        elif isinstance(event, Reset):
+            if not event.provoked:
+                self._codec.count_cut()
+            exchange = self._forget(stream)
+            if exchange is not None:
+                exchange.on_client_gone()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, with the requests on it."""
+        self._transport = None
+        self._runtime.wheel.cancel(self)
+        self._listener.closed(self)
+        for stream in list(self._streams.values()):
+            exchange = self._forget(stream)
+            if exchange is not None:
+                exchange.on_client_gone()
+
+    # The streams' side.
+
+    def send_head(self, stream: Http2DownstreamStream, head: ResponseHead) -> None:
+        """Begin an answer, or send an informational one."""
+        if self._streams.get(stream.id) is stream:
+            self._codec.send_response(stream.id, head)
+            stream.begun = head.status >= 200
+            stream.ended = stream.begun and head.content_length == 0
+            self._touch()
+
+    def send_end(self, stream: Http2DownstreamStream, trailers: Fields) -> None:
+        """An answer is whole; what of it waits is still sent."""
+        if self._streams.get(stream.id) is not stream:
+            return
+        if not stream.ended:
+            self._codec.send_end(stream.id, trailers)
+        if not stream.whole and stream.owed:
+            self._codec.end_early(stream.id)
+        self._forget(stream)
+        self._touch()
+        if self._meter is not None:
+            self._meter.requests += 1
+            self._meter.grpc_requests += stream.is_grpc
+
+    def reset(self, stream: Http2DownstreamStream, code: int) -> None:
+        """Cut an answer."""
+        if self._streams.get(stream.id) is stream:
+            self._forget(stream)
+            self._codec.reset(stream.id, code)
+            self._touch()
+
+    def _forget(self, stream: Http2DownstreamStream) -> Exchange | None:
+        """The stream is over here: give its share of the connection's window back."""
+        if self._streams.pop(stream.id, None) is None:
+            return None
+        self._give_back(stream)
+        exchange, stream.exchange = stream.exchange, None
+        if not self._streams:
+            self._quiet_since = self._runtime.now()
+        return exchange
+
+    def flush(self) -> None:
+        """Write; a client that was read enough of in this turn is read again."""
+        self._read_now = 0
+        transport = self._transport
+        if transport is not None and self._resting:
+            self._resting = False
+            if not transport.is_closing():
+                transport.resume_reading()
+        Http2Connection.flush(self)
+
+    def _count_bytes(self, count: int) -> None:
+        if self._meter is not None:
+            self._meter.bytes += count
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Nothing more is said; a client that does not even take the last words is cut."""
+        if self._codec.complaint and not self._complained:
+            self._complained = True
+            self._refused(0, 0, self._codec.complaint)
+        transport.close()
+        self._runtime.wheel.schedule(self, self.now() + LINGER_SECONDS)
+
+    # Time.
+
+    def drain(self) -> None:
+        """Say for the first time that this connection ends."""
+        self._draining = True
+        self._codec.shutdown_notice()
+        self._touch()
+        self._runtime.wheel.schedule(self, self.now() + NOTICE_SECONDS)
+
+    def on_deadline(self, now: float) -> None:
+        """The second GOAWAY of a drain, a body that does not come, or a connection that nobody uses."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._codec.closed or transport.is_closing():
+            transport.abort()
+            return
+        if self._draining and not self._said_last:
+            self._said_last = True
+            self._codec.go_away(NO_ERROR)
+            self._touch()
+        for stream in [stream for stream in self._streams.values() if stream.is_overdue(now)]:
+            if stream.exchange is not None:
+                stream.exchange.on_client_broken(BODY_TIMEOUT)
+            else:
+                stream.send_local(BODY_TIMEOUT)
+        idle_at = self._quiet_since + IDLE_SECONDS
+        if self._streams:
+            self._runtime.wheel.schedule(self, now + BODY_IDLE_SECONDS)
+        elif idle_at > now:
+            self._runtime.wheel.schedule(self, idle_at)
+        else:
+            # What it has not taken of answers that ended long ago it will not take any more.
+            self._codec.go_away(NO_ERROR)
+            self.flush()
+            self._end(transport)

@@ -1,0 +1,93 @@
+"""One attempt of a request, on one endpoint.
+
+Rules:
+- It is begun when it is made, judged (succeed, fail or abandon) at most once, and ended once. What ends without a
+  verdict says nothing about its endpoint.
+- The policy's per-try time-out runs from its beginning to the head of its answer. Its exchange says what follows.
+- The latency that the balancer learns begins when the request is sent: making a connection costs once, and counted
+  in, it would make a new endpoint look slow to the balancer for as long as latencies are remembered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.timers import Timed
+
+if TYPE_CHECKING:
+    from sidecar.core.routing.endpoint import Endpoint
+    from sidecar.proxy.base.interfaces import UpstreamPool
+    from sidecar.proxy.exchange.exchange import Exchange
+    from sidecar.proxy.upstream.destination import Destination
+
+
+class Attempt(Timed):
+    """An exchange's try of an endpoint."""
+
+    __slots__ = ("_destination", "_exchange", "_judged", "endpoint", "pool", "sent_at")
+
+    def __init__(self, exchange: Exchange, destination: Destination, endpoint: Endpoint, now: float) -> None:
+        Timed.__init__(self)
+        self._exchange = exchange
+        self._destination = destination
+        self._judged = False
+        self.endpoint = endpoint
+        self.pool: UpstreamPool | None = None  # while the exchange waits there for a connection
+        self.sent_at = now
+        endpoint.begin(now)
+        seconds = destination.cluster.policy.timeouts.per_try_seconds
+        if seconds > 0:
+            destination.runtime.wheel.schedule(self, now + seconds)
+
+    def connected(self) -> None:
+        """The connection that was waited for is there."""
+        self.pool = None
+        self.sent_at = self._destination.runtime.now()
+
+    def answered(self) -> None:
+        """The head of the answer is there."""
+        if self.slot >= 0:
+            self._destination.runtime.wheel.cancel(self)
+
+    def on_deadline(self, now: float) -> None:
+        """The per-try time-out."""
+        self._exchange.on_attempt_overdue(self, now)
+
+    def wait_longer(self, now: float) -> None:
+        """The endpoint is not to blame: give it its time once more."""
+        seconds = self._destination.cluster.policy.timeouts.per_try_seconds
+        if seconds > 0:
+            self._destination.runtime.wheel.schedule(self, now + seconds)
+
+    def succeed(self, latency: float) -> None:
+        """The endpoint answered after so many seconds."""
+        if not self._judged:
+            self._judged = True
+            self.endpoint.succeed(self._destination.runtime.now(), latency)
+
+    def fail(self) -> None:
+        """The attempt speaks against the endpoint."""
+        if not self._judged:
+            self._judged = True
+            destination = self._destination
+            ejected = destination.cluster.fail(self.endpoint, destination.runtime.now())
+            if ejected and destination.meter is not None:
+                destination.meter.ejections += 1
+
+    def abandon(self) -> None:
+        """The attempt says nothing about the endpoint."""
+        if not self._judged:
+            self._judged = True
+            self.endpoint.abandon()
+
+    def end(self) -> None:
+        """The attempt is over, however it went."""
+        if self.slot >= 0:
+            self._destination.runtime.wheel.cancel(self)
+        if self.pool is not None:
+            self.pool.forget(self._exchange)
+            self.pool = None
+        if not self._judged:
+            self._judged = True
+            self.endpoint.abandon()
+        self.endpoint.end()

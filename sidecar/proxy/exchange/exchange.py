@@ -1,0 +1,480 @@
+"""One request and its answer: from the client's head to the last byte back.
+
+Rules:
+- attempt → (connected) → sent → response head → response end. Every failure before the response head asks
+  `core.retry` whether another attempt is made; after it the client's connection is cut, because an answer that
+  stops in the middle must not look whole.
+- One attempt at a time; `attempt` says what it means for its endpoint, `request_body` what of the request can be sent
+  again, `deadline` how long all of it may take. After 101 a `tunnel` has the word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.errors import (
+    ATTEMPT_TIMEOUT,
+    DOWNSTREAM_DISCONNECT,
+    FLAG_FIELD,
+    NO_HEALTHY_UPSTREAM,
+    OVERLOADED,
+    REQUEST_TIMEOUT,
+    UNPROCESSED_FIELD,
+    UPSTREAM_CONNECT_FAILURE,
+    UPSTREAM_OVERFLOW,
+    UPSTREAM_PROTOCOL_ERROR,
+    UPSTREAM_RESET,
+    LocalReply,
+)
+from sidecar.core.http import grpc
+from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
+from sidecar.core.routing.retry import PERHAPS_PROCESSED, UNPROCESSED, may_retry
+from sidecar.proxy.exchange.attempt import Attempt
+from sidecar.proxy.exchange.deadline import RequestDeadline
+from sidecar.proxy.exchange.request_body import RequestBody
+from sidecar.proxy.exchange.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from sidecar.proxy.base.interfaces import Client, Observer, Upstream
+    from sidecar.proxy.upstream.destination import Destination
+
+_STREAMS: Final = (b"text/event-stream", b"application/grpc")
+
+
+class Exchange(RequestDeadline):
+    """One request on its way."""
+
+    __slots__ = (
+        "_attempt",
+        "_attempts",
+        "_body",
+        "_client",
+        "_client_full",
+        "_connection",
+        "_done",
+        "_head",
+        "_latency",
+        "_response_begun",
+        "_tried",
+        "_upstream_full",
+        "flags",
+        "observer",
+        "tunnel",
+    )
+
+    def __init__(self, client: Client, head: RequestHead, destination: Destination) -> None:
+        RequestDeadline.__init__(self, destination)
+        self._client = client
+        self._head = head
+        self._body = RequestBody()
+        self._attempts = 0
+        self._latency = 0.0  # of the attempt that was answered: until its head
+        self._tried: list[Endpoint] = []
+        self._attempt: Attempt | None = None
+        self._connection: Upstream | None = None
+        self._response_begun = False
+        self._done = False
+        self._client_full = False
+        self._upstream_full = False
+        self.tunnel: Tunnel | None = None
+        self.flags = ""  # why the proxy failed or cut the request, separated by commas
+        self.observer: Observer | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Let an observer stand between this exchange and its client."""
+        self.observer = observer
+        self._client = observer
+
+    def _flag(self, flag: str) -> None:
+        self.flags = f"{self.flags},{flag}" if self.flags else flag
+
+    # Attempts.
+
+    def start(self) -> None:
+        """Send the request to an endpoint, or answer at once."""
+        destination = self._destination
+        runtime, cluster = destination.runtime, destination.cluster
+        cluster.active_requests += 1
+        runtime.work += 1
+        now = runtime.now()
+        if destination.meter is not None:
+            destination.meter.requests += 1
+        if runtime.shedding:
+            self._reply(OVERLOADED)
+            return
+        if cluster.active_requests > cluster.policy.circuit_breaker.max_requests:
+            self._overflow()
+            return
+        cluster.retry_budget.request(now)
+        self._begin_timeout(self._head, now)
+        self._try(now)
+
+    def _try(self, now: float) -> None:
+        destination = self._destination
+        cluster = destination.cluster
+        endpoint = cluster.pick(now, destination.runtime.random(48), self._tried)
+        if endpoint is None:
+            self._reply(NO_HEALTHY_UPSTREAM)
+            return
+        pool = destination.pool(endpoint)
+        if pool.overflows():
+            self._overflow()
+            return
+        self._attempts += 1
+        attempt = self._attempt = Attempt(self, destination, endpoint, now)
+        connection = pool.acquire(self)
+        if connection is None:
+            attempt.pool = pool
+        else:
+            self._send(connection)
+
+    def on_connected(self, connection: Upstream) -> None:
+        """A connection that the exchange waited for is there."""
+        if self._attempt is not None:
+            self._attempt.connected()
+        self._send(connection)
+
+    def _send(self, connection: Upstream) -> None:
+        """Send what there is of the request."""
+        self._connection = connection
+        self._upstream_full = False  # that was another
+        if self._client_full:
+            connection.pause_reading()
+        connection.send_head(self, self._head)
+        if self._body.send(connection) and not self._upstream_full:
+            self._client.resume_request()
+
+    def on_connect_failed(self, reason: str) -> None:
+        """No connection could be made."""
+        if self._attempt is not None:
+            self._attempt.pool = None
+            self._attempt.fail()
+        self._retry_or(UNPROCESSED, CONNECT_FAILURE, UPSTREAM_CONNECT_FAILURE)
+
+    def _retry_or(self, failure: int, kind: str, reply: LocalReply) -> None:
+        """Make another attempt if the rules allow it, else answer so."""
+        if self._take_retry(failure, kind):
+            self._try_again()
+        else:
+            self._reply(reply)
+
+    def _take_retry(self, failure: int, kind: str) -> bool:
+        cluster = self._destination.cluster
+        policy = cluster.policy.retries
+        if not self._body.is_kept or kind not in policy.on or not may_retry(self._head.method, failure):
+            return False
+        if self._attempts > policy.count:
+            if self._attempts > 1:
+                self._flag("URX")
+            return False
+        if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent):
+            return True
+        if self._destination.meter is not None:
+            self._destination.meter.retry_budget_exhausted += 1
+        return False
+
+    def _try_again(self) -> None:
+        destination = self._destination
+        destination.cluster.retries += 1
+        if destination.meter is not None:
+            destination.meter.retries += 1
+        if self._attempt is not None:
+            self._tried.append(self._attempt.endpoint)
+        self._end_attempt()
+        self._try(destination.runtime.now())
+
+    # The client's side.
+
+    def on_request_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        if self._streaming:
+            self.moved()
+        if self.observer is not None:
+            self.observer.received += len(data)
+        connection = self._connection
+        self._body.add(data, connection is not None)
+        if connection is not None:
+            connection.send_data(data)
+        elif self._body.fills_up():
+            self._client.pause_request()
+
+    def on_request_end(self, trailers: Fields) -> None:
+        """The request is whole."""
+        self._body.end(trailers)
+        if self._connection is not None:
+            self._connection.send_end(trailers)
+
+    def on_client_gone(self, flag: str = DOWNSTREAM_DISCONNECT) -> None:
+        """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
+        if self._done:
+            return
+        if self._connection is not None:
+            self._connection.abort()
+        self._flag(flag)
+        self.finish()
+        if self.observer is not None:
+            self.observer.end()
+
+    def on_client_broken(self, reply: LocalReply) -> None:
+        """The client broke the protocol, or does not go on with its request: say so, or cut the answer under way."""
+        if self._done:
+            return
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+        self._cut_or_reply(reply)
+
+    def on_client_full(self) -> None:
+        """The client takes the answer slower than it comes."""
+        self._client_full = True
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def on_client_ready(self) -> None:
+        """The client has caught up."""
+        self._client_full = False
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    # The endpoint's side.
+
+    def on_response_head(self, head: ResponseHead, leftover: bytes) -> None:
+        """The endpoint answers."""
+        if head.status < 200:
+            if head.status == 101:
+                self._switch(head, leftover)
+            else:
+                self._client.send_head(head)
+            return
+        self._measure()
+        if self._failed(head):
+            self._judge_failure()
+            if self._retry_answer(head):
+                return
+        elif not self._head.is_grpc:
+            self._judge_success()
+        self._count_answer(head.status)
+        self._response_begun = True
+        self._body.forget()
+        content_type = head.get(b"content-type")
+        if content_type is not None and content_type.startswith(_STREAMS):
+            self._begin_idle_timeout()
+        if self.flags and head.get(FLAG_FIELD) is None:
+            head.fields.append((FLAG_FIELD, self.flags.encode()))  # it has failed, and no retry was left
+        self._client.send_head(head)
+
+    def _failed(self, head: ResponseHead) -> bool:
+        """Whether this answer speaks against the endpoint. A gRPC answer with a body is judged by its trailers."""
+        if self._head.is_grpc and head.status == 200:
+            return grpc.status_of(head.fields) in grpc.FAILURES
+        return head.status >= 500
+
+    def _retry_answer(self, head: ResponseHead) -> bool:
+        """Make another attempt in place of this failed answer, if the rules allow it."""
+        if head.get(UNPROCESSED_FIELD) is not None:
+            failure, kind = UNPROCESSED, "503"  # of a gRPC answer the status is 200
+        else:
+            failure, kind = PERHAPS_PROCESSED, str(head.status)
+        if not self._take_retry(failure, kind):
+            return False
+        if self._connection is not None:
+            self._connection.detach()
+            self._connection = None
+        self._try_again()
+        return True
+
+    def _measure(self) -> None:
+        """The endpoint's answer begins now."""
+        if self._attempt is not None:
+            self._attempt.answered()
+            self._latency = self._destination.runtime.now() - self._attempt.sent_at
+
+    def _count_answer(self, status: int) -> None:
+        destination = self._destination
+        if destination.meter is not None:
+            destination.meter.answered(status, self._latency)
+
+    def on_response_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        if self._streaming:
+            self.moved()
+        self._client.send_data(data)
+
+    def on_response_end(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        self._connection = None
+        if self._head.is_grpc:
+            self._judge_grpc(trailers)
+        self.finish()
+        self._client.send_end(trailers)
+
+    def _judge_grpc(self, trailers: Fields) -> None:
+        if grpc.status_of(trailers) in grpc.FAILURES:
+            self._judge_failure()
+        else:
+            self._judge_success()
+
+    def on_upstream_refused(self) -> None:
+        """The endpoint says that it has not processed the request (REFUSED_STREAM, GOAWAY below the stream)."""
+        self._connection = None
+        self._abandon()
+        if self._response_begun:
+            self._cut_or_reply(UPSTREAM_RESET)
+        else:
+            self._retry_or(UNPROCESSED, REFUSED_STREAM, UPSTREAM_RESET)
+
+    def on_upstream_invalid(self, reason: str) -> None:
+        """The endpoint sent what is not HTTP."""
+        self._connection = None
+        self._judge_failure()
+        self._cut_or_reply(UPSTREAM_PROTOCOL_ERROR)
+
+    def on_upstream_lost(self, saw_response: bool) -> None:
+        """The connection broke before the answer was whole."""
+        connection, self._connection = self._connection, None
+        stale = connection is not None and connection.reused() and not saw_response
+        if stale:
+            self._abandon()  # the endpoint closed an idle connection while the request was on its way
+        else:
+            self._judge_failure()
+        if self._response_begun or saw_response:
+            self._cut_or_reply(UPSTREAM_RESET)
+        else:
+            self._retry_or(PERHAPS_PROCESSED, RESET, UPSTREAM_RESET)
+
+    def on_upstream_full(self) -> None:
+        """The endpoint takes the request slower than it comes."""
+        self._upstream_full = True
+        self._client.pause_request()
+
+    def on_upstream_ready(self) -> None:
+        """The endpoint has caught up."""
+        self._upstream_full = False
+        self._client.resume_request()
+
+    def _switch(self, head: ResponseHead, leftover: bytes) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if self._head.upgrade:
+            self._begin_tunnel(head, leftover, connection)
+        else:
+            connection.abort()
+            self.on_upstream_invalid("it switched protocols without being asked to")
+
+    def _begin_tunnel(self, head: ResponseHead, leftover: bytes, connection: Upstream) -> None:
+        self._measure()
+        self._judge_success()
+        self._count_answer(head.status)
+        self._response_begun = True
+        tunnel = self.tunnel = Tunnel(self, self._client, connection)
+        self._begin_idle_timeout()
+        self._client.send_head(head)
+        if leftover:
+            self._client.send_data(leftover)
+        early = self._client.take_early()
+        if early:
+            tunnel.on_client_data(early)
+
+    # Time.
+
+    def on_overdue(self) -> None:
+        """The request, or the silence of a stream, has lasted too long."""
+        if self._done:
+            return  # something else that was due at the same moment has ended it
+        self._judge_failure()
+        if self._connection is not None:
+            self._connection.abort()
+        self._time_out(REQUEST_TIMEOUT)
+
+    def _time_out(self, reply: LocalReply) -> None:
+        if self._destination.meter is not None:
+            self._destination.meter.timeouts += 1
+        self._cut_or_reply(reply)
+
+    def on_attempt_overdue(self, attempt: Attempt, now: float) -> None:
+        """An attempt was not answered within the per-try time-out: look for an endpoint that is faster."""
+        if attempt is not self._attempt:
+            return  # something else that was due at the same moment has ended it
+        if self._is_due(now):
+            self.on_deadline(now)  # no time for another
+        elif self._waits_for_client():
+            attempt.wait_longer(now)
+        else:
+            failure, kind = UNPROCESSED, CONNECT_FAILURE
+            if self._connection is not None:
+                failure, kind = PERHAPS_PROCESSED, "504"  # what the client hears if this was the last attempt
+                self._connection.abort()
+                self._connection = None
+            attempt.fail()
+            if self._take_retry(failure, kind):
+                self._try_again()
+            else:
+                self._time_out(ATTEMPT_TIMEOUT)
+
+    def _waits_for_client(self) -> bool:
+        return self._connection is not None and not (self._body.is_whole or self._upstream_full)
+
+    def is_open_call(self) -> bool:
+        """Whether the client is in the middle of a gRPC call, and the service has not answered yet."""
+        return self._head.is_grpc and not self._done and self._waits_for_client()
+
+    # Ends.
+
+    def _overflow(self) -> None:
+        destination = self._destination
+        destination.cluster.overflows += 1
+        if destination.meter is not None:
+            destination.meter.overflows += 1
+        self._reply(UPSTREAM_OVERFLOW)
+
+    def _reply(self, reply: LocalReply) -> None:
+        if self.flags:
+            reply = reply.flagged(f"{reply.flag},{self.flags}")
+        self.flags = reply.flag
+        self.finish()
+        self._client.send_local(reply)
+
+    def _cut_or_reply(self, reply: LocalReply) -> None:
+        if self._response_begun:
+            self._flag(reply.flag)
+            self.finish()
+            self._client.abort()
+        else:
+            self._reply(reply)
+
+    def _judge_success(self) -> None:
+        if self._attempt is not None:
+            self._attempt.succeed(self._latency)
+
+    def _judge_failure(self) -> None:
+        if self._attempt is not None:
+            self._attempt.fail()
+
+    def _abandon(self) -> None:
+        if self._attempt is not None:
+            self._attempt.abandon()
+
+    def _end_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.end()
+
+    def finish(self) -> None:
+        """The exchange is over but for the last word to the client: free all that it holds."""
+        if self._done:
+            return
+        self._done = True
+        destination = self._destination
+        if self.flags and destination.flags is not None:
+            destination.flags.count_flags(self.flags)
+        if self.observer is not None:
+            endpoint = self._attempt.endpoint if self._attempt is not None else None
+            self.observer.finished(destination.cluster, endpoint, self._attempts, self._latency, self.flags)
+        self._end_attempt()
+        self._connection = None
+        self._end_timeout()
+        destination.runtime.work -= 1
+        destination.cluster.active_requests -= 1

@@ -1,0 +1,68 @@
+"""What has come of a request behind its head, kept as long as another attempt may need it.
+
+Rules:
+- It is kept up to `MAX_KEPT_BODY_BYTES` and streamed at the same time. A longer one cannot be sent again, and so cannot
+  the request; what comes before any connection stands is kept whatever its length, and its client is paused.
+- Once the answer has begun nothing is kept any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.http.messages import END, Fields
+from sidecar.core.routing.retry import MAX_KEPT_BODY_BYTES
+
+if TYPE_CHECKING:
+    from sidecar.proxy.base.interfaces import Upstream
+
+
+class RequestBody:
+    """The body and the trailers of one request."""
+
+    __slots__ = ("_parts", "_size", "is_kept", "is_whole", "trailers")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] | None = None
+        self._size = 0  # as far as it was kept
+        self.is_kept = True  # all that has come can be sent again
+        self.is_whole = False
+        self.trailers: Fields = END.trailers
+
+    def add(self, data: bytes, is_sent: bool) -> None:
+        """A piece of the body, which goes to an endpoint at once or waits for a connection."""
+        if not self.is_kept:
+            return
+        self._size += len(data)
+        if is_sent and self._size > MAX_KEPT_BODY_BYTES:
+            self.forget()
+        elif self._parts is None:
+            self._parts = [data]
+        else:
+            self._parts.append(data)
+
+    def fills_up(self) -> bool:
+        """Whether so much has come without a connection that the client has to wait."""
+        return self._size >= MAX_KEPT_BODY_BYTES
+
+    def end(self, trailers: Fields) -> None:
+        """The request is whole."""
+        self.is_whole = True
+        self.trailers = trailers
+
+    def forget(self) -> None:
+        """It will not be sent again."""
+        self.is_kept = False
+        self._parts = None
+
+    def send(self, connection: Upstream) -> bool:
+        """Send what has come so far. Return whether there was any of it."""
+        parts = self._parts
+        if parts is not None:
+            for data in parts:
+                connection.send_data(data)
+            if self._size > MAX_KEPT_BODY_BYTES:
+                self.forget()
+        if self.is_whole:
+            connection.send_end(self.trailers)
+        return parts is not None

@@ -1,0 +1,63 @@
+"""What becomes of an exchange after 101: both sides send what they like until both have ended.
+
+Rules:
+- Half-closes are passed on. The tunnel is over when both sides have ended, or when either is gone.
+- It lives under the idle time-out, which stays with the exchange.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.proxy.base.interfaces import Client, Upstream
+    from sidecar.proxy.exchange.exchange import Exchange
+
+
+class Tunnel:
+    """Bytes between a client and an endpoint."""
+
+    __slots__ = ("_client", "_client_ended", "_connection", "_exchange", "_upstream_ended")
+
+    def __init__(self, exchange: Exchange, client: Client, connection: Upstream) -> None:
+        self._exchange = exchange
+        self._client = client
+        self._connection = connection
+        self._client_ended = False
+        self._upstream_ended = False
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes of the endpoint."""
+        self._exchange.moved()
+        self._client.send_data(data)
+
+    def on_eof(self) -> None:
+        """The endpoint sends no more."""
+        self._upstream_ended = True
+        self._client.send_eof()
+        self._end()
+
+    def on_closed(self) -> None:
+        """The endpoint is gone."""
+        self._exchange.finish()
+        self._client.close()
+
+    def on_client_data(self, data: bytes) -> None:
+        """Bytes of the client."""
+        self._exchange.moved()
+        if self._exchange.observer is not None:
+            self._exchange.observer.received += len(data)
+        self._connection.send_raw(data)
+
+    def on_client_eof(self) -> None:
+        """The client sends no more."""
+        self._client_ended = True
+        self._connection.send_eof()
+        self._end()
+
+    def _end(self) -> None:
+        """Close both sides once both have said all."""
+        if self._client_ended and self._upstream_ended:
+            self._connection.close()
+            self._exchange.finish()
+            self._client.close()

@@ -1,0 +1,1 @@
+"""The side of the endpoints: destinations, pools, connections to endpoints, health checks."""

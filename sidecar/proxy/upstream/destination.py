@@ -1,0 +1,93 @@
+"""Where a listener sends traffic: a cluster's rules with the connections that carry it.
+
+Rules:
+- One pool per endpoint, made when the endpoint is first used and dropped with the endpoint.
+- An outbound destination has a client meter; the inbound one, the app of this task, has none: what its callers
+  see is counted by the callers.
+"""
+
+from __future__ import annotations
+
+from sidecar.core.meters import ClientMeter, Meter
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.routing.policy import LOCAL_APP
+from sidecar.core.snapshot import EndpointRecord, ServiceRecord
+from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.upstream.health_checks import HealthChecks
+from sidecar.proxy.upstream.http1_pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Http1Pool
+from sidecar.proxy.upstream.http2_pool import Http2Pool
+from sidecar.proxy.upstream.pool import Pool
+
+
+class Destination:
+    """A cluster and its pools."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        cluster: Cluster,
+        meter: ClientMeter | None,
+        idle_seconds: float,
+        flags: Meter | None = None,
+        checks: HealthChecks | None = None,
+        is_app: bool = False,
+    ) -> None:
+        self.runtime = runtime
+        self.cluster = cluster
+        self.meter = meter
+        self.flags = flags if flags is not None else meter  # where failed requests are counted
+        self._idle_seconds = idle_seconds
+        self._checks = checks
+        self._is_app = is_app
+        self._pools: dict[Endpoint, Pool] = {}
+
+    def pool(self, endpoint: Endpoint) -> Pool:
+        """The connections to this endpoint, in the service's protocol."""
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            if self.cluster.protocol == "http":
+                pool = Http1Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._is_app)
+            else:
+                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self._is_app)
+            self._pools[endpoint] = pool
+        return pool
+
+    def update(self, record: ServiceRecord, zone: str) -> None:
+        """Take over a service's record of a new snapshot. No connection in use is closed."""
+        if record.protocol != self.cluster.protocol:
+            self.close()  # pools of the old protocol end with their requests
+        now = self.runtime.now()
+        policy = record.policy_or_default()
+        self._retire(self.cluster.update(record.protocol, policy, record.endpoints, zone, now))
+        if self.meter is not None:
+            self.meter.targets = max(self.cluster.ready_endpoints(), 1)
+
+    def close(self) -> None:
+        """The service has left the namespace: requests under way end where they are."""
+        cluster = self.cluster
+        self._retire(cluster.update(cluster.protocol, cluster.policy, (), "", self.runtime.now()))
+
+    def _retire(self, endpoints: list[Endpoint]) -> None:
+        if self._checks is not None:
+            self._checks.watch(self)
+        for endpoint in endpoints:
+            pool = self._pools.get(endpoint)
+            if pool is not None:
+                pool.close_idle()
+                if endpoint.state == "gone":
+                    del self._pools[endpoint]
+
+
+def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter, checks: HealthChecks) -> Destination:
+    """The destination of traffic to a service of the namespace."""
+    return Destination(runtime, cluster, meter, MESH_IDLE_SECONDS, checks=checks)
+
+
+def local_app(
+    runtime: Runtime, name: str, protocol: str, address: str, port: int, flags: Meter | None = None
+) -> Destination:
+    """The destination of traffic that came in for this task's own app."""
+    cluster = Cluster(name, protocol, LOCAL_APP)
+    cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
+    return Destination(runtime, cluster, None, APP_IDLE_SECONDS, flags, is_app=True)

@@ -1,0 +1,248 @@
+"""One HTTP/1.1 connection to an endpoint, and the exchange that uses it now.
+
+Rules:
+- One exchange at a time. What the endpoint sends while none is there, or after its response, closes the connection.
+- A connection that ends before anything of the request was handed to the kernel has not carried it.
+- What comes before the request has left cannot be its answer: it is the rest of an earlier one, or an attack on whoever
+  asks next. The request goes elsewhere, whatever its method.
+- It goes back to the pool only when the request was sent whole, the response came whole, and both sides keep it.
+- An exchange lets go with `detach`. If the rest of the response came in the same read the connection is still good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from sidecar.core.errors import ProtocolError
+from sidecar.core.http.http1_responses import ResponseReader
+from sidecar.core.http.http1_writer import encode_chunk, encode_last_chunk, encode_request_head
+from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
+from sidecar.core.timers import Timed
+from sidecar.proxy.base.output import Output
+from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+
+if TYPE_CHECKING:
+    from sidecar.proxy.exchange.exchange import Exchange
+    from sidecar.proxy.upstream.http1_pool import Http1Pool
+
+
+class UpstreamConnection(asyncio.Protocol, Timed):
+    """A connection of a pool."""
+
+    def __init__(self, pool: Http1Pool) -> None:
+        Timed.__init__(self)
+        self.pool = pool
+        self.served = 0  # requests before the present one
+        self.idle_at = 0.0  # when it will have been idle for too long
+        self.closed = False
+        self._transport: asyncio.Transport | None = None
+        self._output: Output | None = None
+        self._reader = ResponseReader(keeps_own=not pool.is_app)
+        self._exchange: Exchange | None = None
+        self._chunked = False
+        self._request_sent = True
+        self._bytes_of_response = 0
+        self._handed_over_before = 0
+        self._paused = False
+        self._full = False
+
+    # The exchange's side.
+
+    def send_head(self, exchange: Exchange, head: RequestHead) -> None:
+        """Begin a request."""
+        self._exchange = exchange
+        self._chunked = head.content_length == UNKNOWN_LENGTH
+        self._request_sent = False
+        self._bytes_of_response = 0
+        self._handed_over_before = self._output.handed_over if self._output is not None else 0
+        self._reader.expect(head.method)
+        self._write(encode_request_head(head))
+
+    def send_data(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._write(encode_chunk(data) if self._chunked else data)
+
+    def send_end(self, trailers: Fields) -> None:
+        """The body is whole."""
+        self._request_sent = True
+        if self._chunked:
+            self._write(encode_last_chunk(trailers))
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes of a tunnel."""
+        self._write(data)
+
+    def send_eof(self) -> None:
+        """Half-close a tunnel."""
+        if self._output is not None and not self.closed:
+            self._output.write_eof()
+
+    def detach(self) -> None:
+        """The exchange needs no more of this response."""
+        self._exchange = None
+
+    def close(self) -> None:
+        """End a tunnel once all is written."""
+        self._exchange = None
+        self.closed = True
+        if self._output is not None:
+            self._output.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._exchange = None
+        self.closed = True  # the loop says so later only, and until then nobody may take it from the pool
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Take no more of the response for now."""
+        self._paused = True
+        if self._transport is not None and not self.closed:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take the response again."""
+        self._paused = False
+        if self._transport is not None and not self.closed:
+            self._transport.resume_reading()
+
+    def reused(self) -> bool:
+        """Whether the present request is not the first: the endpoint may have been closing the connection."""
+        return self.served > 0
+
+    def saw_response(self) -> bool:
+        """Whether a byte of the present response has come."""
+        return self._bytes_of_response > 0
+
+    def _is_unsent(self) -> bool:
+        """Whether nothing of the present request has left yet: it is gathered until the end of the loop's turn."""
+        return self._output is not None and self._output.handed_over == self._handed_over_before
+
+    def _write(self, data: bytes) -> None:
+        if self._output is not None and not self.closed:
+            self.pool.meter_bytes(len(data))
+            self._output.write(data)
+
+    # The loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self._output = Output(self.pool.runtime, transport)
+
+    @property
+    def made(self) -> bool:
+        """Whether it was connected, however briefly."""
+        return self._transport is not None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the endpoint."""
+        self.pool.meter_bytes(len(data))
+        exchange = self._exchange
+        if exchange is None:
+            self.abort()
+            return
+        if exchange.tunnel is not None:
+            exchange.tunnel.on_data(data)
+            return
+        if self._is_unsent():
+            self.abort()
+            exchange.on_upstream_refused()
+            return
+        self._bytes_of_response += len(data)
+        try:
+            events = self._reader.feed(data)
+        except ProtocolError as error:
+            self._exchange = None
+            self.abort()
+            exchange.on_upstream_invalid(error.reason)
+            return
+        self._deliver(exchange, events)
+
+    def _deliver(self, exchange: Exchange, events: list[RequestHead | ResponseHead | bytes | End]) -> None:
+        for event in events:
+            attached = self._exchange is exchange
+            if isinstance(event, bytes):
+                if attached:
+                    exchange.on_response_data(event)
+            elif isinstance(event, End):
+                self._finish(exchange if attached else None, event)
+                return
+            elif isinstance(event, ResponseHead) and attached:
+                exchange.on_response_head(event, self._reader.leftover)
+        if self._exchange is None and not self.closed:
+            self.abort()  # let go in the middle of a response
+
+    def _finish(self, exchange: Exchange | None, end: End) -> None:
+        self._exchange = None
+        self.served += 1
+        keep = self._request_sent and self._reader.keep_alive and not self.closed and not self._full
+        if self._paused:
+            self.resume_reading()  # the client that had to catch up has nothing to do with the next request
+        if exchange is not None:
+            # The connection goes back first: the client's next request may come from within this call.
+            if keep:
+                self.pool.release(self)
+            exchange.on_response_end(end.trailers)
+        elif keep:
+            self.pool.release(self)
+        if not keep:
+            self.abort()
+
+    def eof_received(self) -> bool:
+        """The endpoint sends no more. Only a tunnel goes on half-closed."""
+        exchange = self._exchange
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.on_eof()
+            return True
+        self.closed = True  # as in abort
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self.closed = True
+        self.pool.lost(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
+            return
+        if exchange.tunnel is not None:
+            exchange.tunnel.on_closed()
+            return
+        if self._is_unsent():
+            exchange.on_upstream_refused()
+            return
+        try:
+            if error is not None:
+                raise ProtocolError(str(error))
+            events = self._reader.close()
+        except ProtocolError:
+            exchange.on_upstream_lost(self.saw_response())
+            return
+        for event in events:
+            if isinstance(event, End):
+                exchange.on_response_end(event.trailers)
+
+    def pause_writing(self) -> None:
+        """The endpoint takes the request slower than it comes."""
+        self._full = True
+        if self._exchange is not None:
+            self._exchange.on_upstream_full()
+
+    def resume_writing(self) -> None:
+        """The endpoint has caught up."""
+        self._full = False
+        if self._exchange is not None:
+            self._exchange.on_upstream_ready()
+
+    def on_deadline(self, now: float) -> None:
+        """Idle for too long, if nothing used it since the deadline was set: that is not moved with every request."""
+        if self._exchange is not None:
+            return  # the pool sets the next deadline
+        if self.idle_at > now:
+            self.pool.runtime.wheel.schedule(self, self.idle_at)
+        else:
+            self.abort()

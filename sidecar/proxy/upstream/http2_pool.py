@@ -1,0 +1,122 @@
+"""The HTTP/2 connections of one endpoint.
+
+Rules:
+- A request takes a stream of the first connection that has one free; only when all are full is another opened. So
+  each request is balanced by itself and still few connections carry them all.
+- A new connection takes one request at once and the others when its SETTINGS have come; what finds no room waits for a
+  free stream or the next connection, whichever is first.
+- When no connection is left that could still be made, all who wait hear it; each may try another endpoint.
+"""
+
+from __future__ import annotations
+
+from sidecar.core.http.http2 import MAX_STREAMS
+from sidecar.core.meters import ClientMeter
+from sidecar.core.routing.cluster import Cluster
+from sidecar.core.routing.endpoint import Endpoint
+from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.upstream.http2 import Http2UpstreamConnection, Http2UpstreamStream
+from sidecar.proxy.upstream.pool import Pool
+
+
+class Http2Pool(Pool):
+    """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
+
+    def __init__(
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool = False
+    ) -> None:
+        Pool.__init__(self, runtime, cluster, endpoint, meter, is_app)
+        self._connections: list[Http2UpstreamConnection] = []
+        self._opening = 0  # connections of which is not known yet how many streams they take
+
+    def overflows(self) -> bool:
+        """Whether a request would need a connection that the circuit breaker does not allow."""
+        limits = self._cluster.policy.circuit_breaker
+        if self._find() is not None:
+            return False
+        if self._cluster.pending_requests >= limits.max_pending_requests:
+            return True
+        return self._opening == 0 and self._cluster.connections >= limits.max_connections
+
+    def _find(self) -> Http2UpstreamConnection | None:
+        for connection in self._connections:
+            if connection.has_room():
+                return connection
+        return None
+
+    def acquire(self, exchange: Exchange) -> Http2UpstreamStream | None:
+        """A stream, or None: then `on_connected` or `on_connect_failed` follows."""
+        connection = self._find()
+        if connection is not None:
+            return Http2UpstreamStream(connection)
+        self._wait(exchange)
+        self._open_more()
+        return None
+
+    def _open_more(self) -> None:
+        """Open another connection if those being opened will not carry all who wait."""
+        limit = self._cluster.policy.circuit_breaker.max_connections
+        if len(self._waiting) > self._opening * MAX_STREAMS and self._cluster.connections < limit:
+            self._opening += 1
+            self._open()
+
+    async def _connect(self) -> None:
+        connection = Http2UpstreamConnection(self)
+        failure = await self._dial(connection)
+        if failure and not connection.made:  # else it was in time, and its end is told by itself
+            self.not_connected(failure)
+
+    def connected(self, connection: Http2UpstreamConnection) -> None:
+        """There is another connection; it says so itself, as much can happen to it before a task hears of it."""
+        self._connections.append(connection)
+        self.serve()
+
+    def not_connected(self, reason: str) -> None:
+        """No connection could be made."""
+        self._count_closed()
+        self._count_failure()
+        self._not_opened(reason)
+
+    def _not_opened(self, reason: str) -> None:
+        self._opening -= 1
+        if self._opening == 0:
+            # Nobody else will serve them; each may try another endpoint.
+            for _ in range(len(self._waiting)):
+                self._next().on_connect_failed(reason)
+
+    def settled(self) -> None:
+        """A connection knows how many streams it takes."""
+        self._opening -= 1
+        self.serve()
+
+    def serve(self) -> None:
+        """Streams are free: give them to those who wait."""
+        while self._waiting:
+            connection = self._find()
+            if connection is None:
+                self._open_more()
+                return
+            self._next().on_connected(Http2UpstreamStream(connection))
+
+    def keeps(self, connection: Http2UpstreamConnection) -> bool:
+        """Whether a connection without streams is still of use."""
+        return connection in self._connections and self.endpoint.state == "ready"
+
+    def leave(self, connection: Http2UpstreamConnection) -> None:
+        """The connection takes no more requests."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+
+    def lost(self, connection: Http2UpstreamConnection) -> None:
+        """The connection was closed, by whichever side."""
+        self._count_closed()
+        self.leave(connection)
+        if not connection.settled:
+            self._not_opened("the endpoint closed the connection at once")
+        self.serve()
+
+    def close_idle(self) -> None:
+        """Close what nobody uses: the endpoint takes no more requests."""
+        for connection in list(self._connections):
+            connection.retire()

@@ -1,0 +1,96 @@
+"""The connections of one endpoint, whatever protocol they speak: who waits for one, and what the breaker counts.
+
+Rules:
+- A connection is tried for at most the policy's connect time-out.
+- The circuit breaker counts connections and waiting requests over all endpoints of the cluster: a connection from the
+  moment that it is asked for to the moment that it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.base.sockets import keep_connection_alive
+
+if TYPE_CHECKING:
+    from sidecar.core.meters import ClientMeter
+    from sidecar.core.routing.cluster import Cluster
+    from sidecar.core.routing.endpoint import Endpoint
+    from sidecar.proxy.base.interfaces import Upstream
+    from sidecar.proxy.exchange.exchange import Exchange
+
+
+class Pool:
+    """What the pools of all protocols have in common."""
+
+    def __init__(
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool
+    ) -> None:
+        self.runtime = runtime
+        self.endpoint = endpoint
+        self.is_app = is_app  # not another sidecar
+        self._cluster = cluster
+        self._meter = meter
+        self._waiting: deque[Exchange] = deque()
+
+    def overflows(self) -> bool:
+        """Whether a request would need a connection that the circuit breaker does not allow."""
+        raise NotImplementedError
+
+    def acquire(self, exchange: Exchange) -> Upstream | None:
+        """An upstream, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
+        raise NotImplementedError
+
+    def close_idle(self) -> None:
+        """Close what nobody uses: the endpoint takes no more requests."""
+        raise NotImplementedError
+
+    async def _connect(self) -> None:
+        """Make a connection that `_open` has counted."""
+        raise NotImplementedError
+
+    def _wait(self, exchange: Exchange) -> None:
+        self._waiting.append(exchange)
+        self._cluster.pending_requests += 1
+
+    def forget(self, exchange: Exchange) -> None:
+        """The exchange does not wait any more."""
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+            self._cluster.pending_requests -= 1
+
+    def _next(self) -> Exchange:
+        self._cluster.pending_requests -= 1
+        return self._waiting.popleft()
+
+    def _open(self) -> None:
+        self._cluster.connections += 1
+        self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
+
+    async def _dial(self, connection: asyncio.Protocol) -> str:
+        """Connect to the endpoint in time. Return why not, or nothing."""
+        endpoint = self.endpoint
+        try:
+            async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
+                transport, _ = await self.runtime.loop.create_connection(
+                    lambda: connection, endpoint.address, endpoint.port
+                )
+        except OSError as error:  # TimeoutError is one
+            return str(error) or "timed out"
+        keep_connection_alive(transport)
+        return ""
+
+    def _count_failure(self) -> None:
+        if self._meter is not None:
+            self._meter.connect_errors += 1
+
+    def _count_closed(self) -> None:
+        self._cluster.connections -= 1
+
+    def meter_bytes(self, count: int) -> None:
+        """Count bytes of the upstream connections."""
+        if self._meter is not None:
+            self._meter.bytes += count

@@ -1,0 +1,130 @@
+"""template.yaml as CloudFormation sees it, and the functions as `sam build` makes them. Neither needs AWS."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from boto3.session import Session
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+REPOSITORY: Final = Path(__file__).parents[3]
+TEMPLATE: Final = REPOSITORY / "template.yaml"
+REGION: Final = "us-east-1"
+BUILDS: Final = REPOSITORY / ".cache" / "sam"
+BUILD_SECONDS: Final = 300.0
+HOST_ARCHITECTURE: Final = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function as Lambda would be told of it. `timeout` in seconds, `memory` in MB."""
+
+    name: str
+    handler: str
+    timeout: int
+    memory: int
+    environment: Mapping[str, str]
+
+
+def read() -> dict[str, Any]:
+    """Return the template as it is written, intrinsic functions in their long form."""
+    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    return template
+
+
+@cache
+def expand() -> dict[str, Any]:
+    """Return the template after the SAM transform. Shared between tests: do not change it."""
+    template = read()
+    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"  # what `sam package` puts there
+    translator = Translator({}, Parser(), boto_session=Session(region_name=REGION))
+    expanded: dict[str, Any] = translator.translate(template, {})
+    return expanded
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the expanded resources of a CloudFormation type: logical id to properties."""
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in expand()["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def functions(table: str = "tramo") -> dict[str, Function]:
+    """Return the functions by logical id; references to the table become its name, parameters their default."""
+    values = {name: str(each.get("Default", "")) for name, each in expand()["Parameters"].items()}
+    values["Registry"] = table
+    return {
+        name: Function(
+            name=name,
+            handler=properties["Handler"],
+            timeout=properties["Timeout"],
+            memory=properties["MemorySize"],
+            environment={
+                key: values[value["Ref"]] if isinstance(value, dict) else str(value)
+                for key, value in properties["Environment"]["Variables"].items()
+            },
+        )
+        for name, properties in resources("AWS::Lambda::Function").items()
+    }
+
+
+def _sources() -> Iterator[Path]:
+    yield TEMPLATE
+    yield REPOSITORY / "samconfig.toml"
+    for path in sorted((REPOSITORY / "functions").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in _sources():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(REPOSITORY)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def build(architecture: str = HOST_ARCHITECTURE) -> Path:
+    """Run `sam build` and return its output: a directory per function, named by its logical id.
+
+    A build is kept until the functions or the template change.
+    """
+    target = BUILDS / f"{architecture}-{_fingerprint()}"
+    if target.is_dir():
+        return target
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    for old in BUILDS.glob(f"{architecture}-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    binaries = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory(dir=BUILDS, prefix="making-") as work:
+        made = Path(work) / "build"
+        finished = subprocess.run(
+            [binaries / "sam", "build", "--build-dir", made, "--parameter-overrides", f"Architecture={architecture}"],
+            cwd=REPOSITORY,
+            env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
+        if finished.returncode:
+            raise RuntimeError(f"sam build failed:\n{finished.stdout.decode(errors='replace')}")
+        made.rename(target)
+    return target

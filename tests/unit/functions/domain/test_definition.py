@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from registry.domain.definition import parse
+from registry.domain.offer import Alias, Definition, DefinitionError, Timeouts
+from tests.support.control_plane.ecs import label, task_definition
+
+
+def parsed(**arguments: Any) -> Definition:
+    definition = parse(task_definition(**arguments))
+    assert definition is not None
+    return definition
+
+
+def mistake(definition: dict[str, Any]) -> DefinitionError:
+    with pytest.raises(DefinitionError) as caught:
+        parse(definition)
+    return caught.value
+
+
+def test_what_a_definition_with_a_sidecar_offers() -> None:
+    definition = parsed()
+    assert (definition.name, definition.namespace, definition.network_mode) == ("orders:7", "shop.local", "awsvpc")
+    assert definition.has_sidecar
+    (offer,) = definition.offers
+    assert (offer.service, offer.port_name, offer.protocol) == ("orders", "http", "http")
+    assert (offer.container, offer.port, offer.container_port) == ("tramo", 15100, 8080)
+    assert offer.aliases == (Alias("orders", 80), Alias("orders.shop.local", 80))
+
+
+def test_without_a_sidecar_the_container_port_is_published() -> None:
+    (offer,) = parsed(sidecar=False, services=[{"portName": "http", "ingressPortOverride": 16000}]).offers
+    assert (offer.container, offer.port) == ("app", 8080)
+
+
+def test_ingress_ports_count_up_from_15100_by_place() -> None:
+    offers = parsed(
+        services=[
+            {"portName": "http", "discoveryName": "a"},
+            {"portName": "http", "discoveryName": "b", "ingressPortOverride": 16000},
+            {"portName": "http", "discoveryName": "c"},
+        ]
+    ).offers
+    assert [offer.port for offer in offers] == [15100, 16000, 15102]
+
+
+def test_defaults_of_names_and_ports() -> None:
+    (offer,) = parsed(services=[{"portName": "http"}], namespace="Shop").offers
+    assert offer.service == "http"
+    assert offer.aliases == (Alias("http", 8080), Alias("http.shop", 8080))
+
+
+def test_several_aliases_and_an_explicit_name() -> None:
+    aliases = [{"port": 80}, {"port": 8081, "dnsName": "legacy.example"}, {"port": 80}]
+    (offer,) = parsed(services=[{"portName": "http", "clientAliases": aliases}]).offers
+    assert offer.aliases == (Alias("http", 80), Alias("http.shop.local", 80), Alias("legacy.example", 8081))
+
+
+def test_a_client_offers_nothing() -> None:
+    assert parsed(services=None).offers == ()
+    assert parsed(services=[]).offers == ()
+
+
+def test_without_label_or_switched_off_it_is_not_ours() -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0]["dockerLabels"] = {"other": "label"}
+    assert parse(definition) is None
+    definition["containerDefinitions"][0].pop("dockerLabels")
+    assert parse(definition) is None
+    assert parse({"taskDefinitionArn": "arn:x/y:1"}) is None
+    assert parse(task_definition(raw_label='{"enabled": false}')) is None
+
+
+def test_the_label_may_stand_on_the_sidecar() -> None:
+    definition = task_definition()
+    app, sidecar = definition["containerDefinitions"]
+    sidecar["dockerLabels"] |= app.pop("dockerLabels")
+    found = parse(definition)
+    assert found is not None
+    assert found.offers[0].port == 15100
+
+
+@pytest.mark.parametrize(
+    ("app_protocol", "expected"), [("http", "http"), ("http2", "http2"), ("grpc", "grpc"), (None, "tcp")]
+)
+def test_protocols(app_protocol: str | None, expected: str) -> None:
+    assert parsed(app_protocol=app_protocol).offers[0].protocol == expected
+
+
+def test_the_network_mode_is_bridge_when_unsaid() -> None:
+    assert parsed(network_mode=None).network_mode == "bridge"
+
+
+def test_the_labels_timeouts_are_kept() -> None:
+    timeout = {"perRequestTimeoutSeconds": 0, "idleTimeoutSeconds": 60}
+    (offer,) = parsed(services=[{"portName": "http", "timeout": timeout}]).offers
+    assert offer.timeouts == Timeouts(request_seconds=0, idle_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        (None, None),
+        ({"command": ["CMD", "true"]}, 105.0),
+        ({"command": ["CMD", "true"], "interval": 5, "timeout": 2, "retries": 4, "startPeriod": 10}, 38.0),
+        ({"command": ["CMD", "true"], "interval": 300, "timeout": 60, "retries": 10}, 480.0),
+    ],
+)
+def test_the_wait_for_health(check: dict[str, Any] | None, expected: float | None) -> None:
+    assert parsed(health_check=check).health_wait_seconds == expected
+
+
+def test_only_essential_containers_health_counts() -> None:
+    definition = task_definition(health_check={"command": ["CMD", "true"]})
+    definition["containerDefinitions"][0]["essential"] = False
+    found = parse(definition)
+    assert found is not None
+    assert found.health_wait_seconds is None
+
+
+BAD_LABELS: list[tuple[str, str, str]] = [
+    ("{", "$", "it is not JSON"),
+    ("[]", "$", "a list instead of an object"),
+    ("null", "$", "null instead of an object"),
+    (json.dumps({"services": []}), "$.namespace", "null is not allowed"),
+    (json.dumps({"namespace": "arn:aws:servicediscovery:x"}), "$.namespace", "not its ARN"),
+    (json.dumps({"namespace": "a/b"}), "$.namespace", "not allowed"),
+    (json.dumps({"namespace": "n", "services": {}}), "$.services", "an object instead of a list"),
+    (json.dumps({"namespace": "n", "services": ["x"]}), "$.services[0]", "a text instead of an object"),
+    (label([{}]), "$.services[0].portName", "null is not allowed"),
+    (label([{"portName": "htp"}]), "$.services[0].portName", 'no port mapping is named "htp" (there are: http)'),
+    (label([{"portName": "http", "discoveryName": "Orders"}]), "$.services[0].discoveryName", "lower-case"),
+    (label([{"portName": "http", "discoveryName": "-a"}]), "$.services[0].discoveryName", "not starting with -"),
+    (label([{"portName": "http", "discoveryName": "a" * 65}]), "$.services[0].discoveryName", "1 to 64"),
+    (label([{"portName": "http", "discoveryName": ""}]), "$.services[0].discoveryName", "not allowed"),
+    (label([{"portName": "http"}, {"portName": "http"}]), "$.services[1].discoveryName", "offered twice"),
+    (label([{"portName": "http", "clientAliases": "x"}]), "$.services[0].clientAliases", "a text instead"),
+    (label([{"portName": "http", "clientAliases": [{}]}]), "$.services[0].clientAliases[0].port", "1 to 65535"),
+    (
+        label([{"portName": "http", "clientAliases": [{"port": True}]}]),
+        "$.services[0].clientAliases[0].port",
+        "true is not allowed",
+    ),
+    (
+        label([{"portName": "http", "clientAliases": [{"port": 80, "dnsName": "a b"}]}]),
+        "$.services[0].clientAliases[0].dnsName",
+        "1 to 127",
+    ),
+    (label([{"portName": "http"}], namespace="n" * 130), "$.services[0].clientAliases[0].dnsName", "1 to 127"),
+    (label([{"portName": "http", "ingressPortOverride": 0}]), "$.services[0].ingressPortOverride", "1 to 65535"),
+    (
+        label([{"portName": "http", "ingressPortOverride": 8080}]),
+        "$.services[0].ingressPortOverride",
+        "container app has it",
+    ),
+    (
+        label(
+            [
+                {"portName": "http", "discoveryName": "a", "ingressPortOverride": 15101},
+                {"portName": "http", "discoveryName": "b"},
+            ]
+        ),
+        "$.services[1].ingressPortOverride",
+        "another service's ingress port",
+    ),
+    (label([{"portName": "http", "tls": {}}]), "$.services[0].tls", "TLS between tasks is not supported"),
+    (label([{"portName": "http", "timeout": 5}]), "$.services[0].timeout", "a number instead of an object"),
+    (
+        label([{"portName": "http", "timeout": {"idleTimeoutSeconds": -1}}]),
+        "$.services[0].timeout.idleTimeoutSeconds",
+        "0 to 86400",
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "path", "words"), BAD_LABELS)
+def test_a_mistake_in_the_label_is_named(raw: str, path: str, words: str) -> None:
+    error = mistake(task_definition(raw_label=raw))
+    assert error.task_definition == "orders:7"
+    assert error.container == "app"
+    assert error.path == f"label tramo.service-connect at {path}"
+    assert words in str(error)
+    assert str(error).startswith("task definition orders:7, container app, label tramo.service-connect at $")
+    assert error.remedy
+
+
+def test_two_labels_are_one_too_many() -> None:
+    definition = task_definition()
+    app, sidecar = definition["containerDefinitions"]
+    sidecar["dockerLabels"] |= app["dockerLabels"]
+    assert "app and tramo" in str(mistake(definition))
+
+
+def test_two_sidecars_are_one_too_many() -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0]["dockerLabels"]["tramo.sidecar"] = "true"
+    assert "more than one container is marked" in str(mistake(definition))
+
+
+def test_the_sidecar_label_is_true_or_false() -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][1]["dockerLabels"]["tramo.sidecar"] = "yes"
+    assert "neither true nor false" in str(mistake(definition))
+    definition["containerDefinitions"][1]["dockerLabels"]["tramo.sidecar"] = "false"
+    found = parse(definition)
+    assert found is not None
+    assert not found.has_sidecar
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protocol": "udp"}, "cannot be proxied"),
+        ({"appProtocol": "amqp"}, "is not known"),
+        ({"containerPort": None}, "containerPort"),
+    ],
+)
+def test_port_mappings_that_cannot_be_offered(change: dict[str, Any], words: str) -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0]["portMappings"][0].update(change)
+    assert words in str(mistake(definition))
+
+
+def test_a_task_without_network_cannot_serve() -> None:
+    assert "networkMode none has no ports" in str(mistake(task_definition(network_mode="none")))
+    assert parsed(network_mode="none", services=None).offers == ()

@@ -1,0 +1,118 @@
+"""The wheel's ticks, and tasks that fail."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar.core.timers import Timed
+from sidecar.proxy.base.runtime import Runtime
+from tests.support.proxy.rig import Bench
+
+
+class Alarm(Timed):
+    """A deadline that is written down, or fails."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.fails = fails
+        self.rung: list[float] = []
+
+    def on_deadline(self, now: float) -> None:
+        self.rung.append(now)
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def test_one_failing_deadline_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    alarms = [Alarm(), Alarm(fails=True), Alarm()]
+    for alarm in alarms:
+        bench.runtime.wheel.schedule(alarm, bench.loop.now + 1.0)
+    bench.loop.advance(2.0)
+    assert [len(alarm.rung) for alarm in alarms] == [1, 1, 1]
+    assert "a deadline failed" in caplog.text
+    later = Alarm()
+    bench.runtime.wheel.schedule(later, bench.loop.now + 1.0)
+    bench.loop.advance(2.0)
+    assert len(later.rung) == 1
+
+
+def test_after_the_stop_no_deadline_comes() -> None:
+    bench = Bench()
+    alarm = Alarm()
+    bench.runtime.wheel.schedule(alarm, bench.loop.now + 1.0)
+    bench.runtime.stop()
+    bench.loop.advance(5.0)
+    assert alarm.rung == []
+
+
+def test_a_task_that_fails_is_logged_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        runtime = Runtime(asyncio.get_running_loop())
+        task = runtime.spawn(fail(), "division")
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert "task division failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_stopping_cancels_tasks_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        runtime = Runtime(asyncio.get_running_loop())
+        task = runtime.spawn(asyncio.sleep(3600), "sleep")
+        await asyncio.sleep(0)
+        runtime.stop()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(main())
+    assert caplog.text == ""
+
+
+def test_what_is_gathered_is_flushed_once_a_turn() -> None:
+    bench = Bench()
+    flushed: list[int] = []
+
+    class Connection:
+        def flush(self) -> None:
+            flushed.append(1)
+
+    one, other = Connection(), Connection()
+    bench.runtime.touch(one)
+    bench.runtime.touch(other)
+    assert flushed == []
+    bench.loop.run()
+    assert flushed == [1, 1]
+    bench.runtime.touch(one)
+    bench.loop.run()
+    assert flushed == [1, 1, 1]
+
+
+class Flushed:
+    """A connection that counts its flushes, and may fail at them."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+        self.flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def test_a_connection_that_fails_to_flush_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    broken, sound = Flushed(fails=True), Flushed(fails=False)
+    bench.runtime.touch(broken)
+    bench.runtime.touch(sound)
+    bench.loop.run()
+    assert (broken.flushes, sound.flushes) == (1, 1)
+    assert "could not be flushed" in caplog.text

@@ -1,0 +1,238 @@
+"""Connecting: what the waiting requests hear, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sidecar.core.routing.policy import CircuitBreaker, LoadBalancing, Policy, Retries, Timeouts
+from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
+from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.wire.http1 import request
+
+GET = request(b"Host: orders")
+POST = request(b"Host: orders", b"Content-Length: 2", line=b"POST / HTTP/1.1") + b"hi"
+NO_RETRY = Policy(retries=Retries(count=0))
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await test()
+
+    asyncio.run(main())
+
+
+def test_a_request_opens_a_connection() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(loop=loop)
+        client = bench.client()
+        loop.outcomes.append(None)
+        client.receive(POST)
+        await loop.settle()
+        (upstream,) = loop.transports
+        assert upstream.take().endswith(b"hi")
+        upstream.receive(ANSWER)
+        assert client.take().startswith(b"HTTP/1.1 200")
+        assert bench.cluster.connections == 1
+        assert bench.settled()
+
+    run(test)
+
+
+def test_a_failure_is_tried_elsewhere_and_counted() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(2, loop=loop)
+        client = bench.client()
+        loop.outcomes += [ConnectionRefusedError("refused"), None]
+        client.receive(POST)
+        await loop.settle()
+        (upstream,) = loop.transports
+        upstream.receive(ANSWER)
+        assert client.take().startswith(b"HTTP/1.1 200")
+        assert (bench.cluster.connections, bench.client_meter.connect_errors) == (1, 1)
+        assert sorted(endpoint.failures for endpoint in bench.cluster.endpoints) == [0, 1]
+        assert bench.settled()
+
+    run(test)
+
+
+def test_when_nothing_helps_the_client_hears_it() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(loop=loop)
+        client = bench.client()
+        loop.outcomes += [ConnectionRefusedError("refused"), TimeoutError(), OSError("no route")]
+        client.receive(POST)
+        await loop.settle()
+        answer = client.take()
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"tramo-response-flags: UF" in answer
+        assert b"tramo-unprocessed: true" in answer
+        assert (bench.cluster.connections, bench.client_meter.connect_errors) == (0, 3)
+        assert bench.settled()
+
+    run(test)
+
+
+def lost_at_once(transport: FakeTransport) -> None:
+    transport.lose(ConnectionResetError())
+
+
+def ended_at_once(transport: FakeTransport) -> None:
+    transport.receive_eof(settle=False)
+
+
+def test_a_connection_that_is_closed_at_once_is_a_failure_to_connect() -> None:
+    """As a proxy in front of a port where nobody listens does it: Docker's, for one."""
+
+    async def test() -> None:
+        for outcome in (lost_at_once, ended_at_once):
+            loop = ConnectingLoop()
+            bench = Bench(loop=loop)
+            client = bench.client()
+            loop.outcomes += [outcome, None]
+            client.receive(POST)
+            await loop.settle()
+            assert len(loop.transports) == 2
+            loop.transports[1].receive(ANSWER)
+            assert client.take().startswith(b"HTTP/1.1 200")
+            assert bench.cluster.connections == 1
+            assert bench.client_meter.connect_errors == 1
+            assert bench.settled()
+
+    run(test)
+
+
+def test_a_released_connection_serves_who_waits() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(policy=NO_RETRY, loop=loop)
+        upstream = bench.upstream()
+        one, other = bench.client(), bench.client()
+        one.receive(GET)
+        loop.outcomes.append(ConnectionRefusedError("refused"))
+        other.receive(GET)
+        upstream.take()
+        upstream.receive(ANSWER)
+        assert upstream.take().startswith(b"GET"), "it need not wait for its own connection"
+        upstream.receive(ANSWER)
+        await loop.settle()
+        for client in (one, other):
+            assert client.take().startswith(b"HTTP/1.1 200")
+        assert bench.cluster.connections == 1
+        assert bench.settled()
+
+    run(test)
+
+
+def test_a_connection_that_came_too_late_is_kept() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(loop=loop)
+        client = bench.client()
+        loop.outcomes.append(None)
+        client.receive(GET)
+        client.lose(None)
+        await loop.settle()
+        (upstream,) = loop.transports
+        assert upstream.take() == b""
+        again = bench.client()
+        again.receive(GET)
+        assert upstream.take().startswith(b"GET")
+        upstream.receive(ANSWER)
+        assert bench.settled()
+
+    run(test)
+
+
+def test_the_circuit_breaker_counts_connections_and_waiting_requests() -> None:
+    async def test() -> None:
+        for breaker in (CircuitBreaker(max_connections=1), CircuitBreaker(max_pending_requests=1)):
+            loop = ConnectingLoop()
+            bench = Bench(policy=Policy(circuit_breaker=breaker), loop=loop)
+            loop.outcomes.append(None)
+            one, other = bench.client(), bench.client()
+            one.receive(GET)
+            other.receive(GET)
+            assert b"tramo-response-flags: UO" in other.take()
+            await loop.settle()
+            loop.transports[0].receive(ANSWER)
+            assert one.take().startswith(b"HTTP/1.1 200")
+            other.receive(GET)
+            loop.transports[0].receive(ANSWER)
+            assert other.take().startswith(b"HTTP/1.1 200")
+            assert (bench.cluster.overflows, bench.client_meter.overflows) == (1, 1)
+            assert bench.settled()
+
+    run(test)
+
+
+def test_an_idle_connection_is_closed_by_its_last_use() -> None:
+    bench = Bench()
+    client, upstream = bench.client(), bench.upstream()
+    bench.loop.advance(20.0)
+    client.receive(GET)
+    bench.loop.advance(12.0)  # its first deadline passes in the middle of a request
+    assert bench.cluster.connections == 1
+    upstream.receive(ANSWER)
+    bench.loop.advance(20.0)
+    client.receive(GET)
+    upstream.receive(ANSWER)
+    bench.loop.advance(29.0)
+    assert bench.cluster.connections == 1
+    bench.loop.advance(2.0)
+    assert upstream.lost
+    assert bench.cluster.connections == 0
+
+
+def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
+    """Else the first request would make a new endpoint look slow for as long as latencies are remembered."""
+
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(loop=loop)
+        client = bench.client()
+        loop.outcomes.append(None)
+        client.receive(GET)
+        loop.now += 0.9
+        await loop.settle()
+        loop.now += 0.01
+        loop.transports[0].receive(ANSWER)
+        assert client.take().startswith(b"HTTP/1.1 200")
+        assert 0.0 < bench.cluster.endpoints[0].latency < 0.02
+        assert bench.client_meter.latency.seconds < 0.02
+        assert bench.settled()
+
+    run(test)
+
+
+def test_a_connection_is_tried_for_as_long_as_the_policy_says() -> None:
+    class Hanging(ConnectingLoop):
+        async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Any:
+            if port == 8000:
+                await asyncio.Event().wait()
+            return await super().create_connection(factory, host, port)
+
+    async def test() -> None:
+        loop = Hanging()
+        policy = Policy(LoadBalancing("round_robin"), timeouts=Timeouts(connect_seconds=0.05))
+        bench = Bench(2, policy, loop)
+        first, second = bench.client(), bench.client()
+        loop.outcomes += [None, None]
+        for client in (first, second):
+            client.receive(POST)
+        async with asyncio.timeout(20):
+            while bench.cluster.pending_requests:
+                await asyncio.sleep(0.01)
+                loop.run()
+        assert bench.client_meter.connect_errors == 1
+        for upstream in loop.transports:
+            assert upstream.take().endswith(b"hi"), "nothing was sent, so even a POST goes on"
+            upstream.receive(ANSWER)
+        assert {client.take()[9:12] for client in (first, second)} == {b"200"}
+        assert bench.settled()
+
+    run(test)
