@@ -5,6 +5,8 @@ They stand in the CloudWatch namespace of `POWERTOOLS_METRICS_NAMESPACE` (Tramo)
 or a service of the mesh as a dimension: their number would be the bill.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Final
 

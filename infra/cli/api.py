@@ -3,6 +3,8 @@
 Requests are signed with Signature Version 4 for execute-api, as API Gateway wants with IAM authorisation.
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import urllib.error
@@ -41,12 +43,12 @@ class MeshApi:
         self._signer = SigV4Auth(credentials, "execute-api", region)
 
     @classmethod
-    def local(cls, url: str, region: str) -> "MeshApi":
+    def local(cls, url: str, region: str) -> MeshApi:
         """Return a client of a local cluster's API."""
         return cls(url, region, Credentials(ACCESS_KEY, SECRET_KEY))
 
     @classmethod
-    def aws(cls, url: str, region: str | None) -> "MeshApi":
+    def aws(cls, url: str, region: str | None) -> MeshApi:
         """Return a client with the user's own AWS credentials. Raises ApiError if there are none."""
         session = botocore.session.get_session()
         credentials = session.get_credentials()

@@ -1,5 +1,7 @@
 """The client's side of the control socket of a running `tramo up`."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import socket

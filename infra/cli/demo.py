@@ -7,6 +7,8 @@ passes by itself is the outage.
 It succeeds only if no request failed and CloudWatch counted exactly the requests that were sent.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import shutil

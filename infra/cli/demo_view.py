@@ -1,5 +1,7 @@
 """How the demo is seen: a table that grows on a terminal, a line at a time elsewhere."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from types import TracebackType

@@ -1,5 +1,7 @@
 """The ECS side of the commands, over the ECS API of the local cluster."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Callable, Mapping

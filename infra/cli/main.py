@@ -3,6 +3,8 @@
 Exit codes: 0 done, 1 it could not be done (the reason is on standard error), 2 wrong usage.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import re
@@ -245,7 +247,7 @@ def _endpoints(options: argparse.Namespace) -> None:
     show(sys.stdout, options.output, tables.ENDPOINTS, list_endpoints(api, namespaces, options.name))
 
 
-def _mesh(options: argparse.Namespace) -> "tuple[MeshApi, list[str]]":
+def _mesh(options: argparse.Namespace) -> tuple[MeshApi, list[str]]:
     from infra.cli.api import MeshApi
 
     if options.api_url:
@@ -260,7 +262,7 @@ def _tasks(options: argparse.Namespace) -> None:
     show(sys.stdout, options.output, tables.TASKS, _ecs(options).tasks(stopped=options.all))
 
 
-def _ecs(options: argparse.Namespace) -> "Ecs":
+def _ecs(options: argparse.Namespace) -> Ecs:
     from infra.cli.ecs import Ecs
 
     return Ecs(_control(options).status())
@@ -277,7 +279,7 @@ def _deploy(options: argparse.Namespace) -> None:
     _show_rollout(options, ecs, ecs.deploy(options.service, _file_or_name(definition) if definition else None))
 
 
-def _show_rollout(options: argparse.Namespace, ecs: "Ecs", row: Row) -> None:
+def _show_rollout(options: argparse.Namespace, ecs: Ecs, row: Row) -> None:
     from infra.cli.ecs import until
 
     if options.wait:

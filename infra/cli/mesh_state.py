@@ -1,5 +1,7 @@
 """What a sidecar knows, from its admin page."""
 
+from __future__ import annotations
+
 import http.client
 import json
 from collections.abc import Iterable

@@ -4,6 +4,8 @@ A tally is one line of the load generator (infra/examples/shop/apps/load.py); it
 difference of two.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Rows of services and endpoints, from the mesh's API."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from infra.cli.api import ApiError, MeshApi

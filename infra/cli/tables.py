@@ -4,6 +4,8 @@ A column has a name in capitals, which people see, and a key, which programs see
 golden files rely on them. No colour and no cutting to a width when the output is not a terminal.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ The first SIGINT or SIGTERM, or `tramo down`, stops every task as ECS would; a s
 once.
 """
 
+from __future__ import annotations
+
 import asyncio
 import signal
 import sys

@@ -11,6 +11,8 @@ compression" in the API Gateway developer guide):
 `away` and `back` close and open the port: while it is away, connections are refused.
 """
 
+from __future__ import annotations
+
 import base64
 import gzip
 import json

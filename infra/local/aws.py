@@ -9,6 +9,8 @@ moto is made for tests that last seconds and do one thing at a time. Hence:
    read, and metric values older than a quarter of an hour.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import threading
@@ -99,7 +101,7 @@ class Aws:
             "config": _CONFIG,
         }
 
-    def cloudwatch(self) -> "CloudWatchClient":
+    def cloudwatch(self) -> CloudWatchClient:
         """Return a CloudWatch client."""
         return boto3.client("cloudwatch", **self.client_arguments())
 

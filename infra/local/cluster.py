@@ -4,6 +4,8 @@ Everything here belongs to one event loop. What changes a service or a task wake
 never waits for a time, except where a service's tasks fail to start again and again.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import math

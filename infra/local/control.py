@@ -4,6 +4,8 @@ What ECS has an API for goes over that; this is for the rest: where everything i
 could not work, the API taken away, a crash on purpose, and the end.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 class Control:
     """Answers the commands for one machine."""
 
-    def __init__(self, machine: "Machine") -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.down = asyncio.Event()
 

@@ -6,6 +6,8 @@ ContainerDefinition, HealthCheck). A document that ECS would refuse is refused w
 container and the field.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,6 +5,8 @@ place after the last entry of the page before. DescribeTasks and DescribeService
 in `failures`, as ECS does.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final

@@ -6,6 +6,8 @@ An app gets what ECS would set, what its definition says, and HOST: inside a tas
 The sidecar gets its definition's variables too; those that are about places on this machine are ours and win.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass

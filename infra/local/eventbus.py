@@ -8,6 +8,8 @@ Rules:
    overtakes nothing and is overtaken by everything that comes meanwhile.
 """
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections import deque

@@ -1,5 +1,7 @@
 """The envelope of EventBridge events."""
 
+from __future__ import annotations
+
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime

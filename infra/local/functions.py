@@ -11,6 +11,8 @@ Rules:
 3. A process that ended is started again when the next invocation comes.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import sys

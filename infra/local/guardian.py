@@ -6,6 +6,8 @@ listed gets SIGKILL. It has a session of its own, so that Ctrl-C in the terminal
 imports nothing that takes time.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal

@@ -6,6 +6,8 @@ period do not count, but a success ends it. While a container starts the checks 
 start-interval), so that a laptop need not wait 5 s, the least interval that ECS takes.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -21,7 +23,7 @@ class Verdict:
     health: Health = Health.UNKNOWN
     failures: int = 0
 
-    def after(self, passed: bool, check: HealthCheck, age: float) -> "Verdict":
+    def after(self, passed: bool, check: HealthCheck, age: float) -> Verdict:
         """Return the verdict after one more check; `age` is the time since the container started, in seconds."""
         if passed:
             return Verdict(Health.HEALTHY, 0)

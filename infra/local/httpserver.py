@@ -5,6 +5,8 @@ that is not HTTP is answered with 400 and the connection is closed. A handler th
 error is logged. `close` ends every connection at once and refuses new ones.
 """
 
+from __future__ import annotations
+
 import asyncio
 import http
 import logging
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-_LOG: Final = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _LARGEST_HEAD: Final = 64 * 1024
 _LARGEST_BODY: Final = 10 * 1024 * 1024  # API Gateway's limit
 
@@ -111,7 +113,7 @@ class HttpServer:
             try:
                 response = await self._handler(request)
             except Exception:
-                _LOG.exception("%s %s failed", request.method, request.target)
+                log.exception("%s %s failed", request.method, request.target)
                 response = Response(500, b"internal error")
             last = request.header("connection").lower() == "close"
             writer.write(_render(response, request.method, last=last))

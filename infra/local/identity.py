@@ -5,6 +5,8 @@ task IAM role" in the ECS developer guide). Here they are derived from the secre
 tell from the token alone whose they are, and nobody has to remember what was given to whom.
 """
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 from dataclasses import dataclass

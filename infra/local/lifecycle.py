@@ -15,6 +15,8 @@ Rules, from "Amazon ECS task lifecycle" in the ECS developer guide and from the 
 6. A container that was told to start is there until it was seen to end: what is STOPPING waits for it.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 from infra.local.definition import Condition, TaskDefinition

@@ -5,6 +5,8 @@ and the metadata endpoint → the cluster with its services → the control sock
 the sidecars can still report when their tasks stop.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import logging
@@ -33,7 +35,7 @@ from infra.local.streams import StreamDelivery, follow
 from infra.local.template import ControlPlane, load
 
 SERVICES_FILE: Final = "services.json"
-_LOG: Final = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _HOST: Final = "127.0.0.1"
 _FORGET_SECONDS: Final = 60.0
 
@@ -170,7 +172,7 @@ class Machine:
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        _LOG.error("a part of the machine has ended: %r", error, exc_info=error)
+        log.error("a part of the machine has ended: %r", error, exc_info=error)
 
 
 def read_directory(directory: Path) -> tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]:

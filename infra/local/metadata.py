@@ -5,6 +5,8 @@
 `/v2/credentials/<runtime id>` are the credentials of its role, as the AWS SDKs look for them in a container.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Mapping

@@ -5,6 +5,8 @@ value once for each minute of each query, while all other requests wait. These l
 are left to moto.
 """
 
+from __future__ import annotations
+
 import io
 import json
 import math

@@ -9,6 +9,8 @@ Mount namespaces need root, or user namespaces that the kernel allows. Without e
 instead (environment.py), which carries HTTP only.
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 from collections.abc import Sequence

@@ -12,6 +12,8 @@ Rules:
    process ends, however it ends. So a second `tramo up`, or a test, never uses the same addresses.
 """
 
+from __future__ import annotations
+
 import errno
 import socket
 from collections import deque

@@ -14,6 +14,8 @@ operators"):
 6. ``exists`` is about leaves: ``false`` matches when the key is absent, also when its parent is absent.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Final
 

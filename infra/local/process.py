@@ -11,6 +11,8 @@ Time-outs are asyncio.timeout's here and elsewhere in this package: asyncio.wait
 that comes in the moment in which the awaited thing is done.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os
@@ -26,7 +28,7 @@ from typing import IO, Self
 class Process:
     """A running process. Made by `Launcher.start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, launcher: "Launcher") -> None:
+    def __init__(self, process: asyncio.subprocess.Process, launcher: Launcher) -> None:
         self._process = process
         self._launcher = launcher
         self._ended = asyncio.ensure_future(self._wait())

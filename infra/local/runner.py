@@ -4,13 +4,15 @@ All of it runs on one event loop; inputs are worked one after the other in the o
 never changed by two. What a command starts in the background belongs to the task and ends with it.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import shutil
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from infra.local import environment, health, lifecycle, namespace
 from infra.local.definition import Condition, Container, HealthCheck
@@ -20,7 +22,7 @@ from infra.local.settings import Settings
 from infra.local.state import Status, StopCode, TaskState
 from infra.local.task import TaskIdentity
 
-_LOG: Final = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class TaskRunner:
@@ -34,8 +36,8 @@ class TaskRunner:
         launcher: Launcher,
         endpoints: environment.Endpoints,
         private_hosts: bool,
-        on_change: Callable[["TaskRunner", TaskState], None],
-        on_health: Callable[["TaskRunner"], None],
+        on_change: Callable[[TaskRunner, TaskState], None],
+        on_health: Callable[[TaskRunner], None],
     ) -> None:
         self.identity = identity
         self._settings = settings
@@ -129,7 +131,7 @@ class TaskRunner:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _LOG.error("task %s: %r", self.identity.task_id, error, exc_info=error)
+            log.error("task %s: %r", self.identity.task_id, error, exc_info=error)
 
     def _environment(self, container: Container) -> dict[str, str]:
         given = self.identity.override(container.name).get("environment", [])

@@ -14,6 +14,8 @@ guide:
    doubles.
 """
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """An ECS service: what it should be, and how DescribeServices shows it."""
 
+from __future__ import annotations
+
 import random
 import uuid
 from collections import deque

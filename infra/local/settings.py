@@ -3,6 +3,8 @@
 Each time below stands for one that ECS, Lambda or EventBridge has; a laptop has no reason to wait as long.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import tempfile

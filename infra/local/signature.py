@@ -4,6 +4,8 @@ The signature is computed again by botocore with the caller's secret key (`ident
 wrongly fails here as it would in AWS and not only after it was deployed.
 """
 
+from __future__ import annotations
+
 import hmac
 import re
 from datetime import UTC, datetime, timedelta

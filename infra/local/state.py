@@ -1,5 +1,7 @@
 """The state of a task: values without behaviour. How one follows from another is in lifecycle.py."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final

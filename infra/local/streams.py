@@ -10,6 +10,8 @@ Rules, from "Using AWS Lambda with Amazon DynamoDB" in the Lambda developer guid
    then the batch is a dead letter and reading goes on.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -4,6 +4,8 @@ The fields are those of "Amazon ECS task state change events" in the ECS develop
 in the ECS API. An event has no healthStatus; that is only in the API.
 """
 
+from __future__ import annotations
+
 import random
 import uuid
 from collections.abc import Mapping, Sequence

@@ -9,6 +9,8 @@ is the resource's name here; others stay as they are, because what they name (AR
 here.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -4,6 +4,8 @@ A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. `python -m 
 anew; a test fails when one differs.
 """
 
+from __future__ import annotations
+
 import re
 import sys
 from collections.abc import Callable

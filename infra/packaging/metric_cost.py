@@ -4,6 +4,8 @@ CloudWatch bills a metric by name and set of dimensions for each hour in which i
 while they last. https://aws.amazon.com/cloudwatch/pricing/, US East, the first 10,000 metrics.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 from sidecar.core.meters import Meters

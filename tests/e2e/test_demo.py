@@ -1,5 +1,7 @@
 """The demo is the end-to-end test of the whole project: it fails by itself if one request did."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """`tramo up` as a user runs it: another process, its commands, and nothing left behind."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """The image cannot be built in every place the tests run, so what it names is checked here."""
 
+from __future__ import annotations
+
 import re
 import shlex
 import tomllib

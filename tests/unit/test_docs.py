@@ -1,5 +1,7 @@
 """The documentation against the code: generated parts, links, and the names that pages speak of."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """moto as the AWS of a machine: above all its stream, through what once made it fall silent."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections.abc import Iterator
@@ -29,11 +31,11 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture
-def dynamodb(aws: Aws) -> "DynamoDBClient":
+def dynamodb(aws: Aws) -> DynamoDBClient:
     return boto3.client("dynamodb", **aws.client_arguments())
 
 
-def put(dynamodb: "DynamoDBClient", key: str) -> None:
+def put(dynamodb: DynamoDBClient, key: str) -> None:
     dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": "p"}, "sk": {"S": key}, "body": {"B": b"x"}})
 
 
@@ -41,7 +43,7 @@ def keys(reader: StreamReader) -> list[str]:
     return [record["dynamodb"]["Keys"]["sk"]["S"] for record in asyncio.run(reader.read())]
 
 
-def failing_transaction(dynamodb: "DynamoDBClient") -> None:
+def failing_transaction(dynamodb: DynamoDBClient) -> None:
     with pytest.raises(ClientError, match="TransactionCanceled"):
         dynamodb.transact_write_items(
             TransactItems=[
@@ -57,7 +59,7 @@ def failing_transaction(dynamodb: "DynamoDBClient") -> None:
         )
 
 
-def test_every_record_is_read_once_and_in_order(aws: Aws, dynamodb: "DynamoDBClient") -> None:
+def test_every_record_is_read_once_and_in_order(aws: Aws, dynamodb: DynamoDBClient) -> None:
     reader = StreamReader(aws)
     assert keys(reader) == []
     put(dynamodb, "a")
@@ -68,7 +70,7 @@ def test_every_record_is_read_once_and_in_order(aws: Aws, dynamodb: "DynamoDBCli
     assert keys(reader) == ["c"]
 
 
-def test_a_transaction_that_fails_does_not_end_the_stream(aws: Aws, dynamodb: "DynamoDBClient") -> None:
+def test_a_transaction_that_fails_does_not_end_the_stream(aws: Aws, dynamodb: DynamoDBClient) -> None:
     reader = StreamReader(aws)
     put(dynamodb, "a")
     assert keys(reader) == ["a"]
@@ -77,7 +79,7 @@ def test_a_transaction_that_fails_does_not_end_the_stream(aws: Aws, dynamodb: "D
     assert keys(reader) == ["b"]
 
 
-def test_a_transaction_that_fails_takes_nothing_with_it(aws: Aws, dynamodb: "DynamoDBClient") -> None:
+def test_a_transaction_that_fails_takes_nothing_with_it(aws: Aws, dynamodb: DynamoDBClient) -> None:
     put(dynamodb, "a")
 
     def write() -> None:
@@ -93,7 +95,7 @@ def test_a_transaction_that_fails_takes_nothing_with_it(aws: Aws, dynamodb: "Dyn
     assert {item["sk"]["S"] for item in items} == {"a", *(f"w{number:02}" for number in range(20))}
 
 
-def test_a_record_has_the_form_that_lambda_gives_it(aws: Aws, dynamodb: "DynamoDBClient") -> None:
+def test_a_record_has_the_form_that_lambda_gives_it(aws: Aws, dynamodb: DynamoDBClient) -> None:
     reader = StreamReader(aws)
     put(dynamodb, "a")
     [record] = asyncio.run(reader.read())
@@ -103,7 +105,7 @@ def test_a_record_has_the_form_that_lambda_gives_it(aws: Aws, dynamodb: "DynamoD
     assert isinstance(record["dynamodb"]["ApproximateCreationDateTime"], int)
 
 
-def test_the_time_to_live_is_that_of_the_template(aws: Aws, dynamodb: "DynamoDBClient") -> None:
+def test_the_time_to_live_is_that_of_the_template(aws: Aws, dynamodb: DynamoDBClient) -> None:
     found = dynamodb.describe_time_to_live(TableName=TABLE)["TimeToLiveDescription"]
     assert found == {"AttributeName": "expires_at", "TimeToLiveStatus": "ENABLED"}
 

@@ -1,5 +1,7 @@
 """The client of the mesh's API against the local API Gateway, which checks its signature."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Any

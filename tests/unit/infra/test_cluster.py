@@ -1,5 +1,7 @@
 """The cluster with real processes: shell commands that do next to nothing."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Awaitable, Callable

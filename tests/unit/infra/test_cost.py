@@ -1,5 +1,7 @@
 """A month's bill, held against sums by hand from the price lists."""
 
+from __future__ import annotations
+
 import io
 import json
 import math

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import io
 
 from infra.cli.demo_view import View

@@ -1,5 +1,7 @@
 """The ECS API as boto3 sees it: its parsing and validation are part of the test."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 TASK = "arn:aws:ecs:us-east-1:123456789012:task/test/"
 
 
-def run(tmp_path: Path, use: Callable[["ECSClient"], None], prepare: Callable[[Cluster], Any] | None = None) -> None:
+def run(tmp_path: Path, use: Callable[[ECSClient], None], prepare: Callable[[Cluster], Any] | None = None) -> None:
     async def main() -> None:
         async with cluster(tmp_path) as made:
             made.register(definition())
@@ -51,7 +53,7 @@ def error_of(call: Callable[[], Any]) -> str:
 
 
 def test_clusters(tmp_path: Path) -> None:
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         [arn] = ecs.list_clusters()["clusterArns"]
         assert arn == "arn:aws:ecs:us-east-1:123456789012:cluster/test"
         answer = ecs.describe_clusters(clusters=["test", "other"])
@@ -67,7 +69,7 @@ def test_tasks_come_in_pages(tmp_path: Path) -> None:
         for _ in range(5):
             made.run_task("app")
 
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         pages = ecs.get_paginator("list_tasks").paginate(cluster="test", PaginationConfig={"PageSize": 2})
         arns = [page["taskArns"] for page in pages]
         assert [len(page) for page in arns] == [2, 2, 1]
@@ -81,7 +83,7 @@ def test_tasks_come_in_pages(tmp_path: Path) -> None:
 
 
 def test_tasks_are_described_and_what_is_missing_is_told(tmp_path: Path) -> None:
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         [started] = ecs.run_task(cluster="test", taskDefinition="app", startedBy="me")["tasks"]
         answer = ecs.describe_tasks(cluster="test", tasks=[started["taskArn"], "feed"])
         [task] = answer["tasks"]
@@ -98,7 +100,7 @@ def test_tasks_are_described_and_what_is_missing_is_told(tmp_path: Path) -> None
 
 
 def test_task_definitions(tmp_path: Path) -> None:
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         made = ecs.register_task_definition(
             family="other", networkMode="awsvpc", containerDefinitions=[{"name": "a", "image": "i", "command": ["x"]}]
         )["taskDefinition"]
@@ -112,7 +114,7 @@ def test_task_definitions(tmp_path: Path) -> None:
 
 
 def test_services(tmp_path: Path) -> None:
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         made = ecs.create_service(cluster="test", serviceName="s", taskDefinition="app", desiredCount=2)["service"]
         assert made["deployments"][0]["status"] == "PRIMARY"
         changed = ecs.update_service(cluster="test", service="s", desiredCount=1, forceNewDeployment=True)["service"]
@@ -129,7 +131,7 @@ def test_services(tmp_path: Path) -> None:
 
 
 def test_there_are_no_container_instances(tmp_path: Path) -> None:
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         answer = ecs.describe_container_instances(cluster="test", containerInstances=["i"])
         assert answer["containerInstances"] == []
         assert [failure["reason"] for failure in answer["failures"]] == ["MISSING"]
@@ -138,7 +140,7 @@ def test_there_are_no_container_instances(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_here(tmp_path: Path) -> None:
-    def use(ecs: "ECSClient") -> None:
+    def use(ecs: ECSClient) -> None:
         assert error_of(lambda: ecs.list_account_settings()) == "UnknownOperationException"
         assert error_of(lambda: ecs.run_task(cluster="test", taskDefinition="app", count=11)).startswith("Invalid")
 

@@ -1,5 +1,7 @@
 """Real processes of AWS's runtime client, with handlers that are written here."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 from collections.abc import Awaitable, Callable

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
@@ -33,7 +35,7 @@ class Task:
         self.state, commands = create(definition(*containers), self.now)
         self._keep(commands)
 
-    def give(self, *inputs: life.Input) -> "Task":
+    def give(self, *inputs: life.Input) -> Task:
         self.commands = []
         for what in inputs:
             self.now += 1

@@ -1,5 +1,7 @@
 """The command line: what it takes, what it returns, and what it does to a cluster of shell commands."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json

@@ -1,5 +1,7 @@
 """The example's programs, without a mesh."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import os

@@ -3,6 +3,8 @@
 To write them anew: TRAMO_WRITE_GOLDEN=1 pytest tests/unit/infra/test_tables.py
 """
 
+from __future__ import annotations
+
 import io
 import json
 import os

@@ -1,5 +1,7 @@
 """The shape of events, held against the samples of "Amazon ECS task state change events" in the ECS developer guide."""
 
+from __future__ import annotations
+
 from datetime import datetime
 from typing import Any
 

@@ -3,6 +3,8 @@
 ``GET key``, ``SET key value`` and ``INCR key``; one line is answered to each. Values live as long as the process.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal

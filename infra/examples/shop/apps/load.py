@@ -10,6 +10,8 @@ cumulative::
 On SIGTERM what is under way is finished, and the last line has "final": true.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import os

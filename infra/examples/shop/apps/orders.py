@@ -1,5 +1,7 @@
 """orders: asks stock over HTTP whether the thing is there, and counts orders in cache over TCP."""
 
+from __future__ import annotations
+
 import os
 import threading
 

@@ -4,6 +4,8 @@ Nothing here knows of a mesh: services are called by name, as http://orders:8080
 do not resolve but HTTP_PROXY is set, it is obeyed, as most HTTP libraries would by themselves.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import os

@@ -1,5 +1,7 @@
 """stock: knows how many of a thing there are."""
 
+from __future__ import annotations
+
 import zlib
 
 from .shop import Json, Server, task_id

@@ -1,5 +1,7 @@
 """web: the shop's front. Every page is an order."""
 
+from __future__ import annotations
+
 from .shop import Json, Peer, Server, task_id
 
 ORDERS = Peer("orders", 8080)

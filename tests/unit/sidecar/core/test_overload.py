@@ -1,5 +1,7 @@
 """When requests are refused for want of memory."""
 
+from __future__ import annotations
+
 import pytest
 
 from sidecar.core.overload import limit_of, reclaimable, sheds
