@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.clients import interop
 from tests.support.clients.drivers import NODE_INTEROP, run_node, serving_node
 from tests.support.clients.interop import (
     SERVICE,
     body_of,
     encode,
     input_request,
-    interop,
     output_request,
     simple_request,
     status,
