@@ -26,10 +26,11 @@ from infra.cli.demo_view import View
 from infra.cli.mesh_state import knows_all
 from infra.cli.report import Tally
 from infra.cli.tables import show
-from infra.local.machine import Machine, machine
+from infra.local.machine import Machine
 from infra.local.runner import TaskRunner
 from infra.local.settings import REPOSITORY, LocalError, Settings
 from infra.local.state import Status, StopCode
+from infra.local.up import machine
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef

@@ -17,8 +17,9 @@ from typing import IO, Any, Final
 from rich.console import Console
 
 from infra.cli.tables import console
-from infra.local.machine import Machine, machine
+from infra.local.machine import Machine
 from infra.local.settings import LocalError, Settings
+from infra.local.up import machine
 
 _ANNOUNCE_SECONDS: Final = 600.0
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.local.cluster import EcsError
 from infra.local.httpserver import Request, Response
+from infra.local.machine import Machine
 from infra.local.state import Status
-
-if TYPE_CHECKING:
-    from infra.local.machine import Machine
 
 
 class Control:

@@ -1,8 +1,8 @@
 """Everything that `tramo up` starts, in the order in which it depends on each other.
 
 AWS (moto) → the functions of template.yaml → API Gateway, event bus, stream reader, schedules → the ECS API
-and the metadata endpoint → the cluster with its services → the control socket. It ends in the reverse order:
-the sidecars can still report when their tasks stop.
+and the metadata endpoint → the cluster with its services. It ends in the reverse order: the sidecars can still
+report when their tasks stop. `up.py` starts it for a folder and puts the control socket in front of it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import shutil
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +20,6 @@ from infra.local import events, namespace
 from infra.local.api_gateway import ApiGateway
 from infra.local.aws import TABLE, Aws, StreamReader, utc_now
 from infra.local.cluster import Cluster, EcsError
-from infra.local.control import Control
 from infra.local.ecs_api import EcsApi
 from infra.local.environment import Endpoints
 from infra.local.eventbus import DeadLetters, EventBus, on_schedule
@@ -41,7 +38,7 @@ _FORGET_SECONDS: Final = 60.0
 
 
 class Machine:
-    """ECS and AWS on this machine. Made by `machine`; its parts are public because the demo is told by them."""
+    """ECS and AWS on this machine. Made by `up.machine`; its parts are public because the demo is told by them."""
 
     def __init__(self, settings: Settings, cluster: str) -> None:
         self.settings = settings
@@ -192,38 +189,3 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise LocalError(f"{path}: not a JSON object")
     return document
-
-
-@asynccontextmanager
-async def machine(settings: Settings) -> AsyncIterator[tuple[Machine, Control]]:
-    """Bring up the folder of the settings; at the end nothing is left running. Raises LocalError."""
-    cluster, definitions, services = read_directory(settings.image_directory)
-    _prepare(settings)
-    made = Machine(settings, cluster)
-    control = Control(made)
-    server = HttpServer(control.handle)
-    async with AsyncExitStack() as stack:
-        await made.start(stack)
-        made.create(definitions, services)
-        await server.listen_unix(settings.control_socket)
-        stack.callback(settings.control_socket.unlink, missing_ok=True)
-        stack.push_async_callback(server.close)
-        yield made, control
-
-
-def _prepare(settings: Settings) -> None:
-    """Make the state folder and clear what an earlier run left."""
-    settings.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if len(str(settings.control_socket)) > 100:  # sun_path has 108 bytes
-        raise LocalError(f"{settings.control_socket} is too long for a Unix socket: set TRAMO_STATE_DIR")
-    if is_up(settings.control_socket):
-        raise LocalError(f"a cluster is up already in {settings.state_directory}: tramo down, or set TRAMO_STATE_DIR")
-    settings.control_socket.unlink(missing_ok=True)
-    shutil.rmtree(settings.state_directory / "tasks", ignore_errors=True)
-    (settings.state_directory / "functions.log").unlink(missing_ok=True)
-
-
-def is_up(path: Path) -> bool:
-    """Say whether somebody listens on the Unix socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0

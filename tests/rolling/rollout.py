@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from infra.local.machine import Machine, machine
+from infra.local.machine import Machine
 from infra.local.runner import TaskRunner
 from infra.local.settings import Settings
 from infra.local.state import Status, StopCode
+from infra.local.up import machine
 
 HERE: Final = Path(__file__).parent
 NAMESPACE: Final = "rolling.local"

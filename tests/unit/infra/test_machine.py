@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.machine import machine, read_directory
+from infra.local.machine import read_directory
 from infra.local.settings import LocalError, Settings
+from infra.local.up import machine
 
 
 def write(directory: Path, **files: Any) -> Path:
