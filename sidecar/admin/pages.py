@@ -112,10 +112,10 @@ class Pages:
             Family("tramo_build_info", GAUGE, "The version of the sidecar.", [("", version, 1.0)]),
             Family("tramo_work", GAUGE, "Requests and tunnels under way.", [("", (), float(self._mesh.runtime.work))]),
         ]
-        log = self._mesh.runtime.recorder.log if self._mesh.runtime.recorder is not None else None
-        if log is not None:
+        recorder = self._mesh.runtime.recorder
+        lines = recorder.counts().get("access_log") if recorder is not None else None
+        if lines is not None:
             help = "Lines of the access log, by what became of them."
-            lines = {"written": log.output.written, "dropped": log.output.dropped}
             found.append(Family("tramo_access_log_lines", COUNTER, help, _by_result(lines)))
         if self._sink is not None:
             help = "Metric values that went to CloudWatch, by what became of them."
@@ -196,10 +196,8 @@ class Pages:
                 "apply_ms": round(change.apply_seconds * 1000.0, 3),
             }
         recorder = self._mesh.runtime.recorder
-        if recorder is not None and recorder.log is not None:
-            stats["access_log"] = {"written": recorder.log.output.written, "dropped": recorder.log.output.dropped}
-        if recorder is not None and recorder.tracing is not None:
-            stats["tracing"] = {"sent": recorder.tracing.exporter.sent, "dropped": recorder.tracing.exporter.dropped}
+        if recorder is not None:
+            stats.update(recorder.counts())
         if self._sink is not None:
             stats["metrics"] = {
                 "sent": self._sink.sent,

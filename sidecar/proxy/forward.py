@@ -20,8 +20,8 @@ from sidecar.core.errors import NO_ROUTE, LocalReply
 from sidecar.core.http.messages import RequestHead
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.downstream.detect import DetectingConnection
-from sidecar.proxy.downstream.http1 import DownstreamConnection
-from sidecar.proxy.listeners import HttpListener, TakeOver
+from sidecar.proxy.downstream.frontend import Handover, TakeOver
+from sidecar.proxy.listeners import HttpListener
 from sidecar.proxy.tcp import TcpSession
 from sidecar.proxy.upstream.destination import Destination
 
@@ -79,7 +79,7 @@ class TunnelConnection(DetectingConnection):
             TcpSession(self._listener.destination).adopt(transport, data)  # no method begins so: TLS
 
 
-def _tunnel(listener: ForwardListener, destination: Destination, connection: DownstreamConnection) -> None:
+def _tunnel(listener: ForwardListener, destination: Destination, connection: Handover) -> None:
     transport, early = connection.hand_over()
     if destination.cluster.protocol == "tcp":
         TcpSession(destination, greeting=ESTABLISHED, refusal=UNREACHABLE).adopt(transport, early)

@@ -25,8 +25,7 @@ from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.tcp_record import TcpObservation
 
 if TYPE_CHECKING:
-    from sidecar.proxy.base.interfaces import Client
-    from sidecar.proxy.exchange.exchange import Exchange
+    from sidecar.proxy.base.interfaces import Client, ExchangeEvents
 
 _SAMPLE_STEPS: Final = 65_536.0
 
@@ -91,7 +90,7 @@ class Recorder:
 
     def observe(
         self,
-        exchange: Exchange,
+        exchange: ExchangeEvents,
         client: Client,
         head: RequestHead,
         cluster: Cluster,
@@ -142,6 +141,15 @@ class Recorder:
             return None
         self._connections += 1
         return TcpObservation(self, inbound, self._connections)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What became of the records, by where they go: `access_log`, `tracing`."""
+        found: dict[str, dict[str, int]] = {}
+        if self.log is not None:
+            found["access_log"] = {"written": self.log.output.written, "dropped": self.log.output.dropped}
+        if self.tracing is not None:
+            found["tracing"] = {"sent": self.tracing.exporter.sent, "dropped": self.tracing.exporter.dropped}
+        return found
 
 
 class Observation:

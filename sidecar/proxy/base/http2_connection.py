@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 from sidecar.core.http.http2 import MAX_OUTPUT_BYTES, Http2Codec, StreamEvent
 from sidecar.core.timers import Timed
+from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, Runtime
-from sidecar.proxy.exchange.exchange import Exchange
 
 
 class Http2Stream:
@@ -27,7 +27,7 @@ class Http2Stream:
 
     def __init__(self, stream_id: int) -> None:
         self.id = stream_id
-        self.exchange: Exchange | None = None
+        self.exchange: ExchangeEvents | None = None
         self.full = False  # more waits for the peer's window than should
         self._paused = False
         self._unacknowledged = 0

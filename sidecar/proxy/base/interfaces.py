@@ -1,18 +1,148 @@
-"""What an exchange needs of those around it, whatever protocol they speak.
+"""What an exchange is told, what it needs of those around it, and who records it, whatever protocol they speak.
 
-HTTP/1.1 connections and HTTP/2 streams are clients and upstreams alike, so that every exchange can join any two.
+Rules:
+- HTTP/1.1 connections and HTTP/2 streams are clients and upstreams alike, so that every exchange can join any two.
+- What an exchange needs is a Protocol: it is found by name, in either protocol's class.
+- What an exchange is told is a trait, which compiled code calls by a table instead of by name. `Exchange` is the one
+  class that has it; pools and upstreams know no more of it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from mypy_extensions import trait
+
 if TYPE_CHECKING:
     from sidecar.core.errors import LocalReply
     from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
     from sidecar.core.routing.cluster import Cluster
     from sidecar.core.routing.endpoint import Endpoint
-    from sidecar.proxy.exchange.exchange import Exchange
+
+
+@trait
+class TunnelEvents:
+    """What a tunnel is told: the bytes of both sides, and their ends."""
+
+    __slots__ = ()
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes of the endpoint."""
+        raise NotImplementedError
+
+    def on_eof(self) -> None:
+        """The endpoint sends no more."""
+        raise NotImplementedError
+
+    def on_closed(self) -> None:
+        """The endpoint is gone."""
+        raise NotImplementedError
+
+    def on_client_data(self, data: bytes) -> None:
+        """Bytes of the client."""
+        raise NotImplementedError
+
+    def on_client_eof(self) -> None:
+        """The client sends no more."""
+        raise NotImplementedError
+
+
+@trait
+class ExchangeEvents:
+    """What an exchange is told: by its client, by the pool and the upstream, by its attempt and its tunnel."""
+
+    __slots__ = ()
+
+    tunnel: TunnelEvents | None
+    """Since the answer 101: both sides' bytes are its."""
+
+    def observe(self, observer: Observer) -> None:
+        """Let an observer stand between this exchange and its client."""
+        raise NotImplementedError
+
+    # The client.
+
+    def on_request_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        raise NotImplementedError
+
+    def on_request_end(self, trailers: Fields) -> None:
+        """The request is whole."""
+        raise NotImplementedError
+
+    def on_client_gone(self, flag: str = "DC") -> None:
+        """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
+        raise NotImplementedError
+
+    def on_client_broken(self, reply: LocalReply) -> None:
+        """The client broke the protocol, or does not go on with its request."""
+        raise NotImplementedError
+
+    def on_client_full(self) -> None:
+        """The client takes the answer slower than it comes."""
+        raise NotImplementedError
+
+    def on_client_ready(self) -> None:
+        """The client has caught up."""
+        raise NotImplementedError
+
+    # The pool.
+
+    def on_connected(self, connection: Upstream) -> None:
+        """A connection that the exchange waited for is there."""
+        raise NotImplementedError
+
+    def on_connect_failed(self, reason: str) -> None:
+        """No connection could be made."""
+        raise NotImplementedError
+
+    # The upstream.
+
+    def on_response_head(self, head: ResponseHead, leftover: bytes) -> None:
+        """The endpoint answers. `leftover` came behind a 101."""
+        raise NotImplementedError
+
+    def on_response_data(self, data: bytes) -> None:
+        """A piece of the answer's body."""
+        raise NotImplementedError
+
+    def on_response_end(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        raise NotImplementedError
+
+    def on_upstream_refused(self) -> None:
+        """The endpoint has not processed the request, and says so or cannot have."""
+        raise NotImplementedError
+
+    def on_upstream_invalid(self, reason: str) -> None:
+        """The endpoint sent what is not HTTP."""
+        raise NotImplementedError
+
+    def on_upstream_lost(self, saw_response: bool) -> None:
+        """The connection broke before the answer was whole."""
+        raise NotImplementedError
+
+    def on_upstream_full(self) -> None:
+        """The endpoint takes the request slower than it comes."""
+        raise NotImplementedError
+
+    def on_upstream_ready(self) -> None:
+        """The endpoint has caught up."""
+        raise NotImplementedError
+
+    # The attempt and the tunnel.
+
+    def on_attempt_overdue(self, now: float) -> None:
+        """The attempt under way was not answered within the per-try time-out."""
+        raise NotImplementedError
+
+    def on_tunnel_moved(self, received: int) -> None:
+        """Bytes went through the tunnel; so many of them came from the client."""
+        raise NotImplementedError
+
+    def on_tunnel_over(self) -> None:
+        """The tunnel has ended."""
+        raise NotImplementedError
 
 
 class Client(Protocol):
@@ -52,7 +182,7 @@ class Client(Protocol):
 class Upstream(Protocol):
     """What an exchange needs of the connection, or the stream of one, to the endpoint."""
 
-    def send_head(self, exchange: Exchange, head: RequestHead) -> None:
+    def send_head(self, exchange: ExchangeEvents, head: RequestHead) -> None:
         """Begin the request."""
 
     def send_data(self, data: bytes) -> None:
@@ -86,19 +216,6 @@ class Upstream(Protocol):
         """Whether the endpoint may have been closing the connection as the request was sent."""
 
 
-class UpstreamPool(Protocol):
-    """Where an exchange gets its upstream from."""
-
-    def overflows(self) -> bool:
-        """Whether the circuit breaker forbids the connection that would be needed."""
-
-    def acquire(self, exchange: Exchange) -> Upstream | None:
-        """An upstream, or None: then `on_connected` or `on_connect_failed` follows."""
-
-    def forget(self, exchange: Exchange) -> None:
-        """The exchange does not wait any more."""
-
-
 class Observer(Client, Protocol):
     """Who wants to know of an exchange stands between it and its client, and passes everything on."""
 
@@ -110,3 +227,51 @@ class Observer(Client, Protocol):
 
     def end(self) -> None:
         """The client is gone: no word to it follows."""
+
+
+class TcpObserver(Protocol):
+    """Who records one TCP connection. The session fills it in."""
+
+    peer: object
+    """The address of the client's socket."""
+    endpoint: Endpoint | None
+    received: int
+    """Bytes that the client sent."""
+    sent: int
+
+    def end(self, cluster: Cluster, flags: str, how: str) -> None:
+        """The connection is over."""
+
+
+class Recorder(Protocol):
+    """Who makes records of single requests and connections."""
+
+    def observe(
+        self,
+        exchange: ExchangeEvents,
+        client: Client,
+        head: RequestHead,
+        cluster: Cluster,
+        inbound: bool,
+        peer: str,
+        stream_id: int | None,
+    ) -> None:
+        """A request begins: stand by if it is to be recorded."""
+
+    def refused(
+        self,
+        client: Client,
+        head: RequestHead | None,
+        reply: LocalReply,
+        cluster: Cluster,
+        inbound: bool,
+        peer: str,
+        stream_id: int | None,
+    ) -> None:
+        """A request was answered without going anywhere; of what is no request there is no head."""
+
+    def connection(self, inbound: bool) -> TcpObserver | None:
+        """The observer of a new TCP connection, if there is to be one."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What became of the records, by where they go: `access_log`, `tracing`."""

@@ -14,12 +14,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
-
-if TYPE_CHECKING:
-    from sidecar.telemetry.recorder import Recorder
+from sidecar.proxy.base.interfaces import Recorder
 
 log = logging.getLogger("tramo.runtime")
 

@@ -9,21 +9,19 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from sidecar.core.http.http2 import PREFACE
 from sidecar.core.timers import Timed
+from sidecar.proxy.downstream.frontend import Frontend
 from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS, DownstreamConnection
 from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
-
-if TYPE_CHECKING:
-    from sidecar.proxy.listeners import HttpListener
 
 
 class DetectingConnection(asyncio.Protocol, Timed):
     """A connection whose protocol is not known yet."""
 
-    def __init__(self, listener: HttpListener) -> None:
+    def __init__(self, listener: Frontend) -> None:
         Timed.__init__(self)
         self._listener = listener
         self._transport: asyncio.Transport | None = None

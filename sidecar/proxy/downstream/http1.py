@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from sidecar.core.errors import LocalReply, ProtocolError
 from sidecar.core.http.http1_reader import Event
@@ -29,11 +29,9 @@ from sidecar.core.timers import Timed
 from sidecar.proxy.base.output import Output, peer_address
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.base.sockets import reset
+from sidecar.proxy.downstream.frontend import Frontend
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.destination import Destination
-
-if TYPE_CHECKING:
-    from sidecar.proxy.listeners import HttpListener
 
 HEAD_SECONDS: Final = 10.0
 """From the first byte of a head to its last. Slow heads are an attack or a broken client."""
@@ -56,7 +54,7 @@ MAX_EARLY_BYTES: Final = 65_536
 class DownstreamConnection(asyncio.Protocol, Timed):
     """A connection accepted by a listener."""
 
-    def __init__(self, listener: HttpListener) -> None:
+    def __init__(self, listener: Frontend) -> None:
         Timed.__init__(self)
         self._listener = listener
         self._runtime = listener.runtime
@@ -401,6 +399,9 @@ class DownstreamConnection(asyncio.Protocol, Timed):
             self._output.write(data)
 
     # Time.
+
+    def drain(self) -> None:
+        """The client hears it with its next answer: HTTP/1.1 has no other word for it."""
 
     def on_deadline(self, now: float) -> None:
         """Look whether the client has been silent for too long; if not, look again when it could be."""

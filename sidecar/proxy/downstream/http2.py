@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from sidecar.core.errors import LocalReply
 from sidecar.core.http import grpc
@@ -31,13 +31,12 @@ from sidecar.core.http.http2 import (
 )
 from sidecar.core.http.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
+from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import peer_address
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.downstream.frontend import Frontend
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.destination import Destination
-
-if TYPE_CHECKING:
-    from sidecar.proxy.listeners import HttpListener
 
 IDLE_SECONDS: Final = 300.0
 """A connection without streams; Service Connect's idle time-out."""
@@ -151,7 +150,7 @@ class Http2DownstreamStream(Http2Stream):
 class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     """A connection accepted by a listener."""
 
-    def __init__(self, listener: HttpListener) -> None:
+    def __init__(self, listener: Frontend) -> None:
         # What comes in from the mesh are the requests of many, what goes out those of this task's own app.
         cuts = MAX_CUT_STREAMS if listener.meter is None else MAX_CUT_STREAMS_OF_PEERS
         Http2Connection.__init__(self, listener.runtime, Http2Codec(is_server=True, max_cut_streams=cuts))
@@ -287,7 +286,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             self._codec.reset(stream.id, code)
             self._touch()
 
-    def _forget(self, stream: Http2DownstreamStream) -> Exchange | None:
+    def _forget(self, stream: Http2DownstreamStream) -> ExchangeEvents | None:
         """The stream is over here: give its share of the connection's window back."""
         if self._streams.pop(stream.id, None) is None:
             return None

@@ -16,23 +16,24 @@ from sidecar.core.timers import Timed
 
 if TYPE_CHECKING:
     from sidecar.core.routing.endpoint import Endpoint
-    from sidecar.proxy.base.interfaces import UpstreamPool
-    from sidecar.proxy.exchange.exchange import Exchange
+    from sidecar.proxy.base.interfaces import ExchangeEvents
     from sidecar.proxy.upstream.destination import Destination
+    from sidecar.proxy.upstream.pool import Pool
 
 
 class Attempt(Timed):
     """An exchange's try of an endpoint."""
 
-    __slots__ = ("_destination", "_exchange", "_judged", "endpoint", "pool", "sent_at")
+    __slots__ = ("_destination", "_ended", "_exchange", "_judged", "endpoint", "pool", "sent_at")
 
-    def __init__(self, exchange: Exchange, destination: Destination, endpoint: Endpoint, now: float) -> None:
+    def __init__(self, exchange: ExchangeEvents, destination: Destination, endpoint: Endpoint, now: float) -> None:
         Timed.__init__(self)
         self._exchange = exchange
         self._destination = destination
         self._judged = False
+        self._ended = False
         self.endpoint = endpoint
-        self.pool: UpstreamPool | None = None  # while the exchange waits there for a connection
+        self.pool: Pool | None = None  # while the exchange waits there for a connection
         self.sent_at = now
         endpoint.begin(now)
         seconds = destination.cluster.policy.timeouts.per_try_seconds
@@ -51,7 +52,8 @@ class Attempt(Timed):
 
     def on_deadline(self, now: float) -> None:
         """The per-try time-out."""
-        self._exchange.on_attempt_overdue(self, now)
+        if not self._ended:  # else something that was due at the same moment has ended it
+            self._exchange.on_attempt_overdue(now)
 
     def wait_longer(self, now: float) -> None:
         """The endpoint is not to blame: give it its time once more."""
@@ -82,6 +84,7 @@ class Attempt(Timed):
 
     def end(self) -> None:
         """The attempt is over, however it went."""
+        self._ended = True
         if self.slot >= 0:
             self._destination.runtime.wheel.cancel(self)
         if self.pool is not None:

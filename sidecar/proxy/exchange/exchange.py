@@ -31,6 +31,7 @@ from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
 from sidecar.core.routing.retry import PERHAPS_PROCESSED, UNPROCESSED, may_retry
+from sidecar.proxy.base.interfaces import ExchangeEvents, TunnelEvents
 from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
 from sidecar.proxy.exchange.request_body import RequestBody
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
-class Exchange(RequestDeadline):
+class Exchange(RequestDeadline, ExchangeEvents):
     """One request on its way."""
 
     __slots__ = (
@@ -78,7 +79,7 @@ class Exchange(RequestDeadline):
         self._done = False
         self._client_full = False
         self._upstream_full = False
-        self.tunnel: Tunnel | None = None
+        self.tunnel: TunnelEvents | None = None
         self.flags = ""  # why the proxy failed or cut the request, separated by commas
         self.observer: Observer | None = None
 
@@ -378,6 +379,16 @@ class Exchange(RequestDeadline):
         if early:
             tunnel.on_client_data(early)
 
+    def on_tunnel_moved(self, received: int) -> None:
+        """Bytes went through the tunnel; so many of them came from the client."""
+        self.moved()
+        if self.observer is not None:
+            self.observer.received += received
+
+    def on_tunnel_over(self) -> None:
+        """The tunnel has ended."""
+        self.finish()
+
     # Time.
 
     def on_overdue(self) -> None:
@@ -394,10 +405,11 @@ class Exchange(RequestDeadline):
             self._destination.meter.timeouts += 1
         self._cut_or_reply(reply)
 
-    def on_attempt_overdue(self, attempt: Attempt, now: float) -> None:
-        """An attempt was not answered within the per-try time-out: look for an endpoint that is faster."""
-        if attempt is not self._attempt:
-            return  # something else that was due at the same moment has ended it
+    def on_attempt_overdue(self, now: float) -> None:
+        """The attempt was not answered within the per-try time-out: look for an endpoint that is faster."""
+        attempt = self._attempt
+        if attempt is None:
+            return
         if self._is_due(now):
             self.on_deadline(now)  # no time for another
         elif self._waits_for_client():

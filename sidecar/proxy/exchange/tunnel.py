@@ -7,19 +7,15 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sidecar.proxy.base.interfaces import Client, Upstream
-    from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.base.interfaces import Client, ExchangeEvents, TunnelEvents, Upstream
 
 
-class Tunnel:
+class Tunnel(TunnelEvents):
     """Bytes between a client and an endpoint."""
 
     __slots__ = ("_client", "_client_ended", "_connection", "_exchange", "_upstream_ended")
 
-    def __init__(self, exchange: Exchange, client: Client, connection: Upstream) -> None:
+    def __init__(self, exchange: ExchangeEvents, client: Client, connection: Upstream) -> None:
         self._exchange = exchange
         self._client = client
         self._connection = connection
@@ -28,7 +24,7 @@ class Tunnel:
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the endpoint."""
-        self._exchange.moved()
+        self._exchange.on_tunnel_moved(0)
         self._client.send_data(data)
 
     def on_eof(self) -> None:
@@ -39,14 +35,12 @@ class Tunnel:
 
     def on_closed(self) -> None:
         """The endpoint is gone."""
-        self._exchange.finish()
+        self._exchange.on_tunnel_over()
         self._client.close()
 
     def on_client_data(self, data: bytes) -> None:
         """Bytes of the client."""
-        self._exchange.moved()
-        if self._exchange.observer is not None:
-            self._exchange.observer.received += len(data)
+        self._exchange.on_tunnel_moved(len(data))
         self._connection.send_raw(data)
 
     def on_client_eof(self) -> None:
@@ -59,5 +53,5 @@ class Tunnel:
         """Close both sides once both have said all."""
         if self._client_ended and self._upstream_ended:
             self._connection.close()
-            self._exchange.finish()
+            self._exchange.on_tunnel_over()
             self._client.close()

@@ -70,7 +70,7 @@ class Destination:
 
     def _retire(self, endpoints: list[Endpoint]) -> None:
         if self._checks is not None:
-            self._checks.watch(self)
+            self._checks.watch(self.cluster, self.meter)
         for endpoint in endpoints:
             pool = self._pools.get(endpoint)
             if pool is not None:

@@ -12,33 +12,32 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.core.meters import ClientMeter
+from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.health_check import first_check, next_check
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.health_probe import probe
 
-if TYPE_CHECKING:
-    from sidecar.core.routing.cluster import Cluster
-    from sidecar.proxy.upstream.destination import Destination
-
 MAX_CONCURRENT: Final = 64
 """Sockets that checks may hold: with all endpoints silent and a time-out of 2 s, 32 checks a second."""
 
 log = logging.getLogger("tramo.health_check")
 
-Probe = Callable[["Cluster", Endpoint], Awaitable[str]]
+Probe = Callable[[Cluster, Endpoint], Awaitable[str]]
 """Checks an endpoint once, within the policy's time-out; returns why it failed, or nothing if it did not."""
 
 
 class EndpointCheck(Timed):
     """The repeated check of one endpoint."""
 
-    def __init__(self, checks: HealthChecks, destination: Destination, endpoint: Endpoint) -> None:
+    def __init__(self, checks: HealthChecks, cluster: Cluster, meter: ClientMeter | None, endpoint: Endpoint) -> None:
         Timed.__init__(self)
-        self.destination = destination
+        self.cluster = cluster
+        self.meter = meter
         self.endpoint = endpoint
         self.ended = False
         self.requests = 0  # of the service, when this endpoint was checked last
@@ -55,46 +54,45 @@ class HealthChecks:
     def __init__(self, runtime: Runtime, probe: Probe = probe) -> None:
         self._runtime = runtime
         self._probe = probe
-        self._watched: dict[Destination, dict[Endpoint, EndpointCheck]] = {}
+        self._watched: dict[Cluster, dict[Endpoint, EndpointCheck]] = {}
         self._waiting: deque[EndpointCheck] = deque()
         self._running = 0
 
-    def watch(self, destination: Destination) -> None:
-        """The endpoints or the policy of this destination have changed: check what is to be checked."""
-        cluster = destination.cluster
-        known = self._watched.get(destination)
+    def watch(self, cluster: Cluster, meter: ClientMeter | None) -> None:
+        """The endpoints or the policy of this cluster have changed: check what is to be checked."""
+        known = self._watched.get(cluster)
         if cluster.policy.health_check.protocol == "off":
             if known is not None:
-                del self._watched[destination]
+                del self._watched[cluster]
                 for check in known.values():
                     self._end(check)
             return
         if known is None:
-            known = self._watched[destination] = {}
+            known = self._watched[cluster] = {}
         ready = {endpoint for endpoint in cluster.endpoints if endpoint.state == "ready"}
         for endpoint in [endpoint for endpoint in known if endpoint not in ready]:
             self._end(known.pop(endpoint))
         for endpoint in cluster.endpoints:
             if endpoint in ready and endpoint not in known:
-                known[endpoint] = self._begin(destination, endpoint)
+                known[endpoint] = self._begin(cluster, meter, endpoint)
         if not known:
-            del self._watched[destination]
+            del self._watched[cluster]
 
-    def _begin(self, destination: Destination, endpoint: Endpoint) -> EndpointCheck:
-        destination.cluster.watch(endpoint, True)
-        check = EndpointCheck(self, destination, endpoint)
+    def _begin(self, cluster: Cluster, meter: ClientMeter | None, endpoint: Endpoint) -> EndpointCheck:
+        cluster.watch(endpoint, True)
+        check = EndpointCheck(self, cluster, meter, endpoint)
         now, random = self._runtime.now(), self._runtime.random(16)
-        self._runtime.wheel.schedule(check, first_check(destination.cluster.policy.health_check, now, random))
+        self._runtime.wheel.schedule(check, first_check(cluster.policy.health_check, now, random))
         return check
 
     def _end(self, check: EndpointCheck) -> None:
         check.ended = True
-        check.destination.cluster.watch(check.endpoint, False)
+        check.cluster.watch(check.endpoint, False)
         self._runtime.wheel.cancel(check)
 
     def due(self, check: EndpointCheck, now: float) -> None:
         """Check this endpoint as soon as there is room, if it is worth it."""
-        checked, meter = check.endpoint.checked, check.destination.meter
+        checked, meter = check.endpoint.checked, check.meter
         requests = meter.requests if meter is not None else 0
         if checked is None or not checked.is_wanted(now, requests != check.requests):
             self._schedule(check, now)
@@ -104,7 +102,7 @@ class HealthChecks:
         self._start()
 
     def _schedule(self, check: EndpointCheck, now: float) -> None:
-        policy = check.destination.cluster.policy.health_check
+        policy = check.cluster.policy.health_check
         self._runtime.wheel.schedule(check, next_check(policy, now, self._runtime.random(16)))
 
     def _start(self) -> None:
@@ -115,7 +113,7 @@ class HealthChecks:
                 self._runtime.spawn(self._run(check), f"health check {check.endpoint.id}")
 
     async def _run(self, check: EndpointCheck) -> None:
-        cluster = check.destination.cluster
+        cluster = check.cluster
         try:
             failure = await self._probe(cluster, check.endpoint)
         finally:

@@ -12,25 +12,35 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http.http1_responses import ResponseReader
 from sidecar.core.http.http1_writer import encode_chunk, encode_last_chunk, encode_request_head
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from sidecar.core.timers import Timed
+from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import Output
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.upstream.pool import Pool
 
-if TYPE_CHECKING:
-    from sidecar.proxy.exchange.exchange import Exchange
-    from sidecar.proxy.upstream.http1_pool import Http1Pool
+
+class Http1PoolEvents(Pool):
+    """What connections tell their pool."""
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The connection is free again."""
+        raise NotImplementedError
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection was closed, by whichever side."""
+        raise NotImplementedError
 
 
 class UpstreamConnection(asyncio.Protocol, Timed):
     """A connection of a pool."""
 
-    def __init__(self, pool: Http1Pool) -> None:
+    def __init__(self, pool: Http1PoolEvents) -> None:
         Timed.__init__(self)
         self.pool = pool
         self.served = 0  # requests before the present one
@@ -39,7 +49,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
         self._reader = ResponseReader(keeps_own=not pool.is_app)
-        self._exchange: Exchange | None = None
+        self._exchange: ExchangeEvents | None = None
         self._chunked = False
         self._request_sent = True
         self._bytes_of_response = 0
@@ -49,7 +59,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
 
     # The exchange's side.
 
-    def send_head(self, exchange: Exchange, head: RequestHead) -> None:
+    def send_head(self, exchange: ExchangeEvents, head: RequestHead) -> None:
         """Begin a request."""
         self._exchange = exchange
         self._chunked = head.content_length == UNKNOWN_LENGTH
@@ -163,7 +173,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
             return
         self._deliver(exchange, events)
 
-    def _deliver(self, exchange: Exchange, events: list[RequestHead | ResponseHead | bytes | End]) -> None:
+    def _deliver(self, exchange: ExchangeEvents, events: list[RequestHead | ResponseHead | bytes | End]) -> None:
         for event in events:
             attached = self._exchange is exchange
             if isinstance(event, bytes):
@@ -177,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         if self._exchange is None and not self.closed:
             self.abort()  # let go in the middle of a response
 
-    def _finish(self, exchange: Exchange | None, end: End) -> None:
+    def _finish(self, exchange: ExchangeEvents | None, end: End) -> None:
         self._exchange = None
         self.served += 1
         keep = self._request_sent and self._reader.keep_alive and not self.closed and not self._full

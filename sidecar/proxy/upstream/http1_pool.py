@@ -13,10 +13,9 @@ from typing import Final
 from sidecar.core.meters import ClientMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
+from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.proxy.exchange.exchange import Exchange
-from sidecar.proxy.upstream.http1 import UpstreamConnection
-from sidecar.proxy.upstream.pool import Pool
+from sidecar.proxy.upstream.http1 import Http1PoolEvents, UpstreamConnection
 
 MESH_IDLE_SECONDS: Final = 30.0
 """Another sidecar keeps an idle connection for 300 s, so this side always closes first."""
@@ -25,7 +24,7 @@ APP_IDLE_SECONDS: Final = 1.0
 is closing would fail a request that is not idempotent."""
 
 
-class Http1Pool(Pool):
+class Http1Pool(Http1PoolEvents):
     """Idle connections to one endpoint, and the exchanges that wait for one."""
 
     def __init__(
@@ -37,11 +36,11 @@ class Http1Pool(Pool):
         meter: ClientMeter | None,
         is_app: bool = False,
     ) -> None:
-        Pool.__init__(self, runtime, cluster, endpoint, meter, is_app)
+        Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, is_app)
         self.idle_seconds = idle_seconds
         self._idle: list[UpstreamConnection] = []
 
-    def acquire(self, exchange: Exchange) -> UpstreamConnection | None:
+    def acquire(self, exchange: ExchangeEvents) -> UpstreamConnection | None:
         """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         while self._idle:
             connection = self._idle.pop()

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http.fields import MAX_INFORMATIONAL
@@ -24,16 +24,42 @@ from sidecar.core.http.http2 import (
 )
 from sidecar.core.http.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
+from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.exchange.exchange import Exchange
-
-if TYPE_CHECKING:
-    from sidecar.proxy.upstream.http2_pool import Http2Pool
+from sidecar.proxy.upstream.pool import Pool
 
 IDLE_SECONDS: Final = 240.0
 """Below the 300 s after which the other sidecar closes, so that a request never meets a closing connection."""
 SETTINGS_SECONDS: Final = 1.0
 """An endpoint that has not sent its SETTINGS by then is taken to allow `http2.MAX_STREAMS`."""
+
+
+class Http2PoolEvents(Pool):
+    """What connections tell their pool, and what they ask it."""
+
+    def connected(self, connection: Http2UpstreamConnection) -> None:
+        """There is another connection."""
+        raise NotImplementedError
+
+    def settled(self) -> None:
+        """A connection knows how many streams it takes."""
+        raise NotImplementedError
+
+    def serve(self) -> None:
+        """Streams are free."""
+        raise NotImplementedError
+
+    def keeps(self, connection: Http2UpstreamConnection) -> bool:
+        """Whether a connection without streams is still of use."""
+        raise NotImplementedError
+
+    def leave(self, connection: Http2UpstreamConnection) -> None:
+        """The connection takes no more requests."""
+        raise NotImplementedError
+
+    def lost(self, connection: Http2UpstreamConnection) -> None:
+        """The connection was closed, by whichever side."""
+        raise NotImplementedError
 
 
 class Http2UpstreamStream(Http2Stream):
@@ -48,7 +74,7 @@ class Http2UpstreamStream(Http2Stream):
         self.bodyless = False  # whatever the answer's head says
         self._informed = 0
 
-    def send_head(self, exchange: Exchange, head: RequestHead) -> None:
+    def send_head(self, exchange: ExchangeEvents, head: RequestHead) -> None:
         """Begin the request."""
         self.exchange = exchange
         self._connection.open(self, head)
@@ -123,7 +149,7 @@ class Http2UpstreamStream(Http2Stream):
 class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     """A connection of a pool."""
 
-    def __init__(self, pool: Http2Pool) -> None:
+    def __init__(self, pool: Http2PoolEvents) -> None:
         Http2Connection.__init__(self, pool.runtime, Http2Codec(is_server=False, keeps_own=not pool.is_app))
         self.made = False  # there was a transport
         self.closed = False

@@ -14,19 +14,18 @@ from sidecar.core.http.http2 import MAX_STREAMS
 from sidecar.core.meters import ClientMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
+from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.proxy.exchange.exchange import Exchange
-from sidecar.proxy.upstream.http2 import Http2UpstreamConnection, Http2UpstreamStream
-from sidecar.proxy.upstream.pool import Pool
+from sidecar.proxy.upstream.http2 import Http2PoolEvents, Http2UpstreamConnection, Http2UpstreamStream
 
 
-class Http2Pool(Pool):
+class Http2Pool(Http2PoolEvents):
     """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
 
     def __init__(
         self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool = False
     ) -> None:
-        Pool.__init__(self, runtime, cluster, endpoint, meter, is_app)
+        Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, is_app)
         self._connections: list[Http2UpstreamConnection] = []
         self._opening = 0  # connections of which is not known yet how many streams they take
 
@@ -45,7 +44,7 @@ class Http2Pool(Pool):
                 return connection
         return None
 
-    def acquire(self, exchange: Exchange) -> Http2UpstreamStream | None:
+    def acquire(self, exchange: ExchangeEvents) -> Http2UpstreamStream | None:
         """A stream, or None: then `on_connected` or `on_connect_failed` follows."""
         connection = self._find()
         if connection is not None:

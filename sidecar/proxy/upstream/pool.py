@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from sidecar.core.meters import ClientMeter
     from sidecar.core.routing.cluster import Cluster
     from sidecar.core.routing.endpoint import Endpoint
-    from sidecar.proxy.base.interfaces import Upstream
-    from sidecar.proxy.exchange.exchange import Exchange
+    from sidecar.proxy.base.interfaces import ExchangeEvents, Upstream
 
 
 class Pool:
@@ -34,13 +33,13 @@ class Pool:
         self.is_app = is_app  # not another sidecar
         self._cluster = cluster
         self._meter = meter
-        self._waiting: deque[Exchange] = deque()
+        self._waiting: deque[ExchangeEvents] = deque()
 
     def overflows(self) -> bool:
         """Whether a request would need a connection that the circuit breaker does not allow."""
         raise NotImplementedError
 
-    def acquire(self, exchange: Exchange) -> Upstream | None:
+    def acquire(self, exchange: ExchangeEvents) -> Upstream | None:
         """An upstream, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         raise NotImplementedError
 
@@ -52,17 +51,17 @@ class Pool:
         """Make a connection that `_open` has counted."""
         raise NotImplementedError
 
-    def _wait(self, exchange: Exchange) -> None:
+    def _wait(self, exchange: ExchangeEvents) -> None:
         self._waiting.append(exchange)
         self._cluster.pending_requests += 1
 
-    def forget(self, exchange: Exchange) -> None:
+    def forget(self, exchange: ExchangeEvents) -> None:
         """The exchange does not wait any more."""
         if exchange in self._waiting:
             self._waiting.remove(exchange)
             self._cluster.pending_requests -= 1
 
-    def _next(self) -> Exchange:
+    def _next(self) -> ExchangeEvents:
         self._cluster.pending_requests -= 1
         return self._waiting.popleft()
 
