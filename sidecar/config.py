@@ -34,7 +34,7 @@ VARIABLES: Final = (
     Variable("TRAMO_INBOUND", "", "services of this task: name=ingressPort:appPort/protocol, comma separated"),
     Variable("TRAMO_LISTEN_ADDRESS", "0.0.0.0", "where the ingress ports listen"),  # noqa: S104
     Variable("TRAMO_APP_ADDRESS", "127.0.0.1", "where the app listens"),
-    Variable("TRAMO_VIP_NETWORK", "127.255.0.0/16", "network of the services' loopback addresses in this task"),
+    Variable("TRAMO_VIP_NETWORK", "127.254.0.0/16", "network of the services' loopback addresses in this task"),
     Variable("TRAMO_FORWARD_PROXY", "127.0.0.1:15001", "address of the forward proxy for HTTP_PROXY, or `off`"),
     Variable("TRAMO_ADMIN", "127.0.0.1:9901", "address of the admin pages"),
     Variable("TRAMO_HOSTS_FILE", "/etc/hosts", "file that gets the services' names, or `off`"),

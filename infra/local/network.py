@@ -5,7 +5,7 @@ task's own virtual addresses of services. Nothing has to be set up: Linux takes 
 as its own.
 
 Rules:
-1. k is 1 to 250. 127.0 stays the machine's, 127.255 is what the mesh uses on AWS.
+1. k is 1 to 250. 127.0 stays the machine's, 127.254 is what the mesh uses on AWS.
 2. A free network is handed out oldest first, so that the address of a task that just stopped is not soon
    another's: a caller with an old snapshot must meet a closed port and not a stranger.
 3. A network is claimed on the machine by an abstract Unix socket, which the kernel takes back when this

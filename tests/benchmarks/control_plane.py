@@ -30,7 +30,7 @@ class Service:
         return {
             "name": self.name,
             "protocol": self.protocol,
-            "vip": f"127.255.{self.vip_number >> 8}.{self.vip_number & 255}",
+            "vip": f"127.254.{self.vip_number >> 8}.{self.vip_number & 255}",
             "revision": 1,
             "aliases": [
                 {"dns_name": self.name, "port": self.port},

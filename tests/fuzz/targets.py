@@ -266,7 +266,7 @@ def policies(data: bytes) -> None:
         policy = json.loads(data)
     except (ValueError, RecursionError):
         return
-    service = {"name": "a", "protocol": "http", "vip": "127.255.0.2", "revision": 1, "aliases": [], "endpoints": []}
+    service = {"name": "a", "protocol": "http", "vip": "127.254.0.2", "revision": 1, "aliases": [], "endpoints": []}
     document = {"schema": 1, "namespace": "test.local", "revision": 1, "services": [service | {"policy": policy}]}
     snapshots(json.dumps(document).encode())
 

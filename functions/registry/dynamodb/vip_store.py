@@ -22,8 +22,8 @@ from pynamodb.transactions import TransactWrite
 
 from registry.dynamodb.models import Table, maybe, namespace_key, service_key, vip_key
 
-FIRST_VIP: Final = IPv4Address("127.255.0.2")  # .1 is the sidecar's own
-LAST_VIP: Final = IPv4Address("127.255.255.254")
+FIRST_VIP: Final = IPv4Address("127.254.0.2")  # .1 is the sidecar's own
+LAST_VIP: Final = IPv4Address("127.254.255.254")
 ALLOCATION_ATTEMPTS: Final = 12
 
 _TRANSACTION_CANCELLED: Final = "TransactionCanceledException"

@@ -33,7 +33,7 @@ class Documents:
     @staticmethod
     def _service(number: int, name: str) -> ServiceRecord:
         aliases = (Alias(name, 80), Alias(f"{name}.{NAMESPACE}", 80))
-        return ServiceRecord(name=name, protocol="http", vip=f"127.255.{number >> 8}.{number & 255}", aliases=aliases)
+        return ServiceRecord(name=name, protocol="http", vip=f"127.254.{number >> 8}.{number & 255}", aliases=aliases)
 
     def names(self) -> Sequence[str]:
         """Return the services' names."""

@@ -60,7 +60,7 @@ def fill(
     with table.services.batch_write() as batch:
         for number, name in enumerate(names(services)):
             aliases = [AliasMap(dns_name=each, port=80) for each in (name, f"{name}.{namespace}")]
-            vip = f"127.255.{(number + 2) // 256}.{(number + 2) % 256}"
+            vip = f"127.254.{(number + 2) // 256}.{(number + 2) % 256}"
             batch.save(
                 table.services(key, service_key(name), protocol="http", aliases=aliases, vip=vip, declared_at=1.0)
             )

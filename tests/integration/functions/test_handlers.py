@@ -163,7 +163,7 @@ def test_the_records_of_a_namespace_that_fails_come_again(
 
 
 def test_records_of_our_own_output_publish_nothing(deployed: Deployed, capfd: pytest.CaptureFixture[str]) -> None:
-    own = [record(1, "x.local", "HEAD"), record(2, "x.local", "PART#07"), record(3, "x.local", "VIP#127.255.0.2")]
+    own = [record(1, "x.local", "HEAD"), record(2, "x.local", "PART#07"), record(3, "x.local", "VIP#127.254.0.2")]
     assert deployed.publisher({"Records": own}, deployed.context) == {"batchItemFailures": []}
     assert metrics(capfd.readouterr().out) == {"SnapshotsPublished": 0}
 

@@ -40,7 +40,7 @@ def test_an_event_becomes_an_endpoint_and_goes_again(
     document = published(store)
     assert document["revision"] == 1
     (service,) = document["services"]
-    assert service["vip"] == "127.255.0.2"
+    assert service["vip"] == "127.254.0.2"
     assert service["aliases"] == [
         {"dns_name": "orders", "port": 80},
         {"dns_name": "orders.shop.local", "port": 80},

@@ -112,7 +112,7 @@ def test_the_last_endpoints_end_leaves_the_name_and_vip(store: Store, publisher:
     store.tasks.apply(record("fargate_stopped", task_arn=task("aa").task_arn))
     publisher.publish(NAMESPACE, tasks("aa"))
     (service,) = document(store)["services"]
-    assert (service["vip"], service["endpoints"]) == ("127.255.0.2", [])
+    assert (service["vip"], service["endpoints"]) == ("127.254.0.2", [])
 
 
 def test_a_tombstone_without_endpoints_leaves_the_services_its_stream_record_names(

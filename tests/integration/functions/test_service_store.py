@@ -47,7 +47,7 @@ def test_a_service_is_what_its_definition_says(store: Store) -> None:
     assert store.services.get(NAMESPACE, "orders") == ServiceRecord(
         name="orders",
         protocol="grpc",
-        vip="127.255.0.2",
+        vip="127.254.0.2",
         aliases=(Alias("orders", 80), Alias("orders.shop.local", 80), Alias("old", 81)),
         timeouts=Timeouts(request_seconds=5),
     )
@@ -58,14 +58,14 @@ def test_vips_count_up_from_2_in_each_namespace(store: Store) -> None:
     for name in ("a", "b", "c"):
         declare(store.services, name)
     assert {name: each.vip for name, each in store.services.all(NAMESPACE).items()} == {
-        "a": "127.255.0.2",
-        "b": "127.255.0.3",
-        "c": "127.255.0.4",
+        "a": "127.254.0.2",
+        "b": "127.254.0.3",
+        "c": "127.254.0.4",
     }
     store.services.declare("other", offer("z"), 1.0, NOW)
     other = store.services.get("other", "z")
     assert other is not None
-    assert other.vip == "127.255.0.2"
+    assert other.vip == "127.254.0.2"
 
 
 def test_the_task_created_last_says_what_a_service_is(store: Store, dynamodb_endpoint: str, table: str) -> None:
@@ -78,11 +78,11 @@ def test_the_task_created_last_says_what_a_service_is(store: Store, dynamodb_end
         declare_anew(created_at, protocol)
     found = store.services.get(NAMESPACE, "orders")
     assert found is not None
-    assert (found.protocol, found.vip) == ("grpc", "127.255.0.2")
+    assert (found.protocol, found.vip) == ("grpc", "127.254.0.2")
     declare_anew(8.0, "http")
     found = store.services.get(NAMESPACE, "orders")
     assert found is not None
-    assert (found.protocol, found.vip) == ("http", "127.255.0.2")
+    assert (found.protocol, found.vip) == ("http", "127.254.0.2")
 
 
 def test_a_declaration_leaves_the_policy_alone(store: Store) -> None:
@@ -118,25 +118,25 @@ def test_a_removed_service_that_returns_has_its_old_vip(store: Store, dynamodb_e
     declare(fresh, "c")
     declare(fresh, "a")
     assert {name: each.vip for name, each in fresh.all(NAMESPACE).items()} == {
-        "a": "127.255.0.2",
-        "b": "127.255.0.3",
-        "c": "127.255.0.4",
+        "a": "127.254.0.2",
+        "b": "127.254.0.3",
+        "c": "127.254.0.4",
     }
 
 
 def test_a_released_vip_is_free_only_when_its_claim_has_expired(
     store: Store, dynamodb_endpoint: str, table: str
 ) -> None:
-    claim(dynamodb_endpoint, table, "127.255.0.2", "gone", expires_at=NOW + DAY)
-    claim(dynamodb_endpoint, table, "127.255.0.3", "gone-long-ago", expires_at=NOW - 1)
+    claim(dynamodb_endpoint, table, "127.254.0.2", "gone", expires_at=NOW + DAY)
+    claim(dynamodb_endpoint, table, "127.254.0.3", "gone-long-ago", expires_at=NOW - 1)
     declare(store.services, "new")
     found = store.services.get(NAMESPACE, "new")
     assert found is not None
-    assert found.vip == "127.255.0.3"
+    assert found.vip == "127.254.0.3"
 
 
 def test_a_lost_race_for_a_vip_is_run_again(dynamodb_endpoint: str, table: str) -> None:
-    taken = iter(["127.255.0.2"])
+    taken = iter(["127.254.0.2"])
 
     def choose(free: list[str]) -> str:
         # Between the look and the claim somebody else takes the address.
@@ -148,7 +148,7 @@ def test_a_lost_race_for_a_vip_is_run_again(dynamodb_endpoint: str, table: str) 
     declare(services)
     found = services.get(NAMESPACE, "orders")
     assert found is not None
-    assert found.vip == "127.255.0.3"
+    assert found.vip == "127.254.0.3"
 
 
 def test_a_lost_race_for_the_service_leaves_no_second_vip(dynamodb_endpoint: str, table: str) -> None:

@@ -323,7 +323,7 @@ def test_an_alias_that_cannot_be_bound_costs_only_itself(stage: Stage) -> None:
     vip = f"{stage.prefix}.0.200"
     with socket.create_server((vip, 80)):
         stage.api.services["squatted"] = {
-            "name": "squatted", "protocol": "http", "vip": "127.255.0.200", "revision": stage.api.revision + 1,
+            "name": "squatted", "protocol": "http", "vip": "127.254.0.200", "revision": stage.api.revision + 1,
             "aliases": [{"dns_name": "squatted", "port": 80}, {"dns_name": "squatted", "port": 81}],
             "policy": {}, "endpoints": [stage.backend("squatted-1").record()],
         }  # fmt: skip

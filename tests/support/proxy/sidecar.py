@@ -378,7 +378,7 @@ class Stage:
         known = self.api.services.get(name)
         if known is None:
             self._vips += 1
-        vip = known["vip"] if known is not None else f"127.255.0.{self._vips}"
+        vip = known["vip"] if known is not None else f"127.254.0.{self._vips}"
         revision = self.api.publish(
             {
                 "name": name,
@@ -390,7 +390,7 @@ class Stage:
             }
         )
         until(lambda: self.sidecar.page("/clusters")[1]["revision"] >= revision, 10, f"revision {revision}")
-        return Address(vip.replace("127.255", self.prefix), port)
+        return Address(vip.replace("127.254", self.prefix), port)
 
     def withdraw(self, name: str) -> None:
         """Take a service out of the namespace."""

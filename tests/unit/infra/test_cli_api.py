@@ -24,7 +24,7 @@ def service(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "protocol": "http",
-        "vip": "127.255.0.2",
+        "vip": "127.254.0.2",
         "revision": 4,
         "aliases": [{"dns_name": name, "port": 80}],
         "endpoints": {"ready": 2, "draining": 1},

@@ -20,7 +20,7 @@ def test_the_defaults() -> None:
     assert config.inbound == ()
     assert config.forward_proxy == ("127.0.0.1", 15001)
     assert config.admin == ("127.0.0.1", 9901)
-    assert config.vip_network == ipaddress.IPv4Network("127.255.0.0/16")
+    assert config.vip_network == ipaddress.IPv4Network("127.254.0.0/16")
     assert (config.hosts_file, config.cache_file) == ("/etc/hosts", "/var/lib/tramo/snapshot.json")
     assert (config.poll_seconds, config.metrics, config.metrics_seconds) == (5.0, "cloudwatch", 60.0)
     assert (config.drain_seconds, config.log_level) == (20.0, "INFO")
@@ -73,7 +73,7 @@ def test_what_must_be_set_is_named_with_its_meaning(name: str) -> None:
         ("TRAMO_INBOUND", "a=15100:1/http,b=15100:2/http", "same ingress port"),
         ("TRAMO_LISTEN_ADDRESS", "everywhere", "an IP address"),
         ("TRAMO_APP_ADDRESS", "localhost", "an IP address"),
-        ("TRAMO_VIP_NETWORK", "127.255.0.1/16", "host bits"),
+        ("TRAMO_VIP_NETWORK", "127.254.0.1/16", "host bits"),
         ("TRAMO_VIP_NETWORK", "10.0.0.0/16", "within 127.0.0.0/8"),
         ("TRAMO_VIP_NETWORK", "127.0.0.0/24", "a /16"),
         ("TRAMO_VIP_NETWORK", "127.0.0.0/8", "a /16"),

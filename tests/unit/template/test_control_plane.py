@@ -147,7 +147,7 @@ def test_the_publisher_reads_the_stream() -> None:
         ("HEAD", False),
         ("PART#07#A", False),
         ("CHANGES#07#B", False),
-        ("VIP#127.255.0.2", False),
+        ("VIP#127.254.0.2", False),
         ("NAMESPACE#shop.local", False),
     ],
 )

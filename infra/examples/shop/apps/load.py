@@ -76,7 +76,7 @@ class Tally:
 
 def work(tally: Tally, stop: threading.Event, begin: float, worker: int) -> None:
     """Send requests at this worker's share of the rate until stopped."""
-    web = Peer("web", 8080)
+    web = Peer("web", 80)
     pause = WORKERS / RATE
     due = begin + worker / RATE
     while not stop.wait(max(0.0, due - time.monotonic())):

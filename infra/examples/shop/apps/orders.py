@@ -7,7 +7,7 @@ import threading
 
 from .shop import Json, Peer, Server, connect, task_id
 
-STOCK = Peer("stock", 8080)
+STOCK = Peer("stock", 80)
 TASK = task_id()
 VERSION = os.environ.get("VERSION", "1")
 _local = threading.local()
@@ -18,7 +18,7 @@ def count_order() -> int:
     for attempt in (1, 2):
         fresh = not hasattr(_local, "lines")
         if fresh:
-            _local.lines = connect("cache", 6380).makefile("rw", newline="\n")
+            _local.lines = connect("cache", 6379).makefile("rw", newline="\n")
         try:
             _local.lines.write("INCR orders\n")
             _local.lines.flush()

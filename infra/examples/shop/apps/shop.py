@@ -1,6 +1,6 @@
 """What the shop's HTTP programs share: a server that ends gracefully, and a client that keeps its connection.
 
-Nothing here knows of a mesh: services are called by name, as http://orders:8080, with the standard library. Where names
+Nothing here knows of a mesh: services are called by name, as http://orders, with the standard library. Where names
 do not resolve but HTTP_PROXY is set, it is obeyed, as most HTTP libraries would by themselves.
 """
 

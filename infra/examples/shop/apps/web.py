@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .shop import Json, Peer, Server, task_id
 
-ORDERS = Peer("orders", 8080)
+ORDERS = Peer("orders", 80)
 TASK = task_id()
 
 

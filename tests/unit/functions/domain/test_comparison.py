@@ -11,7 +11,7 @@ from registry.domain.rules import Health, TaskRecord
 from registry.domain.snapshot import Document, Part, ServiceRecord, endpoints_of, service_document
 from tests.support.control_plane.building import task
 
-ORDERS = ServiceRecord("orders", "http", "127.255.0.2", (Alias("orders", 80),))
+ORDERS = ServiceRecord("orders", "http", "127.254.0.2", (Alias("orders", 80),))
 AA, BB = task("aa"), task("bb")
 NOW = AA.changed_at + 3600
 NOTHING = Difference(frozenset(), frozenset())

@@ -44,7 +44,7 @@ def record(name: str = "fargate_running") -> TaskRecord:
 
 
 def service(name: str = "orders", **changes: Any) -> ServiceRecord:
-    base = ServiceRecord(name, "http", "127.255.0.2", (Alias(name, 80), Alias(f"{name}.shop.local", 80)))
+    base = ServiceRecord(name, "http", "127.254.0.2", (Alias(name, 80), Alias(f"{name}.shop.local", 80)))
     return dataclasses.replace(base, **changes)
 
 
@@ -88,7 +88,7 @@ def test_the_labels_timeouts_give_way_to_the_policy() -> None:
 
 def test_content_is_all_but_the_revision() -> None:
     assert same_content(document(revision=1), document(revision=9))
-    assert not same_content(document(), document(vip="127.255.0.9"))
+    assert not same_content(document(), document(vip="127.254.0.9"))
     assert not same_content(document(), None)
     assert same_content(None, None)
 
@@ -107,7 +107,7 @@ def test_a_part_changes_only_with_its_content() -> None:
     assert part.services["orders"]["revision"] == 7
     assert part.removed == {}
     assert update_part(part, {"orders": document(revision=99)}, 8) is None
-    changed = update_part(part, {"orders": document(vip="127.255.0.9"), "stock": document("stock")}, 8)
+    changed = update_part(part, {"orders": document(vip="127.254.0.9"), "stock": document("stock")}, 8)
     assert changed is not None
     assert {name: each["revision"] for name, each in changed.services.items()} == {"orders": 8, "stock": 8}
 
@@ -205,7 +205,7 @@ def test_a_delta_on_an_old_document_gives_the_new_one(steps: Steps, data: st.Dat
         changed = False
         for number in (0, 1):
             changes = {
-                name: None if octet is None else document(name, vip=f"127.255.0.{octet}")
+                name: None if octet is None else document(name, vip=f"127.254.0.{octet}")
                 for name, octet in step.items()
                 if ord(name) % 2 == number
             }

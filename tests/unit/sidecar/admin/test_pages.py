@@ -27,7 +27,7 @@ ENVIRONMENT = {
 SERVICE = {
     "name": "orders",
     "protocol": "http",
-    "vip": "127.255.0.7",
+    "vip": "127.254.0.7",
     "revision": 5,
     "aliases": [],
     "endpoints": [

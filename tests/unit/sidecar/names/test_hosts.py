@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sidecar.names.hosts import BEGIN, END, HostsFile, merge
 
-NAMES = {"127.255.0.2": ["orders", "orders.shop.local"], "127.255.0.3": ["stock"]}
-OURS = f"{BEGIN}\n127.255.0.2 orders orders.shop.local\n127.255.0.3 stock\n{END}\n"
+NAMES = {"127.254.0.2": ["orders", "orders.shop.local"], "127.254.0.3": ["stock"]}
+OURS = f"{BEGIN}\n127.254.0.2 orders orders.shop.local\n127.254.0.3 stock\n{END}\n"
 
 
 def test_our_part_is_appended() -> None:
@@ -21,13 +21,13 @@ def test_our_part_is_appended() -> None:
 
 
 def test_our_part_is_replaced_and_taken_back() -> None:
-    text = merge("127.0.0.1 localhost\n", {"127.255.0.9": ["old"]}) + "10.0.0.1 added.later\n"
+    text = merge("127.0.0.1 localhost\n", {"127.254.0.9": ["old"]}) + "10.0.0.1 added.later\n"
     assert merge(text, NAMES) == "127.0.0.1 localhost\n10.0.0.1 added.later\n" + OURS
     assert merge(text, {}) == "127.0.0.1 localhost\n10.0.0.1 added.later\n"
 
 
 def test_a_part_cut_short_reaches_to_the_end() -> None:
-    assert merge(f"a\n{BEGIN}\n127.255.0.2 ord", NAMES) == "a\n" + OURS
+    assert merge(f"a\n{BEGIN}\n127.254.0.2 ord", NAMES) == "a\n" + OURS
 
 
 def test_a_file_without_our_part_is_left_alone() -> None:
@@ -41,7 +41,7 @@ PIECES = st.sampled_from(
 )
 OTHERS = st.lists(PIECES, max_size=12).map("".join)
 HOSTS = st.dictionaries(
-    st.integers(2, 9).map(lambda number: f"127.255.0.{number}"),
+    st.integers(2, 9).map(lambda number: f"127.254.0.{number}"),
     st.lists(st.sampled_from(["a", "b", "c.d"]), min_size=1, max_size=3),
     max_size=4,
 )

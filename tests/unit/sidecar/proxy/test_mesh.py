@@ -26,7 +26,7 @@ def service(number: int, address: str = "10.0.0.1", protocol: str = "http", alia
     return {
         "name": name,
         "protocol": protocol,
-        "vip": f"127.255.{number >> 8}.{number & 255}",
+        "vip": f"127.254.{number >> 8}.{number & 255}",
         "revision": 1,
         "aliases": [{"dns_name": alias or name, "port": PORT}],
         "policy": {},

@@ -32,7 +32,7 @@ def document(revision: int, *endpoints: str, since: int | None = None) -> bytes:
     service = {
         "name": "orders",
         "protocol": "http",
-        "vip": "127.255.0.2",
+        "vip": "127.254.0.2",
         "revision": revision,
         "aliases": [{"dns_name": "orders", "port": 80}],
         "endpoints": [

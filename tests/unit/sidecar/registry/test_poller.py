@@ -25,7 +25,7 @@ def document(revision: int, *names: str, **more: Any) -> bytes:
         {
             "name": name,
             "protocol": "http",
-            "vip": f"127.255.0.{number}",
+            "vip": f"127.254.0.{number}",
             "revision": revision,
             "aliases": [],
             "endpoints": [],

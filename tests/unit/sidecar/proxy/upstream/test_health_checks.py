@@ -47,7 +47,7 @@ class Scene:
     def publish(self, policy: dict[str, Any], *states: str) -> None:
         records = tuple(EndpointRecord(f"e{n}", "10.0.0.1", 8000 + n, state) for n, state in enumerate(states))
         raw = msgspec.Raw(msgspec.json.encode(policy))
-        self.destination.update(ServiceRecord("orders", "http", "127.255.0.2", 1, (), records, raw), "")
+        self.destination.update(ServiceRecord("orders", "http", "127.254.0.2", 1, (), records, raw), "")
 
     async def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds / 0.25)):
