@@ -54,12 +54,6 @@ async def run(config: Config) -> int:
     session = botocore.session.Session()
     runtime = Runtime(loop, clock=time.monotonic)
     meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
-    telemetry = Telemetry(runtime, config)
-    try:
-        await telemetry.start(meters, config.service_name or identity.service_name)
-    except OSError as error:
-        log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
-        return EXIT_CONFIGURATION
     mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
     hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
 
@@ -73,11 +67,17 @@ async def run(config: Config) -> int:
 
     cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
     poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
-    meters.refresh = Vitals(meters, mesh.destinations, poller, runtime.now).refresh
+    vitals = Vitals(meters, mesh.destinations, poller, runtime.now)
+    telemetry = Telemetry(runtime, config)
+    try:
+        await telemetry.start(vitals, config.service_name or identity.service_name)
+    except OSError as error:
+        log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
+        return EXIT_CONFIGURATION
     sink = None
     if config.metrics == "cloudwatch":
-        sink = CloudWatchSink(runtime, meters, lambda: _cloudwatch(config.region), config.metrics_seconds)
-    pages = Pages(config, mesh, poller, sink, meters)
+        sink = CloudWatchSink(runtime, vitals.take, lambda: _cloudwatch(config.region), config.metrics_seconds)
+    pages = Pages(config, mesh, poller, sink, meters, vitals)
     try:
         admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
     except OSError as error:

@@ -76,23 +76,5 @@ PUBLISH_TIME: Final = Metric(
 HEALTH_REPORTS: Final = Metric("HealthReports", "Count", "api", "Health reports of sidecars that changed the registry.")
 POLICIES_CHANGED: Final = Metric("PoliciesChanged", "Count", "api", "Policies that were written or removed.")
 
-METRICS: Final = (
-    EVENTS_APPLIED,
-    EVENTS_STALE,
-    EVENTS_IGNORED,
-    EVENTS_REJECTED,
-    EVENTS_MALFORMED,
-    SERVICE_EVENTS,
-    TASKS_SWEPT,
-    DRIFT,
-    PUBLICATION_DRIFT,
-    ALIAS_CONFLICTS,
-    SWEEP_FAILURES,
-    SNAPSHOT_SERVICES,
-    SNAPSHOT_ENDPOINTS,
-    SNAPSHOTS_PUBLISHED,
-    PUBLISH_CONFLICTS,
-    PUBLISH_TIME,
-    HEALTH_REPORTS,
-    POLICIES_CHANGED,
-)
+METRICS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Metric))
+"""All of them, in the order above."""

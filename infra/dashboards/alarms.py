@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from infra.dashboards.widgets import Line
 from registry.metric_names import DRIFT
-from sidecar.core.meters import HEALTHY_ENDPOINTS, MESH_WIDE, SIDECAR_METRICS
+from sidecar.core.metrics import HEALTHY_ENDPOINTS, MESH_WIDE, SIDECAR_METRICS
 
 NAMESPACE: Final = "Tramo"
 ERROR_PERCENT: Final = 5

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from infra.dashboards.widgets import SERVICE, Graph, Line, Section, search
-from sidecar.core.meters import (
+from sidecar.core.metrics import (
     CLIENT_KEY,
     CLIENT_METRICS,
     MESH_WIDE,

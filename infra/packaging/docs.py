@@ -17,7 +17,8 @@ from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import ACTIONS, PAGES
 from sidecar.config import VARIABLES
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
-from sidecar.core.meters import COUNTER, FLAGS, METRICS
+from sidecar.core.flags import FLAGS
+from sidecar.core.metrics import COUNTER, METRICS
 
 DOCS = Path(__file__).parents[2] / "docs"
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -85,7 +86,7 @@ def log_fields() -> str:
 
 def flags() -> str:
     """The response flags as a table."""
-    return "| flag | what |\n|---|---|\n" + "".join(f"| `{flag}` | {meaning} |\n" for flag, meaning in FLAGS.items())
+    return "| flag | what |\n|---|---|\n" + "".join(f"| `{flag.code}` | {flag.meaning} |\n" for flag in FLAGS)
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs
 import sidecar
 from sidecar import build
 from sidecar.config import LOG_LEVELS, Config
-from sidecar.core.meters import COUNTER, GAUGE, Meters
+from sidecar.core.meters import Meters
+from sidecar.core.metrics import COUNTER, GAUGE
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.upstream.destination import Destination
@@ -23,6 +24,7 @@ from sidecar.registry.poller import Poller
 from sidecar.telemetry import prometheus
 from sidecar.telemetry.cloudwatch import CloudWatchSink
 from sidecar.telemetry.prometheus import Family, Labels
+from sidecar.telemetry.vitals import Vitals
 
 Page = tuple[int, dict[str, Any]]
 
@@ -56,12 +58,14 @@ class Pages:
         poller: Poller,
         sink: CloudWatchSink | None,
         meters: Meters,
+        vitals: Vitals,
     ) -> None:
         self._config = config
         self._mesh = mesh
         self._poller = poller
         self._sink = sink
         self._meters = meters
+        self._vitals = vitals
         self._pages: dict[str, Callable[[], Page]] = {
             "/": lambda: (200, {"pages": PAGES, "actions": ACTIONS}),
             "/ready": self._ready,
@@ -101,7 +105,7 @@ class Pages:
 
     def metrics(self, accept: bytes | None) -> tuple[bytes, bytes]:
         """The page /metrics: its content type, by what the reader accepts, and its text."""
-        self._meters.refresh()
+        self._vitals.refresh()
         openmetrics = prometheus.wants_openmetrics(accept)
         text = prometheus.render(prometheus.families(self._meters, self._own_families()), openmetrics)
         return prometheus.OPENMETRICS_TYPE if openmetrics else prometheus.TEXT_TYPE, text

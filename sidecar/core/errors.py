@@ -3,9 +3,9 @@
 Rules:
 - `ProtocolError` is the only exception that parsing bytes of a peer can raise. It carries the status to
   answer with when the peer was a client; when it was a server the answer is always 502.
-- A `LocalReply` is an answer that the proxy makes by itself. Each has one response flag, named as Envoy's
-  access log names it, so that operators find what they know.
-- A local reply with `unprocessed` was made before a byte of the request reached the application. It says so
+- A `LocalReply` is an answer that the proxy makes by itself. Its response flag, of the table in `flags`, gives its
+  status.
+- A local reply whose flag is `unprocessed` was made before a byte of the request reached the application. It says so
   in the field `tramo-unprocessed`, and the calling sidecar may send the request elsewhere, whatever its method.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidecar.core.flags import DPE, NR, OM, UC, UF, UH, UO, UPE, UT, Flag, Flags, joined
 from sidecar.core.overload import RETRY_AFTER_SECONDS
 
 
@@ -26,47 +27,54 @@ class ProtocolError(Exception):
 
 
 class LocalReply:
-    """An answer made by the proxy: status, flag and one sentence that says what to do."""
+    """An answer made by the proxy: status, flags and one sentence that says what to do."""
 
-    __slots__ = ("flag", "message", "retry_after", "status", "unprocessed")
+    __slots__ = ("flags", "message", "retry_after", "status")
 
     def __init__(
-        self, status: int, flag: str, message: str, unprocessed: bool = False, retry_after: int | None = None
+        self, flag: Flag, message: str, status: int | None = None, retry_after: int | None = None, others: Flags = ()
     ) -> None:
-        self.status = status
-        self.flag = flag
+        self.flags: Flags = (flag, *others)
         self.message = message
-        self.unprocessed = unprocessed
+        self.status = flag.status if status is None else status
         self.retry_after = retry_after  # seconds
+
+    @property
+    def flag(self) -> Flag:
+        """Why it is made; the others say what came before."""
+        return self.flags[0]
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """The fields that tell programs what the message tells people."""
-        found = [(FLAG_FIELD, self.flag.encode())]
-        if self.unprocessed:
+        found = [(FLAG_FIELD, joined(self.flags).encode())]
+        if self.flag.unprocessed:
             found.append((UNPROCESSED_FIELD, b"true"))
         if self.retry_after is not None:
             found.append((b"retry-after", b"%d" % self.retry_after))
         return found
 
-    def flagged(self, flags: str) -> LocalReply:
-        """The same answer with more flags, separated by commas."""
-        return LocalReply(self.status, flags, self.message, self.unprocessed, self.retry_after)
+    def with_flags(self, others: Flags) -> LocalReply:
+        """The same answer with more flags."""
+        return LocalReply(self.flag, self.message, self.status, self.retry_after, others)
 
     def __repr__(self) -> str:
-        return f"<LocalReply {self.status} {self.flag}>"
+        return f"<LocalReply {self.status} {joined(self.flags)}>"
 
 
 UNPROCESSED_FIELD: Final = b"tramo-unprocessed"
 FLAG_FIELD: Final = b"tramo-response-flags"
 
-NO_ROUTE: Final = LocalReply(404, "NR", "no service of this name in the namespace; see the sidecar's /clusters", True)
-NO_HEALTHY_UPSTREAM: Final = LocalReply(503, "UH", "the service has no endpoint that can take a request", True)
-UPSTREAM_CONNECT_FAILURE: Final = LocalReply(503, "UF", "no connection to the service could be made", True)
-UPSTREAM_OVERFLOW: Final = LocalReply(503, "UO", "the circuit breaker of the service is open", True)
-UPSTREAM_RESET: Final = LocalReply(502, "UC", "the service closed the connection before it answered")
-UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(502, "UPE", "the service's answer was not valid HTTP")
-REQUEST_TIMEOUT: Final = LocalReply(504, "UT", "the service did not answer within the request time-out")
-ATTEMPT_TIMEOUT: Final = LocalReply(504, "UT", "the service did not begin to answer within the per-try time-out")
-OVERLOADED: Final = LocalReply(503, "OM", "the sidecar is short of memory", True, retry_after=RETRY_AFTER_SECONDS)
+NO_ROUTE: Final = LocalReply(NR, "no service of this name in the namespace; see the sidecar's /clusters")
+NO_HEALTHY_UPSTREAM: Final = LocalReply(UH, "the service has no endpoint that can take a request")
+UPSTREAM_CONNECT_FAILURE: Final = LocalReply(UF, "no connection to the service could be made")
+UPSTREAM_OVERFLOW: Final = LocalReply(UO, "the circuit breaker of the service is open")
+UPSTREAM_RESET: Final = LocalReply(UC, "the service closed the connection before it answered")
+UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(UPE, "the service's answer was not valid HTTP")
+REQUEST_TIMEOUT: Final = LocalReply(UT, "the service did not answer within the request time-out")
+ATTEMPT_TIMEOUT: Final = LocalReply(UT, "the service did not begin to answer within the per-try time-out")
+OVERLOADED: Final = LocalReply(OM, "the sidecar is short of memory", retry_after=RETRY_AFTER_SECONDS)
 
-DOWNSTREAM_DISCONNECT: Final = "DC"
+
+def client_error(error: ProtocolError) -> LocalReply:
+    """The answer to a client that broke the protocol."""
+    return LocalReply(DPE, error.reason, error.status)

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
+from sidecar.core.flags import OM, UF, UH, UO, URX, Flags
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
@@ -130,7 +131,7 @@ class TcpSession(Timed):
         self._moved_at = self._runtime.now()
         self._finished = False
         self._counted = False  # among the cluster's connections
-        self._flags = ""
+        self._flags: Flags = ()
         recorder = self._runtime.recorder
         self._observation = recorder.connection(meter is not None) if recorder is not None else None
         self.client = _Side(self)
@@ -151,10 +152,10 @@ class TcpSession(Timed):
         if self._destination.meter is not None:
             self._destination.meter.requests += 1
         if self._runtime.shedding:
-            self._refuse("OM", "the sidecar is short of memory")
+            self._refuse((OM,), "the sidecar is short of memory")
             return
         if self._overflows():
-            self._refuse("UO", "the circuit breaker is open")
+            self._refuse((UO,), "the circuit breaker is open")
             return
         self._counted = True
         self._destination.cluster.connections += 1
@@ -202,9 +203,7 @@ class TcpSession(Timed):
                 self._observation.endpoint = endpoint
             self._join(server)
             return
-        self._refuse(
-            ("UF,URX" if len(self._tried) > 1 else "UF") if self._tried else "UH", "no endpoint could be connected"
-        )
+        self._refuse(_reason(len(self._tried)), "no endpoint could be connected")
 
     def _failed(self, endpoint: Endpoint) -> None:
         destination = self._destination
@@ -215,7 +214,7 @@ class TcpSession(Timed):
             destination.meter.connect_errors += 1
             destination.meter.ejections += ejected
 
-    def _refuse(self, flags: str, why: str) -> None:
+    def _refuse(self, flags: Flags, why: str) -> None:
         transport = self.client.transport
         if transport is not None and self._refusal and not self._finished:
             transport.write(self._refusal)
@@ -291,3 +290,10 @@ class TcpSession(Timed):
             self._runtime.wheel.schedule(self, idle_at)
         else:
             self.finish(how="idle time-out")
+
+
+def _reason(tried: int) -> Flags:
+    """The flags of a connection for which so many endpoints were tried in vain."""
+    if not tried:
+        return (UH,)
+    return (UF,) if tried == 1 else (UF, URX)

@@ -1,7 +1,7 @@
 """Meters to CloudWatch, once in an interval.
 
 Rules:
-- boto3 on a thread of its own; traffic never waits for it.
+- botocore on a thread of its own; traffic never waits for it.
 - Counts are taken from the meters once and belong to a batch from then on. A batch that AWS does not take stays
   first in the queue with the time it was taken at, and is sent again; nothing is counted twice or lost meanwhile.
 - A batch that AWS will never take, because a value in it is wrong, is dropped with an error: it would hold up the
@@ -22,14 +22,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from sidecar.core.meters import Datum, Meters
+from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.schedule import Intervals
 
 NAMESPACE: Final = "Tramo"
 MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
 MAX_BYTES_PER_CALL: Final = 900_000
-"""PutMetricData takes 1 MB; boto3 compresses a body of 10 KiB or more, but what counts is not documented."""
+"""PutMetricData takes 1 MB; botocore compresses a body of 10 KiB or more, but what counts is not documented."""
 _BYTES_PER_DATUM: Final = 300  # of JSON: names, unit, time and the names of three dimensions
 _BYTES_PER_VALUE: Final = 32  # a value and its count
 MAX_BATCHES: Final = 120
@@ -52,7 +52,7 @@ log = logging.getLogger("tramo.telemetry")
 
 
 class CloudWatch(Protocol):
-    """What the sink needs of boto3's client."""
+    """What the sink needs of botocore's client."""
 
     def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> Any:  # noqa: N803
         """See CloudWatch's API reference, PutMetricData."""
@@ -71,7 +71,7 @@ class CloudWatchSink:
     def __init__(
         self,
         runtime: Runtime,
-        meters: Meters,
+        take: Callable[[], list[Datum]],
         connect: Callable[[], CloudWatch],
         seconds: float,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -80,7 +80,7 @@ class CloudWatchSink:
         self.failures = 0
         self.dropped = 0
         self._runtime = runtime
-        self._meters = meters
+        self._take = take  # the counts since the last time
         self._connect = connect
         self._seconds = seconds
         self._clock = clock
@@ -118,7 +118,7 @@ class CloudWatchSink:
 
     def collect(self) -> None:
         """Move the counts from the meters into the queue."""
-        data = self._meters.take()
+        data = self._take()
         taken_at = self._clock()
         self._batches.extend(Batch(taken_at, part) for part in calls(data))
         while len(self._batches) > MAX_BATCHES:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.core.meters import Datum, Dimensions, Meters
+from sidecar.core.meters import Datum, Dimensions
 from sidecar.telemetry.cloudwatch import NAMESPACE
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.schedule import Intervals
@@ -30,8 +30,14 @@ MAX_VALUES: Final = 100
 class EmfSink:
     """Writes the meters' counts."""
 
-    def __init__(self, meters: Meters, output: Output, seconds: float, wall: Callable[[], float] = time.time) -> None:
-        self._meters = meters
+    def __init__(
+        self,
+        take: Callable[[], list[Datum]],
+        output: Output,
+        seconds: float,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._take = take  # the counts since the last time
         self._output = output
         self._seconds = seconds
         self._wall = wall
@@ -45,7 +51,7 @@ class EmfSink:
 
     def flush(self) -> None:
         """Write what came since the last time."""
-        for document in documents(self._meters.take(), self._wall()):
+        for document in documents(self._take(), self._wall()):
             self._output.write(msgspec.json.encode(document) + b"\n")
 
 

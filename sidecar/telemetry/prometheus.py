@@ -16,14 +16,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from sidecar.core.histogram import BOUNDS, Histogram
-from sidecar.core.meters import (
-    COUNTER,
-    GAUGE,
-    METRICS,
-    RESPONSE_TIME,
-    ClientMeter,
-    Meters,
-)
+from sidecar.core.meters import ClientMeter, Meters
+from sidecar.core.metrics import COUNTER, GAUGE, METRICS, RESPONSE_TIME
 
 TEXT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"

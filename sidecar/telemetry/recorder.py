@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from sidecar.core.access_log import HttpLine, TcpLine, Timestamps, as_json, as_text, chosen, milliseconds, text_of
 from sidecar.core.errors import LocalReply
+from sidecar.core.flags import Flags, joined
 from sidecar.core.http import grpc
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.cluster import Cluster
@@ -122,7 +123,7 @@ class Recorder:
             return
         head = head if head is not None else RequestHead(b"-", b"-", b"", [])
         observation = Observation(self, client, head, cluster, inbound, peer, stream_id, self.wall(), None)
-        observation.finished(cluster, None, 1, 0.0, reply.flag)
+        observation.finished(cluster, None, 1, 0.0, reply.flags)
         observation.status = reply.status
         observation.end()
 
@@ -203,7 +204,7 @@ class Observation:
         self._endpoint: Endpoint | None = None
         self._attempts = 0
         self._latency = 0.0
-        self._flags = ""
+        self._flags: Flags = ()
         self._grpc_status: int | None = None
         self._ended = False
         self._answered = False  # by the endpoint
@@ -271,7 +272,9 @@ class Observation:
 
     # The exchange's own word.
 
-    def finished(self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: str) -> None:
+    def finished(
+        self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags
+    ) -> None:
         """What only the exchange knows."""
         self._endpoint = endpoint
         self._attempts = attempts
@@ -303,7 +306,7 @@ class Observation:
             path=text_of(head.target if log.query else head.target.partition(b"?")[0]) or "",
             protocol="HTTP/2" if self._stream_id is not None else "HTTP/1.0" if head.is_http_10 else "HTTP/1.1",
             response_code=self.status,
-            response_flags=self._flags or "-",
+            response_flags=joined(self._flags) or "-",
             bytes_received=self.received,
             bytes_sent=self.sent,
             duration=milliseconds(duration),
@@ -333,6 +336,6 @@ class Observation:
         span.status = self.status
         span.bytes_sent = self.sent
         span.retries = max(self._attempts - 1, 0)
-        span.flags = self._flags
+        span.flags = joined(self._flags)
         span.upstream = f"{endpoint.address}:{endpoint.port}" if endpoint is not None else ""
         return span

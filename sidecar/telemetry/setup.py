@@ -7,11 +7,11 @@ import sys
 import time
 
 from sidecar.config import Config
-from sidecar.core.meters import Meters
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.emf import EmfSink
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.recorder import AccessLog, Recorder, Tracing
+from sidecar.telemetry.vitals import Vitals
 from sidecar.telemetry.xray import XRayExporter
 
 
@@ -25,7 +25,7 @@ class Telemetry:
         self._runtime = runtime
         self._config = config
 
-    async def start(self, meters: Meters, service: str) -> None:
+    async def start(self, vitals: Vitals, service: str) -> None:
         """Start what is on, for a task of this service. Raises OSError when the X-Ray daemon has no address."""
         config, runtime = self._config, self._runtime
         if config.access_log != "off" or config.metrics == "emf":
@@ -35,7 +35,7 @@ class Telemetry:
             family, _, _, _, address = found[0]
             self.xray = XRayExporter(address, family, service or config.namespace, runtime.random)
         if self.output is not None and config.metrics == "emf":
-            self.emf = EmfSink(meters, self.output, config.metrics_seconds)
+            self.emf = EmfSink(vitals.take, self.output, config.metrics_seconds)
             runtime.spawn(self.emf.run(), "emf sink")
         log = None
         if self.output is not None and config.access_log != "off":

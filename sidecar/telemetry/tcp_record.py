@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sidecar.core.access_log import TcpLine, milliseconds
+from sidecar.core.flags import Flags, joined
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
 
@@ -28,7 +29,7 @@ class TcpObservation:
         self.received = 0  # bytes that the client sent
         self.sent = 0
 
-    def end(self, cluster: Cluster, flags: str, how: str) -> None:
+    def end(self, cluster: Cluster, flags: Flags, how: str) -> None:
         """Write the record, if it is one of those that are written."""
         if not self._recorder.wants(bool(flags)):
             return
@@ -45,7 +46,7 @@ class TcpObservation:
             upstream_host=f"{endpoint.address}:{endpoint.port}" if endpoint is not None else None,
             upstream_cluster=cluster.name,
             upstream_endpoint=endpoint.id if endpoint is not None else None,
-            response_flags=flags or "-",
+            response_flags=joined(flags) or "-",
             connection_termination_details=how,
             connection_id=self._number,
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.meters import Meters
+from sidecar.core.meters import Datum, Meters
 from sidecar.core.routing.endpoint import HEALTHY
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
@@ -40,6 +40,11 @@ class Vitals:
         self._poller = poller
         self._now = now
         self._started = now()
+
+    def take(self) -> list[Datum]:
+        """The counts since the last time, with the gauges as they are now."""
+        self.refresh()
+        return self._meters.take()
 
     def refresh(self) -> None:
         """Read all gauges."""

@@ -11,7 +11,7 @@ import pytest
 from infra.packaging import metric_cost
 from sidecar.admin.pages import PAGES
 from sidecar.core.access_log import FIELDS
-from sidecar.core.meters import METRICS, SIDECAR_METRICS
+from sidecar.core.metrics import METRICS, SIDECAR_METRICS
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "observability.md").read_text()

@@ -13,24 +13,26 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD, LocalReply
+from sidecar.core.flags import DPE, joined
+from sidecar.core.http.grpc_status import (
+    DATA_LOSS,
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    UNIMPLEMENTED,
+    UNKNOWN,
+)
 from sidecar.core.http.messages import Fields, ResponseHead
 
 CONTENT_TYPE: Final = b"application/grpc"
 
-OK: Final = 0
-DEADLINE_EXCEEDED: Final = 4
-RESOURCE_EXHAUSTED: Final = 8
-UNIMPLEMENTED: Final = 12
-INTERNAL: Final = 13
-UNAVAILABLE: Final = 14
-UNKNOWN: Final = 2
-
+# A client's errors have many statuses; the status of every other flag stands in the table of flags.
 # Metadata that is too large is what gRPC's own servers call exhausted.
-_BY_STATUS: Final = {400: INTERNAL, 404: UNIMPLEMENTED, 405: UNIMPLEMENTED, 431: RESOURCE_EXHAUSTED, 502: UNAVAILABLE,
-                     503: UNAVAILABLE, 504: DEADLINE_EXCEEDED}  # fmt: skip
+_BY_CLIENT_STATUS: Final = {400: INTERNAL, 405: UNIMPLEMENTED, 431: RESOURCE_EXHAUSTED}
 
 # Codes that say that the endpoint, not the request, is at fault; linkerd's list without PERMISSION_DENIED.
-FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, 15))
+FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS))
 
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -59,13 +61,15 @@ def timeout_seconds(value: bytes) -> float | None:
 
 def local_reply(reply: LocalReply) -> ResponseHead:
     """The proxy's own answer to a gRPC request: trailers-only, one sentence in `grpc-message`."""
+    flag = reply.flag
+    code = _BY_CLIENT_STATUS.get(reply.status, UNKNOWN) if flag is DPE else flag.grpc_status
     fields = [
         (b"content-type", CONTENT_TYPE),
-        (b"grpc-status", b"%d" % _BY_STATUS.get(reply.status, UNKNOWN)),
+        (b"grpc-status", b"%d" % code),
         (b"grpc-message", _percent_encode(reply.message)),
-        (FLAG_FIELD, reply.flag.encode()),
+        (FLAG_FIELD, joined(reply.flags).encode()),
     ]
-    if reply.unprocessed:
+    if flag.unprocessed:
         fields.append((UNPROCESSED_FIELD, b"true"))
     if reply.retry_after is not None:
         fields.append((b"grpc-retry-pushback-ms", b"%d" % (reply.retry_after * 1000)))

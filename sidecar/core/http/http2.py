@@ -36,7 +36,8 @@ from ngh2 import (
     TrailersReceived,
 )
 
-from sidecar.core.errors import FLAG_FIELD, LocalReply, ProtocolError
+from sidecar.core.errors import FLAG_FIELD, ProtocolError, client_error
+from sidecar.core.flags import DPE
 from sidecar.core.http import grpc
 from sidecar.core.http.fields import MAX_HEAD_BYTES
 from sidecar.core.http.http2_heads import read_request, read_response, read_trailers
@@ -497,5 +498,5 @@ def _refusal(headers: tuple[ngh2.Header, ...], error: ProtocolError) -> Response
     """What a request is answered that is well formed and yet not taken, as its sender understands it."""
     for name, value in headers:
         if name == b"content-type" and grpc.is_grpc(value):
-            return grpc.local_reply(LocalReply(error.status, "DPE", error.reason))
-    return ResponseHead(error.status, [(FLAG_FIELD, b"DPE")])
+            return grpc.local_reply(client_error(error))
+    return ResponseHead(error.status, [(FLAG_FIELD, DPE.code.encode())])

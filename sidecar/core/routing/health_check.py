@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.core.http import grpc
+from sidecar.core.http import grpc_status
 from sidecar.core.routing.policy import HealthCheck
 
 UNKNOWN: Final = 0
@@ -103,7 +103,7 @@ def grpc_request(service: str) -> bytes:
 
 def grpc_failure(status: int | None, body: bytes) -> str:
     """What this answer, a `grpc-status` and a HealthCheckResponse with its frame, says against the endpoint."""
-    if status != grpc.OK:
+    if status != grpc_status.OK:
         return "no grpc-status" if status is None else f"grpc-status {status}"
     message = body[5:]
     if not message:

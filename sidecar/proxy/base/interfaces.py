@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from mypy_extensions import trait
 
+from sidecar.core.flags import DC, Flag, Flags
+
 if TYPE_CHECKING:
     from sidecar.core.errors import LocalReply
     from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
@@ -70,7 +72,7 @@ class ExchangeEvents:
         """The request is whole."""
         raise NotImplementedError
 
-    def on_client_gone(self, flag: str = "DC") -> None:
+    def on_client_gone(self, flag: Flag = DC) -> None:
         """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
         raise NotImplementedError
 
@@ -222,7 +224,9 @@ class Observer(Client, Protocol):
     received: int
     """Bytes of the request's body, or of the client's side of a tunnel."""
 
-    def finished(self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: str) -> None:
+    def finished(
+        self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags
+    ) -> None:
         """The exchange is over but for the last word to the client."""
 
     def end(self) -> None:
@@ -239,7 +243,7 @@ class TcpObserver(Protocol):
     """Bytes that the client sent."""
     sent: int
 
-    def end(self, cluster: Cluster, flags: str, how: str) -> None:
+    def end(self, cluster: Cluster, flags: Flags, how: str) -> None:
         """The connection is over."""
 
 

@@ -88,7 +88,7 @@ class Frontend:
         """A request, or what was to be one, got this answer without going anywhere."""
         destination, recorder = self.destination, self.runtime.recorder
         if destination.flags is not None:
-            destination.flags.count_flags(reply.flag)
+            destination.flags.count_flags(reply.flags)
         if recorder is not None:
             recorder.refused(client, head, reply, destination.cluster, self.meter is not None, peer.decode(), stream)
 

@@ -20,7 +20,8 @@ import asyncio
 from collections import deque
 from typing import Final, cast
 
-from sidecar.core.errors import LocalReply, ProtocolError
+from sidecar.core.errors import LocalReply, ProtocolError, client_error
+from sidecar.core.flags import DPE
 from sidecar.core.http.http1_reader import Event
 from sidecar.core.http.http1_requests import RequestReader
 from sidecar.core.http.http1_writer import encode_chunk, encode_last_chunk, encode_response_head
@@ -214,13 +215,13 @@ class DownstreamConnection(asyncio.Protocol, Timed):
         self._queue.clear()
         exchange = self._exchange
         if exchange is not None and self._request_whole:
-            exchange.on_client_gone("DPE")
+            exchange.on_client_gone(DPE)
             self.abort()  # this answer and one to the nonsense behind its request could be mistaken for each other
             return
         if exchange is None and not self._request_whole:
             self._close_slowly()  # the request was answered already
             return
-        reply = LocalReply(error.status, "DPE", error.reason)
+        reply = client_error(error)
         self._close_after = self._lingering = self._request_whole = True
         if exchange is not None:
             exchange.on_client_broken(reply)

@@ -16,6 +16,7 @@ import asyncio
 from typing import Final, cast
 
 from sidecar.core.errors import LocalReply
+from sidecar.core.flags import DPE
 from sidecar.core.http import grpc
 from sidecar.core.http.http2 import (
     CANCEL,
@@ -44,7 +45,7 @@ BODY_IDLE_SECONDS: Final = 30.0
 """Silence in the middle of a request's body."""
 LINGER_SECONDS: Final = 5.0
 """For the last bytes of a connection; a client that does not take them is cut."""
-BODY_TIMEOUT: Final = LocalReply(408, "DPE", "the request's body did not come")
+BODY_TIMEOUT: Final = LocalReply(DPE, "the request's body did not come", 408)
 MAX_READ_BYTES: Final = 131_072
 """Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames
 are costly to read."""
@@ -207,7 +208,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     def _refused(self, stream_id: int, status: int, reason: str) -> None:
         """Something that was to be a request, or the connection itself, was refused by the codec; log and count it."""
         nobody = Http2DownstreamStream(self, stream_id, NO_REQUEST)
-        self._listener.refused(nobody, None, LocalReply(status, "DPE", reason), self._peer, stream_id)
+        self._listener.refused(nobody, None, LocalReply(DPE, reason, status), self._peer, stream_id)
         if status and self._meter is not None:
             self._meter.requests += 1
 

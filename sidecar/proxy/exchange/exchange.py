@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import (
     ATTEMPT_TIMEOUT,
-    DOWNSTREAM_DISCONNECT,
     FLAG_FIELD,
     NO_HEALTHY_UPSTREAM,
     OVERLOADED,
@@ -26,6 +25,7 @@ from sidecar.core.errors import (
     UPSTREAM_RESET,
     LocalReply,
 )
+from sidecar.core.flags import DC, URX, Flag, Flags, joined
 from sidecar.core.http import grpc
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
@@ -80,7 +80,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         self._client_full = False
         self._upstream_full = False
         self.tunnel: TunnelEvents | None = None
-        self.flags = ""  # why the proxy failed or cut the request, separated by commas
+        self.flags: Flags = ()  # why the proxy failed or cut the request
         self.observer: Observer | None = None
 
     def observe(self, observer: Observer) -> None:
@@ -88,8 +88,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
         self.observer = observer
         self._client = observer
 
-    def _flag(self, flag: str) -> None:
-        self.flags = f"{self.flags},{flag}" if self.flags else flag
+    def _flag(self, flag: Flag) -> None:
+        self.flags = (*self.flags, flag)
 
     # Attempts.
 
@@ -168,7 +168,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
             return False
         if self._attempts > policy.count:
             if self._attempts > 1:
-                self._flag("URX")
+                self._flag(URX)
             return False
         if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent):
             return True
@@ -207,7 +207,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         if self._connection is not None:
             self._connection.send_end(trailers)
 
-    def on_client_gone(self, flag: str = DOWNSTREAM_DISCONNECT) -> None:
+    def on_client_gone(self, flag: Flag = DC) -> None:
         """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
         if self._done:
             return
@@ -263,7 +263,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         if content_type is not None and content_type.startswith(_STREAMS):
             self._begin_idle_timeout()
         if self.flags and head.get(FLAG_FIELD) is None:
-            head.fields.append((FLAG_FIELD, self.flags.encode()))  # it has failed, and no retry was left
+            head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
 
     def _failed(self, head: ResponseHead) -> bool:
@@ -444,8 +444,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
 
     def _reply(self, reply: LocalReply) -> None:
         if self.flags:
-            reply = reply.flagged(f"{reply.flag},{self.flags}")
-        self.flags = reply.flag
+            reply = reply.with_flags(self.flags)
+        self.flags = reply.flags
         self.finish()
         self._client.send_local(reply)
 

@@ -8,7 +8,8 @@ import pytest
 
 from infra.dashboards import alarms, build
 from registry.metric_names import METRICS
-from sidecar.core.meters import FLAGS, Meters
+from sidecar.core.flags import FLAGS
+from sidecar.core.meters import Meters
 from tests.support.control_plane import sam
 
 RESOURCES = sam.resources("AWS::CloudWatch::Alarm")
@@ -30,7 +31,7 @@ def sent() -> set[tuple[str, tuple[str, ...]]]:
             if isinstance(getattr(meter, name), int | float):
                 setattr(meter, name, 1)
         for flag in FLAGS:
-            meter.count_flags(flag)
+            meter.count_flags((flag,))
     for status in (200, 301, 404, 503):
         client.answered(status, 0.01)
     sidecars = {(datum.name, tuple(name for name, _ in datum.dimensions)) for datum in meters.take()}

@@ -12,8 +12,10 @@ import pytest
 from infra.dashboards import build
 from infra.dashboards.widgets import COLUMNS, SECTIONS, SERVICE, Graph, Line, Section, Widget, place, search, widget
 from registry.metric_names import METRICS
-from sidecar.core.meters import FLAGS, MESH_WIDE, Meters
-from sidecar.core.meters import METRICS as SIDECAR_METRICS
+from sidecar.core.flags import FLAGS
+from sidecar.core.meters import Meters
+from sidecar.core.metrics import MESH_WIDE
+from sidecar.core.metrics import METRICS as SIDECAR_METRICS
 from tests.support.control_plane import sam
 
 PSEUDO = {"AWS::Region", "AWS::StackName"}
@@ -57,7 +59,7 @@ def sent_by_sidecars() -> set[tuple[str, str]]:
             if isinstance(getattr(meter, name), int | float):
                 setattr(meter, name, 1)
         for flag in FLAGS:
-            meter.count_flags(flag)
+            meter.count_flags((flag,))
     for status in (200, 301, 404, 503):
         client.answered(status, 0.01)
     return {(datum.dimensions[0][0] if datum.dimensions else "", datum.name) for datum in meters.take()}

@@ -16,6 +16,7 @@ from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
 from sidecar.registry.client import Answer, RegistryError
 from sidecar.registry.poller import Poller
+from sidecar.telemetry.vitals import Vitals
 
 ENVIRONMENT = {
     "TRAMO_NAMESPACE": "shop.local",
@@ -58,7 +59,8 @@ class Case:
         self.runtime = Runtime(asyncio.get_running_loop())
         self.mesh = Mesh(self.runtime, config, self.meters, "")
         self.poller = Poller(self.runtime, "shop.local", Away(), None, self.mesh.apply, 5.0)
-        self.pages = Pages(config, self.mesh, self.poller, None, self.meters)
+        vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime.now)
+        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals)
 
 
 def run(test: Callable[[Case], Awaitable[None]]) -> None:

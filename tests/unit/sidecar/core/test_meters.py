@@ -7,7 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.meters import COUNT, MAX_DEPARTED, MESH_WIDE, METRICS, MILLISECONDS, Datum, Meters
+from sidecar.core.flags import NR, UF, URX
+from sidecar.core.meters import MAX_DEPARTED, Datum, Meters
+from sidecar.core.metrics import COUNT, MESH_WIDE, METRICS, MILLISECONDS
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html, the twelve of Service Connect.
 SERVICE_CONNECT = {
@@ -127,7 +129,7 @@ def test_what_was_taken_in_pieces_is_the_whole(events: list[tuple[int, int, bool
         client.requests += 1
         client.retries += retries
         client.answered(status, 0.01)
-        client.count_flags("UF,URX")
+        client.count_flags((UF, URX))
         if take:
             taken.update(
                 {datum.name: sum(datum.counts) * datum.values[0] for datum in meters.take() if datum.dimensions}
@@ -156,7 +158,7 @@ def test_the_sidecar_tells_of_itself_without_a_discovery_name() -> None:
     own = meters.sidecar
     own.snapshot_age, own.snapshot_revision, own.memory = 2.5, 42, 1000
     own.cpu_seconds, own.uptime = 1.5, 60.0
-    own.count_flags("NR")
+    own.count_flags((NR,))
     data = meters.take()
     for dimensions in ((), TASK):
         assert value(data, "SnapshotAge", dimensions) == 2.5

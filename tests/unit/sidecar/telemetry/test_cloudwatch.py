@@ -58,7 +58,7 @@ class Case:
         self.meters = Meters("web-svc", "main")
         self.minute = 0
         runtime = Runtime(asyncio.get_running_loop())
-        self.sink = CloudWatchSink(runtime, self.meters, lambda: self.cloudwatch, 60.0, self.clock)
+        self.sink = CloudWatchSink(runtime, self.meters.take, lambda: self.cloudwatch, 60.0, self.clock)
 
     def clock(self) -> datetime:
         self.minute += 1

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.meters import Datum, Meters
+from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.cloudwatch import MAX_DATA_PER_CALL, CloudWatchSink, calls
 from tests.support.control_plane.aws import ENVIRONMENT
@@ -30,17 +30,6 @@ def datum(values: int) -> Datum:
         [SEEDED.random() * 1e6 for _ in range(values)],
         [float(SEEDED.randrange(1, 10**9)) for _ in range(values)],
     )
-
-
-class Taken:
-    """Meters that give these data once."""
-
-    def __init__(self, data: list[Datum]) -> None:
-        self._data = data
-
-    def take(self) -> list[Datum]:
-        data, self._data = self._data, []
-        return data
 
 
 class Empty:
@@ -71,7 +60,7 @@ def sent(data: list[Datum]) -> list[tuple[str, bytes]]:
 
     async def flush() -> None:
         runtime = Runtime(asyncio.get_running_loop())
-        sink = CloudWatchSink(runtime, cast("Meters", Taken(data)), lambda: client, 60.0)
+        sink = CloudWatchSink(runtime, lambda: data, lambda: client, 60.0)
         await sink.close()
         assert (sink.sent, sink.failures, sink.dropped) == (len(data), 0, 0)
 

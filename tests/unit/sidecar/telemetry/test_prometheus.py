@@ -11,7 +11,9 @@ from prometheus_client.metrics_core import Metric as Parsed
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.core.meters import COUNTER, METRICS, Meters
+from sidecar.core.flags import UF, URX
+from sidecar.core.meters import Meters
+from sidecar.core.metrics import COUNTER, METRICS
 from sidecar.telemetry.prometheus import Family, families, render, wants_openmetrics
 
 Parser = Callable[[str], Iterable[Parsed]]
@@ -29,7 +31,7 @@ def busy() -> Meters:
     client.requests, client.bytes, client.healthy, client.ejected = 6, 700, 3, 1
     for status, seconds in ((200, 0.001), (200, 0.002), (404, 0.1), (503, 30.0)):
         client.answered(status, seconds)
-    client.count_flags("UF,URX")
+    client.count_flags((UF, URX))
     meters.client("idle").healthy = 2
     meters.sidecar.snapshot_age, meters.sidecar.snapshot_revision = 1.5, 42
     return meters

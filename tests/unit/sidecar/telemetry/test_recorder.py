@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from sidecar.core.errors import LocalReply
+from sidecar.core.flags import UC, UF, UH, Flags
 from sidecar.core.http.messages import RequestHead, ResponseHead
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
@@ -58,7 +59,7 @@ class Case:
             self.recorder, cast("Client", Silent()), head, CLUSTER, False, "127.0.0.1", stream_id, 1_795_348_800.5, None
         )
 
-    def request(self, status: int, flags: str = "", *fields: tuple[bytes, bytes]) -> None:
+    def request(self, status: int, flags: Flags = (), *fields: tuple[bytes, bytes]) -> None:
         """A request from its head to the end of its answer."""
         made = self.observation(*fields)
         made.send_head(ResponseHead(status, []))
@@ -77,7 +78,7 @@ def test_the_share_that_is_asked_for_is_written(share: float, least: int, most: 
 def test_failures_are_always_written() -> None:
     case = Case(0.0)
     case.request(500)
-    case.request(200, "UC")
+    case.request(200, (UC,))
     case.request(404)
     assert [(line["response_code"], line["response_flags"]) for line in case.lines.lines] == [(500, "-"), (200, "UC")]
 
@@ -98,8 +99,8 @@ def test_a_request_is_written_once_however_it_ends() -> None:
 def test_an_answer_of_the_proxys_own_is_a_failure_by_its_status() -> None:
     case = Case(0.0)
     made = case.observation()
-    made.finished(CLUSTER, None, 1, 0.0, "UH")
-    made.send_local(LocalReply(503, "UH", "no endpoint"))
+    made.finished(CLUSTER, None, 1, 0.0, (UH,))
+    made.send_local(LocalReply(UH, "no endpoint"))
     (line,) = case.lines.lines
     assert (line["response_code"], line["response_flags"], line["upstream_host"]) == (503, "UH", None)
 
@@ -117,7 +118,7 @@ def test_the_protocol_is_the_clients(old: bool, stream_id: int | None, protocol:
 
 def test_connections_have_numbers_and_are_sampled_too() -> None:
     case = Case(0.0)
-    for flags in ("", "UF"):
+    for flags in ((), (UF,)):
         connection = case.recorder.connection(inbound=True)
         assert connection is not None
         connection.end(CLUSTER, flags, "the client closed")

@@ -4,7 +4,8 @@ import pytest
 
 from sidecar.core import errors
 from sidecar.core.errors import LocalReply
-from sidecar.core.http import grpc
+from sidecar.core.flags import DPE, UH
+from sidecar.core.http import grpc, grpc_status
 from sidecar.core.http.messages import Fields
 
 
@@ -16,11 +17,11 @@ from sidecar.core.http.messages import Fields
         ([(b"grpc-status", b"0")], 0),
         ([(b"a", b"b"), (b"grpc-status", b"14")], 14),
         ([(b"grpc-status", b"16"), (b"grpc-status", b"0")], 16),
-        ([(b"grpc-status", b"")], grpc.UNKNOWN),
-        ([(b"grpc-status", b"-1")], grpc.UNKNOWN),
-        ([(b"grpc-status", b"ok")], grpc.UNKNOWN),
-        ([(b"grpc-status", b"1000")], grpc.UNKNOWN),
-        ([(b"grpc-status", b"\xb2")], grpc.UNKNOWN),
+        ([(b"grpc-status", b"")], grpc_status.UNKNOWN),
+        ([(b"grpc-status", b"-1")], grpc_status.UNKNOWN),
+        ([(b"grpc-status", b"ok")], grpc_status.UNKNOWN),
+        ([(b"grpc-status", b"1000")], grpc_status.UNKNOWN),
+        ([(b"grpc-status", b"\xb2")], grpc_status.UNKNOWN),
     ],
 )
 def test_status(fields: Fields, status: int | None) -> None:
@@ -61,17 +62,17 @@ def test_timeouts(value: bytes, seconds: float | None) -> None:
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
-        (errors.NO_ROUTE, grpc.UNIMPLEMENTED),
-        (errors.NO_HEALTHY_UPSTREAM, grpc.UNAVAILABLE),
-        (errors.UPSTREAM_CONNECT_FAILURE, grpc.UNAVAILABLE),
-        (errors.UPSTREAM_OVERFLOW, grpc.UNAVAILABLE),
-        (errors.UPSTREAM_RESET, grpc.UNAVAILABLE),
-        (errors.UPSTREAM_PROTOCOL_ERROR, grpc.UNAVAILABLE),
-        (errors.REQUEST_TIMEOUT, grpc.DEADLINE_EXCEEDED),
-        (errors.ATTEMPT_TIMEOUT, grpc.DEADLINE_EXCEEDED),
-        (LocalReply(400, "DPE", "bad"), grpc.INTERNAL),
-        (LocalReply(431, "DPE", "too large"), grpc.RESOURCE_EXHAUSTED),
-        (LocalReply(418, "X", "odd"), grpc.UNKNOWN),
+        (errors.NO_ROUTE, grpc_status.UNIMPLEMENTED),
+        (errors.NO_HEALTHY_UPSTREAM, grpc_status.UNAVAILABLE),
+        (errors.UPSTREAM_CONNECT_FAILURE, grpc_status.UNAVAILABLE),
+        (errors.UPSTREAM_OVERFLOW, grpc_status.UNAVAILABLE),
+        (errors.UPSTREAM_RESET, grpc_status.UNAVAILABLE),
+        (errors.UPSTREAM_PROTOCOL_ERROR, grpc_status.UNAVAILABLE),
+        (errors.REQUEST_TIMEOUT, grpc_status.DEADLINE_EXCEEDED),
+        (errors.ATTEMPT_TIMEOUT, grpc_status.DEADLINE_EXCEEDED),
+        (LocalReply(DPE, "bad", 400), grpc_status.INTERNAL),
+        (LocalReply(DPE, "too large", 431), grpc_status.RESOURCE_EXHAUSTED),
+        (LocalReply(DPE, "odd", 418), grpc_status.UNKNOWN),
     ],
 )
 def test_what_the_proxy_answers_is_a_grpc_answer_of_one_frame(reply: LocalReply, code: int) -> None:
@@ -80,8 +81,8 @@ def test_what_the_proxy_answers_is_a_grpc_answer_of_one_frame(reply: LocalReply,
     assert head.content_length == 0
     assert head.get(b"content-type") == b"application/grpc"
     assert grpc.status_of(head.fields) == code
-    assert head.get(errors.FLAG_FIELD) == reply.flag.encode()
-    assert head.get(errors.UNPROCESSED_FIELD) == (b"true" if reply.unprocessed else None)
+    assert head.get(errors.FLAG_FIELD) == reply.flag.code.encode()
+    assert head.get(errors.UNPROCESSED_FIELD) == (b"true" if reply.flag.unprocessed else None)
     assert head.get(b"grpc-message")
 
 
@@ -96,7 +97,7 @@ def test_what_the_proxy_answers_is_a_grpc_answer_of_one_frame(reply: LocalReply,
     ],
 )
 def test_messages_are_percent_encoded(message: str, encoded: bytes) -> None:
-    assert grpc.local_reply(LocalReply(503, "UH", message)).get(b"grpc-message") == encoded
+    assert grpc.local_reply(LocalReply(UH, message)).get(b"grpc-message") == encoded
 
 
 @pytest.mark.parametrize("code", [4, 13, 14, 15])

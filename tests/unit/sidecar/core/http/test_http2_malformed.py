@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hpack import Decoder
 
-from sidecar.core.http import grpc
+from sidecar.core.http import grpc_status
 from sidecar.core.http.fields import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from sidecar.core.http.http2 import MAX_BLOCK_FIELDS, MAX_CONTINUATIONS, Http2Codec
 from sidecar.core.http.messages import RequestHead, ResponseHead
@@ -187,7 +187,7 @@ def test_a_grpc_call_that_is_too_large_is_answered_as_one(fields: Headers, statu
     (answer,) = http2.sent(codec)
     assert answer.ends_stream()
     head = dict(Decoder().decode(answer.payload, raw=True))
-    code = grpc.RESOURCE_EXHAUSTED if status == 431 else grpc.UNKNOWN
+    code = grpc_status.RESOURCE_EXHAUSTED if status == 431 else grpc_status.UNKNOWN
     assert (head[b":status"], head[b"grpc-status"]) == (b"200", b"%d" % code)
     assert head[b"grpc-message"]
 
