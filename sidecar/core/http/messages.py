@@ -68,6 +68,10 @@ class RequestHead:
         return f"<RequestHead {(self.method + b' ' + self.authority + self.target).decode('ascii', 'replace')}>"
 
 
+NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
+"""Stands for what was to be a request and cannot be read as one."""
+
+
 class ResponseHead:
     """The head of a response, final or informational (1xx)."""
 

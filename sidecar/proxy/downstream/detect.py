@@ -14,7 +14,7 @@ from typing import cast
 from sidecar.core.http.http2 import PREFACE
 from sidecar.core.timers import Timed
 from sidecar.proxy.downstream.frontend import Frontend
-from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS, DownstreamConnection
+from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS, Http1Connection
 from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
 
 
@@ -49,11 +49,11 @@ class DetectingConnection(asyncio.Protocol, Timed):
         self._hand_over(transport, self._seen)
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
-        protocol: DownstreamConnection | Http2DownstreamConnection
+        protocol: Http1Connection | Http2DownstreamConnection
         if data.startswith(PREFACE):
             protocol = Http2DownstreamConnection(self._listener)
         else:
-            protocol = DownstreamConnection(self._listener)
+            protocol = Http1Connection(self._listener)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)

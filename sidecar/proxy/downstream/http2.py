@@ -30,7 +30,7 @@ from sidecar.core.http.http2 import (
     Reset,
     StreamEvent,
 )
-from sidecar.core.http.messages import End, Fields, RequestHead, ResponseHead
+from sidecar.core.http.messages import NO_REQUEST, End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import peer_address
@@ -49,7 +49,6 @@ BODY_TIMEOUT: Final = LocalReply(DPE, "the request's body did not come", 408)
 MAX_READ_BYTES: Final = 131_072
 """Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames
 are costly to read."""
-NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
 NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""
 

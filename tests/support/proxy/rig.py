@@ -10,7 +10,7 @@ from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import DEFAULT, Policy
 from sidecar.core.snapshot import EndpointRecord
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.proxy.downstream.http1 import DownstreamConnection
+from sidecar.proxy.downstream.http1 import Http1Connection
 from sidecar.proxy.listeners import HttpListener
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.proxy.upstream.http1 import UpstreamConnection
@@ -37,7 +37,7 @@ class Bench:
 
     def client(self) -> FakeTransport:
         """A client's new connection."""
-        return FakeTransport(self.loop, DownstreamConnection(self.listener))
+        return FakeTransport(self.loop, Http1Connection(self.listener))
 
     def upstream(self, endpoint: int = 0) -> FakeTransport:
         """A new connection to an endpoint: for the request that waits for one, else idle in the pool."""
