@@ -38,9 +38,8 @@ class SweepIncompleteError(Exception):
 @tracer.capture_lambda_handler(capture_response=False)
 @logger.inject_lambda_context(correlation_id_path="id", clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Sweep once and return the counts. Raises SweepIncompleteError, and what listing the clusters raises."""
+    """Sweep once and return the counts. Raises SweepIncompleteError, and what the table raises at the beginning."""
     now = time.time()
-    start = store.sweeps.next_cluster()
     report = Sweep(
         store,
         lookups,
@@ -49,11 +48,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         now=now,
         remaining=lambda: context.get_remaining_time_in_millis() / 1000,
         warn=logger.warning,
-    ).run(start)
-    if report.next_cluster != start:
-        store.sweeps.set_next_cluster(report.next_cluster)
+    ).run(store.sweeps.next_cluster())
     for metric, value in (
         (metric_names.TASKS_SWEPT, report.swept),
+        (metric_names.TASKS_LEFT_OUT, report.left_out),
         (metric_names.DRIFT, report.drift),
         (metric_names.PUBLICATION_DRIFT, report.published),
         (metric_names.ALIAS_CONFLICTS, report.conflicts),

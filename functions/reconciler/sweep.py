@@ -11,8 +11,11 @@ Rules:
    that fails or a list that is cut short proves nothing, nor does an answer about a task that changed a
    moment ago: ECS's API is eventually consistent and may lag behind its events.
 5. The sweep stops when its time is nearly over. What it did stands; the next sweep starts with the cluster at
-   which this one stopped. A cluster that one sweep cannot finish does not keep the others waiting.
-6. A cluster or namespace in trouble is left out, and the others are swept.
+   which this one stopped. A cluster that one sweep cannot finish does not keep the others waiting. That the next
+   sweep starts one cluster further is written before this one begins: should it be killed, it dies elsewhere the
+   next time.
+6. Whatever goes wrong with a task, cluster or namespace costs that one: it is logged with its name and counted,
+   and the others are swept. When call after call fails for tasks, it is not the tasks: the cluster is left out.
 """
 
 from __future__ import annotations
@@ -20,25 +23,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-from pynamodb.exceptions import PynamoDBException
+from botocore.exceptions import ClientError
 
 from reconciler.publications import Publications
-from registry.aws.ecs import Lookups, UnknownTaskDefinitionError
-from registry.domain.events import EventError, TaskEvent, parse_task
-from registry.domain.offer import DefinitionError
+from registry.aws.ecs import Lookups
+from registry.domain.events import TaskEvent, parse_task
 from registry.domain.rules import Health, TaskRecord, wait_is_over
-from registry.dynamodb.snapshot_store import PartTooLargeError
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import HealthOutcome
-from registry.publishing import PublishConflictError
+from registry.failures import Failure, failure_of
 from registry.registration import Outcome, register
 
 PAGE: Final = 100  # DescribeTasks takes no more
 MARGIN_SECONDS: Final = 10.0  # for the page at work (a call takes 9 s at worst) and the metrics
 SETTLING_SECONDS: Final = 300.0  # after a task's last change, before its absence is believed
+PATIENCE: Final = 5  # tasks in a row for which calls fail, before the cluster is left out
+COMPARING_SHARE: Final = 0.5  # of a sweep's time, for comparing snapshots; the rest is for the clusters
+
+
+class _OutOfTimeError(Exception):
+    """The rest is for the next sweep."""
 
 
 @dataclass(slots=True)
@@ -46,8 +53,8 @@ class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
     `published` counts the tasks and services that had to be published again, `conflicts` the aliases that two
-    services want, `services` and `endpoints` what the snapshots held before, `failures` the clusters and namespaces
-    that were left out because a call failed.
+    services want, `services` and `endpoints` what the snapshots held before, `left_out` the tasks and `failures` the
+    clusters and namespaces for which something went wrong.
     """
 
     swept: int = 0
@@ -55,7 +62,7 @@ class Report:
     health_learned: int = 0
     waits_over: int = 0
     entombed: int = 0
-    rejected: int = 0
+    left_out: int = 0
     published: int = 0
     conflicts: int = 0
     services: int = 0
@@ -85,52 +92,87 @@ class Sweep:
         self._remaining = remaining
         self._warn = warn
         self._report = Report()
+        self._failing = 0
         self._registered: dict[str, TaskRecord] = {}
         self._in_cluster: defaultdict[str, set[str]] = defaultdict(set)
 
     def run(self, start: str | None = None) -> Report:
-        """Sweep all clusters, beginning with `start`. Raises what listing the clusters raises."""
-        for namespace in self._store.tasks.namespaces():
-            self._read(namespace)
-        clusters = sorted(self._clusters or self._pages(self._lookups.ecs.list_clusters, "clusterArns"))
+        """Sweep all clusters, beginning with `start`. Raises what reading the namespaces raises."""
+        self._read(self._store.tasks.namespaces())
+        self._sweep(start)
+        self._end_waits()
+        return self._report
+
+    def _sweep(self, start: str | None) -> None:
+        self._report.next_cluster = start
+        try:
+            clusters = sorted(self._clusters or self._pages(self._lookups.ecs.list_clusters, "clusterArns"))
+        except Exception as error:
+            self._failed("no cluster is swept: they cannot be listed", error)
+            return
         # Clusters that were deleted: ECS is asked about their tasks, and knows of none.
         listed = {_cluster_name(cluster) for cluster in clusters}
         deleted = [] if self._clusters else sorted(self._in_cluster.keys() - listed)
         if start in clusters:
             place = clusters.index(start)
             clusters = clusters[place:] + clusters[:place]
+        beforehand = clusters[1] if len(clusters) > 1 else start
+        self._remember(beforehand, known=start)
+        self._report.next_cluster = self._sweep_clusters(clusters)
+        self._remember(self._report.next_cluster, known=beforehand)
+        if self._report.next_cluster is None:
+            for cluster in deleted:
+                if not self._try_cluster(cluster, listed=False):
+                    return
+
+    def _sweep_clusters(self, clusters: Sequence[str]) -> str | None:
+        """Return the cluster with which the next sweep must start, None when all were swept."""
         for number, cluster in enumerate(clusters):
             if not self._try_cluster(cluster, listed=True):
                 # One that a whole sweep could not finish comes last the next time.
-                self._report.next_cluster = clusters[number or 1 % len(clusters)]
-                break
-        else:
-            for cluster in deleted:
-                if not self._try_cluster(cluster, listed=False):
-                    break
-        self._end_waits()
-        return self._report
+                return clusters[number or 1 % len(clusters)]
+        return None
 
-    def _read(self, namespace: str) -> None:
-        """Read a namespace's tasks and have its snapshot compared with them."""
-        try:
-            # Half the price. What lags is caught by the conditions of the writes.
-            records = list(self._store.tasks.all(namespace, consistent=False))
-            for record in records:
-                self._registered[record.task_arn] = record
-                if not record.gone:
-                    self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
-            repaired = self._publications.repair(namespace, records)
-            self._report.published += repaired.drift
-            self._report.conflicts += repaired.conflicts
-            self._report.services += repaired.services
-            self._report.endpoints += repaired.endpoints
-        except (PublishConflictError, PartTooLargeError, PynamoDBException) as error:
-            self._report.failures += 1
-            self._warn("the namespace is not compared with its snapshot", namespace=namespace, error=str(error))
+    def _remember(self, cluster: str | None, known: str | None) -> None:
+        if cluster != known:
+            self._store.sweeps.set_next_cluster(cluster)
 
-    def _out_of_time(self) -> bool:
-        return self._remaining() < MARGIN_SECONDS
+    def _read(self, namespaces: Sequence[str]) -> None:
+        """Read all tasks, and have the snapshots compared with them while there is time for that.
+
+        Each minute another namespace comes first, so that none is always the last.
+        """
+        if not namespaces:
+            return
+        first = int(self._now // 60) % len(namespaces)
+        until = self._remaining() * (1 - COMPARING_SHARE)
+        for namespace in (*namespaces[first:], *namespaces[:first]):
+            try:
+                # Half the price. What lags is caught by the conditions of the writes.
+                records = list(self._store.tasks.all(namespace, consistent=False))
+                for record in records:
+                    self._registered[record.task_arn] = record
+                    if not record.gone:
+                        self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
+                if self._remaining() >= until:
+                    self._compare(namespace, records)
+            except Exception as error:
+                self._failed("the namespace is not compared with its snapshot", error, namespace=namespace)
+
+    def _compare(self, namespace: str, records: Sequence[TaskRecord]) -> None:
+        repaired = self._publications.repair(namespace, records)
+        self._report.published += repaired.drift
+        self._report.conflicts += repaired.conflicts
+        self._report.services += repaired.services
+        self._report.endpoints += repaired.endpoints
+
+    def _failed(self, message: str, error: Exception, **where: object) -> None:
+        self._report.failures += 1
+        self._warn(message, **where, failure=failure_of(error).value, error=repr(error), exc_info=error)
+
+    def _check_time(self) -> None:
+        if self._remaining() < MARGIN_SECONDS:
+            raise _OutOfTimeError
 
     def _pages(self, call: Callable[..., Any], key: str, **arguments: Any) -> Iterator[str]:
         token: str | None = None
@@ -143,16 +185,17 @@ class Sweep:
 
     def _try_cluster(self, cluster: str, listed: bool) -> bool:
         """Sweep one cluster; return False when time ran out."""
+        self._failing = 0
         try:
-            return self._sweep_cluster(cluster, listed)
-        except (ClientError, BotoCoreError) as error:
-            self._report.failures += 1
-            self._warn("the cluster is left out: a call failed", cluster=cluster, error=str(error))
-            return True
-
-    def _sweep_cluster(self, cluster: str, listed: bool) -> bool:
-        if self._out_of_time():
+            self._sweep_cluster(cluster, listed)
+        except _OutOfTimeError:
             return False
+        except Exception as error:
+            self._failed("the cluster is left out", error, cluster=cluster)
+        return True
+
+    def _sweep_cluster(self, cluster: str, listed: bool) -> None:
+        self._check_time()
         unlisted = self._in_cluster[_cluster_name(cluster)]
         page: list[str] = []
         if listed:
@@ -160,21 +203,17 @@ class Sweep:
                 unlisted.discard(arn)
                 page.append(arn)
                 if len(page) == PAGE:
-                    if self._out_of_time():
-                        return False
                     self._describe(cluster, page)
                     page = []
         page += sorted(unlisted)
         for start in range(0, len(page), PAGE):
-            if self._out_of_time():
-                return False
             missing = self._describe(cluster, page[start : start + PAGE])
             for arn in sorted(missing & unlisted):
-                self._bury(self._registered[arn])
-        return True
+                self._try_task(arn, partial(self._bury, self._registered[arn]))
 
     def _describe(self, cluster: str, arns: Sequence[str]) -> frozenset[str]:
         """Apply what ECS says of these tasks and return those that it does not know."""
+        self._check_time()
         try:
             answer = self._lookups.ecs.describe_tasks(cluster=cluster, tasks=list(arns))
         except ClientError as error:
@@ -182,33 +221,43 @@ class Sweep:
                 return frozenset(arns)
             raise
         for task in answer.get("tasks", ()):
-            self._apply(task)
+            self._report.swept += 1
+            self._try_task(task.get("taskArn"), partial(self._apply, task))
         failures = answer.get("failures", ())
         return frozenset(each.get("arn", "") for each in failures if each.get("reason") == "MISSING")
 
-    def _apply(self, task: Any) -> None:
-        self._report.swept += 1
+    def _try_task(self, task: object, act: Callable[[], None]) -> None:
+        """Do something with a task. Raises what went wrong when it is not the task's fault."""
+        self._check_time()
         try:
-            event = parse_task(task, self._now)
-            known = self._registered.get(event.task_arn)
-            if known is None or known.version < event.version:
-                registered = register(event, self._store, self._lookups, self._now)
-                if registered.outcome is Outcome.APPLIED and registered.record is not None:
-                    self._report.drift += 1
-                    self._warn(
-                        "the registry had missed a task's state",
-                        task=event.task_arn,
-                        version=event.version,
-                        known_version=None if known is None else known.version,
-                    )
-                    known = registered.record
-                    self._registered[event.task_arn] = known
-            if known is not None:
-                self._learn_health(known, event)
-        except (EventError, DefinitionError, UnknownTaskDefinitionError) as error:
-            # The registrar says the same of the task's events, with its metric.
-            self._report.rejected += 1
-            self._warn("the task is left out", task=task.get("taskArn"), mistake=str(error))
+            act()
+        except Exception as error:
+            failure = failure_of(error)
+            self._report.left_out += 1
+            self._warn("the task is left out", task=task, failure=failure.value, mistake=str(error) or repr(error))
+            self._failing = self._failing + 1 if failure is Failure.PASSING else 0
+            if self._failing == PATIENCE:
+                raise
+        else:
+            self._failing = 0
+
+    def _apply(self, task: Any) -> None:
+        event = parse_task(task, self._now)
+        known = self._registered.get(event.task_arn)
+        if known is None or known.version < event.version:
+            registered = register(event, self._store, self._lookups, self._now)
+            if registered.outcome is Outcome.APPLIED and registered.record is not None:
+                self._report.drift += 1
+                self._warn(
+                    "the registry had missed a task's state",
+                    task=event.task_arn,
+                    version=event.version,
+                    known_version=None if known is None else known.version,
+                )
+                known = registered.record
+                self._registered[event.task_arn] = known
+        if known is not None:
+            self._learn_health(known, event)
 
     def _learn_health(self, known: TaskRecord, event: TaskEvent) -> None:
         if event.health is None or known.gone or known.health == event.health:
@@ -228,7 +277,13 @@ class Sweep:
     def _end_waits(self) -> None:
         for record in self._registered.values():
             if wait_is_over(record, self._now):
-                self._report.waits_over += self._store.tasks.mark_waited(record)
+                try:
+                    self._try_task(record.task_arn, partial(self._end_wait, record))
+                except _OutOfTimeError:
+                    return
+
+    def _end_wait(self, record: TaskRecord) -> None:
+        self._report.waits_over += self._store.tasks.mark_waited(record)
 
 
 def _cluster_name(name_or_arn: str) -> str:

@@ -3,8 +3,9 @@
 A task's state is one conditional write, what happened to a service is one item of its history.
 
 What it cannot do anything about (input that is no task event, an unknown task definition, a mistake in a
-label) is logged and counted, and the function returns: to try again would bring the same. What may pass (a
-failing AWS call) is raised, so that Lambda tries again and the event ends in the dead-letter queue.
+label; `failures.py` has the table) is logged and counted, and the function returns: to try again would bring the
+same. What may pass (a failing AWS call) is raised, so that Lambda tries again and the event ends in the
+dead-letter queue.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from registry.domain.events import EventError, parse_event
 from registry.domain.offer import DefinitionError
 from registry.domain.service_events import ServiceEvent, parse_service_event
 from registry.dynamodb.store import Store, open_store
+from registry.failures import Failure, failure_of
 from registry.registration import Outcome, register
 from registry.settings import Settings
 
@@ -73,6 +75,11 @@ def handle(event: object, store: Store, lookups: Lookups, now: float) -> metric_
             task_definition=task.task_definition_arn,
             mistake=str(error),
         )
+        return metric_names.EVENTS_REJECTED
+    except Exception as error:
+        if failure_of(error) is Failure.PASSING:
+            raise
+        logger.exception("the task is left out: it cannot be registered", mistake=str(error))
         return metric_names.EVENTS_REJECTED
     for service, conflicts in registered.conflicts.items():
         for conflict in conflicts:

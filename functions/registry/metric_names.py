@@ -32,13 +32,19 @@ EVENTS_REJECTED: Final = Metric(
     "EventsRejected",
     "Count",
     "registrar",
-    "Task events whose task definition is unknown to ECS or has a mistake in its label.",
+    "Task events that cannot be registered, as the log says why: most often a mistake in a label.",
 )
 EVENTS_MALFORMED: Final = Metric("EventsMalformed", "Count", "registrar", "Input that is not an ECS event of ours.")
 SERVICE_EVENTS: Final = Metric(
     "ServiceEvents", "Count", "registrar", "ECS service actions and deployment steps that were kept as history."
 )
 TASKS_SWEPT: Final = Metric("TasksSwept", "Count", "reconciler", "Tasks that a sweep of the ECS API looked at.")
+TASKS_LEFT_OUT: Final = Metric(
+    "TasksLeftOut",
+    "Count",
+    "reconciler",
+    "Tasks that a sweep could not register: a mistake in a label, or a call that failed for them.",
+)
 DRIFT: Final = Metric("Drift", "Count", "reconciler", "Tasks whose record a sweep had to correct: lost events.")
 PUBLICATION_DRIFT: Final = Metric(
     "PublicationDrift",

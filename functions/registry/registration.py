@@ -42,13 +42,14 @@ class Registered:
 def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Registered:
     """Bring a task's state into the registry.
 
-    Raises DefinitionError, UnknownTaskDefinitionError, and what AWS calls raise.
+    Raises DefinitionError, UnknownTaskDefinitionError, ExternalInstanceError, and what AWS calls raise.
     """
     definition = lookups.definition(event.task_definition_arn)
     if definition is None:
         return Registered(Outcome.IGNORED, None)
     host_address: str | None = None
-    if definition.network_mode in ("bridge", "host") and event.container_instance_arn and not is_over(event):
+    shares_host = definition.offers and definition.network_mode in ("bridge", "host")
+    if shares_host and event.container_instance_arn and not is_over(event):
         host_address = lookups.host_address(event.cluster_arn, event.container_instance_arn)
     record = record_of(event, definition, host_address)
     store.tasks.ensure_namespace(definition.namespace, now)

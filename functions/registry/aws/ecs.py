@@ -3,8 +3,8 @@
 Rules:
 1. Answers that cannot change are kept for the life of the process: a task definition's revision is immutable,
    and a container instance keeps its private address.
-2. That ECS does not know something is an answer (UnknownTaskDefinitionError, None). Anything else that fails
-   is raised as botocore raised it, so that Lambda tries again.
+2. That ECS does not know something is an answer (UnknownTaskDefinitionError, None), and so is that an instance
+   is none of EC2's (ExternalInstanceError). Anything else that fails is raised as botocore raised it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ from typing import Any, Final, Protocol
 
 from botocore.exceptions import ClientError
 
+from registry.domain.bounds import ip_address
 from registry.domain.definition import parse, short_name
 from registry.domain.offer import Definition, DefinitionError
 
 REMEMBERED: Final = 2000
+
+# ECS Anywhere registers machines with Systems Manager, whose ids EC2 takes for malformed ones.
+_EXTERNAL_PREFIX: Final = "mi-"
+_NO_INSTANCE: Final = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 
 # ECS answers "Unable to describe task definition" with the former, a malformed name with the latter.
 _UNKNOWN: Final = frozenset({"ClientException", "InvalidParameterException"})
@@ -60,6 +65,10 @@ class UnknownTaskDefinitionError(Exception):
     """ECS does not know a task definition."""
 
 
+class ExternalInstanceError(Exception):
+    """A task that needs its host's address runs on a machine that is not in EC2."""
+
+
 class Lookups:
     """Definitions and host addresses, remembered. Clients are made when first needed."""
 
@@ -67,7 +76,7 @@ class Lookups:
         self._make_ecs = ecs
         self._make_ec2 = ec2
         self._definitions: dict[str, Definition | DefinitionError | None] = {}
-        self._hosts: dict[str, str] = {}
+        self._hosts: dict[str, str | ExternalInstanceError] = {}
 
     @cached_property
     def ecs(self) -> EcsClient:
@@ -107,31 +116,42 @@ class Lookups:
             return error
 
     def host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
-        """Return the private address of a container instance, None when ECS or EC2 do not know it."""
+        """Return the private address of a container instance, None when ECS or EC2 do not know it (yet).
+
+        Raises ExternalInstanceError.
+        """
         if container_instance_arn not in self._hosts:
             address = self._read_host_address(cluster_arn, container_instance_arn)
             if address is None:
                 return None
             _make_room(self._hosts)
             self._hosts[container_instance_arn] = address
-        return self._hosts[container_instance_arn]
+        known = self._hosts[container_instance_arn]
+        if isinstance(known, ExternalInstanceError):
+            raise known.with_traceback(None)
+        return known
 
-    def _read_host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
+    def _read_host_address(self, cluster_arn: str, container_instance_arn: str) -> str | ExternalInstanceError | None:
         answer = self.ecs.describe_container_instances(cluster=cluster_arn, containerInstances=[container_instance_arn])
         ids = [each.get("ec2InstanceId") for each in answer.get("containerInstances", ())]
         if not ids or not ids[0]:
             return None
+        if ids[0].startswith(_EXTERNAL_PREFIX):
+            return ExternalInstanceError(
+                f"container instance {ids[0]} is an external one (ECS Anywhere), whose address AWS does not know; "
+                "run the task on EC2 or Fargate, or take its services out of the label"
+            )
         try:
             found = self._ec2.describe_instances(InstanceIds=[ids[0]])
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "InvalidInstanceID.NotFound":
+            if error.response.get("Error", {}).get("Code") in _NO_INSTANCE:
                 return None
             raise
         for reservation in found.get("Reservations", ()):
             for instance in reservation.get("Instances", ()):
-                address = instance.get("PrivateIpAddress") or instance.get("Ipv6Address")
-                if address:
-                    return str(address)
+                address = ip_address(str(instance.get("PrivateIpAddress") or instance.get("Ipv6Address")))
+                if address is not None:
+                    return address
         return None
 
 

@@ -7,6 +7,8 @@ Rules:
 3. What may come late (address, start time) is None until it is there. What must be there and is not, is named
    in the error.
 4. Times are epoch seconds. Events write them as ISO texts, the API as datetimes.
+5. What breaks a bound (`bounds.py`) is an error that names the field. Reasons, which only people read, are
+   shortened instead.
 
 Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html
 """
@@ -16,7 +18,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
+
+from registry.domain.bounds import (
+    ID_CHARACTERS,
+    LARGEST_VERSION,
+    QUOTED_CHARACTERS,
+    REASON_CHARACTERS,
+    TEXT_CHARACTERS,
+    ip_address,
+    is_time,
+    shortened,
+)
 
 DETAIL_TYPE: Final = "ECS Task State Change"
 
@@ -87,9 +100,9 @@ def parse_event(event: object) -> TaskEvent:
     if not isinstance(event, Mapping):
         raise EventError("$", f"an EventBridge event is an object, this is {type(event).__name__}")
     if event.get("source") != "aws.ecs":
-        raise EventError("source", f'"aws.ecs" was expected, this is {event.get("source")!r}')
+        raise EventError("source", f'"aws.ecs" was expected, this is {_quoted(event.get("source"))}')
     if event.get("detail-type") != DETAIL_TYPE:
-        raise EventError("detail-type", f'"{DETAIL_TYPE}" was expected, this is {event.get("detail-type")!r}')
+        raise EventError("detail-type", f'"{DETAIL_TYPE}" was expected, this is {_quoted(event.get("detail-type"))}')
     detail = event.get("detail")
     if not isinstance(detail, Mapping):
         raise EventError("detail", "it is missing or not an object")
@@ -103,24 +116,36 @@ def parse_task(task: Mapping[str, Any], now: float) -> TaskEvent:
 
 def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskEvent:
     arn = task.get("taskArn")
-    known_arn = arn if isinstance(arn, str) else None
+    known_arn = shortened(arn, TEXT_CHARACTERS) if isinstance(arn, str) else None
+
+    def bounded(field: str, value: str, characters: int = TEXT_CHARACTERS) -> str:
+        if len(value) > characters:
+            raise EventError(prefix + field, f"it has {len(value)} of at most {characters} characters", known_arn)
+        return value
 
     def text(field: str) -> str:
         value = task.get(field)
         if not isinstance(value, str) or not value:
             raise EventError(prefix + field, "it is missing or not a text", known_arn)
-        return value
+        return bounded(field, value)
 
     def optional(field: str) -> str | None:
         value = task.get(field)
-        return value if isinstance(value, str) and value else None
+        return bounded(field, value) if isinstance(value, str) and value else None
 
     def time(field: str) -> float | None:
         return epoch(task.get(field), prefix + field, known_arn)
 
     version = task.get("version")
-    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
-        raise EventError(prefix + "version", f"a whole number was expected, this is {version!r}", known_arn)
+    if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= LARGEST_VERSION:
+        raise EventError(
+            prefix + "version",
+            f"a whole number from 0 to {LARGEST_VERSION} was expected, this is {_quoted(version)}",
+            known_arn,
+        )
+    task_arn = text("taskArn")
+    bounded("taskArn", task_arn.rpartition("/")[2], ID_CHARACTERS)
+    reason = task.get("stoppedReason")
     health = optional("healthStatus")
     changes = (time("stoppedAt"), time("stoppingAt"), time("startedAt"), time("createdAt"))
     changed_at = time("updatedAt")
@@ -132,7 +157,7 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
     if changed_at is None:
         raise EventError(prefix + "updatedAt", "neither it nor any other time is there", known_arn)
     return TaskEvent(
-        task_arn=text("taskArn"),
+        task_arn=task_arn,
         cluster_arn=text("clusterArn"),
         task_definition_arn=text("taskDefinitionArn"),
         version=version,
@@ -143,7 +168,7 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
         launch_type=optional("launchType"),
         zone=optional("availabilityZone"),
         container_instance_arn=optional("containerInstanceArn"),
-        address=_address(task),
+        address=_address(task, prefix, known_arn),
         bindings=_bindings(task),
         created_at=time("createdAt"),
         started_at=time("startedAt"),
@@ -151,7 +176,7 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
         stopped_at=time("stoppedAt"),
         changed_at=changed_at,
         stop_code=optional("stopCode"),
-        stopped_reason=optional("stoppedReason"),
+        stopped_reason=shortened(reason, REASON_CHARACTERS) if isinstance(reason, str) and reason else None,
         health=health if health in ("HEALTHY", "UNHEALTHY") else None,
     )
 
@@ -160,25 +185,35 @@ def epoch(value: object, field: str, task: str | None) -> float | None:
     """Return a time of ECS's in epoch seconds, None for none. Raises EventError that names field and task."""
     if value is None or value == "":
         return None
-    if isinstance(value, datetime):
-        return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value)
         except ValueError as error:
-            raise EventError(field, f"{value!r} is not an ISO 8601 time", task) from error
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    raise EventError(field, f"a time was expected, this is {type(value).__name__}", task)
+            raise EventError(field, f"{_quoted(value)} is not an ISO 8601 time", task) from error
+    if isinstance(value, datetime):
+        seconds = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value
+    else:
+        raise EventError(field, f"a time was expected, this is {type(value).__name__}", task)
+    if not is_time(seconds):
+        raise EventError(field, f"{_quoted(seconds)} is no time between 1970 and 2100 in epoch seconds", task)
+    return float(seconds)
+
+
+def _quoted(value: object) -> str:
+    return shortened(repr(value), QUOTED_CHARACTERS)
 
 
 def _objects(value: object) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
-def _address(task: Mapping[str, Any]) -> str | None:
-    """Return the address of the task's network interface, from the attachment, else from its containers."""
+def _address(task: Mapping[str, Any], prefix: str, arn: str | None) -> str | None:
+    """Return the address of the task's network interface, from the attachment, else from its containers.
+
+    Raises EventError for one that no sidecar can connect to.
+    """
     found: dict[str, str] = {}
     for attachment in _objects(task.get("attachments")):
         if attachment.get("type") in _NETWORK_INTERFACE_TYPES:
@@ -193,8 +228,16 @@ def _address(task: Mapping[str, Any]) -> str | None:
                     found.setdefault(name.lower(), interface[name])
     for name in ("privateipv4address", "privateipv6address", "ipv6address"):
         if name in found:
-            return found[name]
+            address = ip_address(found[name])
+            if address is None:
+                raise EventError(f"{prefix}attachments ({name})", f"{_quoted(found[name])} is no IP address", arn)
+            return address
     return None
+
+
+def _is_port(value: object) -> TypeGuard[int]:
+    """Return whether it is a port that may be known already: ECS writes 0 for one that is not."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
 
 
 def _bindings(task: Mapping[str, Any]) -> tuple[PortBinding, ...]:
@@ -203,10 +246,6 @@ def _bindings(task: Mapping[str, Any]) -> tuple[PortBinding, ...]:
     for container in _objects(task.get("containers")):
         for binding in _objects(container.get("networkBindings")):
             container_port, host_port = binding.get("containerPort"), binding.get("hostPort")
-            if (
-                isinstance(container_port, int)
-                and isinstance(host_port, int)
-                and binding.get("protocol", "tcp") == "tcp"
-            ):
+            if _is_port(container_port) and _is_port(host_port) and binding.get("protocol", "tcp") == "tcp":
                 found[PortBinding(str(container.get("name")), container_port, host_port)] = None
     return tuple(found)

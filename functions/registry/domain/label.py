@@ -1,6 +1,7 @@
 """The label `tramo.service-connect`: ECS's own `serviceConnectConfiguration`, read strictly. Pure.
 
-A mistake is a DefinitionError that says where it is and what to do. Unknown fields are left alone.
+A mistake is a DefinitionError that says where it is and what to do. Unknown fields are left alone, but they
+count for the label's size and depth (`bounds.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from registry.domain.bounds import (
+    ALIASES_PER_SERVICE,
+    LABEL_BYTES,
+    LABEL_DEPTH,
+    NAMESPACE_CHARACTERS,
+    QUOTED_CHARACTERS,
+    SERVICES_PER_TASK,
+    shortened,
+)
 from registry.domain.offer import (
     DNS_NAME_PATTERN,
     NAME_PATTERN,
@@ -26,7 +36,10 @@ FIRST_INGRESS_PORT: Final = 15100
 
 _NAME_RULE = "use 1 to 64 of lower-case letters, digits, _ and -, not starting with -"
 _DNS_NAME_RULE = "use 1 to 127 of lower-case letters, digits, _, - and ., not starting with -"
-_NAMESPACE_RULE = "use the namespace's name (not its ARN): letters, digits, ., _ and -"
+_NAMESPACE_RULE = (
+    f"use the namespace's name (not its ARN): 1 to {NAMESPACE_CHARACTERS} of letters, digits, ., _ and -, "
+    "not starting with . or -"
+)
 
 
 class LabelReader:
@@ -63,6 +76,13 @@ class LabelReader:
 
     def configuration(self) -> Mapping[str, Any]:
         """Return the label's JSON."""
+        size = len(self._text.encode(errors="surrogatepass"))
+        if size > LABEL_BYTES:
+            raise self._error("$", f"it has {size} bytes", f"write at most {LABEL_BYTES}")
+        # Before it is parsed: a parser that calls itself has a limit of its own, which depends on its caller.
+        depth = _depth(self._text)
+        if depth > LABEL_DEPTH:
+            raise self._error("$", f"it is nested {depth} deep", f"nest objects and lists at most {LABEL_DEPTH} deep")
         try:
             value = json.loads(self._text)
         except (TypeError, ValueError) as error:
@@ -76,21 +96,23 @@ class LabelReader:
             raise self._error(path, f"{_kind(value)} instead of an object", "write {...}")
         return value
 
-    def _list(self, value: Any, path: str) -> Sequence[Any]:
+    def _list(self, value: Any, path: str, most: int) -> Sequence[Any]:
         if value is None:
             return ()
         if not isinstance(value, list):
             raise self._error(path, f"{_kind(value)} instead of a list", "write [...]")
+        if len(value) > most:
+            raise self._error(path, f"it has {len(value)} entries", f"write at most {most}")
         return value
 
     def _name(self, value: Any, path: str, pattern: re.Pattern[str], rule: str) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise self._error(path, f"{json.dumps(value)} is not allowed", rule)
+            raise self._error(path, f"{_quoted(value)} is not allowed", rule)
         return value
 
     def _integer(self, value: Any, path: str, lowest: int, highest: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise self._error(path, f"{json.dumps(value)} is not allowed", f"write a number from {lowest} to {highest}")
+            raise self._error(path, f"{_quoted(value)} is not allowed", f"write a number from {lowest} to {highest}")
         return value
 
     def namespace(self, configuration: Mapping[str, Any]) -> str:
@@ -99,7 +121,7 @@ class LabelReader:
 
     def offers(self, configuration: Mapping[str, Any], namespace: str, network_mode: str) -> tuple[Offer, ...]:
         """Return the services that the tasks serve."""
-        services = self._list(configuration.get("services"), "$.services")
+        services = self._list(configuration.get("services"), "$.services", SERVICES_PER_TASK)
         if services and network_mode == "none":
             raise self._error("$.services", "networkMode none has no ports", "use awsvpc, bridge or host")
         offers: list[Offer] = []
@@ -124,7 +146,7 @@ class LabelReader:
     def _offer(self, service: Mapping[str, Any], path: str, index: int, namespace: str) -> Offer:
         port_name = self._name(service.get("portName"), f"{path}.portName", NAME_PATTERN, _NAME_RULE)
         if port_name not in self._mappings:
-            known = ", ".join(sorted(self._mappings)) or "none is named"
+            known = shortened(", ".join(sorted(self._mappings)), QUOTED_CHARACTERS) or "none is named"
             raise self._error(
                 f"{path}.portName",
                 f'no port mapping is named "{port_name}" (there are: {known})',
@@ -189,7 +211,7 @@ class LabelReader:
     def _aliases(
         self, service: Mapping[str, Any], path: str, name: str, namespace: str, container_port: int
     ) -> tuple[Alias, ...]:
-        values = self._list(service.get("clientAliases"), f"{path}.clientAliases")
+        values = self._list(service.get("clientAliases"), f"{path}.clientAliases", ALIASES_PER_SERVICE)
         aliases: list[Alias] = []
         for number, value in enumerate(values or ({"port": container_port},)):
             where = f"{path}.clientAliases[{number}]"
@@ -203,6 +225,13 @@ class LabelReader:
                 checked = self._name(dns_name, f"{where}.dnsName", DNS_NAME_PATTERN, _DNS_NAME_RULE)
                 if Alias(checked, port) not in aliases:
                     aliases.append(Alias(checked, port))
+        if len(aliases) > ALIASES_PER_SERVICE:
+            # One without dnsName is two: the service's name, alone and with the namespace.
+            raise self._error(
+                f"{path}.clientAliases",
+                f"they make {len(aliases)} pairs of name and port",
+                f"keep to {ALIASES_PER_SERVICE}",
+            )
         return tuple(aliases)
 
     def _timeouts(self, service: Mapping[str, Any], path: str) -> Timeouts:
@@ -215,6 +244,30 @@ class LabelReader:
             return None if value is None else self._integer(value, f"{path}.timeout.{field}", 0, 86400)
 
         return Timeouts(seconds("perRequestTimeoutSeconds"), seconds("idleTimeoutSeconds"))
+
+
+def _quoted(value: Any) -> str:
+    return shortened(json.dumps(value), QUOTED_CHARACTERS)
+
+
+def _depth(text: str) -> int:
+    """Return how deep the objects and lists of a JSON text are nested."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif in_string:
+            escaped = character == "\\"
+            in_string = character != '"'
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
 
 
 def _kind(value: Any) -> str:

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from registry.domain.bounds import NAMESPACE_CHARACTERS
+
 PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
 
-NAMESPACE_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,1023}")
+NAMESPACE_PATTERN: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{NAMESPACE_CHARACTERS - 1}}}")
 NAME_PATTERN: Final = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
 DNS_NAME_PATTERN: Final = re.compile(r"[a-z0-9_.][a-z0-9_.-]{0,126}")
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from registry.domain.bounds import ID_CHARACTERS, REASON_CHARACTERS, SERVICE_PATH_CHARACTERS, shortened
 from registry.domain.events import EventError, epoch
 
 DETAIL_TYPES: Final = frozenset({"ECS Service Action", "ECS Deployment State Change"})
-LONGEST_REASON: Final = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def parse_service_event(event: object) -> ServiceEvent | None:
     cluster, _, name = path.rpartition("/")
     cluster = cluster or str(detail.get("clusterArn", "")).rpartition("/")[2]
     if kind != "service" or not name or not cluster:
-        raise EventError("resources", f"the ARN of an ECS service was expected, this is {arn!r}")
+        raise EventError("resources", f"the ARN of an ECS service was expected, this is {arn[:ID_CHARACTERS]!r}")
+    if len(cluster) + 1 + len(name) > SERVICE_PATH_CHARACTERS:
+        raise EventError("resources", f"cluster and service have more than {SERVICE_PATH_CHARACTERS} characters")
     at = next(
         (
             found
@@ -75,16 +77,15 @@ def parse_service_event(event: object) -> ServiceEvent | None:
 
     def optional(field: str) -> str | None:
         value = detail.get(field)
-        return value if isinstance(value, str) and value else None
+        return shortened(value, REASON_CHARACTERS) if isinstance(value, str) and value else None
 
-    reason = optional("reason")
     return ServiceEvent(
-        event_id=str(event.get("id", "")),
+        event_id=str(event.get("id", ""))[:ID_CHARACTERS],
         service=f"{cluster}/{name}",
         at=at,
         kind=str(event["detail-type"]),
-        name=what,
+        name=shortened(what, REASON_CHARACTERS),
         level=optional("eventType") or "INFO",
         deployment=optional("deploymentId"),
-        reason=None if reason is None else reason[:LONGEST_REASON],
+        reason=optional("reason"),
     )

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from registry.domain.bounds import LATEST_TIME
 from registry.domain.layout import Head
 from registry.domain.offer import Alias, Timeouts
 from registry.domain.rules import State, TaskRecord, since_of, state_of
@@ -74,6 +75,8 @@ class Part:
 
 def iso(epoch: float) -> str:
     """Return a time as the snapshot writes it: UTC, to the millisecond."""
+    # Times are checked where they enter; one that an older release let in must not stop a namespace.
+    epoch = min(max(epoch, 0.0), LATEST_TIME)
     return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

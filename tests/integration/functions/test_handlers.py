@@ -102,7 +102,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
     counts = deployed.reconciler({}, deployed.context)
     assert counts["next_cluster"] is None
     swept = metrics(capfd.readouterr().out)
-    names = {"TasksSwept", "Drift", "PublicationDrift", "AliasConflicts", "SweepFailures"}
+    names = {"TasksSwept", "TasksLeftOut", "Drift", "PublicationDrift", "AliasConflicts", "SweepFailures"}
     assert set(swept) == names | {"SnapshotServices", "SnapshotEndpoints"}
     assert swept["SnapshotServices"] >= 1
     assert swept["SnapshotEndpoints"] >= 1

@@ -2,24 +2,34 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from pynamodb.exceptions import QueryError
+from pynamodb.exceptions import QueryError, UpdateError
 
 from reconciler.publications import Publications
-from reconciler.sweep import MARGIN_SECONDS, SETTLING_SECONDS, Report, Sweep
+from reconciler.sweep import MARGIN_SECONDS, PATIENCE, SETTLING_SECONDS, Report, Sweep
 from registrar.app import handle
 from registry.aws.ecs import Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
 from registry.domain.rules import Health, State, TaskRecord, state_of
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import TaskStore
+from registry.dynamodb.vip_store import VipsExhaustedError
 from registry.publishing import Changes, PublishConflictError, Published, Publisher
 from tests.support.control_plane import sam
-from tests.support.control_plane.ecs import CLUSTER, NAMESPACE, FakeEcs, event, failure, life, task_definition
+from tests.support.control_plane.ecs import (
+    CLUSTER,
+    NAMESPACE,
+    FakeEcs,
+    definition_arn,
+    event,
+    failure,
+    life,
+    task_definition,
+)
 
 NOW = 1_795_349_160.0  # 2026-11-22T12:06:00Z, six minutes after the tasks were made
 CHECK = {"command": ["CMD", "true"], "interval": 300, "retries": 10}
@@ -198,8 +208,8 @@ def test_a_cluster_in_trouble_is_left_out_and_buries_nobody(
 def test_nothing_is_swept_when_the_clusters_cannot_be_listed(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
     handle(life("aa")[3], store, lookups, NOW)
     ecs.fail["list_clusters"] = failure("ServerException", operation="ListClusters")
-    with pytest.raises(ClientError):
-        sweep(store, ecs)
+    report = sweep(store, ecs, start="where the last one stopped")
+    assert (report.swept, report.failures, report.next_cluster) == (0, 1, "where the last one stopped")
     assert state(store, "aa") is State.READY
 
 
@@ -208,8 +218,7 @@ def test_a_sweep_stops_in_time_and_the_next_goes_on_from_there(store: Store, loo
     for number, arn in enumerate(clusters):
         ecs.tasks[arn] = [detail(f"t{number}", 4)]
     handle(life("zz")[3], store, lookups, NOW)
-    left = iter([MARGIN_SECONDS + 1, MARGIN_SECONDS, MARGIN_SECONDS - 1])
-    report = sweep(store, ecs, remaining=lambda: next(left, 0.0))
+    report = sweep(store, ecs, remaining=lambda: MARGIN_SECONDS - (ecs.count("list_tasks") > 1))
     assert (report.swept, report.next_cluster) == (1, clusters[1])
     assert report.entombed == 0
     assert state(store, "zz") is State.READY
@@ -229,7 +238,7 @@ def test_one_tasks_mistake_does_not_keep_others_back(store: Store) -> None:
     ecs = FakeEcs(task_definition(), broken)
     ecs.tasks[CLUSTER] = [bad, unknown, detail("cc", 4) | {"version": "4"}, detail("dd", 4)]
     report = sweep(store, ecs)
-    assert (report.swept, report.rejected, report.drift) == (4, 3, 1)
+    assert (report.swept, report.left_out, report.drift) == (4, 3, 1)
     assert state(store, "dd") is State.READY
 
 
@@ -237,7 +246,7 @@ def test_tasks_that_are_not_ours_are_left_alone(store: Store) -> None:
     ecs = FakeEcs(plain())
     ecs.tasks[CLUSTER] = [event("fargate_running")["detail"]]
     report = sweep(store, ecs)
-    assert (report.swept, report.drift, report.rejected) == (1, 0, 0)
+    assert (report.swept, report.drift, report.left_out) == (1, 0, 0)
 
 
 def test_health_of_a_task_in_the_registry_only(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
@@ -282,6 +291,105 @@ def test_a_namespace_that_cannot_be_read_does_not_stop_the_sweep(store: Store, l
     ecs.tasks[CLUSTER] = [detail("aa", 5), detail("bb", 4)]
     report = sweep(dataclasses.replace(store, tasks=Unreadable(store.tasks._table)), ecs)
     assert (report.failures, report.drift, report.entombed) == (1, 1, 0)
+
+
+class BrokenTaskStore(TaskStore):
+    """A store that fails for the tasks whose ids are in `broken`, with the given error."""
+
+    broken: dict[str, Exception]
+
+    def apply(self, record: TaskRecord) -> bool:
+        if record.task_id in self.broken:
+            raise self.broken[record.task_id]
+        return super().apply(record)
+
+
+def breaking(store: Store, broken: dict[str, Exception]) -> Store:
+    tasks = BrokenTaskStore(store.tasks._table)
+    tasks.broken = broken
+    return dataclasses.replace(store, tasks=tasks)
+
+
+def poison() -> dict[str, dict[str, Any]]:
+    """Return task definitions that nobody can register, by what is wrong with them."""
+    nested = '{"namespace": "shop.local", "unknown": ' + 1000 * "[" + 1000 * "]" + "}"
+    return {
+        "nested": task_definition("nested:1", raw_label=nested),
+        "namespace": task_definition("namespace:1", namespace="n" * 1020),
+        "large": task_definition("large:1", raw_label=json.dumps({"namespace": "x", "unknown": "y" * 40_000})),
+    }
+
+
+def test_no_poison_keeps_a_sweep_from_the_tasks_after_it(store: Store) -> None:
+    """Of each kind one task in the first cluster: what stands behind them, and the next cluster, are swept."""
+    definitions = poison()
+    ecs = FakeEcs(task_definition(), *definitions.values())
+    bad = [
+        detail(f"a{name}", 4) | {"taskDefinitionArn": each["taskDefinitionArn"]} for name, each in definitions.items()
+    ]
+    late = detail("alate", 4) | {"startedAt": 1_795_349_160_000}
+    wrong = copy.deepcopy(detail("aaddress", 4))
+    wrong["attachments"][0]["details"][-1]["value"] = "10.0.1.5/24"
+    ecs.tasks = {
+        CLUSTER: [*bad, late, wrong, {**detail("atext", 4), "version": None}, detail("zz", 4)],
+        CLUSTER + "2": [detail("yy", 4, clusterArn=CLUSTER + "2")],
+    }
+    report = sweep(store, ecs)
+    assert (report.left_out, report.failures, report.drift, report.next_cluster) == (6, 0, 2, None)
+    assert (state(store, "zz"), state(store, "yy")) == (State.READY, State.READY)
+    assert sweep(store, ecs, now=NOW + 60).drift == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UpdateError("throttled"), VipsExhaustedError("none is free"), RecursionError(), KeyError("a bug")],
+    ids=repr,
+)
+def test_a_task_for_which_anything_fails_costs_that_task(store: Store, ecs: FakeEcs, error: Exception) -> None:
+    ecs.tasks = {CLUSTER: [detail("aa", 4), detail("bb", 4)], CLUSTER + "2": [detail("cc", 4)]}
+    report = sweep(breaking(store, {"aa": error}), ecs)
+    assert (report.left_out, report.failures, report.drift, report.next_cluster) == (1, 0, 2, None)
+    assert (state(store, "aa"), state(store, "bb"), state(store, "cc")) == (None, State.READY, State.READY)
+
+
+def test_when_call_after_call_fails_the_cluster_is_left_out(store: Store, ecs: FakeEcs) -> None:
+    ids = [f"a{number}" for number in range(2 * PATIENCE)]
+    ecs.tasks = {CLUSTER: [detail(each, 4) for each in ids], CLUSTER + "2": [detail("cc", 4)]}
+    report = sweep(breaking(store, {each: UpdateError("throttled") for each in ids}), ecs)
+    assert (report.left_out, report.failures, report.drift) == (PATIENCE, 1, 1)
+
+
+def test_a_task_on_a_machine_outside_of_ec2_costs_that_task(store: Store) -> None:
+    ecs = FakeEcs(task_definition(), task_definition("anywhere:1", network_mode="bridge"))
+    instance = f"{CLUSTER.replace(':cluster/', ':container-instance/')}/0123"
+    ecs.instances[instance] = "mi-0123456789abcdef0"
+    ecs.fail["describe_instances"] = failure("InvalidInstanceID.Malformed", operation="DescribeInstances")
+    external = detail("aa", 4) | {
+        "taskDefinitionArn": definition_arn("anywhere:1"),
+        "containerInstanceArn": instance,
+        "launchType": "EXTERNAL",
+    }
+    ecs.tasks[CLUSTER] = [external, detail("bb", 4)]
+    report = sweep(store, ecs)
+    assert (report.left_out, report.failures, state(store, "bb")) == (1, 0, State.READY)
+
+
+def test_a_sweep_that_is_killed_leaves_the_next_one_another_start(store: Store, ecs: FakeEcs) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed() -> None:
+        raise KilledError
+
+    clusters = [f"{CLUSTER}{number}" for number in range(3)]
+    ecs.tasks = {cluster: [detail(f"t{number}", 4)] for number, cluster in enumerate(clusters)}
+    ecs.on_list_tasks = killed
+    with pytest.raises(KilledError):
+        sweep(store, ecs)
+    assert store.sweeps.next_cluster() == clusters[1]
+    ecs.on_list_tasks = None
+    assert sweep(store, ecs, start=clusters[1]).next_cluster is None
+    assert store.sweeps.next_cluster() is None
 
 
 def test_a_cluster_that_no_sweep_finishes_does_not_keep_others_waiting(store: Store) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -10,7 +11,9 @@ from registrar.app import handle
 from registry import metric_names
 from registry.aws.ecs import Lookups
 from registry.domain.rules import State, state_of
+from registry.dynamodb.service_store import ServiceStore
 from registry.dynamodb.store import Store
+from registry.dynamodb.vip_store import VipsExhaustedError
 from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, event, failure, life, task_definition
 
 NOW = 1_795_345_200.0
@@ -176,3 +179,38 @@ def test_a_failing_host_lookup_is_raised(store: Store) -> None:
     with pytest.raises(ClientError, match="RequestLimitExceeded"):
         handle(event("ec2_bridge"), store, Lookups(lambda: ecs, lambda: ecs), NOW)
     assert list(store.tasks.all(NAMESPACE)) == []
+
+
+@pytest.mark.parametrize("kind", ["nested", "namespace"])
+def test_poison_in_a_label_is_rejected_and_named(store: Store, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    nested = '{"namespace": "shop.local", "unknown": ' + 1000 * "[" + 1000 * "]" + "}"
+    arguments: dict[str, Any] = {"nested": {"raw_label": nested}, "namespace": {"namespace": "n" * 1020}}[kind]
+    ecs = FakeEcs(task_definition(**arguments))
+    metric = handle(event("fargate_running"), store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    assert metric is metric_names.EVENTS_REJECTED
+    line = logged(caplog, "the task is left out").__dict__
+    assert line["path"].startswith("label tramo.service-connect at $")
+    assert line["mistake"]
+    assert line["remedy"]
+
+
+def test_what_cannot_be_registered_is_rejected_and_named(
+    store: Store, lookups: Lookups, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(ServiceStore):
+        def declare(self, *_: Any, **__: Any) -> Any:
+            raise VipsExhaustedError("none is free")
+
+    full = dataclasses.replace(store, services=Full(store.services._table))
+    assert handle(event("fargate_running"), full, lookups, NOW) is metric_names.EVENTS_REJECTED
+    assert logged(caplog, "the task is left out").__dict__["mistake"] == "none is free"
+
+
+def test_a_task_on_a_machine_outside_of_ec2_is_rejected(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    ecs = bridge_ecs()
+    ecs.instances = dict.fromkeys(ecs.instances, "mi-0123456789abcdef0")
+    lookups = Lookups(lambda: ecs, lambda: ecs)
+    for _ in range(2):
+        assert handle(event("ec2_bridge"), store, lookups, NOW) is metric_names.EVENTS_REJECTED
+    assert (ecs.count("describe_container_instances"), ecs.count("describe_instances")) == (1, 0)
+    assert "ECS Anywhere" in caplog.records[-1].__dict__["mistake"]

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from registry.domain.bounds import (
+    ALIASES_PER_SERVICE,
+    LABEL_BYTES,
+    LABEL_DEPTH,
+    NAMESPACE_CHARACTERS,
+    SERVICES_PER_TASK,
+)
 from registry.domain.definition import parse
 from registry.domain.offer import Alias, Definition, DefinitionError, Timeouts
 from tests.support.control_plane.ecs import label, task_definition
@@ -228,3 +238,87 @@ def test_port_mappings_that_cannot_be_offered(change: dict[str, Any], words: str
 def test_a_task_without_network_cannot_serve() -> None:
     assert "networkMode none has no ports" in str(mistake(task_definition(network_mode="none")))
     assert parsed(network_mode="none", services=None).offers == ()
+
+
+def aliases(count: int) -> list[dict[str, Any]]:
+    return [{"port": 80, "dnsName": f"a{number}"} for number in range(count)]
+
+
+def deep(depth: int) -> str:
+    """Return a label that is nested so deep, in a field that nobody reads."""
+    return '{"namespace": "shop.local", "unknown": ' + (depth - 1) * "[" + (depth - 1) * "]" + "}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "mistake"),
+    [
+        ({"raw_label": deep(1000)}, "$", "it is nested 1000 deep"),
+        ({"raw_label": deep(LABEL_DEPTH + 1)}, "$", "it is nested 17 deep"),
+        ({"raw_label": json.dumps({"namespace": "x", "y": "é" * LABEL_BYTES})}, "$", "it has 196635 bytes"),
+        ({"namespace": "n" * (NAMESPACE_CHARACTERS + 1)}, "$.namespace", '"' + 98 * "n" + "… is not allowed"),
+        (
+            {"services": [{"portName": "http", "discoveryName": f"s{each}"} for each in range(SERVICES_PER_TASK + 1)]},
+            "$.services",
+            "it has 21 entries",
+        ),
+        (
+            {"services": [{"portName": "http", "clientAliases": aliases(ALIASES_PER_SERVICE + 1)}]},
+            "$.services[0].clientAliases",
+            "it has 51 entries",
+        ),
+        (
+            {"services": [{"portName": "http", "clientAliases": [*aliases(ALIASES_PER_SERVICE - 1), {"port": 1}]}]},
+            "$.services[0].clientAliases",
+            "they make 51 pairs of name and port",
+        ),
+    ],
+    ids=lambda each: each if isinstance(each, str) and len(each) < 40 else "",
+)
+def test_what_breaks_a_bound_is_named_with_a_remedy(arguments: dict[str, Any], path: str, mistake: str) -> None:
+    error = mistake_of(arguments)
+    assert error.path == f"label tramo.service-connect at {path}"
+    assert error.mistake == mistake
+    assert error.remedy
+
+
+def mistake_of(arguments: dict[str, Any]) -> DefinitionError:
+    return mistake(task_definition(**arguments))
+
+
+def test_what_keeps_to_the_bounds_is_taken() -> None:
+    assert parse(task_definition(raw_label=deep(LABEL_DEPTH))) is not None
+    assert parsed(namespace="n" * 100).namespace == "n" * 100
+    found = parsed(services=[{"portName": "http", "clientAliases": aliases(ALIASES_PER_SERVICE)}])
+    assert len(found.offers[0].aliases) == ALIASES_PER_SERVICE
+
+
+def test_brackets_in_texts_do_not_count_as_depth() -> None:
+    text = json.dumps({"namespace": "shop.local", "unknown": '\\"[' * 100})
+    assert parse(task_definition(raw_label=text)) is not None
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["http", "shop.local"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["namespace", "services", "portName", "discoveryName", "clientAliases", "port", "dnsName", "x"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@given(st.one_of(JSON_VALUES.map(json.dumps), st.text(), st.text(alphabet='[]{}",:1ae\\')))
+def test_any_label_is_read_or_refused(text: str) -> None:
+    with suppress(DefinitionError):
+        parse(task_definition(raw_label=text or " "))

@@ -174,3 +174,41 @@ def test_a_task_without_any_time() -> None:
         del changed["detail"][field]
     with pytest.raises(EventError, match="neither it nor any other time"):
         parse_event(changed)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "mistake"),
+    [
+        ("startedAt", 1_795_349_160_000, "1795349160000 is no time between 1970 and 2100 in epoch seconds"),
+        ("startedAt", float("nan"), "nan is no time between 1970 and 2100 in epoch seconds"),
+        ("createdAt", "9999-12-31T23:59:59-23:59", "253402387139.0 is no time"),
+        ("updatedAt", "0001-01-01T00:00:00", "-62135596800.0 is no time"),
+        ("version", 2**53 + 1, "a whole number from 0 to 9007199254740992 was expected"),
+        ("taskArn", "arn:aws:ecs:us-east-1:123456789012:task/example/" + "x" * 256, "it has 256 of at most 255"),
+        ("group", "g" * 2049, "it has 2049 of at most 2048 characters"),
+    ],
+)
+def test_what_breaks_a_bound_is_named(field: str, value: object, mistake: str) -> None:
+    changed = event("fargate_running")
+    changed["detail"][field] = value
+    with pytest.raises(EventError) as caught:
+        parse_event(changed)
+    assert caught.value.field == f"detail.{field}"
+    assert caught.value.reason.startswith(mistake)
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.1.5/24", "localhost", "10.0.1", "0.0.0.0", "224.0.0.1", "fe80::1%eth0", "10.0.1.05"]
+)
+def test_an_address_that_nobody_can_connect_to_is_named(text: str) -> None:
+    changed = event("fargate_running")
+    changed["detail"]["attachments"][0]["details"][-1]["value"] = text
+    with pytest.raises(EventError) as caught:
+        parse_event(changed)
+    assert caught.value.field == "detail.attachments (privateipv4address)"
+
+
+def test_a_long_reason_is_shortened() -> None:
+    changed = event("fargate_stopped")
+    changed["detail"]["stoppedReason"] = "r" * 600
+    assert parse_event(changed).stopped_reason == "r" * 499 + "…"

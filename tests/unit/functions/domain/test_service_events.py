@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from registry.domain.bounds import REASON_CHARACTERS
 from registry.domain.events import EventError
-from registry.domain.service_events import LONGEST_REASON, ServiceEvent, ecs_service, parse_service_event
+from registry.domain.service_events import ServiceEvent, ecs_service, parse_service_event
 from tests.support.control_plane.ecs import CLUSTER, event
 
 
@@ -42,7 +43,7 @@ def test_reasons_are_cut() -> None:
     long["detail"]["reason"] = "x" * 5000
     found = parse_service_event(long)
     assert found is not None
-    assert found.reason == "x" * LONGEST_REASON
+    assert found.reason == "x" * (REASON_CHARACTERS - 1) + "…"
 
 
 @pytest.mark.parametrize("other", [event("fargate_running"), [], None, {}])

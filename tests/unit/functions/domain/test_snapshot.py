@@ -225,3 +225,15 @@ def test_a_delta_on_an_old_document_gives_the_new_one(steps: Steps, data: st.Dat
     for name in delta["removed"]:
         merged.pop(name, None)
     assert sorted(merged.values(), key=lambda each: str(each["name"])) == history[-1]["services"]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "text"),
+    [
+        (1_795_349_160.25, "2026-11-22T12:06:00.250Z"),
+        (1_795_349_160_000.0, "2100-01-01T00:00:00.000Z"),
+        (-1.0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_every_number_is_a_time_in_the_snapshot(epoch: float, text: str) -> None:
+    assert iso(epoch) == text

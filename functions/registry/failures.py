@@ -1,0 +1,69 @@
+"""Whether an input that failed is worth another try.
+
+| exception | kind |
+|---|---|
+| what AWS answers with one of `_REFUSALS` | permanent: the same request gets the same answer |
+| any other answer of AWS (throttled, not allowed, broken), no answer in time | passing |
+| other publishers won each time, the snapshot changed under each reader | passing |
+| an error of the operating system, no memory | passing |
+| everything else: our own errors and Python's | permanent: our code does the same with the same input |
+
+Rules:
+1. What passes is raised, so that AWS brings the input again; or it is counted, where a sweep comes again anyway.
+2. What is permanent is logged with the name of the input and counted, and the input is done with: to try again
+   would cost the same and hold up what comes after it. The reconciler sees the same task or namespace each
+   minute, so nothing is lost when the cause is gone.
+3. A permission that is missing counts as passing, since it is soon given: the input ends as a dead letter, which
+   can be redriven.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from pynamodb.exceptions import PynamoDBException, TransactWriteError
+
+from registry.dynamodb.snapshot_store import SnapshotBusyError
+from registry.publishing import PublishConflictError
+
+
+class Failure(StrEnum):
+    """Whether another try may end otherwise."""
+
+    PERMANENT = "permanent"
+    PASSING = "passing"
+
+
+# What DynamoDB, ECS and EC2 answer to a request that is wrong in itself.
+_REFUSALS: Final = frozenset(
+    {
+        "ClientException",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "ItemCollectionSizeLimitExceededException",
+        "MalformedQueryString",
+        "ValidationError",  # of an item in a transaction
+        "ValidationException",
+    }
+)
+
+_PASSING: Final = (BotoCoreError, PynamoDBException, PublishConflictError, SnapshotBusyError, OSError, MemoryError)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return which kind an exception is."""
+    if isinstance(error, ParamValidationError) or not _REFUSALS.isdisjoint(_codes(error)):
+        return Failure.PERMANENT
+    return Failure.PASSING if isinstance(error, (ClientError, *_PASSING)) else Failure.PERMANENT
+
+
+def _codes(error: BaseException) -> set[str | None]:
+    """Return the codes in an answer of AWS: of the whole, and of each item of a transaction."""
+    if isinstance(error, ClientError):
+        return {error.response.get("Error", {}).get("Code")}
+    codes = {error.cause_response_code} if isinstance(error, PynamoDBException) else set()
+    if isinstance(error, TransactWriteError):
+        codes |= {reason.code for reason in error.cancellation_reasons if reason}
+    return codes
