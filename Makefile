@@ -151,6 +151,7 @@ clean: ## remove all that the other targets made
 # Clients in other languages that the sidecar is tested with.
 .tools/conformance/installed: tests/conformance/drivers/package.json tests/conformance/drivers/package-lock.json
 	@infra/packaging/need.sh curl curl --version
+	@infra/packaging/need.sh nghttp2-client h2load --version
 	@infra/packaging/need.sh npm npm --version
 	@infra/packaging/need.sh default-jdk-headless javac -version
 	@echo "setup: npm packages into .tools/conformance"

@@ -19,6 +19,13 @@ settings.register_profile("tramo", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tramo")
 
 
+@pytest.fixture(autouse=True)
+def _own_tables() -> Iterator[None]:
+    """Drop the tables of a test when it ends; those of its session's and module's fixtures stay."""
+    with aws.dropping_tables():
+        yield
+
+
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     """URL of moto's server, which stands for all of AWS."""

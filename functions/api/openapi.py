@@ -150,6 +150,7 @@ _PATH_PARAMETERS: Final[Mapping[str, Any]] = {
 # As in `requests.names`, which also bounds their number.
 _ONE_NAME: Final = rf"\s*(?:{NAME_PATTERN.pattern})?\s*"
 _SERVICE_NAMES: Final = {"type": "string", "pattern": f"^{_ONE_NAME}(?:,{_ONE_NAME})*$"}
+_NEXT: Final = {"type": "string", "pattern": f"^(?:{NAME_PATTERN.pattern})?$"}
 _POLICY_TAG: Final = {"type": "string", "pattern": r'^(?:\*|"[0-9]{1,18}")$'}
 
 _ETAG: Final = {
@@ -189,7 +190,7 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
                 },
                 "Most services in the answer.",
             ),
-            _query("next", _PATH_PARAMETERS["service"], "The `next` of the page before."),
+            _query("next", _NEXT, "The `next` of the page before; none or an empty one asks for the first page."),
             _IF_NONE_MATCH,
         ),
         None,

@@ -94,11 +94,16 @@ class Deployed:
         )
 
 
+@pytest.fixture
+def deployed(loaded: Deployed) -> Deployed:
+    """The functions, with a new table: moto copies a table for each transaction, so one for all tests gets slow."""
+    aws.create_table(loaded.endpoint, loaded.table)
+    return loaded
+
+
 @pytest.fixture(scope="session")
-def deployed(moto_endpoint: str) -> Iterator[Deployed]:
+def loaded(moto_endpoint: str) -> Iterator[Deployed]:
     """The functions, loaded as Lambda loads them: with everything they need in the environment."""
-    table = os.environ["TRAMO_TABLE"]
-    aws.create_table(moto_endpoint, table)
     os.environ["AWS_ENDPOINT_URL"] = moto_endpoint
     try:
         # Only here: a handler reads its environment when it is loaded.
@@ -109,7 +114,7 @@ def deployed(moto_endpoint: str) -> Iterator[Deployed]:
 
         yield Deployed(
             moto_endpoint,
-            table,
+            os.environ["TRAMO_TABLE"],
             registrar.app.handler,
             reconciler.app.handler,
             publisher.app.handler,

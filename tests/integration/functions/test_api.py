@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 import uuid
 from typing import Any
@@ -84,6 +85,11 @@ def problem(response: Answer, status: int, kind: str, field: str | None = None) 
 def names(response: Answer) -> list[str]:
     assert response.status_code == 200, response.body
     return [each["name"] for each in response.json_body["services"]]
+
+
+def parameter(description: Any, path: str, name: str) -> Any:
+    """The description of a parameter in the query."""
+    return next(each for each in description["paths"][path]["get"]["parameters"] if each["name"] == name)
 
 
 def test_health_needs_nothing(api: Api) -> None:
@@ -412,6 +418,8 @@ def test_parameters_have_bounds(api: Api) -> None:
     problem(api.get("services?next=a%2Fb"), 400, "bad-parameter", "next")
     problem(api.get(f"services?next={'a' * 65}"), 400, "bad-parameter", "next")
     assert names(api.get("services?next=")) == ["orders", "stock"]
+    described = parameter(api.get("/v1/openapi.json").json_body, "/v1/namespaces/{namespace}/services", "next")
+    assert re.fullmatch(described["schema"]["pattern"], "")
 
 
 def test_errors_that_chalice_makes_itself_are_problems(api: Api) -> None:

@@ -71,7 +71,7 @@ OPERATIONS: list[Any] = [found.ok() for found in DESCRIPTION.get_all_operations(
 GOOD, BAD = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def url(deployed: Deployed) -> Iterator[str]:
     populate(deployed)
     with serving(Gateway(deployed.api, deployed.context, api.app.app.routes), session("aa")) as found:

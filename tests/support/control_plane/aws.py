@@ -114,6 +114,22 @@ def table_definition() -> dict[str, Any]:
     return found
 
 
+_created: list[tuple[str, str]] = []
+"""Endpoint and name of the tables that were created and not dropped, oldest first."""
+
+
+@contextmanager
+def dropping_tables() -> Iterator[None]:
+    """Drop the tables that are created meanwhile: a suite of thousands of tests has no memory for all of them."""
+    before = len(_created)
+    try:
+        yield
+    finally:
+        while len(_created) > before:
+            endpoint, name = _created.pop()
+            client("dynamodb", endpoint).delete_table(TableName=name)
+
+
 def create_table(endpoint: str, name: str | None = None) -> str:
     """Create the template's table, stream and all, and return its name."""
     name = name or f"tramo-{uuid.uuid4().hex[:12]}"
@@ -125,6 +141,7 @@ def create_table(endpoint: str, name: str | None = None) -> str:
         KeySchema=definition["KeySchema"],
         StreamSpecification={"StreamEnabled": True, **definition["StreamSpecification"]},
     )
+    _created.append((endpoint, name))
     return name
 
 
