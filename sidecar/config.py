@@ -34,7 +34,18 @@ VARIABLES: Final = (
     Variable("TRAMO_INBOUND", "", "services of this task: name=ingressPort:appPort/protocol, comma separated"),
     Variable("TRAMO_LISTEN_ADDRESS", "0.0.0.0", "where the ingress ports listen"),  # noqa: S104
     Variable("TRAMO_APP_ADDRESS", "127.0.0.1", "where the app listens"),
-    Variable("TRAMO_VIP_NETWORK", "127.254.0.0/16", "network of the services' loopback addresses in this task"),
+    Variable(
+        "TRAMO_REDIRECT",
+        "off",
+        "address of the one listener to which the task definition's `proxyConfiguration` redirects calls of the "
+        "services' addresses, such as 127.0.0.1:15002; `off`: the sidecar listens on each service's address",
+    ),
+    Variable(
+        "TRAMO_VIP_NETWORK",
+        "",
+        "network of the services' addresses in this task, a /16; by default 127.254.0.0/16, "
+        "with TRAMO_REDIRECT 240.0.0.0/16",
+    ),
     Variable("TRAMO_FORWARD_PROXY", "127.0.0.1:15001", "address of the forward proxy for HTTP_PROXY, or `off`"),
     Variable("TRAMO_ADMIN", "127.0.0.1:9901", "address of the admin pages"),
     Variable("TRAMO_HOSTS_FILE", "/etc/hosts", "file that gets the services' names, or `off`"),
@@ -86,6 +97,11 @@ _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110,
 _SECRETS: Final = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie", "x-amz-security-token"))
 _MAX_HEADERS: Final = 16
 """Each line may have them all, each with 2 KiB; more is a copy of the traffic."""
+_LISTENED: Final = ipaddress.IPv4Network("127.254.0.0/16")
+_LOOPBACK: Final = ipaddress.IPv4Network("127.0.0.0/8")
+_REDIRECTED: Final = ipaddress.IPv4Network("240.0.0.0/16")
+_RESERVED: Final = ipaddress.IPv4Network("240.0.0.0/4")
+"""Nobody's addresses: the rules leave all other traffic of the task alone."""
 _INBOUND: Final = re.compile(r"([a-z0-9_][a-z0-9_-]{0,63})=(\d{1,5}):(\d{1,5})/(\w+)")
 
 
@@ -109,6 +125,7 @@ class Config:
     inbound: tuple[InboundService, ...]
     listen_address: str
     app_address: str
+    redirect: tuple[str, int] | None
     vip_network: ipaddress.IPv4Network
     forward_proxy: tuple[str, int] | None
     admin: tuple[str, int]
@@ -148,7 +165,8 @@ def read(environment: Mapping[str, str]) -> Config:
         inbound=_inbound(values["TRAMO_INBOUND"]),
         listen_address=_address(values, "TRAMO_LISTEN_ADDRESS"),
         app_address=_address(values, "TRAMO_APP_ADDRESS"),
-        vip_network=_network(values["TRAMO_VIP_NETWORK"]),
+        redirect=_socket(values, "TRAMO_REDIRECT") if values["TRAMO_REDIRECT"] != "off" else None,
+        vip_network=_network(values["TRAMO_VIP_NETWORK"], values["TRAMO_REDIRECT"] != "off"),
         forward_proxy=_socket(values, "TRAMO_FORWARD_PROXY") if values["TRAMO_FORWARD_PROXY"] != "off" else None,
         admin=_socket(values, "TRAMO_ADMIN"),
         hosts_file=_path(values["TRAMO_HOSTS_FILE"]),
@@ -213,13 +231,15 @@ def _address(values: dict[str, str], name: str) -> str:
         raise ConfigError(f"{name} is {values[name]!r}; it should be an IP address") from None
 
 
-def _network(value: str) -> ipaddress.IPv4Network:
+def _network(value: str, redirected: bool) -> ipaddress.IPv4Network:
+    default, within = (_REDIRECTED, _RESERVED) if redirected else (_LISTENED, _LOOPBACK)
     try:
-        network = ipaddress.IPv4Network(value)
+        network = ipaddress.IPv4Network(value) if value else default
     except ValueError as error:
         raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}: {error}") from None
-    if network.prefixlen != 16 or not network.is_loopback:
-        raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}; it should be a /16 within 127.0.0.0/8")
+    if network.prefixlen != 16 or not network.subnet_of(within):
+        mode = "with TRAMO_REDIRECT" if redirected else "without TRAMO_REDIRECT"
+        raise ConfigError(f"TRAMO_VIP_NETWORK is {value!r}; {mode} it should be a /16 within {within}")
     return network
 
 

@@ -19,6 +19,7 @@ from sidecar.core.meters import Meters
 from sidecar.core.metrics import COUNTER, GAUGE
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.redirect import State
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
 from sidecar.telemetry import prometheus
@@ -30,7 +31,7 @@ Page = tuple[int, dict[str, Any]]
 
 PAGES: Final = {
     "/": "the list of pages",
-    "/ready": "200 when traffic can be taken: listeners stand, a snapshot is there, no drain; else 503",
+    "/ready": "200 when traffic can be taken: listeners and redirect stand, a snapshot is there, no drain; else 503",
     "/live": "200 while the process answers",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
     "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
@@ -134,6 +135,10 @@ class Pages:
             "draining": self._mesh.runtime.draining,
         }
         ready = checks["inbound"] and checks["snapshot"] and not checks["draining"]
+        redirect = self._mesh.redirect
+        if redirect is not None:
+            checks["redirect"] = redirect.state is State.IN_PLACE
+            ready = ready and checks["redirect"]
         return (200 if ready else 503), {"ready": ready, **checks}
 
     def _clusters(self) -> Page:
@@ -226,6 +231,7 @@ class Pages:
                 for service in self._config.inbound
             ],
             "vip_network": str(self._config.vip_network),
+            "redirect": mesh.redirect.state.value if mesh.redirect is not None else None,
             "listening": [f"{host}:{port}" for host, port in mesh.inbound.addresses() + mesh.outbound.addresses()],
             "not_listening": {
                 f"{address.host}:{address.port}": why

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from sidecar.core.meters import ServerMeter
@@ -71,6 +72,14 @@ def listener_for(runtime: Runtime, destination: Destination, meter: ServerMeter 
     return HttpListener(runtime, destination, meter)
 
 
+async def listen(runtime: Runtime, address: Address, accept: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+    """Accept connections at this address. Raises OSError."""
+    # A socket of our own: the loop's way from a host to its addresses takes three times as long.
+    server = await runtime.loop.create_server(accept, sock=_bound_socket(address), backlog=BACKLOG)
+    keep_alive(server)
+    return server
+
+
 class Listeners:
     """All bound listeners of the sidecar."""
 
@@ -82,10 +91,7 @@ class Listeners:
     async def bind(self, address: Address, listener: Listener) -> bool:
         """Listen. Return False, and say why in the log, when the address cannot be bound."""
         try:
-            # A socket of our own: the loop's way from a host to its addresses takes three times as long.
-            server = await self._runtime.loop.create_server(
-                listener.accept, sock=_bound_socket(address), backlog=BACKLOG
-            )
+            server = await listen(self._runtime, address, listener.accept)
         except OSError as error:
             if self.failed.get(address) != str(error):
                 log.error(
@@ -94,7 +100,6 @@ class Listeners:
                 )
             self.failed[address] = str(error)
             return False
-        keep_alive(server)
         self.failed.pop(address, None)
         self._bound[address] = (listener, server)
         return True
@@ -108,7 +113,7 @@ class Listeners:
             await pace.rest()
             bound = self._bound.get(address)
             if bound is not None:
-                if _same_kind(bound[0], destination):
+                if is_of_kind(bound[0], destination):
                     bound[0].destination = destination
                     continue
                 self._unbind(address)
@@ -148,5 +153,6 @@ def _bound_socket(address: Address) -> socket.socket:
     return bound
 
 
-def _same_kind(listener: Listener, destination: Destination) -> bool:
+def is_of_kind(listener: Listener, destination: Destination) -> bool:
+    """Whether this kind of listener serves the destination's protocol."""
     return isinstance(listener, TcpListener) == (destination.cluster.protocol == "tcp")

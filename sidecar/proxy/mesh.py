@@ -5,7 +5,8 @@ Rules:
   connection is closed and no request is lost by it.
 - Only what changed is touched: a delta of one service costs the same in a namespace of ten and of ten thousand.
   Listeners and names are gone through again only when an alias or an address changed, or one could not be bound.
-- Every service is listened for at its virtual address, on the ports of its aliases.
+- Every service is listened for at its virtual address, on the ports of its aliases; or, where the task's rules redirect
+  the virtual addresses, one listener takes them all.
 - The inbound side depends on the configuration alone: it stands before the first snapshot. Of a service's policy only
   what it says about the service's clients counts there.
 """
@@ -13,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from sidecar.config import Config
 from sidecar.core.meters import Meters
@@ -23,8 +25,12 @@ from sidecar.proxy.base.pace import Pace
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.forward import ForwardListener
 from sidecar.proxy.listeners import Address, Listeners, listener_for
+from sidecar.proxy.redirect import Redirect
 from sidecar.proxy.upstream.destination import Destination, local_app, outbound
 from sidecar.proxy.upstream.health_checks import HealthChecks
+
+PROBE_VIP: Final = "127.254.0.1"
+"""No service's: those begin behind it. The sidecar calls it to see whether it is redirected to itself."""
 
 log = logging.getLogger("tramo.mesh")
 
@@ -36,18 +42,22 @@ class Mesh:
         self.runtime = runtime
         self.snapshot: Snapshot | None = None
         self.destinations: dict[str, Destination] = {}
-        self.outbound = Listeners(runtime)
         self.inbound = Listeners(runtime)
         self._config = config
         self._meters = meters
         self._zone = zone
         self._network = str(config.vip_network.network_address).rpartition(".")[0].rpartition(".")[0]
+        self.redirect: Redirect | None = None
+        if config.redirect is not None:
+            probe = Address(self.local_address(PROBE_VIP), config.redirect[1])
+            self.redirect = Redirect(runtime, Address(*config.redirect), probe, meters.sidecar)
+        self.outbound = self.redirect or Listeners(runtime)
         self._aliases: dict[tuple[str, int], Destination] = {}
         self._apps: dict[str, Destination] = {}
         self._checks = HealthChecks(runtime)
 
     async def start(self) -> bool:
-        """Bind the inbound listeners and the forward proxy. Return whether all of them stand."""
+        """Bind all listeners that no snapshot is needed for. Return whether all of them stand."""
         bound = True
         for service in self._config.inbound:
             meter = self._meters.server(service.name)
@@ -62,6 +72,8 @@ class Mesh:
             nowhere = Destination(self.runtime, cluster, None, 0.0, self._meters.sidecar)
             listener = ForwardListener(self.runtime, nowhere, self.resolve)
             bound &= await self.inbound.bind(Address(*self._config.forward_proxy), listener)
+        if self.redirect is not None:
+            bound &= await self.redirect.start()
         return bound
 
     def resolve(self, name: str, port: int) -> Destination | None:

@@ -4,6 +4,7 @@ Rules:
 - TCP keep-alive on every socket: a peer that vanished without a word, with its host or behind a firewall that forgot
   the connection, is noticed within two minutes, and not only when the idle time-out of an hour is over.
 - A listening socket hands its options down to those that it accepts (Linux, tcp(7)), so they cost nothing there.
+- Of a connection that a rule of netfilter redirected here, the kernel says where it was to go.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ QUIET_SECONDS: Final = 60
 """Silence after which the kernel asks; below the 350 s after which a NAT gateway of AWS forgets."""
 INTERVAL_SECONDS: Final = 15
 PROBES: Final = 4
+
+SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h; the socket module has no name for it
+_SOCKADDR_IN_BYTES: Final = 16
 
 _OPTIONS: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -50,3 +54,15 @@ def reset(transport: asyncio.Transport) -> None:
     if connection is not None and not transport.is_closing():
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def original_destination(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+    """The IPv4 address and port that a redirected client called. None if no rule redirected it."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return None
+    try:
+        packed: bytes = connection.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, _SOCKADDR_IN_BYTES)
+    except OSError:
+        return None  # ENOENT: the connection is not tracked, so nothing was changed about it
+    return socket.inet_ntoa(packed[4:8]), int.from_bytes(packed[2:4], "big")

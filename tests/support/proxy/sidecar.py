@@ -252,7 +252,7 @@ class SnapshotApi:
 class Sidecar:
     """`python -m sidecar` as a child process."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, group: int | None = None) -> None:
         self.environment = dict(environment)
         self.log = log
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TRAMO_", "AWS_"))}
@@ -264,18 +264,28 @@ class Sidecar:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
+                group=group,
             )
 
     def page(self, path: str) -> tuple[int, Any]:
         """An admin page: its status and document."""
+        status, body = self._get(path)
+        return status, json.loads(body)
+
+    def _get(self, path: str) -> tuple[int, bytes]:
         host, _, port = self.environment["TRAMO_ADMIN"].rpartition(":")
         connection = HTTPConnection(host, int(port), timeout=5)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, response.read()
         finally:
             connection.close()
+
+    def metrics(self) -> tuple[int, str]:
+        """The page /metrics: its status and text."""
+        status, body = self._get("/metrics")
+        return status, body.decode()
 
     def cluster(self, name: str) -> Any:
         """One cluster of the page /clusters, None when it is not there."""
@@ -321,8 +331,9 @@ class Sidecar:
 class Stage:
     """A namespace with one sidecar: publish a service, then call it at its address."""
 
-    def __init__(self, prefix: str, directory: Path, **environment: str) -> None:
+    def __init__(self, prefix: str, directory: Path, group: int | None = None, /, **environment: str) -> None:
         self.prefix = prefix
+        self.group = group  # of the sidecar's process
         self.api = SnapshotApi()
         self.backends: list[Backend] = []
         self.hosts = directory / "hosts"
@@ -351,7 +362,7 @@ class Stage:
 
     def start(self) -> Sidecar:
         """Start a sidecar, the first or another one after it."""
-        self.sidecar = Sidecar(self.environment, self._directory / "sidecar.log")
+        self.sidecar = Sidecar(self.environment, self._directory / "sidecar.log", self.group)
         return self.sidecar
 
     def backend(self, name: str, address: str | None = None, port: int = 0) -> Backend:
@@ -390,7 +401,8 @@ class Stage:
             }
         )
         until(lambda: self.sidecar.page("/clusters")[1]["revision"] >= revision, 10, f"revision {revision}")
-        return Address(vip.replace("127.254", self.prefix), port)
+        network = self.environment["TRAMO_VIP_NETWORK"].removesuffix(".0.0/16")
+        return Address(vip.replace("127.254", network), port)
 
     def withdraw(self, name: str) -> None:
         """Take a service out of the namespace."""

@@ -32,6 +32,16 @@ def test_what_can_be_turned_off() -> None:
     assert (config.forward_proxy, config.hosts_file, config.cache_file, config.metrics) == (None, None, None, "off")
 
 
+def test_redirected_addresses_are_nobodys() -> None:
+    redirected = NEEDED | {"TRAMO_REDIRECT": "127.0.0.1:15002"}
+    assert read(NEEDED).redirect is None
+    config = read(redirected)
+    assert config.redirect == ("127.0.0.1", 15002)
+    assert config.vip_network == ipaddress.IPv4Network("240.0.0.0/16")
+    with pytest.raises(ConfigError, match="with TRAMO_REDIRECT it should be"):
+        read(redirected | {"TRAMO_VIP_NETWORK": "127.254.0.0/16"})
+
+
 def test_inbound_services() -> None:
     config = read(NEEDED | {"TRAMO_INBOUND": " orders=15100:8080/http, ledger_2=15101:5432/tcp ,"})
     assert config.inbound == (
