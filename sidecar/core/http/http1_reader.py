@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 from sidecar.core.errors import ProtocolError
@@ -44,111 +45,161 @@ CHUNK_CREDIT: Final = 9
 Event = RequestHead | ResponseHead | bytes | End
 
 
+class Phase(Enum):
+    """Where a reader is. `http1_requests` and `http1_responses` draw which phase follows which."""
+
+    IDLE = "idle"  # between messages
+    HEAD = "head"
+    BODY = "body"  # or behind it, in the trailers
+    PRIMING = "priming"  # a new parser reads a head that the reader made itself, to go on with the body behind it
+    # Of requests alone.
+    SKIPPED = "skipped"  # llhttp took the head for the last of HTTP; its body is still to be read
+    LEFT = "left"  # the request asked to leave HTTP
+    LAST = "last"  # the client said that no further request follows
+    # Of responses alone.
+    EXPECTING = "expecting"  # a request was sent, and no byte of the response has come
+    INFORMED = "informed"  # an informational response was read; another or the final one follows
+    PAST_PARSER = "past parser"  # llhttp has not seen all of the body that came
+    UNTIL_CLOSE = "until close"  # the body ends with the connection
+
+
+class PartialHead:
+    """A head, as far as it was read: the fields that go on, and what the others said."""
+
+    __slots__ = (
+        "chunked",
+        "connection_names",
+        "content_length",
+        "expect_continue",
+        "fields",
+        "host",
+        "keep_alive",
+        "may_upgrade",
+        "te",
+        "upgrade",
+    )
+
+    def __init__(self) -> None:
+        self.fields: Fields = []
+        self.host: bytes | None = None
+        self.content_length = UNKNOWN_LENGTH
+        self.chunked = False
+        self.keep_alive = True
+        self.may_upgrade = False  # Connection names Upgrade
+        self.upgrade = b""
+        self.expect_continue = False
+        self.te = b""  # what of TE goes on
+        self.connection_names: set[bytes] = set()  # fields that Connection says belong to it
+
+    def on_connection(self, value: bytes) -> None:
+        """A Connection field. Raises ProtocolError."""
+        for option in value.lower().split(b","):
+            name = option.strip(b" \t")
+            if name == b"close":
+                self.keep_alive = False
+            elif name == b"upgrade":
+                self.may_upgrade = True
+            elif name in PROTECTED:
+                raise ProtocolError(f"Connection names {show(name)}, which is not a connection option")
+            elif name not in (b"", b"keep-alive", b"te"):
+                self.connection_names.add(name)
+
+    def finish(self) -> None:
+        """Check what can only be seen with all fields there. Raises ProtocolError."""
+        if len(self.fields) > MAX_FIELDS:
+            raise ProtocolError(f"more than {MAX_FIELDS} fields", 431)
+        if self.chunked and self.content_length != UNKNOWN_LENGTH:
+            raise ProtocolError("both Content-Length and Transfer-Encoding")
+        if self.connection_names:
+            self.fields = [field for field in self.fields if field[0] not in self.connection_names]
+        if not self.may_upgrade:
+            self.upgrade = b""  # RFC 9110 section 7.8: an Upgrade that Connection does not name is none
+        if self.te:
+            self.fields.append((b"te", self.te))
+
+    def check_size(self, first_line: int) -> None:
+        """Bound the head, its first line of so many bytes included. Raises ProtocolError."""
+        size = first_line
+        for name, value in self.fields:
+            size += len(name) + len(value) + 4
+        if size > MAX_HEAD_BYTES:
+            raise ProtocolError(f"the head is longer than {MAX_HEAD_BYTES} bytes", 431)
+
+
 class Reader:
     """What requests and responses share: fields, framing, sizes. httptools calls the `on_` methods."""
 
     def __init__(self, keeps_own: bool = True) -> None:
         self._keeps_own = keeps_own  # what a proxy says by its own fields may be passed on
+        self._phase = Phase.IDLE
+        self._head = PartialHead()  # of the message being read, or read last
+        self._trailers: Fields = []
         self._events: list[Event] = []
-        self._head_open = False  # a head has begun and is not complete
         self._head_bytes = 0
         self._head_is_new = False  # it began in the bytes being read now
-        self._priming = False  # the parser reads a head that the reader made itself
         self._credit = 0  # bytes that the framing of a chunked body may still cost
-        self._begin()
-        self._head_open = False
 
     def _begin(self) -> None:
-        self._head_open = True
+        self._phase = Phase.HEAD
+        self._head = PartialHead()
+        self._trailers = []
         self._head_bytes = 0
         self._head_is_new = True
-        self._fields: Fields = []
-        self._trailers: Fields = []
-        self._in_body = False
-        self._host: bytes | None = None
-        self._content_length = UNKNOWN_LENGTH
-        self._chunked = False
-        self._upgrade = b""
-        self._may_upgrade = False
-        self._expect_continue = False
-        self._trailers_accepted = False
-        self._keep_alive = True
-        self._connection_names: set[bytes] = set()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if self._in_body:
+        if self._phase is not Phase.HEAD:
             self._on_trailer(name, value)
             return
         kind = SPECIAL.get(name, FORWARD)
         if kind <= TYPE:
-            self._fields.append((name, value.strip(b" \t")))
+            self._head.fields.append((name, value.strip(b" \t")))
         else:
             self._on_special(kind, name, value.strip(b" \t"))
 
     def _on_trailer(self, name: bytes, value: bytes) -> None:
+        if self._phase is Phase.PRIMING:
+            return
         if name in FORBIDDEN_IN_TRAILERS:
-            if self._priming:
-                return
             raise ProtocolError(f"the trailer field {show(name)} is not allowed")
         self._trailers.append((name, value.strip(b" \t")))
         if len(self._trailers) > MAX_FIELDS:
             raise ProtocolError(f"more than {MAX_FIELDS} trailer fields", 431)
 
     def _on_special(self, kind: int, name: bytes, value: bytes) -> None:
+        head = self._head
         if kind == HOST:
-            if self._host is not None:
+            if head.host is not None:
                 raise ProtocolError("more than one Host field")
-            self._host = value
+            head.host = value
         elif kind == LENGTH:
-            if self._content_length != UNKNOWN_LENGTH or not value.isdigit() or len(value) > 18:
+            if head.content_length != UNKNOWN_LENGTH or not value.isdigit() or len(value) > 18:
                 raise ProtocolError("Content-Length is not one number of at most 18 digits")
-            self._content_length = int(value)
+            head.content_length = int(value)
         elif kind == CODING:
-            if self._chunked or value.lower() != b"chunked":
+            if head.chunked or value.lower() != b"chunked":
                 raise ProtocolError("the only transfer coding supported is a single `chunked`", 501)
-            self._chunked = True
+            head.chunked = True
         elif kind == CONNECTION:
-            self._on_connection(value)
+            head.on_connection(value)
         elif kind == UPGRADE:
-            self._upgrade = value
+            head.upgrade = value
         elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise ProtocolError("the only expectation supported is 100-continue", 417)
-            self._expect_continue = True
+            head.expect_continue = True
         elif kind == TE:
-            self._trailers_accepted = b"trailers" in value.lower()
+            head.te = b"trailers" if b"trailers" in value.lower() else b""
         elif kind == OWN and self._keeps_own:
-            self._fields.append((name, value))
+            head.fields.append((name, value))
 
-    def _on_connection(self, value: bytes) -> None:
-        for option in value.lower().split(b","):
-            name = option.strip(b" \t")
-            if name == b"close":
-                self._keep_alive = False
-            elif name == b"upgrade":
-                self._may_upgrade = True
-            elif name in PROTECTED:
-                raise ProtocolError(f"Connection names {show(name)}, which is not a connection option")
-            elif name not in (b"", b"keep-alive", b"te"):
-                self._connection_names.add(name)
-
-    def _finish_head(self) -> None:
-        """Check what can only be seen with all fields there."""
-        self._head_open = False
-        self._in_body = True
-        if len(self._fields) > MAX_FIELDS:
-            raise ProtocolError(f"more than {MAX_FIELDS} fields", 431)
-        if self._chunked and self._content_length != UNKNOWN_LENGTH:
-            raise ProtocolError("both Content-Length and Transfer-Encoding")
-        if self._connection_names:
-            self._fields = [field for field in self._fields if field[0] not in self._connection_names]
-        if not self._may_upgrade:
-            self._upgrade = b""  # RFC 9110 section 7.8: an Upgrade that Connection does not name is none
-        if self._chunked:
+    def _finish_head(self, first_line: int) -> None:
+        """The head is complete, with a first line of so many bytes. Raises ProtocolError."""
+        self._phase = Phase.BODY
+        self._head.finish()
+        if self._head.chunked:
             self._credit = MAX_CHUNK_OVERHEAD + MAX_HEAD_BYTES
-        if self._trailers_accepted:
-            self._fields.append((b"te", b"trailers"))
+        self._head.check_size(first_line)
 
     def on_body(self, data: bytes) -> None:
         self._credit += CHUNK_CREDIT * len(data)
@@ -160,24 +211,17 @@ class Reader:
 
     def _count(self, size: int) -> None:
         """Bound what llhttp does not: a head while it is incomplete, and the framing of a chunked body."""
-        if self._head_open:
+        if self._phase is Phase.HEAD:
             # What a head has of the read that it began in, behind another message, is bounded by that read.
             if not (self._head_is_new and self._events):
                 self._head_bytes += size
                 if self._head_bytes > MAX_HEAD_BYTES:
                     raise ProtocolError(f"the head is longer than {MAX_HEAD_BYTES} bytes", 431)
             self._head_is_new = False
-        elif self._chunked:
+        elif self._head.chunked:
             self._credit -= size
             if self._credit < 0:
                 raise ProtocolError("chunk extensions and trailers outweigh the body")
-
-    def _count_fields(self, first_line: int) -> None:
-        size = first_line
-        for name, value in self._fields:
-            size += len(name) + len(value) + 4
-        if size > MAX_HEAD_BYTES:
-            raise ProtocolError(f"the head is longer than {MAX_HEAD_BYTES} bytes", 431)
 
 
 def cause_of(error: BaseException) -> ProtocolError:

@@ -1,5 +1,10 @@
 """Requests of HTTP/1.1 from the wire (RFC 9112): bytes to events. `http1_responses` reads what comes back.
 
+    IDLE ──► HEAD ──► BODY ──► IDLE        the next request may follow
+                      BODY ──► LAST        none follows: what comes is not looked at
+             HEAD ──► LEFT ──► IDLE, LAST  it asks to leave HTTP: what comes is kept until the service declines (`stay`)
+             HEAD ──► SKIPPED ──► PRIMING ──► BODY  it has a body, and offers an Upgrade that is not taken
+
 Rules, beside those of `http1_reader`:
 - The reader goes on with the next pipelined request by itself.
 - Only a WebSocket may leave HTTP, and only by a request without a body: a tunnel for anything else, h2c above all,
@@ -20,7 +25,7 @@ import httptools
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http.fields import MAX_TARGET_BYTES, show, valid_authority
 from sidecar.core.http.http1_lines import RequestLines
-from sidecar.core.http.http1_reader import Event, Reader, cause_of
+from sidecar.core.http.http1_reader import Event, Phase, Reader, cause_of
 from sidecar.core.http.messages import END, UNKNOWN_LENGTH, End, RequestHead
 
 _ABSOLUTE: Final = re.compile(rb"http://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
@@ -39,16 +44,17 @@ class RequestReader(Reader):
         super().__init__()
         self._parser = httptools.HttpRequestParser(self)
         self._lines = RequestLines()
-        self._in_request = False  # a request has begun and is not whole
         self._target = b""
         self._known_host: bytes | None = None  # that of the request before, found valid
         self._accept_authority_form = accept_authority_form
         self._http_10_host = http_10_host
-        self._last = False  # the client said that no further request follows
-        self._skipped_body = False
-        self.keep_alive = True  # of the request read last
-        self.left_http = False  # the request read last asks to leave HTTP: CONNECT, or WebSocket
+        self.keep_alive = True  # whether the request whose head was read last lets another follow
         self.leftover = b""  # bytes behind that request
+
+    @property
+    def left_http(self) -> bool:
+        """Whether the request read last asks to leave HTTP: CONNECT, or WebSocket."""
+        return self._phase is Phase.LEFT
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes of the client; return the events that they complete.
@@ -57,30 +63,32 @@ class RequestReader(Reader):
         Raises ProtocolError with the status to answer. Events before the error are lost: the connection
         cannot be trusted any more.
         """
-        if self.left_http:
+        if self._phase is Phase.LEFT:
             self.leftover += data
             return []
-        if self._last:
+        if self._phase is Phase.LAST:
             return []  # what follows the last request is not looked at
-        head_open = self._head_open
-        self._lines.read(data, head_open, self._in_request and not head_open)
+        self._lines.read(data, self._phase is Phase.HEAD, self._phase is Phase.BODY)
         self._execute(data)
         self._count(len(data))
-        if not (self._in_request or self._last or self.left_http) and self._lines.begun() > _MAX_EMPTY_BYTES:
+        if self._phase is Phase.IDLE and self._lines.begun() > _MAX_EMPTY_BYTES:
             raise ProtocolError("more than one empty line in front of a request")
         return self._take()
 
     def _execute(self, data: bytes) -> None:
         try:
             rest: bytes | memoryview = data
-            while rest and not self._last:
+            while rest and not self._is_last():
                 rest = self._parse(rest)
         except httptools.HttpParserCallbackError as error:
-            if not self._last:
+            if not self._is_last():
                 raise cause_of(error) from None
         except httptools.HttpParserError as error:
-            if not self._last:
+            if not self._is_last():
                 raise ProtocolError(f"malformed request: {error}") from None
+
+    def _is_last(self) -> bool:
+        return self._phase is Phase.LAST
 
     def _parse(self, data: bytes | memoryview) -> bytes | memoryview:
         """Let llhttp read; return what it left because a request asked to leave HTTP and stays with it."""
@@ -88,10 +96,10 @@ class RequestReader(Reader):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = memoryview(data)[upgrade.args[0] :]
-            if self.left_http:
+            if self._phase is Phase.LEFT:
                 self.leftover = bytes(rest)
                 return b""
-            if self._skipped_body:
+            if self._phase is Phase.SKIPPED:
                 self._resume_body()
             return rest
         return b""
@@ -102,32 +110,32 @@ class RequestReader(Reader):
         llhttp ends every request with an Upgrade at its head and takes what follows for another protocol. A new
         parser is told the same framing, without the Upgrade, and goes on from there.
         """
-        self._skipped_body = False
         self._parser = httptools.HttpRequestParser(self)
-        framing = b"transfer-encoding: chunked" if self._chunked else b"content-length: %d" % self._content_length
+        framing = (
+            b"transfer-encoding: chunked" if self._head.chunked else b"content-length: %d" % self._head.content_length
+        )
         close = b"" if self.keep_alive else b"connection: close\r\n"
-        self._priming = True
+        self._phase = Phase.PRIMING
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n\r\n" % (close, framing))
-        self._priming = False
+        self._phase = Phase.BODY
 
     def stay(self) -> list[Event]:
         """The request to leave HTTP was declined: what came behind it is the next request. Raises ProtocolError."""
-        self.left_http = False
+        self._phase = Phase.IDLE if self.keep_alive else Phase.LAST
         early, self.leftover = self.leftover, b""
         self._lines.restart()
         return self.feed(early)
 
     def idle(self) -> bool:
         """Whether no head is being read."""
-        return not self._head_open
+        return self._phase is not Phase.HEAD
 
     def on_message_begin(self) -> None:
-        if self._priming:
+        if self._phase is Phase.PRIMING:
             return
-        if self._last:
+        if self._phase is Phase.LAST:
             raise ProtocolError("a request behind the last one")  # llhttp goes on behind a kept-alive HTTP/1.0
         self._begin()
-        self._in_request = True
         self._target = b""
 
     def on_url(self, url: bytes) -> None:
@@ -136,30 +144,32 @@ class RequestReader(Reader):
             raise ProtocolError(f"the request target is longer than {MAX_TARGET_BYTES} bytes", 414)
 
     def on_headers_complete(self) -> None:
-        if self._priming:
+        if self._phase is Phase.PRIMING:
             return
         parser = self._parser
         version = parser.get_http_version()
         if version != "1.1":
             self._on_other_version(version)
-        self._finish_head()
-        self._count_fields(len(self._target))
+        self._finish_head(len(self._target))
+        read = self._head
         method = parser.get_method()
         if method in _NOT_HTTP:
             raise ProtocolError(f"{show(method)} is no method of HTTP", 501)
-        length = self._content_length
-        if length == UNKNOWN_LENGTH and not self._chunked:
+        length = read.content_length
+        if length == UNKNOWN_LENGTH and not read.chunked:
             length = 0
         self._lines.check(method, self._target, length, version.encode())
         target, authority = self._split_target(method)
         if length != 0 and method in (b"TRACE", b"CONNECT"):
             raise ProtocolError(f"{show(method)} has no body")  # RFC 9110 sections 9.3.6 and 9.3.8
-        if length != 0 or self._upgrade.lower() != b"websocket":
-            self._upgrade = b""
-        self.left_http = bool(self._upgrade) or method == b"CONNECT"
-        self._skipped_body = length != 0 and parser.should_upgrade()
-        self.keep_alive = self._keep_alive
-        head = RequestHead(method, target, authority, self._fields, length, self._upgrade, self._expect_continue)
+        if length != 0 or read.upgrade.lower() != b"websocket":
+            read.upgrade = b""
+        if read.upgrade or method == b"CONNECT":
+            self._phase = Phase.LEFT
+        elif length != 0 and parser.should_upgrade():
+            self._phase = Phase.SKIPPED
+        self.keep_alive = read.keep_alive
+        head = RequestHead(method, target, authority, read.fields, length, read.upgrade, read.expect_continue)
         head.is_http_10 = version == "1.0"
         self._events.append(head)
 
@@ -168,15 +178,17 @@ class RequestReader(Reader):
             raise ProtocolError(f"HTTP version {version} is not supported", 505)
         if self._http_10_host is None:
             raise ProtocolError("HTTP/1.0 is not supported, use HTTP/1.1", 426)
-        if self._chunked:
+        head = self._head
+        if head.chunked:
             raise ProtocolError("an HTTP/1.0 request with Transfer-Encoding")
-        if self._host is None:
-            self._host = self._http_10_host
-        self._keep_alive = self._may_upgrade = self._expect_continue = self._trailers_accepted = False
+        if head.host is None:
+            head.host = self._http_10_host
+        head.keep_alive = head.may_upgrade = head.expect_continue = False
+        head.te = b""
 
     def _split_target(self, method: bytes) -> tuple[bytes, bytes]:
         """The target in origin form, and the authority. Absolute form wins over Host (RFC 9112 section 3.2.2)."""
-        host = self._host
+        host = self._head.host
         if host is None:
             raise ProtocolError("no Host field")
         if host != self._known_host:
@@ -203,8 +215,8 @@ class RequestReader(Reader):
         return (path if path.startswith(b"/") else b"/" + path), absolute[1]
 
     def on_message_complete(self) -> None:
-        if self._skipped_body:
+        if self._phase is Phase.SKIPPED:
             return
-        self._in_request = False
-        self._last = not self.keep_alive
+        if self._phase is Phase.BODY:
+            self._phase = Phase.IDLE if self.keep_alive else Phase.LAST
         self._events.append(End(self._trailers) if self._trailers else END)

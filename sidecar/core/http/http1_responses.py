@@ -1,5 +1,10 @@
 """Responses of HTTP/1.1 from the wire (RFC 9112): bytes to events.
 
+    IDLE ──► EXPECTING ──► HEAD ──► BODY ──► IDLE         BODY and UNTIL_CLOSE are left out where there is no body
+                           HEAD ──► INFORMED ──► HEAD     1xx: the final response follows
+                           HEAD ──► UNTIL_CLOSE ──► IDLE  the connection ends the body
+                           BODY ──► PAST_PARSER ──► PRIMING ──► BODY
+
 Rules, beside those of `http1_reader`:
 - The reader must be told of every request by `expect()`. Bytes that no request asked for are an error.
 - What is wrong behind a whole response costs the connection, not the response.
@@ -18,7 +23,7 @@ import httptools
 
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http.fields import EXPECT, MAX_INFORMATIONAL
-from sidecar.core.http.http1_reader import Event, Reader, cause_of
+from sidecar.core.http.http1_reader import Event, Phase, Reader, cause_of
 from sidecar.core.http.messages import END, UNKNOWN_LENGTH, End, ResponseHead
 
 PAST_PARSER_BYTES: Final = 32_768
@@ -34,36 +39,29 @@ class ResponseReader(Reader):
         self._parser = httptools.HttpResponseParser(self)
         self._reason = b""
         self._method = b""
-        self._until_close = False
-        self._done = True  # no response is awaited
         self._informed = 0  # informational answers to this request
-        self._fresh = False  # no byte of the response has come
         self._left = 0  # bytes of a body of known length that are still to come
-        self._past_parser = False  # llhttp has not seen all of the others
         self.leftover = b""  # bytes behind a 101
         self.keep_alive = True
 
     def expect(self, method: bytes) -> None:
         """Say that a request with this method was sent: its response comes next."""
         self._method = method
-        self._done = False
-        self._fresh = True
+        self._phase = Phase.EXPECTING
         self._informed = 0
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes of the server; return the events that they complete. Raises ProtocolError."""
-        if self._done:
+        if self._phase is Phase.IDLE:
             raise ProtocolError("bytes without a request that they could answer")
-        if self._fresh:
-            self._fresh = False
-            if not data.startswith(b"H"):  # llhttp takes empty lines in front
-                raise ProtocolError("a response that does not begin with its version")
+        if self._phase is Phase.EXPECTING and not data.startswith(b"H"):  # llhttp takes empty lines in front
+            raise ProtocolError("a response that does not begin with its version")
         size = len(data)
-        if size < self._left and (self._past_parser or size >= PAST_PARSER_BYTES):
+        if size < self._left and (self._phase is Phase.PAST_PARSER or size >= PAST_PARSER_BYTES):
             self._left -= size
-            self._past_parser = True
+            self._phase = Phase.PAST_PARSER
             return [data]
-        if self._past_parser:
+        if self._phase is Phase.PAST_PARSER:
             self._resume()
         try:
             self._parser.feed_data(data)
@@ -75,46 +73,47 @@ class ResponseReader(Reader):
             self._on_error(ProtocolError(f"malformed response: {error}"))
         self._count(len(data))
         events = self._take()
-        if self._method == b"HEAD" and events and not self._done and _is_final(events[-1]):
+        if self._method == b"HEAD" and events and not self._is_whole() and _is_final(events[-1]):
             events.append(self._end_without_body())
         return events
 
+    def _is_whole(self) -> bool:
+        return self._phase is Phase.IDLE
+
     def _resume(self) -> None:
         """Let a new parser read the rest of a body: it is told the same framing, for what is left."""
-        self._past_parser = False
         self._parser = httptools.HttpResponseParser(self)
         close = b"" if self.keep_alive else b"connection: close\r\n"
-        self._priming = True
+        self._phase = Phase.PRIMING
         self._parser.feed_data(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n" % (close, self._left))
-        self._priming = False
+        self._phase = Phase.BODY
 
     def _on_error(self, error: ProtocolError) -> None:
         """Raise the error, unless the response was whole before it: then only the connection is done for."""
         events = self._events
-        whole = self._done or (self._method == b"HEAD" and bool(events) and _is_final(events[-1]))
+        whole = self._is_whole() or (self._method == b"HEAD" and bool(events) and _is_final(events[-1]))
         if not (whole and events):
             raise error
         self.keep_alive = False
-        self._head_open = False
 
     def close(self) -> list[Event]:
         """The server closed the connection: the end of a response that is delimited so, else an error."""
-        if self._until_close and not self._done:
-            self._done = True
+        if self._phase is Phase.UNTIL_CLOSE:
+            self._phase = Phase.IDLE
             return [END]
         raise ProtocolError("the connection was closed before the response was whole")
 
     def on_message_begin(self) -> None:
-        if self._priming:
+        if self._phase is Phase.PRIMING:
             return
-        if self._done:
+        if self._phase is Phase.IDLE:
             raise ProtocolError("a response without a request")
         self._begin()
         self._reason = b""
 
     def _on_special(self, kind: int, name: bytes, value: bytes) -> None:
         if kind == EXPECT:
-            self._fields.append((name, value))  # means something in a request only
+            self._head.fields.append((name, value))  # means something in a request only
         else:
             super()._on_special(kind, name, value)
 
@@ -122,7 +121,7 @@ class ResponseReader(Reader):
         self._reason += reason
 
     def on_headers_complete(self) -> None:
-        if self._priming:
+        if self._phase is Phase.PRIMING:
             return
         parser = self._parser
         status = parser.get_status_code()
@@ -131,34 +130,34 @@ class ResponseReader(Reader):
             raise ProtocolError(f"version {version} or status {status} is out of range")
         if self._reason != b"OK" and not _REASON.fullmatch(self._reason):
             raise ProtocolError("the reason has a control character")  # llhttp takes anything but CR and LF
-        self._finish_head()
-        self._count_fields(len(self._reason))
-        if self._host is not None:
-            self._fields.append((b"host", self._host))
+        self._finish_head(len(self._reason))
+        head = self._head
+        if head.host is not None:
+            head.fields.append((b"host", head.host))
         length = self._framing(status)
         self._left = max(length, 0)
-        self.keep_alive = self._keep_alive and version == "1.1" and not self._until_close
-        self._events.append(ResponseHead(status, self._fields, length, self._reason, self._upgrade))
+        self.keep_alive = head.keep_alive and version == "1.1" and self._phase is not Phase.UNTIL_CLOSE
+        self._events.append(ResponseHead(status, head.fields, length, self._reason, head.upgrade))
 
     def _framing(self, status: int) -> int:
         """How many bytes of body follow this head (RFC 9112 section 6.3)."""
-        self._until_close = False
-        if status == 101 and not self._upgrade:
+        head = self._head
+        if status == 101 and not head.upgrade:
             raise ProtocolError("a 101 response that does not say to which protocol")
         if status < 200 or status == 204:
-            if self._chunked or self._content_length > 0:
+            if head.chunked or head.content_length > 0:
                 raise ProtocolError(f"a {status} response cannot have a body")
             return 0
         if self._method == b"HEAD" or status == 304:
             # The fields describe the body that GET would have had; they are forwarded, the body is not there.
-            if self._content_length != UNKNOWN_LENGTH:
-                self._fields.append((b"content-length", b"%d" % self._content_length))
+            if head.content_length != UNKNOWN_LENGTH:
+                head.fields.append((b"content-length", b"%d" % head.content_length))
             return 0
-        if self._chunked:
+        if head.chunked:
             return UNKNOWN_LENGTH
-        if self._content_length != UNKNOWN_LENGTH:
-            return self._content_length
-        self._until_close = True
+        if head.content_length != UNKNOWN_LENGTH:
+            return head.content_length
+        self._phase = Phase.UNTIL_CLOSE
         return UNKNOWN_LENGTH
 
     def on_body(self, data: bytes) -> None:
@@ -169,7 +168,7 @@ class ResponseReader(Reader):
 
     def _end_without_body(self) -> End:
         """End the answer to HEAD: llhttp cannot be told that no body follows, so a new parser takes over."""
-        self._done = True
+        self._phase = Phase.IDLE
         self._parser = httptools.HttpResponseParser(self)
         return END
 
@@ -178,8 +177,9 @@ class ResponseReader(Reader):
             self._informed += 1
             if self._informed > MAX_INFORMATIONAL:
                 raise ProtocolError(f"more than {MAX_INFORMATIONAL} informational answers to one request")
+            self._phase = Phase.INFORMED
             return  # the final response is still to come
-        self._done = True
+        self._phase = Phase.IDLE
         self._events.append(End(self._trailers) if self._trailers else END)
 
 
