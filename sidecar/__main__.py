@@ -1,26 +1,30 @@
 """`python -m sidecar`: the proxy beside a task, configured by the environment.
 
-Exit codes: 0 after a drain; 1 when `--ready` found it not ready; 2 when the configuration is wrong, or the inbound or
-admin address cannot be bound.
+Exit codes: 0 after a drain; 1 when `--ready` or `--gate` found that it is not so; 2 when the configuration is wrong, or
+the inbound or admin address cannot be bound.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import sidecar
 from sidecar import build
 from sidecar import config as configuration
 
-USAGE: Final = """usage: python -m sidecar [--version | --ready]
+USAGE: Final = """usage: tramo-sidecar [--version | --ready | --gate | --wait]
 
-Without an argument it runs, configured by TRAMO_ variables. --ready asks the sidecar that runs here whether it is
-ready, for a container health check: exit code 0 when it is, 1 when it is not.
+Without an argument it runs, configured by TRAMO_ variables. --ready asks the sidecar of this task whether it is ready,
+--gate whether callers know this task; for container health checks: exit code 0 when it is so, 1 when not. --wait does
+nothing until SIGTERM.
 """
-READY_SECONDS: Final = 2.0
+COMMAND: Final = Path(__file__).with_name("tramo-sidecar")
+"""The shell script that is installed as `tramo-sidecar`: it does what must cost next to nothing, and calls this module
+for the rest."""
+CHEAP: Final = ("--ready", "--gate", "--wait")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,17 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"tramo-sidecar {sidecar.__version__} ({build.kind()})")
         return 0
-    if arguments not in ([], ["--ready"]):
+    if len(arguments) == 1 and arguments[0] in CHEAP:
+        os.execv("/bin/bash", ["bash", str(COMMAND), *arguments])  # noqa: S606 - our own script
+    if arguments:
         print(USAGE, end="", file=sys.stderr)
         return 2
     try:
-        if arguments:
-            return 0 if is_ready(*configuration.admin_address(os.environ)) else 1
         config = configuration.read(os.environ)
     except configuration.ConfigError as error:
         print(f"tramo-sidecar: {error}", file=sys.stderr)
         return 2
-    # A health check starts this program every few seconds: only the proxy itself loads what the proxy needs.
+    # Whoever asks for the version needs nothing of the proxy.
     import uvloop
 
     from sidecar import logs
@@ -47,19 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     logs.configure(config.log_level)
     return uvloop.run(run(config))
-
-
-def is_ready(host: str, port: int) -> bool:
-    """Whether the sidecar with this admin address says that it is ready."""
-    connection = http.client.HTTPConnection(host, port, timeout=READY_SECONDS)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except OSError as error:
-        print(f"tramo-sidecar: no answer from the admin port {host}:{port}: {error}", file=sys.stderr)
-        return False
-    finally:
-        connection.close()
 
 
 if __name__ == "__main__":

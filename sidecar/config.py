@@ -191,12 +191,6 @@ def read(environment: Mapping[str, str]) -> Config:
     )
 
 
-def admin_address(environment: Mapping[str, str]) -> tuple[str, int]:
-    """Where the admin pages of a sidecar with these variables are. Raises ConfigError."""
-    default = next(variable.default for variable in VARIABLES if variable.name == "TRAMO_ADMIN")
-    return _socket({"TRAMO_ADMIN": environment.get("TRAMO_ADMIN", "").strip() or default or ""}, "TRAMO_ADMIN")
-
-
 def _url(values: dict[str, str], name: str) -> str:
     try:
         parts = urlsplit(values[name])

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import urllib3
 
+GATE_LABEL: Final = "tramo.gate"
 SECONDS: Final = 1.0
 IDENTIFY_ATTEMPTS: Final = 8
 IDENTIFY_PAUSE_SECONDS: Final = 0.25
@@ -48,6 +49,7 @@ class _Health(msgspec.Struct):
 
 class _Container(msgspec.Struct):
     Health: _Health | None = None
+    Labels: dict[str, str] = {}
 
 
 class _Task(msgspec.Struct):
@@ -73,8 +75,12 @@ class TaskMetadata:
         )
 
     def health(self) -> TaskHealth | None:
-        """The health of the containers that have a health check, None when none has. Raises MetadataError."""
-        return combine([container.Health for container in self._read().Containers if container.Health is not None])
+        """The health of the containers that have a health check, None when none has. Raises MetadataError.
+
+        Not of the gate, which waits for callers to know what follows from this health.
+        """
+        containers = [each for each in self._read().Containers if each.Labels.get(GATE_LABEL) != "true"]
+        return combine([container.Health for container in containers if container.Health is not None])
 
     def _read(self) -> _Task:
         try:

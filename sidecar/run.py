@@ -30,6 +30,7 @@ from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.overload import MemoryWatch
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import RegistryClient
+from sidecar.registry.gate import Gate
 from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
 from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
@@ -55,10 +56,12 @@ async def run(config: Config) -> int:
     runtime = Runtime(loop, clock=time.monotonic)
     meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
     mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
+    gate = Gate(identity.task_id, [service.name for service in config.inbound])
     hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
 
     async def apply(snapshot: Snapshot) -> None:
         renamed = await mesh.apply(snapshot)
+        gate.observe(snapshot, runtime.now(), poller.longest_interval)
         if hosts is not None and (renamed or not hosts.holds()):
             hosts.write(mesh.hosts())
 
@@ -77,7 +80,7 @@ async def run(config: Config) -> int:
     sink = None
     if config.metrics == "cloudwatch":
         sink = CloudWatchSink(runtime, vitals.take, lambda: _cloudwatch(config.region), config.metrics_seconds)
-    pages = Pages(config, mesh, poller, sink, meters, vitals)
+    pages = Pages(config, mesh, poller, sink, meters, vitals, gate)
     try:
         admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
     except OSError as error:

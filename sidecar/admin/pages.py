@@ -21,6 +21,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.redirect import State
 from sidecar.proxy.upstream.destination import Destination
+from sidecar.registry.gate import Gate, GateState
 from sidecar.registry.poller import Poller
 from sidecar.telemetry import prometheus
 from sidecar.telemetry.cloudwatch import CloudWatchSink
@@ -33,6 +34,7 @@ PAGES: Final = {
     "/": "the list of pages",
     "/ready": "200 when traffic can be taken: listeners and redirect stand, a snapshot is there, no drain; else 503",
     "/live": "200 while the process answers",
+    "/gate": "200 once callers know this task's endpoints, for the gate container; else 503 with what it waits for",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
     "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
     "/stats": "version, build (compiled or pure Python), work under way, timers, tasks, metrics sent",
@@ -60,6 +62,7 @@ class Pages:
         sink: CloudWatchSink | None,
         meters: Meters,
         vitals: Vitals,
+        gate: Gate,
     ) -> None:
         self._config = config
         self._mesh = mesh
@@ -67,10 +70,12 @@ class Pages:
         self._sink = sink
         self._meters = meters
         self._vitals = vitals
+        self._gate = gate
         self._pages: dict[str, Callable[[], Page]] = {
             "/": lambda: (200, {"pages": PAGES, "actions": ACTIONS}),
             "/ready": self._ready,
             "/live": lambda: (200, {"live": True}),
+            "/gate": self._gate_page,
             "/clusters": self._clusters,
             "/stats": self._stats,
             "/config": self._configuration,
@@ -140,6 +145,10 @@ class Pages:
             checks["redirect"] = redirect.state is State.IN_PLACE
             ready = ready and checks["redirect"]
         return (200 if ready else 503), {"ready": ready, **checks}
+
+    def _gate_page(self) -> Page:
+        now = self._mesh.runtime.now()
+        return (200 if self._gate.state(now) is GateState.OPEN else 503), self._gate.describe(now)
 
     def _clusters(self) -> Page:
         snapshot = self._mesh.snapshot

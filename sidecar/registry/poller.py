@@ -96,6 +96,11 @@ class Poller:
             await self.poll()
             await asyncio.sleep(self.wait_seconds())
 
+    @property
+    def longest_interval(self) -> float:
+        """The longest time between two readings of a sidecar that reads as this one does, while nothing fails."""
+        return self._poll_seconds * (1.0 + JITTER)
+
     def wait_seconds(self) -> float:
         """How long to wait before the next request."""
         wait = self._poll_seconds

@@ -39,7 +39,10 @@ def test_commands_are_scripts_of_the_project() -> None:
     scripts = PROJECT["project"]["scripts"]
     commands = re.findall(r'\["([a-z-]+)"', DOCKERFILE)
     assert commands
-    assert set(commands) <= set(scripts)
+    assert set(commands) <= {
+        *scripts,
+        *PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"].values(),
+    }
 
 
 def test_the_health_check_uses_an_option_that_exists() -> None:

@@ -76,7 +76,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_two_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"sidecar", "infra"}
+    scripts = [name for name in names if ".data/scripts/" in name]
+    assert [Path(name).name for name in scripts] == ["tramo-sidecar"]
+    packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name and name not in scripts}
+    assert packages == {"sidecar", "infra"}
     sources = (path for package in ("sidecar", "infra") for path in (REPOSITORY / package).rglob("*.py"))
     assert set(names) >= {str(path.relative_to(REPOSITORY)) for path in sources}
     shown = ("sections.json", *(f"page/{path.name}" for path in (REPOSITORY / "infra/dashboards/page").iterdir()))

@@ -95,6 +95,16 @@ def test_the_health_of_the_containers_that_have_a_check(endpoint: FakeEndpoint) 
         assert metadata(endpoint).health() == TaskHealth(combined, late)
 
 
+def test_the_gates_health_does_not_count(endpoint: FakeEndpoint) -> None:
+    since = "2026-11-22T12:00:00Z"
+    app = {"Name": "app", "Health": {"status": "HEALTHY", "statusSince": since}}
+    gate = {"Name": "gate", "Health": {"status": "UNHEALTHY", "statusSince": since}, "Labels": {"tramo.gate": "true"}}
+    endpoint.body = json.dumps(TASK | {"Containers": [app, gate]}).encode()
+    assert metadata(endpoint).health() == TaskHealth("HEALTHY", since)
+    endpoint.body = json.dumps(TASK | {"Containers": [gate]}).encode()
+    assert metadata(endpoint).health() is None
+
+
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b'{"Cluster": 5}'])
 def test_answers_that_make_no_sense(endpoint: FakeEndpoint, body: bytes) -> None:
     endpoint.body = body

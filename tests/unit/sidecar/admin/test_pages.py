@@ -15,6 +15,7 @@ from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
 from sidecar.registry.client import Answer, RegistryError
+from sidecar.registry.gate import MARGIN_SECONDS, Gate
 from sidecar.registry.poller import Poller
 from sidecar.telemetry.vitals import Vitals
 
@@ -60,7 +61,8 @@ class Case:
         self.mesh = Mesh(self.runtime, config, self.meters, "")
         self.poller = Poller(self.runtime, "shop.local", Away(), None, self.mesh.apply, 5.0)
         vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime.now)
-        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals)
+        self.gate = Gate("a", ["orders"])
+        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals, self.gate)
 
 
 def run(test: Callable[[Case], Awaitable[None]]) -> None:
@@ -86,6 +88,15 @@ def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
         case.mesh.drain()
         assert case.pages.get("/ready")[0] == 503
         assert case.pages.get("/live")[0] == 200
+
+    run(test)
+
+
+def test_the_gate_opens_once_callers_know_this_task() -> None:
+    async def test(case: Case) -> None:
+        assert case.pages.get("/gate")[0] == 503
+        case.gate.observe(snapshot(), case.runtime.now() - MARGIN_SECONDS - 5.0, 5.0)
+        assert case.pages.get("/gate") == (200, {"state": "open"})
 
     run(test)
 
