@@ -31,7 +31,7 @@ from botocore.exceptions import ClientError
 from reconciler.publications import Publications
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent, parse_task
-from registry.domain.rules import Health, TaskRecord, wait_is_over
+from registry.domain.rules import TaskRecord, health_of, wait_is_over
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import HealthOutcome
 from registry.failures import Failure, failure_of
@@ -260,9 +260,14 @@ class Sweep:
             self._learn_health(known, event)
 
     def _learn_health(self, known: TaskRecord, event: TaskEvent) -> None:
-        if event.health is None or known.gone or known.health == event.health:
+        as_known = event.health is not None and event.health == known.health  # nearly always: spares the definition
+        if as_known or known.gone or not event.container_health:
             return
-        outcome = self._store.tasks.report_health(known.namespace, known.task_id, Health(event.health), self._now)
+        definition = self._lookups.definition(event.task_definition_arn)
+        health = health_of(event, definition) if definition is not None else None
+        if health is None or known.health == health:
+            return
+        outcome = self._store.tasks.report_health(known.namespace, known.task_id, health, self._now)
         self._report.health_learned += outcome is HealthOutcome.APPLIED
 
     def _bury(self, record: TaskRecord) -> None:

@@ -7,17 +7,20 @@ Rules:
 3. The docker label `tramo.sidecar: "true"` marks the container that is our proxy. With one, a service is
    published on the sidecar's ingress port (`ingressPortOverride`, else 15100 plus the index of the service in
    the list), without one on the container's port.
+4. The docker label `tramo.gate: "true"` marks the container whose health says that callers know the task. That is
+   more than the endpoints' own health, and follows from it, so it never counts for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from registry.domain.label import CONFIGURATION_LABEL, LabelReader
 from registry.domain.offer import Definition, DefinitionError
 
 SIDECAR_LABEL: Final = "tramo.sidecar"
+GATE_LABEL: Final = "tramo.gate"
 
 # Service Connect sends traffic after at most 8 minutes of UNKNOWN health
 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts.html).
@@ -48,7 +51,7 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
             "it stands on " + " and ".join(str(c.get("name")) for c in labelled),
             "keep it on one container only",
         )
-    sidecars = [c for c in containers if _is_sidecar(name, c)]
+    sidecars = [c for c in containers if _is_marked(name, c, SIDECAR_LABEL, "the sidecar")]
     if len(sidecars) > 1:
         raise DefinitionError(
             name,
@@ -64,6 +67,11 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
     namespace = reader.namespace(configuration)
     # ECS's own default is bridge for tasks on EC2; Fargate demands that awsvpc is written out.
     network_mode = str(task_definition.get("networkMode") or "bridge")
+    checks = {
+        str(c.get("name")): c["healthCheck"]
+        for c in containers
+        if c.get("essential", True) and c.get("healthCheck") and not _is_marked(name, c, GATE_LABEL, "the gate")
+    }
     return Definition(
         arn=arn,
         name=name,
@@ -71,12 +79,13 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
         network_mode=network_mode,
         has_sidecar=bool(sidecars),
         offers=reader.offers(configuration, namespace, network_mode),
-        health_wait_seconds=_health_wait(containers),
+        health_wait_seconds=_health_wait(checks.values()),
+        health_checked=tuple(checks),
     )
 
 
-def _is_sidecar(name: str, container: Mapping[str, Any]) -> bool:
-    value = (container.get("dockerLabels") or {}).get(SIDECAR_LABEL)
+def _is_marked(name: str, container: Mapping[str, Any], label: str, what: str) -> bool:
+    value = (container.get("dockerLabels") or {}).get(label)
     if value in (None, "false"):
         return False
     if value == "true":
@@ -84,18 +93,17 @@ def _is_sidecar(name: str, container: Mapping[str, Any]) -> bool:
     raise DefinitionError(
         name,
         container.get("name"),
-        f"label {SIDECAR_LABEL}",
+        f"label {label}",
         f"{value!r} is neither true nor false",
-        'write "true" on the container that runs the sidecar and leave it out elsewhere',
+        f'write "true" on the container that is {what} and leave it out elsewhere',
     )
 
 
-def _health_wait(containers: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the longest time the essential containers' health checks may need, capped at 8 minutes."""
+def _health_wait(checks: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return the longest time that one of these health checks may need, capped at 8 minutes; None without any."""
     waits = [
         float(check.get("startPeriod") or 0)
         + float(check.get("retries") or 3) * (float(check.get("interval") or 30) + float(check.get("timeout") or 5))
-        for container in containers
-        if container.get("essential", True) and (check := container.get("healthCheck"))
+        for check in checks
     ]
     return min(max(waits), LONGEST_HEALTH_WAIT_SECONDS) if waits else None

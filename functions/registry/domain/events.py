@@ -16,7 +16,7 @@ Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_eve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
@@ -32,6 +32,8 @@ from registry.domain.bounds import (
 )
 
 DETAIL_TYPE: Final = "ECS Task State Change"
+
+_KNOWN_HEALTH: Final = ("HEALTHY", "UNHEALTHY")
 
 # Events say "eni", DescribeTasks says "ElasticNetworkInterface" for the same attachment.
 _NETWORK_INTERFACE_TYPES: Final = frozenset({"eni", "ElasticNetworkInterface"})
@@ -64,7 +66,8 @@ class TaskEvent:
     """One version of a task. Higher versions are later, whatever the order of arrival.
 
     `address` is the task's own address (awsvpc), IPv4 before IPv6; `bindings` are its host ports (bridge).
-    `health` is only in API answers: HEALTHY or UNHEALTHY, None for UNKNOWN or not told.
+    `health` is only in API answers: HEALTHY or UNHEALTHY, None for UNKNOWN or not told; `container_health` has the
+    same of each container, by name, without those of which nothing is known.
     """
 
     task_arn: str
@@ -88,6 +91,7 @@ class TaskEvent:
     stop_code: str | None
     stopped_reason: str | None
     health: str | None
+    container_health: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task_id(self) -> str:
@@ -177,7 +181,12 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
         changed_at=changed_at,
         stop_code=optional("stopCode"),
         stopped_reason=shortened(reason, REASON_CHARACTERS) if isinstance(reason, str) and reason else None,
-        health=health if health in ("HEALTHY", "UNHEALTHY") else None,
+        health=health if health in _KNOWN_HEALTH else None,
+        container_health={
+            str(container.get("name")): str(container["healthStatus"])
+            for container in _objects(task.get("containers"))
+            if container.get("healthStatus") in _KNOWN_HEALTH
+        },
     )
 
 

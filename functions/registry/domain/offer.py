@@ -75,8 +75,9 @@ class Offer:
 class Definition:
     """What one revision offers. `name` is family:revision.
 
-    `health_wait_seconds` is None when no essential container has a health check, else how long UNKNOWN health
-    keeps a running task from traffic.
+    `health_checked` names the essential containers whose health checks count for the endpoints: all that have one but
+    the gate. `health_wait_seconds` is None when there are none, else how long UNKNOWN health keeps a running task from
+    traffic.
     """
 
     arn: str
@@ -86,3 +87,4 @@ class Definition:
     has_sidecar: bool
     offers: tuple[Offer, ...]
     health_wait_seconds: float | None
+    health_checked: tuple[str, ...] = ()

@@ -136,6 +136,17 @@ class TaskRecord:
         return self.task_arn.rpartition("/")[2]
 
 
+def health_of(event: TaskEvent, definition: Definition) -> Health | None:
+    """Return the health that counts for the task's endpoints: the worst of the containers that the definition names.
+
+    ECS's own verdict on the task has the gate in it, which waits for the endpoints to be ready. None for UNKNOWN.
+    """
+    found = [event.container_health.get(name) for name in definition.health_checked]
+    if Health.UNHEALTHY in found:
+        return Health.UNHEALTHY
+    return Health.HEALTHY if found and all(found) else None
+
+
 def is_over(event: TaskEvent) -> bool:
     """Return whether the event says that the task has stopped for good."""
     return _phase(event.last_status, event.desired_status) is _Phase.GONE

@@ -52,6 +52,15 @@ def detail(task_id: str, version: int, **changes: Any) -> dict[str, Any]:
     return found | changes
 
 
+def judged(task_id: str, version: int, task_health: str, app_health: str | None = None) -> dict[str, Any]:
+    """A task as DescribeTasks has it, with ECS's verdict on the task and on its container `app`."""
+    found = copy.deepcopy(detail(task_id, version, healthStatus=task_health))
+    for container in found["containers"]:
+        is_app = container["name"] == "app"
+        container["healthStatus"] = (app_health or task_health) if is_app else "UNKNOWN"
+    return found
+
+
 def state(store: Store, task_id: str) -> State | None:
     found = store.tasks.get(NAMESPACE, task_id)
     return None if found is None else state_of(found)
@@ -107,32 +116,45 @@ def test_only_the_named_clusters_are_swept(store: Store, ecs: FakeEcs) -> None:
 
 def test_health_is_learned(store: Store, ecs: FakeEcs) -> None:
     ecs = FakeEcs(task_definition(health_check=CHECK))
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="UNKNOWN")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNKNOWN")]
     sweep(store, ecs)
     assert state(store, "aa") is State.STARTING
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="HEALTHY")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "HEALTHY")]
     assert sweep(store, ecs).health_learned == 1
     assert state(store, "aa") is State.READY
     assert sweep(store, ecs, now=NOW + 60).health_learned == 0
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="UNKNOWN")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNKNOWN")]
     assert sweep(store, ecs, now=NOW + 120).health_learned == 0
     assert state(store, "aa") is State.READY
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="UNHEALTHY")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNHEALTHY")]
     assert sweep(store, ecs, now=NOW + 180).health_learned == 1
     assert state(store, "aa") is State.UNHEALTHY
 
 
 def test_health_comes_with_the_first_sight_of_a_task(store: Store) -> None:
     ecs = FakeEcs(task_definition(health_check=CHECK))
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="HEALTHY")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "HEALTHY")]
     report = sweep(store, ecs)
     assert (report.drift, report.health_learned) == (1, 1)
     assert state(store, "aa") is State.READY
 
 
+@pytest.mark.parametrize("gate", ["UNKNOWN", "UNHEALTHY"])
+def test_a_gate_that_still_waits_does_not_keep_the_endpoints_from_traffic(store: Store, gate: str) -> None:
+    definition = task_definition(health_check=CHECK)
+    definition["containerDefinitions"].append(
+        {"name": "gate", "healthCheck": CHECK, "dockerLabels": {"tramo.gate": "true"}}
+    )
+    ecs = FakeEcs(definition)
+    ecs.tasks[CLUSTER] = [judged("aa", 4, task_health=gate, app_health="HEALTHY")]
+    assert sweep(store, ecs).health_learned == 1
+    assert state(store, "aa") is State.READY
+    assert sweep(store, ecs, now=NOW + 60).health_learned == 0
+
+
 def test_eight_minutes_without_health_are_enough(store: Store) -> None:
     ecs = FakeEcs(task_definition(health_check=CHECK))
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="UNKNOWN")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNKNOWN")]
     sweep(store, ecs)
     record = store.tasks.get(NAMESPACE, "aa")
     assert record is not None
@@ -252,7 +274,7 @@ def test_tasks_that_are_not_ours_are_left_alone(store: Store) -> None:
 def test_health_of_a_task_in_the_registry_only(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
     """A report for a task that went between two reads is dropped by the store, not counted."""
     handle(life("aa")[3], store, lookups, NOW)
-    ecs.tasks[CLUSTER] = [detail("aa", 4, healthStatus="UNHEALTHY")]
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNHEALTHY")]
     ecs.on_list_tasks = lambda: handle(life("aa")[7], store, lookups, NOW)
     assert sweep(store, ecs).health_learned == 0
     found = store.tasks.get(NAMESPACE, "aa")

@@ -42,6 +42,32 @@ def test_what_a_definition_with_a_sidecar_offers() -> None:
     assert offer.aliases == (Alias("orders", 80), Alias("orders.shop.local", 80))
 
 
+def test_the_gates_health_check_counts_for_nothing() -> None:
+    check = {"command": ["CMD", "true"], "interval": 10, "retries": 3, "timeout": 5}
+    containers = [
+        {"name": "gate", "healthCheck": check | {"startPeriod": 300}, "dockerLabels": {"tramo.gate": "true"}},
+        {"name": "helper", "healthCheck": check, "essential": False},
+    ]
+    alone, checked = task_definition(), task_definition(health_check=check)
+    alone["containerDefinitions"] += containers
+    checked["containerDefinitions"] += containers
+    found = parse(alone)
+    assert found is not None
+    assert (found.health_checked, found.health_wait_seconds) == ((), None)
+    found = parse(checked)
+    assert found is not None
+    assert (found.health_checked, found.health_wait_seconds) == (("app",), 45.0)
+
+
+def test_a_gate_label_that_is_neither_true_nor_false_is_a_mistake() -> None:
+    definition = task_definition()
+    check = {"command": ["CMD", "true"]}
+    definition["containerDefinitions"].append(
+        {"name": "gate", "healthCheck": check, "dockerLabels": {"tramo.gate": "yes"}}
+    )
+    assert "label tramo.gate" in str(mistake(definition))
+
+
 def test_without_a_sidecar_the_container_port_is_published() -> None:
     (offer,) = parsed(sidecar=False, services=[{"portName": "http", "ingressPortOverride": 16000}]).offers
     assert (offer.container, offer.port) == ("app", 8080)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain.definition import parse
-from registry.domain.events import parse_event
+from registry.domain.events import parse_event, parse_task
 from registry.domain.offer import Definition
 from registry.domain.rules import (
     TOMBSTONE_SECONDS,
@@ -20,6 +20,7 @@ from registry.domain.rules import (
     apply_health,
     apply_record,
     entomb,
+    health_of,
     is_over,
     record_of,
     since_of,
@@ -255,3 +256,27 @@ def test_health_reports_of_a_living_task_end_with_the_latest(
     assert known is not None
     latest = max(reports, key=lambda report: report[1], default=None)
     assert known.health is (latest[0] if latest else None)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "health"),
+    [
+        ({"app": "HEALTHY", "worker": "HEALTHY", "gate": "UNKNOWN"}, Health.HEALTHY),
+        ({"app": "HEALTHY", "worker": "HEALTHY", "gate": "UNHEALTHY"}, Health.HEALTHY),
+        ({"app": "HEALTHY", "worker": "UNKNOWN", "gate": "HEALTHY"}, None),
+        ({"app": "UNKNOWN", "worker": "UNHEALTHY", "gate": "HEALTHY"}, Health.UNHEALTHY),
+        ({"app": "HEALTHY", "gate": "HEALTHY"}, None),
+        ({}, None),
+    ],
+)
+def test_the_health_that_counts_leaves_the_gate_out(statuses: dict[str, str], health: Health | None) -> None:
+    containers = [{"name": name, "healthStatus": status} for name, status in statuses.items()]
+    told = parse_task(event("fargate_running")["detail"] | {"containers": containers}, 0.0)
+    judged = dataclasses.replace(definition(), health_checked=("app", "worker"))
+    assert health_of(told, judged) is health
+
+
+def test_without_health_checks_there_is_no_health() -> None:
+    containers = [{"name": "gate", "healthStatus": "HEALTHY"}]
+    told = parse_task(event("fargate_running")["detail"] | {"containers": containers}, 0.0)
+    assert health_of(told, definition()) is None
