@@ -12,7 +12,7 @@ from sidecar.admin.pages import ACTIONS, PAGES, Pages
 from sidecar.core.routing import policy
 
 ROOT = Path(__file__).parents[2]
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
@@ -26,9 +26,17 @@ def test_links_to_files_lead_somewhere(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_every_make_target_in_the_readme_exists() -> None:
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_exists(name: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text())) <= targets
+    named = re.findall(r"`make ([a-z -]+)|^\$ make ([a-z-]+)", (ROOT / name).read_text(), re.MULTILINE)
+    assert {target for inline, shown in named for target in (inline or shown).split()} <= targets
+
+
+def test_every_file_that_contributors_are_led_to_exists() -> None:
+    paths = re.findall(r"`((?:functions|sidecar|infra|tests|docs)/[\w/.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(paths) > 30
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_every_admin_page_is_listed() -> None:
