@@ -110,9 +110,8 @@ class Sweep:
         except Exception as error:
             self._failed("no cluster is swept: they cannot be listed", error)
             return
-        # Clusters that were deleted: ECS is asked about their tasks, and knows of none.
-        listed = {_cluster_name(cluster) for cluster in clusters}
-        deleted = [] if self._clusters else sorted(self._in_cluster.keys() - listed)
+        # Clusters that were deleted, or taken off the list: ECS is asked about the tasks that are registered.
+        others = sorted(self._in_cluster.keys() - {_cluster_name(cluster) for cluster in clusters})
         if start in clusters:
             place = clusters.index(start)
             clusters = clusters[place:] + clusters[:place]
@@ -121,7 +120,7 @@ class Sweep:
         self._report.next_cluster = self._sweep_clusters(clusters)
         self._remember(self._report.next_cluster, known=beforehand)
         if self._report.next_cluster is None:
-            for cluster in deleted:
+            for cluster in others:
                 if not self._try_cluster(cluster, listed=False):
                     return
 

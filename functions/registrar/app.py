@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -44,8 +45,13 @@ _METRIC_OF_OUTCOME = {
 }
 
 
-def handle(event: object, store: Store, lookups: Lookups, now: float) -> metric_names.Metric:
-    """Register what an event says and return the metric that counts what became of it."""
+def handle(
+    event: object, store: Store, lookups: Lookups, now: float, may_join: Callable[[str], bool] = settings.has_cluster
+) -> metric_names.Metric:
+    """Register what an event says and return the metric that counts what became of it.
+
+    `may_join` says of a cluster's ARN whether its tasks may join the mesh.
+    """
     try:
         service_event = parse_service_event(event)
         if service_event is not None:
@@ -57,6 +63,9 @@ def handle(event: object, store: Store, lookups: Lookups, now: float) -> metric_
     logger.append_keys(
         task=task.task_arn, version=task.version, last_status=task.last_status, desired=task.desired_status
     )
+    if not may_join(task.cluster_arn):
+        logger.info("the task is left out: its cluster is not in the list", cluster=task.cluster_arn)
+        return metric_names.EVENTS_IGNORED
     try:
         registered = register(task, store, lookups, now)
     except DefinitionError as error:

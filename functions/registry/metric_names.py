@@ -26,7 +26,10 @@ EVENTS_STALE: Final = Metric(
     "EventsStale", "Count", "registrar", "Task events that came late or twice and changed nothing."
 )
 EVENTS_IGNORED: Final = Metric(
-    "EventsIgnored", "Count", "registrar", "Task events of tasks without the tramo.service-connect label."
+    "EventsIgnored",
+    "Count",
+    "registrar",
+    "Task events of tasks without the tramo.service-connect label, or of clusters that are not in the list.",
 )
 EVENTS_REJECTED: Final = Metric(
     "EventsRejected",

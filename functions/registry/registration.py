@@ -3,6 +3,9 @@
 Order of the writes: namespace, services, task. The task comes last since its record makes the publisher build
 a snapshot, which then finds the service. Each write can be repeated, so an invocation that fails half-way is
 simply made again.
+
+A stop of a registered task needs no task definition: one that was deleted, or an ECS that is throttled, does not
+keep traffic on a task that is gone.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from enum import StrEnum
 
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent
-from registry.domain.rules import TaskRecord, is_over, record_of
+from registry.domain.rules import TaskRecord, is_over, is_stop, record_of, stopped_record
 from registry.domain.service_events import ecs_service
 from registry.domain.snapshot import Conflict
 from registry.dynamodb.store import Store
@@ -44,6 +47,11 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
 
     Raises DefinitionError, UnknownTaskDefinitionError, ExternalInstanceError, and what AWS calls raise.
     """
+    if is_stop(event) and not lookups.remembers(event.task_definition_arn):
+        known = store.tasks.find(event.task_id)
+        if known is not None:
+            record = stopped_record(known, event)
+            return Registered(Outcome.APPLIED if store.tasks.apply(record) else Outcome.STALE, record)
     definition = lookups.definition(event.task_definition_arn)
     if definition is None:
         return Registered(Outcome.IGNORED, None)

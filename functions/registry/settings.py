@@ -26,6 +26,11 @@ class Settings:
     ecs_calls_per_second: int
     checks_tasks: bool
 
+    def has_cluster(self, name_or_arn: str) -> bool:
+        """Return whether tasks of a cluster may join."""
+        names = {each.rpartition("/")[2] for each in self.clusters}
+        return not names or name_or_arn.rpartition("/")[2] in names
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Return the settings. Raises SettingsError that names the variable."""

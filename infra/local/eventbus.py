@@ -3,7 +3,7 @@
 Rules:
 1. An event goes to every function with a rule whose pattern matches, each on its own.
 2. A function that fails is called again after each of the given pauses, as often as its EventInvokeConfig
-   says at most; then the event is a dead letter.
+   says at most; then the event is a dead letter, if the function has an OnFailure destination.
 3. Nobody waits for a delivery. Events are delivered at least once and in no promised order: here a retry
    overtakes nothing and is overtaken by everything that comes meanwhile.
 """
@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from typing import Any, Final, Protocol
 from infra.local.functions import FunctionError
 from infra.local.pattern import matches
 from infra.local.template import FunctionSpec
+
+log = logging.getLogger(__name__)
 
 _KEPT: Final = 1000
 
@@ -80,7 +83,7 @@ class EventBus:
                 delivery.add_done_callback(self._deliveries.discard)
 
     async def invoke_async(self, function: Invocable, event: object) -> None:
-        """Invoke with Lambda's retries; a dead letter in the end, never an exception."""
+        """Invoke with Lambda's retries; a dead letter in the end or a line in the log, never an exception."""
         attempts = 1 + min(function.spec.retries, len(self._pauses))
         for attempt in range(attempts):
             if attempt:
@@ -90,7 +93,10 @@ class EventBus:
                 return
             except FunctionError as error:
                 last = error
-        self._dead_letters.add(function.spec.name, str(last), event)
+        if function.spec.keeps_failed:
+            self._dead_letters.add(function.spec.name, str(last), event)
+        else:
+            log.warning("%s failed: %s", function.spec.name, last)
 
     async def drain(self) -> None:
         """Return when everything accepted was delivered or is a dead letter."""

@@ -61,7 +61,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """One function and what calls it. Times in seconds."""
+    """One function and what calls it. Times in seconds.
+
+    `keeps_failed` is whether events that it could not work become dead letters.
+    """
 
     name: str
     handler: str
@@ -70,6 +73,7 @@ class FunctionSpec:
     memory: int
     environment: Mapping[str, str]
     retries: int
+    keeps_failed: bool
     patterns: tuple[Mapping[str, object], ...]
     every: float | None
     stream: StreamSource | None
@@ -198,6 +202,7 @@ def _function(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], ro
         memory=int(setting("MemorySize", 128)),
         environment=variables,
         retries=int(setting("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
+        keeps_failed="OnFailure" in setting("EventInvokeConfig", {}).get("DestinationConfig", {}),
         patterns=tuple(patterns),
         every=every,
         stream=stream,

@@ -87,6 +87,10 @@ class Lookups:
     def _ec2(self) -> Ec2Client:
         return self._make_ec2()
 
+    def remembers(self, arn: str) -> bool:
+        """Return whether a task definition is known without a call."""
+        return arn in self._definitions
+
     def definition(self, arn: str) -> Definition | None:
         """Return what a task definition offers, None when it is not ours.
 

@@ -152,6 +152,30 @@ def is_over(event: TaskEvent) -> bool:
     return _phase(event.last_status, event.desired_status) is _Phase.GONE
 
 
+def is_stop(event: TaskEvent) -> bool:
+    """Return whether the event says that the task stops or has stopped."""
+    return _phase(event.last_status, event.desired_status) in (_Phase.STOPPING, _Phase.GONE)
+
+
+def stopped_record(known: TaskRecord, event: TaskEvent) -> TaskRecord:
+    """Return the facts in the event of a stop, for a task whose definition is not at hand."""
+    gone = is_over(event)
+    return replace(
+        known,
+        version=event.version,
+        last_status=event.last_status,
+        desired_status=event.desired_status,
+        address=event.address if gone else event.address or known.address,
+        stopping_at=event.stopping_at,
+        stopped_at=event.stopped_at,
+        changed_at=event.changed_at,
+        stop_code=event.stop_code,
+        stopped_reason=event.stopped_reason,
+        gone=gone,
+        expires_at=_expiry(event.stopped_at or event.changed_at) if gone else None,
+    )
+
+
 def record_of(event: TaskEvent, definition: Definition, host_address: str | None) -> TaskRecord:
     """Return the facts in an event, with nothing of what was known before.
 

@@ -151,6 +151,16 @@ class TaskStore:
             return None
         return _record(namespace, item)
 
+    def find(self, task_id: str) -> TaskRecord | None:
+        """Return a task of which only the id is known, whatever its namespace; tombstones too.
+
+        A read for each namespace: for what is rare.
+        """
+        keys = [(namespace_key(namespace), task_key(task_id)) for namespace in self.namespaces()]
+        for item in self._table.tasks.batch_get(keys, consistent_read=True) if keys else ():
+            return _record(item.pk.partition("#")[2], item)
+        return None
+
     def get_all(self, namespace: str, task_ids: Iterable[str]) -> dict[str, TaskRecord]:
         """Return tasks by their ids, consistently read; those that have no item are left out."""
         keys = [(namespace_key(namespace), task_key(task_id)) for task_id in sorted(set(task_ids))]

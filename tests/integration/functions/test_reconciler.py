@@ -114,6 +114,15 @@ def test_only_the_named_clusters_are_swept(store: Store, ecs: FakeEcs) -> None:
     assert ecs.count("list_clusters") == 0
 
 
+def test_tasks_of_a_cluster_that_was_taken_off_the_list_end(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    """They stay for as long as they run, and a stop that nobody heard of is found."""
+    for task in ("aa", "bb"):
+        handle(life(task)[3], store, lookups, NOW)
+    ecs.tasks = {CLUSTER: [detail("aa", 4), detail("bb", 8), detail("cc", 4)], CLUSTER + "2": []}
+    sweep(store, ecs, clusters=("example2",))
+    assert (state(store, "aa"), state(store, "bb"), state(store, "cc")) == (State.READY, State.GONE, None)
+
+
 def test_health_is_learned(store: Store, ecs: FakeEcs) -> None:
     ecs = FakeEcs(task_definition(health_check=CHECK))
     ecs.tasks[CLUSTER] = [judged("aa", 4, "UNKNOWN")]
@@ -202,13 +211,6 @@ def test_a_task_that_no_list_shows_but_ecs_knows_lives_on(store: Store, lookups:
     report = sweep(store, ecs)
     assert (report.entombed, report.drift) == (0, 1)
     assert state(store, "aa") is State.DRAINING
-
-
-def test_clusters_that_were_not_asked_for_lose_nothing(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
-    handle(life("aa")[3], store, lookups, NOW)
-    ecs.tasks["arn:aws:ecs:us-east-1:123456789012:cluster/other"] = []
-    assert sweep(store, ecs, clusters=("other",)).entombed == 0
-    assert state(store, "aa") is State.READY
 
 
 @pytest.mark.parametrize("call", ["list_tasks", "describe_tasks"])

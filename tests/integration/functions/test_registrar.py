@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from registrar.app import handle
+from registrar.app import handle, settings
 from registry import metric_names
 from registry.aws.ecs import Lookups
 from registry.domain.rules import State, state_of
 from registry.dynamodb.service_store import ServiceStore
-from registry.dynamodb.store import Store
+from registry.dynamodb.store import Store, open_store
 from registry.dynamodb.vip_store import VipsExhaustedError
+from tests.support.control_plane import aws
 from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, event, failure, life, task_definition
 
 NOW = 1_795_345_200.0
@@ -214,3 +215,45 @@ def test_a_task_on_a_machine_outside_of_ec2_is_rejected(store: Store, caplog: py
         assert handle(event("ec2_bridge"), store, lookups, NOW) is metric_names.EVENTS_REJECTED
     assert (ecs.count("describe_container_instances"), ecs.count("describe_instances")) == (1, 0)
     assert "ECS Anywhere" in caplog.records[-1].__dict__["mistake"]
+
+
+@pytest.mark.parametrize("error", ["ThrottlingException", "ClientException"])
+@pytest.mark.parametrize(("place", "expected"), [(4, State.DRAINING), (7, State.GONE)])
+def test_a_stop_of_a_registered_task_needs_no_definition(
+    store: Store, lookups: Lookups, error: str, place: int, expected: State
+) -> None:
+    """In a process that has not read the definition, from an ECS that is throttled or knows it no longer."""
+    events = life("aa")
+    handle(events[3], store, lookups, NOW)
+    ecs = FakeEcs()
+    ecs.fail["describe_task_definition"] = failure(error)
+    cold = Lookups(lambda: ecs, lambda: ecs)
+    assert handle(events[place], store, cold, NOW) is metric_names.EVENTS_APPLIED
+    assert handle(events[4], store, cold, NOW) is metric_names.EVENTS_STALE
+    found = store.tasks.get(NAMESPACE, "aa")
+    assert found is not None
+    assert (state_of(found), found.version) == (expected, place + 1)
+
+
+def test_a_stop_is_the_same_with_and_without_the_definition(
+    dynamodb_endpoint: str, store: Store, lookups: Lookups
+) -> None:
+    other = open_store(aws.create_table(dynamodb_endpoint), aws.REGION, dynamodb_endpoint)
+    nobody = FakeEcs()
+    for each_store in (store, other):
+        handle(life("aa")[3], each_store, lookups, NOW)
+    for each in life("aa")[4:]:
+        handle(each, store, lookups, NOW)
+        handle(each, other, Lookups(lambda: nobody, lambda: nobody), NOW)
+        assert store.tasks.get(NAMESPACE, "aa") == other.tasks.get(NAMESPACE, "aa")
+
+
+def test_a_cluster_that_is_not_in_the_list_is_ignored(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    listed = dataclasses.replace(settings, clusters=("other", "arn:aws:ecs:us-east-1:123456789012:cluster/third"))
+    metric = handle(event("fargate_running"), store, lookups, NOW, listed.has_cluster)
+    assert metric is metric_names.EVENTS_IGNORED
+    assert (store.tasks.namespaces(), ecs.calls) == ([], [])
+    for name in ("example", "arn:aws:ecs:us-east-1:123456789012:cluster/example"):
+        listed = dataclasses.replace(settings, clusters=(name,))
+        handle(event("fargate_running"), store, lookups, NOW, listed.has_cluster)
+    assert store.tasks.namespaces() == [NAMESPACE]

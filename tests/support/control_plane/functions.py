@@ -20,6 +20,7 @@ def spec(**changes: Any) -> FunctionSpec:
         "memory": 128,
         "environment": {},
         "retries": 2,
+        "keeps_failed": True,
         "patterns": (),
         "every": None,
         "stream": None,

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from infra.local.eventbus import DeadLetters, EventBus
 from infra.local.functions import FunctionError
 from tests.support.control_plane.functions import FakeFunction, spec
@@ -59,6 +61,13 @@ def test_a_function_may_want_no_retries() -> None:
     function = FakeFunction(spec(patterns=(PATTERN,), retries=0), failures=9)
     dead_letters, pauses = deliver([function], event("RUNNING"))
     assert (len(function.events), pauses, len(dead_letters.letters)) == (1, [], 1)
+
+
+def test_a_function_without_a_destination_leaves_no_dead_letters(caplog: pytest.LogCaptureFixture) -> None:
+    function = FakeFunction(spec(patterns=(PATTERN,), retries=0, keeps_failed=False), failures=9)
+    dead_letters, _ = deliver([function], event("RUNNING"))
+    assert not dead_letters.letters
+    assert "on purpose" in caplog.text
 
 
 def test_old_dead_letters_make_room() -> None:

@@ -65,6 +65,7 @@ def test_logs_do_not_stay_for_ever() -> None:
 def test_the_environment_of_the_functions() -> None:
     shared = {"TRAMO_TABLE": "tramo", "POWERTOOLS_METRICS_NAMESPACE": "Tramo", "LOG_LEVEL": "INFO"}
     own = {
+        "Registrar": {"TRAMO_CLUSTERS": ""},
         "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10"},
         "Api": {"TRAMO_POLL_SECONDS": "5", "TRAMO_TASK_IDENTITY": "session"},
     }
@@ -115,6 +116,20 @@ def test_what_the_registrar_cannot_work_ends_in_the_queue(rule: str) -> None:
     failed = sam.resources("AWS::Lambda::EventInvokeConfig")["RegistrarEventInvokeConfig"]
     assert failed["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
     assert failed["MaximumRetryAttempts"] == 2
+
+
+def test_a_sweep_that_fails_is_no_dead_letter() -> None:
+    """There is nothing in it to redrive: the next sweep does what it did not."""
+    (target,) = sam.resources("AWS::Events::Rule")["ReconcilerSweep"]["Targets"]
+    assert "DeadLetterConfig" not in target
+    failed = sam.resources("AWS::Lambda::EventInvokeConfig")["ReconcilerEventInvokeConfig"]
+    assert not failed.get("DestinationConfig")
+
+
+def test_events_and_sweeps_are_of_the_same_clusters() -> None:
+    for name in ("Registrar", "Reconciler"):
+        variables = sam.resources("AWS::Lambda::Function")[name]["Environment"]["Variables"]
+        assert variables["TRAMO_CLUSTERS"] == {"Ref": "Clusters"}
 
 
 def test_sweeps_do_not_overlap() -> None:

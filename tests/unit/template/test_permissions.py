@@ -15,7 +15,7 @@ MESH = "${RestApi}/live/"
 
 EXPECTED = {
     "RegistrarRole": [
-        f"{REGISTRY_WRITER} on Registry.Arn",
+        f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
         "ecs:DescribeTaskDefinition on *",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
         "ec2:DescribeInstances on *",
@@ -29,7 +29,6 @@ EXPECTED = {
         f"ecs:DescribeTasks on {ARN % ('ecs', 'task/*')}",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
         "ec2:DescribeInstances on *",
-        "sqs:SendMessage on DeadLetters.Arn",
         "logs:CreateLogStream logs:PutLogEvents on ReconcilerLogs.Arn",
         TRACES,
     ],
@@ -53,8 +52,7 @@ EXPECTED = {
     ],
     "DeadLettersPolicy": [
         "events.amazonaws.com: sqs:SendMessage on DeadLetters.Arn "
-        "if {'ArnEquals': {'aws:SourceArn': "
-        "['RegistrarTaskState.Arn', 'RegistrarServiceEvent.Arn', 'ReconcilerSweep.Arn']}}",
+        "if {'ArnEquals': {'aws:SourceArn': ['RegistrarTaskState.Arn', 'RegistrarServiceEvent.Arn']}}",
     ],
 }
 
