@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-setup: .venv/installed .tools/dynamodb-local/installed .tools/conformance/installed .tools/promtool/installed ## install all that the other targets need
+setup: .venv/installed .tools/networks/installed .tools/dynamodb-local/installed .tools/conformance/installed .tools/promtool/installed ## install all that the other targets need
 
 demo: setup .tools/sidecar/installed ## a mesh on this machine: scale, crash, deployment and outage under load
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m infra.cli.demo
@@ -139,6 +139,13 @@ clean: ## remove all that the other targets made
 	@infra/packaging/need.sh default-jre-headless java -version
 	@infra/packaging/need.sh npm npm --version
 	@infra/packaging/dynamodb_local.sh .tools/dynamodb-local
+	@touch $@
+
+# What root makes networks for tasks with; others do without (docs/local.md).
+.tools/networks/installed:
+	@test "$$(id -u)" -ne 0 || infra/packaging/need.sh iproute2 ip -V
+	@test "$$(id -u)" -ne 0 || infra/packaging/need.sh iptables iptables --version
+	@mkdir -p .tools/networks
 	@touch $@
 
 # What the tests look at pages and at Prometheus' text with.

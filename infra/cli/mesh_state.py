@@ -6,13 +6,15 @@ import http.client
 import json
 from collections.abc import Iterable
 
-from infra.local.environment import ADMIN_PORT
+from infra.local.environment import ADMIN_PORT, Place
 
 
-def knows_all(address: str, services: Iterable[str]) -> bool:
-    """Say whether the sidecar of the task with this address has a ready endpoint of every one of the services."""
-    connection = http.client.HTTPConnection(address, ADMIN_PORT, timeout=2)
+def knows_all(place: Place, services: Iterable[str]) -> bool:
+    """Say whether the sidecar of the task that lives there has a ready endpoint of every one of the services."""
+    connection = http.client.HTTPConnection(place.localhost, ADMIN_PORT, timeout=2)
     try:
+        if place.namespace is not None:
+            place.namespace.inside(connection.connect)
         connection.request("GET", "/clusters")
         document = json.loads(connection.getresponse().read())
     except OSError:  # it is not there yet

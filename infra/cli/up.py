@@ -83,6 +83,11 @@ def introduce(output: Console, made: Machine) -> None:
         ("logs", str(made.settings.state_directory)),
     ):
         output.print(f"{name:<8} {value}", soft_wrap=True)
+    if made.shared_network is not None:
+        sys.stderr.write(
+            f"tramo: {made.shared_network}, so all tasks share this machine's network: each app must listen on $HOST, "
+            "and a clash of ports in a task, which ECS would have, is not seen here\n"
+        )
     if not made.private_hosts and made.settings.names == "auto":
         sys.stderr.write("tramo: unshare --mount is refused on this machine; apps get HTTP_PROXY instead of names\n")
 

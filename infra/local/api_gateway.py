@@ -149,10 +149,12 @@ class ApiGateway:
         stage: str,
         region: str,
         minimum_compression_size: int | None,
+        host: str = "127.0.0.1",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._function = function
         self._router = Router(function.spec.routes)
+        self._host = host
         self._stage = stage
         self._region = region
         self._minimum = minimum_compression_size
@@ -164,12 +166,12 @@ class ApiGateway:
     @property
     def url(self) -> str:
         """Return the address of the stage, as the template's output ApiUrl has it."""
-        return f"http://127.0.0.1:{self._port}/{self._stage}"
+        return f"http://{self._host}:{self._port}/{self._stage}"
 
     async def back(self) -> None:
         """Listen, always on the same port."""
         if self.is_away:
-            self._port = await self._server.listen("127.0.0.1", self._port)
+            self._port = await self._server.listen(self._host, self._port)
             self.is_away = False
 
     async def away(self) -> None:

@@ -59,13 +59,13 @@ class _OneAtATime:
 class Aws:
     """The AWS of this machine. `start` and `stop` block for a second: call them in a thread."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, host: str = "127.0.0.1") -> None:
         self._region = region
         moto = DomainDispatcherApplication(create_backend_app)
         self._application = _OneAtATime(MetricQueries(moto, lambda: cloudwatch_backends[ACCOUNT][region].metric_data))
-        self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=MotoRequestHandler)
+        self._server = make_server(host, 0, self._application, threaded=True, request_handler=MotoRequestHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{host}:{self._server.server_port}"
         self.stream_arn = ""
 
     def start(self, plane: ControlPlane) -> None:

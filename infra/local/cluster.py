@@ -18,7 +18,7 @@ from infra.local import definition as definitions
 from infra.local import events
 from infra.local.definition import TaskDefinition
 from infra.local.environment import Endpoints
-from infra.local.network import Networks
+from infra.local.network import Network
 from infra.local.process import Launcher
 from infra.local.runner import TaskRunner
 from infra.local.scheduler import Member, decide, next_zone
@@ -50,6 +50,7 @@ class Cluster:
         *,
         settings: Settings,
         launcher: Launcher,
+        network: Network,
         endpoints: Endpoints,
         private_hosts: bool,
         publish: Callable[[Mapping[str, Any]], None],
@@ -58,11 +59,11 @@ class Cluster:
         self.name = name
         self.settings = settings
         self._launcher = launcher
+        self._network = network
         self._endpoints = endpoints
         self._private_hosts = private_hosts
         self._publish = publish
         self._tell = tell
-        self._networks = Networks()
         self._families: dict[str, list[TaskDefinition]] = {}
         self.services: dict[str, Service] = {}
         self.tasks: dict[str, TaskRunner] = {}
@@ -219,13 +220,14 @@ class Cluster:
             zone=zone,
             group=group,
             started_by=started_by,
-            index=self._networks.take(),
+            address=self._network.take(),
             overrides=overrides,
         )
         runner = TaskRunner(
             identity,
             settings=self.settings,
             launcher=self._launcher,
+            network=self._network,
             endpoints=self._endpoints,
             private_hosts=self._private_hosts,
             on_change=self._task_changed,
@@ -239,7 +241,7 @@ class Cluster:
         identity = runner.identity
         self._publish(event_detail(identity, state))
         if state.status is Status.STOPPED:
-            self._networks.give_back(identity.index)
+            self._network.give_back(identity.address)
             asyncio.get_running_loop().call_later(_KEEP_STOPPED_SECONDS, self.tasks.pop, identity.task_id, None)
         self._count_failures(identity, state)
         self._notify()
@@ -336,18 +338,17 @@ class Cluster:
         return all(service.steady for service in self.services.values())
 
     async def stop(self) -> None:
-        """Stop every task as StopTask does but without the time of DEACTIVATING, and wait for it."""
+        """Stop every task as StopTask does, and wait for it."""
         await self._stop_scheduler()
         runners = [runner for runner in self.tasks.values() if runner.state.status is not Status.STOPPED]
         for runner in runners:
-            runner.stop(StopCode.USER_INITIATED, "The cluster goes down", deactivation_seconds=0)
+            runner.stop(StopCode.USER_INITIATED, "The cluster goes down")
         await asyncio.gather(*(runner.stopped.wait() for runner in runners))
 
     async def close(self) -> None:
         """End everything at once."""
         await self._stop_scheduler()
         await asyncio.gather(*(runner.close() for runner in self.tasks.values()))
-        self._networks.close()
 
     async def _stop_scheduler(self) -> None:
         if self._loop is not None:

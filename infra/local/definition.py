@@ -12,11 +12,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Network
 from typing import Any, Final
 
 from infra.local.settings import ACCOUNT, LocalError
 
 SIDECAR_LABEL: Final = "tramo.sidecar"
+_USER: Final = re.compile(r"\d{1,9}(:\d{1,9})?")
+_PROXY_PROPERTIES: Final = frozenset(
+    (
+        "IgnoredUID",
+        "IgnoredGID",
+        "AppPorts",
+        "ProxyIngressPort",
+        "ProxyEgressPort",
+        "EgressIgnoredPorts",
+        "EgressIgnoredIPs",
+    )
+)
 _FAMILY: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -45,6 +58,19 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyConfiguration:
+    """What ECS redirects to a proxy in the task's network namespace; the fields are those of type APPMESH."""
+
+    egress_port: int
+    ingress_port: int | None = None
+    app_ports: tuple[int, ...] = ()
+    ignored_uid: int | None = None
+    ignored_gid: int | None = None
+    ignored_ports: tuple[int, ...] = ()
+    ignored_networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container definition, as far as it concerns a process."""
 
@@ -60,6 +86,7 @@ class Container:
     start_timeout: float | None
     cpu: int
     memory: int | None
+    user: str | None = None  # "uid" or "uid:gid"
 
     @property
     def is_sidecar(self) -> bool:
@@ -74,6 +101,7 @@ class TaskDefinition:
     family: str
     revision: int
     containers: tuple[Container, ...]
+    proxy: ProxyConfiguration | None
     document: Mapping[str, Any]
 
     @property
@@ -112,7 +140,8 @@ def parse(document: Mapping[str, Any], *, revision: int, region: str) -> TaskDef
     }
     if stored["networkMode"] != "awsvpc":
         raise DefinitionError(f"{family}: networkMode {stored['networkMode']!r} does not run here, only awsvpc")
-    return TaskDefinition(family, revision, containers, stored)
+    proxy = _proxy(family, document.get("proxyConfiguration"), containers)
+    return TaskDefinition(family, revision, containers, proxy, stored)
 
 
 def _container(family: str, raw: object) -> Container:
@@ -144,7 +173,62 @@ def _container(family: str, raw: object) -> Container:
         start_timeout=_seconds(where, "startTimeout", raw.get("startTimeout")),
         cpu=int(raw.get("cpu", 0)),
         memory=int(raw["memory"]) if "memory" in raw else None,
+        user=_user(where, raw.get("user")),
     )
+
+
+def _user(where: str, raw: object) -> str | None:
+    """Return the user as numbers. Names are in the image, which is not here."""
+    if raw is None:
+        return None
+    if not isinstance(raw, str) or not _USER.fullmatch(raw):
+        raise DefinitionError(f'{where}: user {raw!r} must be "uid" or "uid:gid" in numbers on this machine')
+    return raw
+
+
+def _proxy(family: str, raw: object, containers: tuple[Container, ...]) -> ProxyConfiguration | None:
+    """Return what the task's proxyConfiguration says; what must stand there is what ECS's CNI plugin asks for."""
+    if raw is None:
+        return None
+    where = f"{family}: proxyConfiguration"
+    if not isinstance(raw, Mapping) or raw.get("type", "APPMESH") != "APPMESH":
+        raise DefinitionError(f"{where}: type must be APPMESH")
+    if raw.get("containerName") not in {container.name for container in containers}:
+        raise DefinitionError(f"{where}: containerName {raw.get('containerName')!r} is not in the definition")
+    properties = raw.get("properties", [])
+    if not isinstance(properties, list) or not all(isinstance(p, Mapping) and "name" in p for p in properties):
+        raise DefinitionError(f"{where}: properties must be a list of name and value")
+    values = {str(p["name"]): str(p.get("value", "")) for p in properties}
+    if unknown := set(values) - _PROXY_PROPERTIES:
+        raise DefinitionError(f"{where}: {min(unknown)} is none of {', '.join(sorted(_PROXY_PROPERTIES))}")
+
+    def ports(name: str) -> tuple[int, ...]:
+        return tuple(_number(where, name, part, 1, 65535) for part in values.get(name, "").split(",") if part.strip())
+
+    def number(name: str, least: int, most: int) -> int | None:
+        return _number(where, name, values[name], least, most) if values.get(name) else None
+
+    egress, ingress = number("ProxyEgressPort", 1, 65535), number("ProxyIngressPort", 1, 65535)
+    uid, gid = number("IgnoredUID", 0, 2**32 - 2), number("IgnoredGID", 0, 2**32 - 2)
+    if egress is None:
+        raise DefinitionError(f"{where}: ProxyEgressPort is missing")
+    if uid is None and gid is None:
+        raise DefinitionError(f"{where}: IgnoredUID or IgnoredGID must be there, else the proxy calls itself")
+    if ports("AppPorts") and ingress is None:
+        raise DefinitionError(f"{where}: AppPorts needs ProxyIngressPort")
+    networks = tuple(part.strip() for part in values.get("EgressIgnoredIPs", "").split(",") if part.strip())
+    for network in networks:
+        try:
+            IPv4Network(network)
+        except ValueError as error:
+            raise DefinitionError(f"{where}: EgressIgnoredIPs: {error}") from error
+    return ProxyConfiguration(egress, ingress, ports("AppPorts"), uid, gid, ports("EgressIgnoredPorts"), networks)
+
+
+def _number(where: str, field: str, text: str, least: int, most: int) -> int:
+    if not text.strip().isdecimal() or not least <= int(text) <= most:
+        raise DefinitionError(f"{where}: {field} must be {least} to {most}, not {text!r}")
+    return int(text)
 
 
 def _depends_on(where: str, raw: object) -> tuple[tuple[str, Condition], ...]:

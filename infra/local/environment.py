@@ -1,9 +1,11 @@
 """What the process of a container is given: command and environment, without IO.
 
-An app gets what ECS would set, what its definition says, and HOST: inside a task on ECS an app listens on
-0.0.0.0 in a network namespace of its own, here it must listen on the task's address alone.
+An app gets what ECS would set and what its definition says. The sidecar gets the same, and what is about this machine:
+the address of the API, which a task definition cannot know, and a file for its cache, since no container has a file
+system of its own.
 
-The sidecar gets its definition's variables too; those that are about places on this machine are ours and win.
+Where tasks have no network namespace (see network.py) all share one. Then each is given what keeps it apart from the
+others: the app HOST, the only address on which it may listen, and the sidecar its addresses and VIP network.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from infra.local import network
 from infra.local.definition import Container
+from infra.local.netns import Namespace
 
 ADMIN_PORT: Final = 9901
 FORWARD_PROXY_PORT: Final = 15001
@@ -33,12 +37,27 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a task lives: its network, its folder, and whether it has a hosts file of its own."""
+    """Where a task lives: its address, its folder, whether it has its own hosts file, and its network namespace."""
 
-    index: int
+    address: str
     directory: Path
-    hosts: Path
     private_hosts: bool
+    namespace: Namespace | None = None
+
+    @property
+    def hosts(self) -> Path:
+        """Return the task's hosts file."""
+        return self.directory / "hosts"
+
+    @property
+    def localhost(self) -> str:
+        """Return the address by which the task's containers reach each other."""
+        return "127.0.0.1" if self.namespace else self.address
+
+    @property
+    def host_name(self) -> str:
+        """Return the private DNS name of the network interface."""
+        return f"ip-{self.address.replace('.', '-')}.ec2.internal"
 
 
 def command(container: Container, sidecar: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,32 +84,53 @@ def environment(
         "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(place.directory),
         "LANG": "C.UTF-8",
-        "HOSTNAME": f"ip-127-{place.index}-0-1.ec2.internal",
+        "HOSTNAME": place.host_name,
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoints.metadata}/v2/credentials/{runtime_id}",
+        **_credentials(place, endpoints, runtime_id),
         "AWS_ENDPOINT_URL": endpoints.aws,
         "AWS_ENDPOINT_URL_ECS": endpoints.ecs,
         "ECS_CONTAINER_METADATA_URI_V4": f"{endpoints.metadata}/v4/{runtime_id}",
     }
-    own = network.address(place.index)
     if container.is_sidecar:
-        ours = {
+        return {
+            **given,
+            **container.environment,
+            **sidecar_environment,
+            **overrides,
             "TRAMO_API_URL": endpoints.api,
-            "TRAMO_LISTEN_ADDRESS": own,
-            "TRAMO_APP_ADDRESS": own,
-            "TRAMO_VIP_NETWORK": network.network(place.index),
-            "TRAMO_FORWARD_PROXY": f"{own}:{FORWARD_PROXY_PORT}",
-            "TRAMO_ADMIN": f"{own}:{ADMIN_PORT}",
             "TRAMO_CACHE_FILE": str(place.directory / "snapshot.json"),
-            "TRAMO_HOSTS_FILE": str(place.hosts),
+            **({} if place.private_hosts else {"TRAMO_HOSTS_FILE": str(place.hosts)}),
+            **(_shared_network(place.address) if place.namespace is None else {}),
         }
-        return {**given, **container.environment, **sidecar_environment, **overrides, **ours}
-    ours = {"HOST": own}
+    ours = {} if place.namespace else {"HOST": place.address}
     if not place.private_hosts:
-        proxy = f"http://{own}:{FORWARD_PROXY_PORT}"
+        proxy = f"http://{place.localhost}:{FORWARD_PROXY_PORT}"
         # Metadata and AWS are not services of the mesh.
-        exempt = f"127.0.0.1,localhost,{own}"
+        exempt = ",".join(dict.fromkeys(("127.0.0.1", "localhost", place.localhost, *_hosts(endpoints))))
         ours |= {"HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": exempt, "no_proxy": exempt}
     return {**given, **container.environment, **overrides, **ours}
+
+
+def _credentials(place: Place, endpoints: Endpoints, runtime_id: str) -> dict[str, str]:
+    """Return where the SDKs find the task role's credentials: ECS gives a path at its own address."""
+    path = f"/v2/credentials/{runtime_id}"
+    if place.namespace is None:
+        return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoints.metadata}{path}"}
+    return {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": path}
+
+
+def _shared_network(address: str) -> dict[str, str]:
+    return {
+        "TRAMO_LISTEN_ADDRESS": address,
+        "TRAMO_APP_ADDRESS": address,
+        "TRAMO_VIP_NETWORK": network.loopback_network(address),
+        "TRAMO_FORWARD_PROXY": f"{address}:{FORWARD_PROXY_PORT}",
+        "TRAMO_ADMIN": f"{address}:{ADMIN_PORT}",
+    }
+
+
+def _hosts(endpoints: Endpoints) -> list[str]:
+    urls = (endpoints.aws, endpoints.ecs, endpoints.api, endpoints.metadata)
+    return [host for url in urls if (host := urlsplit(url).hostname)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,10 @@ class HttpServer:
         """Listen on a TCP port, 0 for any; return the port."""
         self._server = await asyncio.start_server(self._accept, host, port, limit=_LARGEST_HEAD)
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def listen_on(self, listening: socket.socket) -> None:
+        """Serve a socket that listens already."""
+        self._server = await asyncio.start_server(self._accept, sock=listening, limit=_LARGEST_HEAD)
 
     async def listen_unix(self, path: Path) -> None:
         """Listen on a Unix socket; its folder says who may use it."""

@@ -8,10 +8,10 @@ Rules, from "Amazon ECS task lifecycle" in the ECS developer guide and from the 
    the network interface, a container. Health is not among them: ECS sends no event for it.
 3. Containers start as their dependencies allow and not before the network interface is attached. The task is
    RUNNING when the last of its containers is.
-4. The end of an essential container ends the task at once: the others get SIGTERM without waiting for
-   DEACTIVATING.
-5. A stop that was asked for is first seen as desiredStatus STOPPED, while everything still runs. SIGTERM
-   comes only after DEACTIVATING, which gives every caller time to learn of it.
+4. A stop is first seen as desiredStatus STOPPED, while everything still runs. DEACTIVATING is for what a load balancer
+   or Cloud Map must be told; a task of the mesh has neither, so SIGTERM follows in the same moment.
+5. Containers stop in the reverse order of `dependsOn`: each gets SIGTERM when all that depend on it have ended,
+   whatever the condition. The end of an essential container stops the others in the same order.
 6. A container that was told to start is there until it was seen to end: what is STOPPING waits for it.
 """
 
@@ -33,6 +33,13 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class InterfaceAttached:
     """The task has its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceFailed:
+    """The task cannot have its network interface."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,6 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class Deactivated:
-    """The time of DEACTIVATING is over."""
-
-
-@dataclass(frozen=True, slots=True)
 class InterfaceDetached:
     """The network interface is gone."""
 
@@ -94,13 +96,13 @@ class InterfaceDetached:
 Input = (
     Placed
     | InterfaceAttached
+    | InterfaceFailed
     | ContainerStarted
     | ContainerFailed
     | ContainerExited
     | HealthChanged
     | DependencyTimedOut
     | StopRequested
-    | Deactivated
     | InterfaceDetached
 )
 
@@ -122,7 +124,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class AttachInterface:
-    """Attach the network interface; answer with InterfaceAttached."""
+    """Attach the network interface; answer with InterfaceAttached or InterfaceFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,6 @@ class StartContainer:
     """Start the container; answer with ContainerStarted or ContainerFailed, later with ContainerExited."""
 
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Deactivate:
-    """Let the time of DEACTIVATING pass; answer with Deactivated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class DetachInterface:
     """Remove the network interface; answer with InterfaceDetached."""
 
 
-Command = Publish | Place | AttachInterface | StartContainer | Deactivate | Terminate | DetachInterface
+Command = Publish | Place | AttachInterface | StartContainer | Terminate | DetachInterface
 
 
 def create(definition: TaskDefinition, now: float) -> tuple[TaskState, list[Command]]:
@@ -169,6 +166,8 @@ def advance(state: TaskState, happened: Input, now: float) -> tuple[TaskState, l
             step.placed()
         case InterfaceAttached():
             step.attached()
+        case InterfaceFailed(reason):
+            step.stop(StopCode.TASK_FAILED_TO_START, f"ResourceInitializationError: {reason}")
         case ContainerStarted(name):
             step.container_started(name)
         case ContainerFailed(name, reason):
@@ -182,9 +181,7 @@ def advance(state: TaskState, happened: Input, now: float) -> tuple[TaskState, l
         case DependencyTimedOut(name):
             step.dependency_timed_out(name)
         case StopRequested(code, reason):
-            step.stop(code, reason, at_once=False)
-        case Deactivated():
-            step.terminate()
+            step.stop(code, reason)
         case InterfaceDetached():
             step.detached()
     return step.state, step.commands
@@ -265,9 +262,8 @@ class _Step:
         if self.state.container(name).status is not Status.PENDING:
             return
         self.change_container(name, status=Status.RUNNING)
-        if self.state.status is Status.STOPPING:  # the order to stop overtook it
-            self.commands.append(Terminate(name))
         self.publish()
+        self._terminate()  # if the order to stop overtook it
         self.start_containers()
         self._settle()
 
@@ -288,16 +284,16 @@ class _Step:
             return
         self.change_container(name, status=Status.STOPPED, exit_code=exit_code, reason=reason, health=Health.UNKNOWN)
         if container.essential and self.wanted:
-            self.stop(code, task_reason, at_once=True)
+            self.stop(code, task_reason)
             return
         self.publish()
         self.start_containers()
+        self._terminate()
         for dependent in self.state.containers:
             if self.wanted and not dependent.launched and self._hopeless(dependent):
                 self.stop(
                     StopCode.TASK_FAILED_TO_START,
                     f"{dependent.name} depends on {name}, which ended",
-                    at_once=True,
                 )
         self._settle()
         self._finish()
@@ -317,38 +313,36 @@ class _Step:
         ]
         if waiting and self.wanted:
             reason = f"{waiting[0]} waited too long for {name}"
-            self.stop(StopCode.TASK_FAILED_TO_START, reason, at_once=True)
+            self.stop(StopCode.TASK_FAILED_TO_START, reason)
 
-    def stop(self, code: StopCode, reason: str, *, at_once: bool) -> None:
-        """Begin to stop. `at_once`: without the time of DEACTIVATING."""
+    def stop(self, code: StopCode, reason: str) -> None:
+        """Begin to stop."""
         if not self.wanted:
             return
         self.change(desired=Status.STOPPED, stop_code=code, stopped_reason=reason, stopping_at=self.now)
         self.publish()
+        if self.state.status is Status.PROVISIONING:
+            self._deprovision()
+            return
         if self.state.status is Status.RUNNING:
             self.publish(Status.DEACTIVATING)
-            if not at_once:
-                self.commands.append(Deactivate())
-                return
-        self.terminate()
-
-    def terminate(self) -> None:
-        """Leave DEACTIVATING, or PENDING: SIGTERM to whatever lives."""
-        if self.state.status not in (Status.PENDING, Status.DEACTIVATING):
-            if self.state.status is Status.PROVISIONING:
-                self._deprovision()
-            return
         self.publish(Status.STOPPING)
-        self.commands.extend(Terminate(c.name) for c in self.state.containers if c.status is Status.RUNNING)
+        self._terminate()
         self._finish()
 
-    def _finish(self) -> None:
-        """Leave STOPPING once nothing lives any more, and DEACTIVATING when there is nothing to wait for."""
-        if any(c.alive for c in self.state.containers):
+    def _terminate(self) -> None:
+        """SIGTERM to every container that runs and that nothing which still lives depends on."""
+        if self.state.status is not Status.STOPPING:
             return
-        if self.state.status is Status.DEACTIVATING:
-            self.publish(Status.STOPPING)
-        if self.state.status is Status.STOPPING:
+        needed = {name for c in self.state.containers if c.alive for name, _ in c.depends_on}
+        for container in self.state.containers:
+            if container.status is Status.RUNNING and not container.terminated and container.name not in needed:
+                self.change_container(container.name, terminated=True)
+                self.commands.append(Terminate(container.name))
+
+    def _finish(self) -> None:
+        """Leave STOPPING once nothing lives any more."""
+        if self.state.status is Status.STOPPING and not any(c.alive for c in self.state.containers):
             self._deprovision()
 
     def _deprovision(self) -> None:

@@ -16,9 +16,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from infra.local import events, namespace
+from infra.local import events, namespace, netns
 from infra.local.api_gateway import ApiGateway
 from infra.local.aws import TABLE, Aws, StreamReader, utc_now
+from infra.local.bridge import BridgeNetwork
 from infra.local.cluster import Cluster, EcsError
 from infra.local.ecs_api import EcsApi
 from infra.local.environment import Endpoints
@@ -26,6 +27,7 @@ from infra.local.eventbus import DeadLetters, EventBus, on_schedule
 from infra.local.functions import Function
 from infra.local.httpserver import HttpServer
 from infra.local.metadata import MetadataEndpoint
+from infra.local.network import LoopbackNetwork, Network
 from infra.local.process import Launcher
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError, Settings
 from infra.local.streams import StreamDelivery, follow
@@ -33,7 +35,6 @@ from infra.local.template import ControlPlane, load
 
 SERVICES_FILE: Final = "services.json"
 log = logging.getLogger(__name__)
-_HOST: Final = "127.0.0.1"
 _FORGET_SECONDS: Final = 60.0
 
 
@@ -42,38 +43,52 @@ class Machine:
 
     def __init__(self, settings: Settings, cluster: str) -> None:
         self.settings = settings
-        self.aws = Aws(settings.region)
         self.dead_letters = DeadLetters()
         self.events_sent = 0
         self.function_log = settings.state_directory / "functions.log"
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._cluster_name = cluster
         self._background: list[asyncio.Task[None]] = []
+        self.aws: Aws
         self.api: ApiGateway
         self.bus: EventBus
         self.cluster: Cluster
         self.endpoints: Endpoints
         self.private_hosts = False
+        self.shared_network: str | None = None  # why tasks have no network namespace of their own
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Start everything but the services; `stack` ends it."""
         plane = load(parameters={"PollSeconds": str(self.settings.poll_seconds)}, table=TABLE)
         launcher = await stack.enter_async_context(Launcher())
         self.private_hosts = await self._private_hosts()
+        network = await asyncio.to_thread(self._network)
+        stack.push_async_callback(asyncio.to_thread, network.close)
+        if isinstance(network, BridgeNetwork):
+            launcher.remember_interface(network.uplink)
+        self.aws = Aws(self.settings.region, network.host)
         await asyncio.to_thread(self.aws.start, plane)
         stack.push_async_callback(asyncio.to_thread, self.aws.stop)
         ecs_server = HttpServer(lambda request: EcsApi(self.cluster).handle(request))
-        ecs = f"http://{_HOST}:{await ecs_server.listen(_HOST)}"
+        ecs = f"http://{network.host}:{await ecs_server.listen(network.host)}"
         stack.push_async_callback(ecs_server.close)
-        await self._start_functions(plane, ecs, launcher, stack)
+        await self._start_functions(plane, network.host, ecs, launcher, stack)
         metadata_server = HttpServer(lambda request: MetadataEndpoint(self.cluster.tasks).handle(request))
-        metadata = f"http://{_HOST}:{await metadata_server.listen(_HOST)}"
+        listening = network.metadata_socket()
+        await metadata_server.listen_on(listening)
         stack.push_async_callback(metadata_server.close)
-        self.endpoints = Endpoints(aws=self.aws.url, ecs=ecs, api=self.api.url, metadata=metadata)
+        host, port = listening.getsockname()
+        self.endpoints = Endpoints(
+            aws=self.aws.url,
+            ecs=ecs,
+            api=self.api.url,
+            metadata=f"http://{host}" if port == 80 else f"http://{host}:{port}",
+        )
         self.cluster = Cluster(
             self._cluster_name,
             settings=self.settings,
             launcher=launcher,
+            network=network,
             endpoints=self.endpoints,
             private_hosts=self.private_hosts,
             publish=self._publish,
@@ -81,6 +96,16 @@ class Machine:
         )
         stack.push_async_callback(self.cluster.close)
         self.cluster.start()
+
+    def _network(self) -> Network:
+        """Return a network with a namespace for each task, else loopback addresses and note why."""
+        self.shared_network = "loopback was chosen" if self.settings.network == "loopback" else netns.missing()
+        if self.shared_network is None:
+            try:
+                return BridgeNetwork()
+            except netns.NetworkError as error:
+                self.shared_network = str(error)
+        return LoopbackNetwork()
 
     async def _private_hosts(self) -> bool:
         """Say whether apps get a hosts file of their own. Raises LocalError if they must and cannot."""
@@ -101,7 +126,9 @@ class Machine:
             except EcsError as error:
                 raise LocalError(f"{SERVICES_FILE}: service {service.get('serviceName')!r}: {error}") from error
 
-    async def _start_functions(self, plane: ControlPlane, ecs: str, launcher: Launcher, stack: AsyncExitStack) -> None:
+    async def _start_functions(
+        self, plane: ControlPlane, host: str, ecs: str, launcher: Launcher, stack: AsyncExitStack
+    ) -> None:
         environment = {
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -122,6 +149,7 @@ class Machine:
             raise LocalError("template.yaml has no function with an Api event")
         self.api = ApiGateway(
             served,
+            host=host,
             stage=plane.stage,
             region=self.settings.region,
             minimum_compression_size=plane.minimum_compression_size,

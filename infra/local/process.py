@@ -127,6 +127,10 @@ class Launcher:
         self._running[started.pid] = process
         return process
 
+    def remember_interface(self, name: str) -> None:
+        """Have a network interface deleted when this process has ended."""
+        self._tell_guardian(f"={name}")
+
     def ended(self, pid: int) -> None:
         """Forget a process whose end was seen."""
         if self._running.pop(pid, None):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from infra.local import environment, health, lifecycle, namespace
 from infra.local.definition import Condition, Container, HealthCheck
 from infra.local.lifecycle import Command, Input
+from infra.local.netns import NetworkError
+from infra.local.network import Network
 from infra.local.process import Launcher, Process
 from infra.local.settings import Settings
 from infra.local.state import Status, StopCode, TaskState
@@ -34,6 +36,7 @@ class TaskRunner:
         *,
         settings: Settings,
         launcher: Launcher,
+        network: Network,
         endpoints: environment.Endpoints,
         private_hosts: bool,
         on_change: Callable[[TaskRunner, TaskState], None],
@@ -42,28 +45,25 @@ class TaskRunner:
         self.identity = identity
         self._settings = settings
         self._launcher = launcher
+        self._network = network
         self._endpoints = endpoints
         self._on_change = on_change
         self._on_health = on_health
         directory = settings.state_directory / "tasks" / identity.task_id
-        self.place = environment.Place(identity.index, directory, directory / "hosts", private_hosts)
+        self.place = environment.Place(identity.address, directory, private_hosts)
         self._containers = {container.name: container for container in identity.definition.containers}
         self._processes: dict[str, Process] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._deactivation_seconds = settings.deactivation_seconds
         self.stopped = asyncio.Event()
         self.state, self._first_commands = lifecycle.create(identity.definition, time.time())
 
     def start(self) -> None:
         """Begin."""
-        self.place.directory.mkdir(parents=True)
-        shutil.copyfile(namespace.HOSTS, self.place.hosts)
+        namespace.prepare(self.place)
         self._carry_out(self._first_commands)
 
-    def stop(self, code: StopCode, reason: str, *, deactivation_seconds: float | None = None) -> None:
-        """Ask the task to stop. With `deactivation_seconds` the time of DEACTIVATING is another one."""
-        if deactivation_seconds is not None:
-            self._deactivation_seconds = deactivation_seconds
+    def stop(self, code: StopCode, reason: str) -> None:
+        """Ask the task to stop."""
         self._happened(lifecycle.StopRequested(code, reason))
 
     def kill(self, container: str) -> None:
@@ -101,11 +101,9 @@ class TaskRunner:
                 case lifecycle.Place():
                     self._later(self._settings.provisioning_seconds / 2, lifecycle.Placed())
                 case lifecycle.AttachInterface():
-                    self._later(self._settings.provisioning_seconds / 2, lifecycle.InterfaceAttached())
+                    self._spawn(self._attach())
                 case lifecycle.StartContainer(name):
                     self._spawn(self._run(self._containers[name]))
-                case lifecycle.Deactivate():
-                    self._later(self._deactivation_seconds, lifecycle.Deactivated())
                 case lifecycle.Terminate(name):
                     self._spawn(self._terminate(self._containers[name]))
                 case lifecycle.DetachInterface():
@@ -145,10 +143,18 @@ class TaskRunner:
             sidecar_environment=self._settings.sidecar_environment,
         )
 
-    def _argv(self, container: Container, command: tuple[str, ...]) -> tuple[str, ...]:
-        if container.is_sidecar or not self.place.private_hosts:
-            return command
-        return tuple(namespace.wrap(command, self.place.hosts))
+    async def _attach(self) -> None:
+        await asyncio.sleep(self._settings.provisioning_seconds / 2)
+        identity = self.identity
+        try:
+            made = await asyncio.to_thread(
+                self._network.attach, identity.address, identity.mac_address, identity.definition.proxy
+            )
+        except NetworkError as error:
+            self._happened(lifecycle.InterfaceFailed(str(error)))
+            return
+        self.place = replace(self.place, namespace=made)
+        self._happened(lifecycle.InterfaceAttached())
 
     async def _run(self, container: Container) -> None:
         """Run a container from its start to its end, with its health check."""
@@ -156,7 +162,7 @@ class TaskRunner:
         command = tuple(self.identity.override(container.name).get("command") or image)
         try:
             process = await self._launcher.start(
-                self._argv(container, command),
+                namespace.command(command, self.place, container.user),
                 environment=self._environment(container),
                 directory=self._directory,
                 log=self.log(container.name),
@@ -198,7 +204,7 @@ class TaskRunner:
     async def _watch_health(self, container: Container, check: HealthCheck) -> None:
         async def run() -> bool:
             probe = await self._launcher.start(
-                self._argv(container, check.command),
+                namespace.command(check.command, self.place, container.user),
                 environment=self._environment(container),
                 directory=self._directory,
                 log=self.place.directory / f"{container.name}.health.log",

@@ -47,9 +47,9 @@ class Settings:
     image_directory: Path  # where containers' commands run: the folder that was brought up
     region: str = "us-east-1"
     names: str = "auto"  # how apps find services: "hosts", "proxy", or "auto": hosts where the machine allows it
+    network: str = "auto"  # of tasks: a namespace for each where the machine allows it, or "loopback"
     provisioning_seconds: float = 0.1  # the network interface: about 10 s on Fargate
     deprovisioning_seconds: float = 0.1
-    deactivation_seconds: float = 3.0  # between "it will stop" and SIGTERM: several polls of every sidecar
     stop_timeout_seconds: float = 30.0  # ECS's default between SIGTERM and SIGKILL
     start_timeout_seconds: float = 180.0  # ECS's default for a dependency to come up
     probe_seconds: float = (

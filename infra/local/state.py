@@ -54,13 +54,14 @@ class StopCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """One container. `launched`: it was told to start."""
+    """One container. `launched`: it was told to start, `terminated`: it was told to end."""
 
     name: str
     essential: bool
     depends_on: tuple[tuple[str, Condition], ...]
     has_health_check: bool
     launched: bool = False
+    terminated: bool = False
     status: Status = Status.PENDING  # PENDING, RUNNING or STOPPED
     health: Health = Health.UNKNOWN
     health_at: float = 0.0  # when the health became so

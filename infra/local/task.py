@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from infra.local import network
 from infra.local.definition import Container, TaskDefinition
 from infra.local.identity import DEFAULT_ROLE
 from infra.local.settings import ACCOUNT
@@ -33,7 +32,7 @@ class TaskIdentity:
     definition: TaskDefinition
     group: str
     started_by: str | None
-    index: int  # of the network, see network.py
+    address: str  # of the network interface, see network.py
     attachment_id: str
     interface: str
     subnet: str
@@ -63,11 +62,6 @@ class TaskIdentity:
         arn = self.definition.document.get("taskRoleArn")
         return str(arn).rpartition("/")[2] if arn else DEFAULT_ROLE
 
-    @property
-    def address(self) -> str:
-        """Return the address of the network interface."""
-        return network.address(self.index)
-
     def override(self, container: str) -> Mapping[str, Any]:
         """Return the override of a container, empty if there is none."""
         return next((o for o in self.overrides if o["name"] == container), {})
@@ -81,7 +75,7 @@ def new_identity(
     zone: str,
     group: str,
     started_by: str | None,
-    index: int,
+    address: str,
     overrides: Sequence[Mapping[str, Any]] = (),
 ) -> TaskIdentity:
     """Return a new identity with random ids of the form that ECS gives."""
@@ -95,7 +89,7 @@ def new_identity(
         definition=definition,
         group=group,
         started_by=started_by,
-        index=index,
+        address=address,
         attachment_id=str(uuid.uuid4()),
         interface=f"eni-{uuid.uuid4().hex[:17]}",
         subnet=f"subnet-{_ZONES.index(zone[-1]) + 1:017x}",

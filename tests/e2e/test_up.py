@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -162,9 +163,11 @@ def test_the_shop_and_every_command(tmp_path: Path) -> None:
 
         processes = descendants(running.process.pid)
         assert len(processes) >= 14  # four functions, five tasks of two processes, and the guardian
+        interface = network_interface(running)
         running.process.send_signal(signal.SIGINT)
         assert running.wait_for_end() == 0
         assert left(processes) == set()
+        assert not interface.exists()
         assert "RUNNING" in running.log.read_text()
         assert running.command("status").returncode == 1
 
@@ -188,14 +191,24 @@ def small(directory: Path) -> Path:
     return directory
 
 
+def network_interface(running: Up) -> Path:
+    """Return where the kernel shows the network of the cluster's tasks; nowhere if they have none of their own."""
+    found = re.search(r"^API +http://10\.(\d+)\.", running.log.read_text(), re.MULTILINE)
+    interface = Path("/sys/class/net", f"tramo{found[1]}" if found is not None else "none")
+    assert interface.exists() == (os.geteuid() == 0)
+    return interface
+
+
 def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
     with up(small(tmp_path / "d"), tmp_path / "s") as running:
         running.wait_for_steady_services()
         processes = descendants(running.process.pid)
         assert len(processes) >= 9  # four functions, two shells with a child each, and the guardian
+        interface = network_interface(running)
         running.process.kill()
         running.process.wait()
         until(lambda: not left(processes), PATIENCE, "the end of every process")
+        until(lambda: not interface.exists(), PATIENCE, "the end of the network")
 
 
 def test_after_a_kill_it_comes_up_again_in_the_same_place(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _container(name: str, program: str, labels: Mapping[str, str]) -> dict[str, 
         "command": ["python", str(HERE / program)],
         "dockerLabels": dict(labels),
         "dependsOn": [{"containerName": "sidecar", "condition": "HEALTHY"}],
-        "stopTimeout": 20,
+        "stopTimeout": 60,
     }
 
 
@@ -102,7 +102,7 @@ async def roll(directory: Path, deployments: int, say: Callable[[str], object]) 
             seconds.append(time.monotonic() - begin)
             say(f"deployment {number} of {deployments}: {seconds[-1]:.1f} s, {_short(_tally(load))}")
         tasks = len(set(made.cluster.tasks) - known)
-        load.stop(StopCode.USER_INITIATED, "It is over", deactivation_seconds=0)
+        load.stop(StopCode.USER_INITIATED, "It is over")
         await asyncio.wait_for(load.stopped.wait(), PATIENCE)
         counts, errors = _tally(load)["counts"], _tally(load)["errors"]
         await asyncio.wait_for(made.cluster.stop(), PATIENCE)

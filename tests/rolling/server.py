@@ -22,7 +22,7 @@ GRPC_PORT: Final = 9090
 TCP_PORT: Final = 7000
 METHOD: Final = "/rolling.Calls/Wait"
 QUIET_SECONDS: Final = 1.0
-LONGEST_SECONDS: Final = 10.0
+LONGEST_SECONDS: Final = 50.0
 
 
 class Work:

@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.local.cluster import Cluster
 from infra.local.environment import Endpoints
+from infra.local.network import LoopbackNetwork, Network
 from infra.local.process import Launcher
 from infra.local.settings import Settings
 
@@ -32,6 +33,7 @@ async def cluster(
     directory: Path,
     events: list[dict[str, Any]] | None = None,
     of_services: list[dict[str, Any]] | None = None,
+    network: Network | None = None,
     **times: Any,
 ) -> AsyncIterator[Cluster]:
     """Yield a cluster named test whose events go into the lists: details of tasks', whole ones of services."""
@@ -41,16 +43,17 @@ async def cluster(
         **{
             "provisioning_seconds": 0.0,
             "deprovisioning_seconds": 0.0,
-            "deactivation_seconds": 0.0,
             "probe_seconds": 0.05,
             **times,
         },
     )
+    network = network or LoopbackNetwork()
     async with Launcher() as launcher:
         made = Cluster(
             "test",
             settings=settings,
             launcher=launcher,
+            network=network,
             endpoints=Endpoints("http://aws", "http://ecs", "http://api", "http://metadata"),
             private_hosts=False,
             publish=lambda detail: events.append(dict(detail)) if events is not None else None,
@@ -61,6 +64,7 @@ async def cluster(
             yield made
         finally:
             await made.close()
+            network.close()
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:

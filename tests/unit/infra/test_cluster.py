@@ -308,7 +308,7 @@ def test_stop_ends_every_task_and_starts_no_other(tmp_path: Path) -> None:
         assert {runner.state.status for runner in made.tasks.values()} == {Status.STOPPED}
         assert len(made.tasks) == 2
 
-    run(tmp_path, work, deactivation_seconds=60.0)
+    run(tmp_path, work)
 
 
 def test_stop_in_the_moment_of_a_change(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from infra.local import netns
 from infra.local.definition import Container
 from infra.local.environment import Endpoints, Place, command, environment
+from infra.local.netns import Namespace
 
 ENDPOINTS = Endpoints(aws="http://aws", ecs="http://ecs", api="http://api/live", metadata="http://metadata")
 
@@ -25,8 +30,23 @@ def container(*, sidecar: bool = False, **variables: str) -> Container:
     )
 
 
-def build(of: Container, *, private_hosts: bool = True, overrides: dict[str, str] | None = None) -> dict[str, str]:
-    place = Place(9, Path("/state/t"), Path("/state/t/hosts"), private_hosts)
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[Namespace]:
+    if reason := netns.missing():
+        pytest.skip(reason)
+    made = Namespace()
+    yield made
+    made.close()
+
+
+def build(
+    of: Container,
+    *,
+    namespace: Namespace | None = None,
+    private_hosts: bool = True,
+    overrides: dict[str, str] | None = None,
+) -> dict[str, str]:
+    place = Place("10.64.0.9" if namespace else "127.9.0.1", Path("/state/t"), private_hosts, namespace)
     return environment(
         of,
         place,
@@ -38,7 +58,25 @@ def build(of: Container, *, private_hosts: bool = True, overrides: dict[str, str
     )
 
 
-def test_an_app_gets_what_ecs_sets_and_where_to_listen() -> None:
+def test_in_a_network_namespace_a_container_gets_what_ecs_sets_and_nothing_more(namespace: Namespace) -> None:
+    app = build(container(VERSION="1"), namespace=namespace)
+    assert app["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] == "/v2/credentials/t-1"
+    assert app["HOSTNAME"] == "ip-10-64-0-9.ec2.internal"
+    assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in app, "the SDKs would take it before the path"
+    assert not {"HOST", "HTTP_PROXY"} & set(app)
+    sidecar = build(container(sidecar=True), namespace=namespace)
+    ours = {"TRAMO_API_URL", "TRAMO_CACHE_FILE", "TRAMO_METRICS_SECONDS"}
+    assert {name for name in sidecar if name.startswith("TRAMO_")} == ours
+
+
+def test_in_a_network_namespace_the_forward_proxy_is_on_localhost(namespace: Namespace) -> None:
+    app = build(container(), namespace=namespace, private_hosts=False)
+    assert app["HTTP_PROXY"] == "http://127.0.0.1:15001"
+    assert set(app["NO_PROXY"].split(",")) == {"127.0.0.1", "localhost", "aws", "ecs", "api", "metadata"}
+    assert build(container(sidecar=True), namespace=namespace, private_hosts=False)["TRAMO_HOSTS_FILE"]
+
+
+def test_on_loopback_an_app_is_also_given_where_to_listen() -> None:
     found = build(container(VERSION="1"))
     assert found["ECS_CONTAINER_METADATA_URI_V4"] == "http://metadata/v4/t-1"
     assert (found["AWS_REGION"], found["AWS_ENDPOINT_URL"]) == ("us-east-1", "http://aws")
@@ -55,7 +93,7 @@ def test_without_a_hosts_file_of_its_own_an_app_gets_the_forward_proxy() -> None
     assert "127.9.0.1" in found["NO_PROXY"]
 
 
-def test_the_sidecar_lives_on_the_network_of_its_task() -> None:
+def test_on_loopback_the_sidecar_lives_on_the_network_of_its_task() -> None:
     given = {"TRAMO_NAMESPACE": "shop.local", "TRAMO_API_URL": "https://elsewhere", "TRAMO_METRICS_SECONDS": "60"}
     found = build(container(sidecar=True, **given))
     assert found["TRAMO_NAMESPACE"] == "shop.local"
@@ -64,7 +102,6 @@ def test_the_sidecar_lives_on_the_network_of_its_task() -> None:
     assert found["TRAMO_LISTEN_ADDRESS"] == found["TRAMO_APP_ADDRESS"] == "127.9.0.1"
     assert found["TRAMO_VIP_NETWORK"] == "127.9.0.0/16"
     assert (found["TRAMO_ADMIN"], found["TRAMO_FORWARD_PROXY"]) == ("127.9.0.1:9901", "127.9.0.1:15001")
-    assert found["TRAMO_HOSTS_FILE"] == "/state/t/hosts"
     assert "HOST" not in found
 
 

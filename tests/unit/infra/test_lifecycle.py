@@ -83,15 +83,12 @@ def test_a_task_becomes_running_step_by_step() -> None:
     assert task.state.started_at == task.now
 
 
-def test_a_stop_is_seen_before_anything_ends() -> None:
+def test_a_stop_takes_the_app_first_and_what_it_depends_on_last() -> None:
     task = running().give(life.StopRequested(StopCode.USER_INITIATED, "enough"))
-    assert task.seen()[-2:] == [("RUNNING", "STOPPED"), ("DEACTIVATING", "STOPPED")]
-    assert task.commands == [life.Deactivate()]
+    assert task.seen()[-3:] == [("RUNNING", "STOPPED"), ("DEACTIVATING", "STOPPED"), ("STOPPING", "STOPPED")]
     assert (task.state.stop_code, task.state.stopped_reason) == (StopCode.USER_INITIATED, "enough")
-    task.give(life.Deactivated())
-    assert task.commands == [life.Terminate("app"), life.Terminate("sidecar")]
-    assert task.seen()[-1] == ("STOPPING", "STOPPED")
-    assert task.give(life.ContainerExited("app", 0)).commands == []
+    assert task.commands == [life.Terminate("app")]
+    assert task.give(life.ContainerExited("app", 0)).commands == [life.Terminate("sidecar")]
     assert task.give(life.ContainerExited("sidecar", 0)).commands == [life.DetachInterface()]
     assert task.seen()[-1] == ("DEPROVISIONING", "STOPPED")
     task.give(life.InterfaceDetached())
@@ -107,6 +104,41 @@ def test_the_end_of_an_essential_container_stops_the_task_at_once() -> None:
     assert task.commands == [life.Terminate("sidecar")]
     assert task.state.stop_code is StopCode.ESSENTIAL_CONTAINER_EXITED
     assert task.state.container("app").exit_code == 137
+
+
+def test_containers_that_depend_on_nothing_stop_together() -> None:
+    task = Task(HELPER, {"name": "app", "command": ["run"]})
+    task.give(life.Placed(), life.InterfaceAttached(), life.ContainerStarted("helper"), life.ContainerStarted("app"))
+    task.give(life.StopRequested(StopCode.USER_INITIATED, "enough"))
+    assert task.commands == [life.Terminate("helper"), life.Terminate("app")]
+
+
+@pytest.mark.parametrize("condition", ["START", "HEALTHY"])
+def test_a_chain_of_containers_stops_from_its_end(condition: str) -> None:
+    def after(name: str, other: str) -> dict[str, Any]:
+        return {**SIDECAR, "name": name, "dependsOn": [{"containerName": other, "condition": condition}]}
+
+    task = Task(SIDECAR, after("gate", "sidecar"), after("app", "gate")).give(life.Placed(), life.InterfaceAttached())
+    for name in ("sidecar", "gate", "app"):
+        task.give(life.ContainerStarted(name), life.HealthChanged(name, Health.HEALTHY))
+    task.give(life.StopRequested(StopCode.SERVICE_SCHEDULER_INITIATED, "scale in"))
+    assert task.commands == [life.Terminate("app")]
+    assert task.give(life.ContainerExited("app", 0)).commands == [life.Terminate("gate")]
+    assert task.give(life.ContainerExited("gate", 0)).commands == [life.Terminate("sidecar")]
+
+
+def test_the_order_to_stop_comes_once_however_the_others_end() -> None:
+    task = running().give(life.StopRequested(StopCode.USER_INITIATED, "enough"))
+    assert task.give(life.ContainerExited("sidecar", 1)).commands == []
+    assert task.give(life.ContainerExited("app", 0)).commands == [life.DetachInterface()]
+
+
+def test_a_network_interface_that_cannot_be_had_fails_the_task() -> None:
+    task = Task(APP, SIDECAR).give(life.Placed())
+    task.give(life.InterfaceFailed("no bridge"))
+    assert task.state.stop_code is StopCode.TASK_FAILED_TO_START
+    assert task.state.stopped_reason == "ResourceInitializationError: no bridge"
+    assert task.commands == [life.DetachInterface()]
 
 
 def test_the_end_of_another_container_does_not() -> None:
@@ -187,7 +219,7 @@ def test_a_task_without_health_checks_has_no_health() -> None:
 INPUTS = st.one_of(
     st.just(life.Placed()),
     st.just(life.InterfaceAttached()),
-    st.just(life.Deactivated()),
+    st.just(life.InterfaceFailed("no")),
     st.just(life.InterfaceDetached()),
     st.builds(life.StopRequested, st.sampled_from(StopCode), st.just("why")),
     *(

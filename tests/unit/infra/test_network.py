@@ -4,48 +4,52 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from infra.local import network
-from infra.local.network import Networks, claim_socket
+from infra.local.definition import ProxyConfiguration
+from infra.local.network import LoopbackNetwork, claim_socket, loopback_network
 from infra.local.settings import LocalError
 
 
-def claim(_: int) -> AbstractContextManager[object]:
+def claim(_: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
 def test_addresses() -> None:
-    assert network.address(7) == "127.7.0.1"
-    assert network.network(7) == "127.7.0.0/16"
+    assert LoopbackNetwork(claim).take() == "127.1.0.1"
+    assert loopback_network("127.7.0.1") == "127.7.0.0/16"
 
 
-def test_a_freed_network_comes_last() -> None:
-    networks = Networks(claim)
-    first, second = networks.take(), networks.take()
-    networks.give_back(first)
-    networks.give_back(second)
-    following = [networks.take() for _ in range(250)]
+def test_a_freed_address_comes_last() -> None:
+    network = LoopbackNetwork(claim)
+    first, second = network.take(), network.take()
+    network.give_back(first)
+    network.give_back(second)
+    following = [network.take() for _ in range(250)]
     assert len(set(following)) == 250
     assert following[-2:] == [first, second]
 
 
 def test_none_is_handed_out_twice_and_the_end_is_an_error() -> None:
-    networks = Networks(claim)
-    assert {networks.take() for _ in range(250)} == set(range(1, 251))
+    network = LoopbackNetwork(claim)
+    assert {network.take() for _ in range(250)} == {f"127.{number}.0.1" for number in range(1, 251)}
     with pytest.raises(LocalError, match="250"):
-        networks.take()
+        network.take()
 
 
 def test_what_another_process_has_is_left_out() -> None:
-    networks = Networks(lambda index: None if index < 4 else nullcontext())
-    assert [networks.take() for _ in range(3)] == [4, 5, 6]
+    network = LoopbackNetwork(lambda name: None if name.endswith(("127.1.0.1", "127.2.0.1")) else nullcontext())
+    assert [network.take() for _ in range(2)] == ["127.3.0.1", "127.4.0.1"]
+
+
+def test_a_proxy_needs_a_namespace() -> None:
+    with pytest.raises(LocalError, match="be root"):
+        LoopbackNetwork(claim).attach("127.1.0.1", "0e:00:00:00:00:01", ProxyConfiguration(15001, ignored_gid=1337))
 
 
 def test_a_claim_is_seen_by_everyone_on_the_machine() -> None:
-    index = next(i for i in range(250, 0, -1) if (holder := claim_socket(i)) and not holder.__exit__(None, None, None))
-    mine = claim_socket(index)
+    mine = claim_socket("tramo-test-of-a-claim")
     assert mine is not None
     with mine:
-        assert claim_socket(index) is None
-    again = claim_socket(index)
+        assert claim_socket("tramo-test-of-a-claim") is None
+    again = claim_socket("tramo-test-of-a-claim")
     assert again is not None
     again.__exit__(None, None, None)

@@ -135,4 +135,4 @@ def test_the_guardian_ends_what_a_killed_parent_left(tmp_path: Path) -> None:
 
 
 def test_the_guardian_counts_what_is_left() -> None:
-    assert watch(["+10\n", "+11\n", "-10\n", "+12\n"]) == {11, 12}
+    assert watch(["+10\n", "+11\n", "-10\n", "=tramo64\n", "+12\n"]) == ({11, 12}, ["tramo64"])

@@ -86,7 +86,7 @@ def identity(**changes: Any) -> TaskIdentity:
         "zone": "us-east-1b",
         "group": "service:web",
         "started_by": "ecs-svc/8646900195280463695",
-        "index": 7,
+        "address": "127.7.0.1",
     }
     return new_identity(DEFINITION, **{**values, **changes})
 
@@ -104,7 +104,6 @@ def life_of(*inputs: life.Input) -> list[TaskState]:
 START = (life.Placed(), life.InterfaceAttached(), life.ContainerStarted("web"))
 STOP = (
     life.StopRequested(StopCode.SERVICE_SCHEDULER_INITIATED, "Scaling activity initiated by (deployment ecs-svc/1)"),
-    life.Deactivated(),
     life.ContainerExited("web", 0),
     life.InterfaceDetached(),
 )

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 QUIET_SECONDS = 1.0  # no request for so long: callers know by now that this task goes away
-LONGEST_SECONDS = 8.0
+LONGEST_SECONDS = 50.0
 
 PROXY = urlsplit(os.environ.get("http_proxy", ""))
 
