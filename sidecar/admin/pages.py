@@ -173,9 +173,9 @@ class Pages:
             "active_requests": cluster.active_requests,
             "pending_requests": cluster.pending_requests,
             "connections": cluster.connections,
-            "retries": cluster.retries,
-            "ejections": cluster.ejections,
-            "overflows": cluster.overflows,
+            "retries": destination.meter.retries,
+            "ejections": destination.meter.ejections,
+            "overflows": destination.meter.overflows,
             "endpoints": [
                 {
                     "id": endpoint.id,

@@ -16,11 +16,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from sidecar.core.direction import OUTBOUND
 from sidecar.core.errors import NO_ROUTE, LocalReply
 from sidecar.core.http.messages import RequestHead
+from sidecar.core.meters import Meter, ServerMeter
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.downstream.detect import DetectingConnection
-from sidecar.proxy.downstream.frontend import Handover, TakeOver
+from sidecar.proxy.downstream.frontend import Frontend, Handover, TakeOver
 from sidecar.proxy.listeners import HttpListener
 from sidecar.proxy.tcp import TcpSession
 from sidecar.proxy.upstream.destination import Destination
@@ -31,14 +33,35 @@ UNREACHABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n
 Resolve = Callable[[str, int], Destination | None]
 
 
-class ForwardListener(HttpListener):
+class ForwardListener(Frontend):
     """Accepts requests in absolute form, and CONNECT."""
 
     accept_connect = True
 
-    def __init__(self, runtime: Runtime, nowhere: Destination, resolve: Resolve) -> None:
-        super().__init__(runtime, nowhere)
+    def __init__(self, runtime: Runtime, resolve: Resolve, failures: Meter) -> None:
+        super().__init__(runtime, OUTBOUND, ServerMeter(""))
         self._resolve = resolve
+        self._failures = failures
+
+    def accept(self) -> asyncio.BaseProtocol:
+        """The protocol of a new connection."""
+        return DetectingConnection(self)
+
+    def lead_to(self, destination: Destination) -> bool:
+        """The request says the destination, so it stays as it is."""
+        return False
+
+    def name(self) -> str:
+        """It stands for no service."""
+        return ""
+
+    def failures(self) -> Meter:
+        """Where requests are counted that name no service."""
+        return self._failures
+
+    def http_10_host(self) -> bytes | None:
+        """HTTP/1.0 is not accepted."""
+        return None
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
         """The service that the authority names."""
@@ -65,24 +88,30 @@ class TunnelListener(HttpListener):
     """Takes the requests within one tunnel, all for the service that the tunnel leads to."""
 
     def __init__(self, forward: ForwardListener, destination: Destination) -> None:
-        super().__init__(forward.runtime, destination)
+        super().__init__(forward.runtime, destination, OUTBOUND, forward.meter)
         self.connections = forward.connections  # so that a drain finds them
 
 
 class TunnelConnection(DetectingConnection):
     """A tunnel whose client has not said yet what it speaks."""
 
+    def __init__(self, listener: TunnelListener) -> None:
+        super().__init__(listener)
+        self._tunnel = listener
+
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         if data[:1].isalpha():
             super()._hand_over(transport, data)
         else:
-            TcpSession(self._listener.destination).adopt(transport, data)  # no method begins so: TLS
+            session = TcpSession(self._tunnel.destination, OUTBOUND, self._tunnel.meter)
+            session.adopt(transport, data)  # no method begins so: TLS
 
 
 def _tunnel(listener: ForwardListener, destination: Destination, connection: Handover) -> None:
     transport, early = connection.hand_over()
     if destination.cluster.protocol == "tcp":
-        TcpSession(destination, greeting=ESTABLISHED, refusal=UNREACHABLE).adopt(transport, early)
+        session = TcpSession(destination, OUTBOUND, listener.meter, greeting=ESTABLISHED, refusal=UNREACHABLE)
+        session.adopt(transport, early)
         return
     transport.write(ESTABLISHED)
     tunnel = TunnelConnection(TunnelListener(listener, destination))

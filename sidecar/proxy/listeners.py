@@ -12,14 +12,17 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from sidecar.core.meters import ServerMeter
+from sidecar.core.direction import OUTBOUND, Direction
+from sidecar.core.errors import LocalReply
+from sidecar.core.http.messages import RequestHead
+from sidecar.core.meters import Meter, ServerMeter
 from sidecar.proxy.base.pace import Pace
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.base.sockets import keep_alive
 from sidecar.proxy.downstream.detect import DetectingConnection
-from sidecar.proxy.downstream.frontend import Frontend
+from sidecar.proxy.downstream.frontend import Frontend, TakeOver
 from sidecar.proxy.tcp import TcpSession
 from sidecar.proxy.upstream.destination import Destination
 
@@ -35,41 +38,86 @@ class Address(NamedTuple):
     port: int
 
 
+class Listener(Protocol):
+    """What is bound to an address."""
+
+    def accept(self) -> asyncio.BaseProtocol:
+        """The protocol of a new connection."""
+
+    def lead_to(self, destination: Destination) -> bool:
+        """Send new requests to this destination. Return False if it needs another kind of listener."""
+
+    def drain(self) -> None:
+        """Announce to the clients that their connections end, where their protocol can say so."""
+
+
 class HttpListener(Frontend):
     """Accepts HTTP/1.1 and HTTP/2 connections for one destination."""
+
+    def __init__(self, runtime: Runtime, destination: Destination, direction: Direction, meter: ServerMeter) -> None:
+        super().__init__(runtime, direction, meter)
+        self.destination = destination
 
     def accept(self) -> asyncio.BaseProtocol:
         """The protocol of a new connection."""
         return DetectingConnection(self)
 
+    def lead_to(self, destination: Destination) -> bool:
+        """Send new requests to this destination, unless it speaks TCP."""
+        if destination.cluster.protocol == "tcp":
+            return False
+        self.destination = destination
+        return True
+
+    def name(self) -> str:
+        """The service that the destination is."""
+        return self.destination.cluster.name
+
+    def failures(self) -> Meter:
+        """Where the destination's failed requests are counted."""
+        return self.destination.failures
+
+    def http_10_host(self) -> bytes | None:
+        """The service's name, if its policy accepts HTTP/1.0."""
+        cluster = self.destination.cluster
+        return cluster.name.encode() if cluster.policy.http.accept_http_10 else None
+
+    def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
+        """All requests go to the destination."""
+        return self.destination
+
 
 class TcpListener:
     """Accepts TCP connections for one destination."""
 
-    def __init__(self, runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> None:
-        self.runtime = runtime
-        self.destination = destination
-        self.meter = meter
+    def __init__(self, destination: Destination, direction: Direction, meter: ServerMeter) -> None:
         self.connections: set[TcpSession] = set()
+        self._destination = destination
+        self._direction = direction
+        self._meter = meter
 
     def accept(self) -> asyncio.BaseProtocol:
         """The protocol of a new connection."""
-        session = TcpSession(self.destination, self.meter, self.connections.discard)
+        session = TcpSession(self._destination, self._direction, self._meter, self.connections.discard)
         self.connections.add(session)
         return session.client
 
+    def lead_to(self, destination: Destination) -> bool:
+        """Send new connections to this destination, if it speaks TCP."""
+        if destination.cluster.protocol != "tcp":
+            return False
+        self._destination = destination
+        return True
+
     def drain(self) -> None:
-        """TCP has no word for it: connections end by themselves or are cut at the end of the drain."""
+        """TCP cannot announce an end: connections end by themselves or are cut at the end of the drain."""
 
 
-Listener = HttpListener | TcpListener
-
-
-def listener_for(runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> Listener:
+def listener_for(destination: Destination, direction: Direction, meter: ServerMeter) -> Listener:
     """The kind of listener that the destination's protocol needs."""
     if destination.cluster.protocol == "tcp":
-        return TcpListener(runtime, destination, meter)
-    return HttpListener(runtime, destination, meter)
+        return TcpListener(destination, direction, meter)
+    return HttpListener(destination.runtime, destination, direction, meter)
 
 
 async def listen(runtime: Runtime, address: Address, accept: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
@@ -87,6 +135,8 @@ class Listeners:
         self._runtime = runtime
         self._bound: dict[Address, tuple[Listener, asyncio.Server]] = {}
         self.failed: dict[Address, str] = {}
+        # Outbound requests are counted as the services' clients see them; nobody reads this side's count.
+        self._unread = ServerMeter("")
 
     async def bind(self, address: Address, listener: Listener) -> bool:
         """Listen. Return False, and say why in the log, when the address cannot be bound."""
@@ -113,11 +163,10 @@ class Listeners:
             await pace.rest()
             bound = self._bound.get(address)
             if bound is not None:
-                if is_of_kind(bound[0], destination):
-                    bound[0].destination = destination
+                if bound[0].lead_to(destination):
                     continue
                 self._unbind(address)
-            await self.bind(address, listener_for(self._runtime, destination))
+            await self.bind(address, listener_for(destination, OUTBOUND, self._unread))
 
     def _unbind(self, address: Address) -> None:
         _, server = self._bound.pop(address)
@@ -151,8 +200,3 @@ def _bound_socket(address: Address) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-def is_of_kind(listener: Listener, destination: Destination) -> bool:
-    """Whether this kind of listener serves the destination's protocol."""
-    return isinstance(listener, TcpListener) == (destination.cluster.protocol == "tcp")

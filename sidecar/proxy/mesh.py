@@ -17,6 +17,7 @@ import logging
 from typing import Final
 
 from sidecar.config import Config
+from sidecar.core.direction import INBOUND
 from sidecar.core.meters import Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import of_local_app
@@ -66,11 +67,9 @@ class Mesh:
             )
             self._apps[service.name] = destination
             address = Address(self._config.listen_address, service.ingress_port)
-            bound &= await self.inbound.bind(address, listener_for(self.runtime, destination, meter))
+            bound &= await self.inbound.bind(address, listener_for(destination, INBOUND, meter))
         if self._config.forward_proxy is not None:
-            cluster = local_app(self.runtime, "", "http", "", 0).cluster
-            nowhere = Destination(self.runtime, cluster, None, 0.0, self._meters.sidecar)
-            listener = ForwardListener(self.runtime, nowhere, self.resolve)
+            listener = ForwardListener(self.runtime, self.resolve, self._meters.sidecar)
             bound &= await self.inbound.bind(Address(*self._config.forward_proxy), listener)
         if self.redirect is not None:
             bound &= await self.redirect.start()

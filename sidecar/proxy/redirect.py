@@ -19,9 +19,11 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
+from sidecar.core.direction import OUTBOUND
 from sidecar.core.flags import NR
+from sidecar.core.meters import ServerMeter
 from sidecar.proxy.base.sockets import original_destination, reset
-from sidecar.proxy.listeners import Address, Listener, is_of_kind, listen, listener_for
+from sidecar.proxy.listeners import Address, Listener, listen, listener_for
 
 if TYPE_CHECKING:
     from sidecar.core.meters import SidecarMeter
@@ -60,6 +62,7 @@ class Redirect:
         self._runtime = runtime
         self._probe = probe
         self._meter = meter
+        self._unread = ServerMeter("")  # as of all outbound listeners
         self._server: asyncio.Server | None = None
         self._routes: dict[Address, Destination] = {}
         self._listeners: dict[Destination, Listener] = {}
@@ -90,8 +93,8 @@ class Redirect:
         if destination is None:
             return None
         listener = self._listeners.get(destination)
-        if listener is None or not is_of_kind(listener, destination):
-            listener = self._listeners[destination] = listener_for(self._runtime, destination)
+        if listener is None or not listener.lead_to(destination):
+            listener = self._listeners[destination] = listener_for(destination, OUTBOUND, self._unread)
         return listener.accept()
 
     def refused(self, called: Address | None) -> None:

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
+from sidecar.core.direction import Direction
 from sidecar.core.flags import OM, UF, UH, UO, URX, Flags
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.endpoint import Endpoint
@@ -114,7 +115,8 @@ class TcpSession(Timed):
     def __init__(
         self,
         destination: Destination,
-        meter: ServerMeter | None = None,
+        direction: Direction,
+        meter: ServerMeter,
         on_closed: Callable[[TcpSession], None] | None = None,
         greeting: bytes = b"",
         refusal: bytes = b"",
@@ -133,7 +135,7 @@ class TcpSession(Timed):
         self._counted = False  # among the cluster's connections
         self._flags: Flags = ()
         recorder = self._runtime.recorder
-        self._observation = recorder.connection(meter is not None) if recorder is not None else None
+        self._observation = recorder.connection(direction) if recorder is not None else None
         self.client = _Side(self)
 
     def opened(self, side: _Side) -> None:
@@ -141,16 +143,14 @@ class TcpSession(Timed):
         if side is self.client:
             if self._observation is not None and side.transport is not None:
                 self._observation.peer = side.transport.get_extra_info("peername")
-            if self._meter is not None:
-                self._meter.connections += 1
-                self._meter.active_connections += 1
+            self._meter.connections += 1
+            self._meter.active_connections += 1
             self.start()
 
     def start(self) -> None:
         """Look for an endpoint; the client's socket stands."""
         self._runtime.work += 1
-        if self._destination.meter is not None:
-            self._destination.meter.requests += 1
+        self._destination.meter.requests += 1
         if self._runtime.shedding:
             self._refuse((OM,), "the sidecar is short of memory")
             return
@@ -162,12 +162,10 @@ class TcpSession(Timed):
         self._runtime.spawn(self._connect(), f"tcp {self._destination.cluster.name}")
 
     def _overflows(self) -> bool:
-        cluster, meter = self._destination.cluster, self._destination.meter
+        cluster = self._destination.cluster
         if cluster.connections < cluster.policy.circuit_breaker.max_connections:
             return False
-        cluster.overflows += 1
-        if meter is not None:
-            meter.overflows += 1
+        self._destination.meter.overflows += 1
         return True
 
     def adopt(self, transport: asyncio.Transport, early: bytes) -> None:
@@ -210,9 +208,8 @@ class TcpSession(Timed):
         ejected = destination.cluster.fail(endpoint, self._runtime.now())
         endpoint.end()
         self._tried.append(endpoint)
-        if destination.meter is not None:
-            destination.meter.connect_errors += 1
-            destination.meter.ejections += ejected
+        destination.meter.connect_errors += 1
+        destination.meter.ejections += ejected
 
     def _refuse(self, flags: Flags, why: str) -> None:
         transport = self.client.transport
@@ -250,10 +247,8 @@ class TcpSession(Timed):
                 self._observation.received += count
             else:
                 self._observation.sent += count
-        if self._meter is not None:
-            self._meter.bytes += count
-        if self._destination.meter is not None:
-            self._destination.meter.bytes += count
+        self._meter.bytes += count
+        self._destination.meter.bytes += count
 
     def finish(self, lost: _Side | None = None, how: str = "both sides ended") -> None:
         """Close what is left of the pair; buffered bytes are still written."""
@@ -266,15 +261,14 @@ class TcpSession(Timed):
         self._finished = True
         self._runtime.wheel.cancel(self)
         self._runtime.work -= 1
-        if self._flags and self._destination.flags is not None:
-            self._destination.flags.count_flags(self._flags)
+        if self._flags:
+            self._destination.failures.count_flags(self._flags)
         if self._observation is not None:
-            self._observation.end(self._destination.cluster, self._flags, how)
+            self._observation.end(self._destination.cluster.name, self._flags, how)
         self._leave_endpoint()
         if self._counted:
             self._destination.cluster.connections -= 1
-        if self._meter is not None:
-            self._meter.active_connections -= 1
+        self._meter.active_connections -= 1
         if self._on_closed is not None:
             self._on_closed(self)
 

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import UNSET
 
 from sidecar.core.access_log import HttpLine, TcpLine, Timestamps, as_json, as_text, chosen, milliseconds, text_of
+from sidecar.core.direction import INBOUND, Direction
 from sidecar.core.errors import LocalReply
 from sidecar.core.flags import Flags, joined
 from sidecar.core.http import grpc
-from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
-from sidecar.core.routing.cluster import Cluster
+from sidecar.core.http.messages import Fields, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.trace import Sampler, Span, begin, trace_id
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.tcp_record import TcpObservation
 
 if TYPE_CHECKING:
-    from sidecar.proxy.base.interfaces import Client, ExchangeEvents
+    from sidecar.proxy.base.interfaces import ExchangeEvents, Request
 
 _SAMPLE_STEPS: Final = 65_536.0
 
@@ -89,41 +89,23 @@ class Recorder:
         self.timestamps = Timestamps()
         self._connections = 0
 
-    def observe(
-        self,
-        exchange: ExchangeEvents,
-        client: Client,
-        head: RequestHead,
-        cluster: Cluster,
-        inbound: bool,
-        peer: str,
-        stream_id: int | None,
-    ) -> None:
-        """A request begins: continue its trace, and stand by if it is to be recorded."""
+    def observe(self, exchange: ExchangeEvents, request: Request) -> None:
+        """A request begins: continue its trace, and follow it if it is to be recorded."""
         wall = self.wall()
         span = None
         if self.tracing is not None:
             now, random = self.runtime.now(), self.runtime.random
-            span = begin(head.fields, self.tracing.sampler, cluster.name, inbound, now, wall, random)
+            inbound = request.direction is INBOUND
+            span = begin(request.head.fields, self.tracing.sampler, request.service, inbound, now, wall, random)
         if span is not None or self.log is not None:
-            exchange.observe(Observation(self, client, head, cluster, inbound, peer, stream_id, wall, span))
+            exchange.observe(Observation(self, request, wall, span))
 
-    def refused(
-        self,
-        client: Client,
-        head: RequestHead | None,
-        reply: LocalReply,
-        cluster: Cluster,
-        inbound: bool,
-        peer: str,
-        stream_id: int | None,
-    ) -> None:
-        """A request was answered without going anywhere; of what is no request there is no head."""
+    def refused(self, request: Request, reply: LocalReply) -> None:
+        """A request was answered without going anywhere."""
         if self.log is None:
             return
-        head = head if head is not None else RequestHead(b"-", b"-", b"", [])
-        observation = Observation(self, client, head, cluster, inbound, peer, stream_id, self.wall(), None)
-        observation.finished(cluster, None, 1, 0.0, reply.flags)
+        observation = Observation(self, request, self.wall(), None)
+        observation.finished(None, 1, 0.0, reply.flags)
         observation.status = reply.status
         observation.end()
 
@@ -136,12 +118,12 @@ class Recorder:
         """Whether to write this line: a failure always, of the others the share that is asked for."""
         return self.log is not None and (failed or self.runtime.random(16) < self.log.threshold)
 
-    def connection(self, inbound: bool) -> TcpObservation | None:
+    def connection(self, direction: Direction) -> TcpObservation | None:
         """The observation of a new TCP connection, if there is a log to write it to."""
         if self.log is None:
             return None
         self._connections += 1
-        return TcpObservation(self, inbound, self._connections)
+        return TcpObservation(self, direction, self._connections)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """What became of the records, by where they go: `access_log`, `tracing`."""
@@ -160,44 +142,27 @@ class Observation:
         "_answered",
         "_attempts",
         "_client",
-        "_cluster",
         "_ended",
         "_endpoint",
         "_flags",
         "_grpc_status",
         "_head",
-        "_inbound",
         "_latency",
-        "_peer",
         "_recorder",
+        "_request",
         "_span",
         "_started",
-        "_stream_id",
         "_wall",
         "received",
         "sent",
         "status",
     )
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        client: Client,
-        head: RequestHead,
-        cluster: Cluster,
-        inbound: bool,
-        peer: str,
-        stream_id: int | None,
-        wall: float,
-        span: Span | None,
-    ) -> None:
+    def __init__(self, recorder: Recorder, request: Request, wall: float, span: Span | None) -> None:
         self._recorder = recorder
-        self._client = client
-        self._head = head
-        self._cluster = cluster
-        self._inbound = inbound
-        self._peer = peer
-        self._stream_id = stream_id
+        self._request = request
+        self._client = request.client
+        self._head = request.head
         self._wall = wall
         self._span = span
         self._started = recorder.runtime.now()
@@ -272,9 +237,7 @@ class Observation:
 
     # The exchange's own word.
 
-    def finished(
-        self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags
-    ) -> None:
+    def finished(self, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags) -> None:
         """What only the exchange knows."""
         self._endpoint = endpoint
         self._attempts = attempts
@@ -301,10 +264,10 @@ class Observation:
         fields = dict(head.fields)
         return HttpLine(
             start_time=self._recorder.timestamps.text(self._wall),
-            direction="inbound" if self._inbound else "outbound",
+            direction=self._request.direction,
             method=text_of(head.method) or "",
             path=text_of(head.target if log.query else head.target.partition(b"?")[0]) or "",
-            protocol="HTTP/2" if self._stream_id is not None else "HTTP/1.0" if head.is_http_10 else "HTTP/1.1",
+            protocol="HTTP/2" if self._request.stream is not None else "HTTP/1.0" if head.is_http_10 else "HTTP/1.1",
             response_code=self.status,
             response_flags=joined(self._flags) or "-",
             bytes_received=self.received,
@@ -316,12 +279,12 @@ class Observation:
             request_id=text_of(fields.get(b"x-request-id")),
             authority=text_of(head.authority) or "",
             upstream_host=f"{endpoint.address}:{endpoint.port}" if endpoint is not None else None,
-            upstream_cluster=self._cluster.name,
+            upstream_cluster=self._request.service,
             upstream_endpoint=endpoint.id if endpoint is not None else None,
             retries=max(self._attempts - 1, 0),
-            downstream_address=self._peer,
+            downstream_address=self._request.peer.decode(),
             trace_id=trace_id(fields) or None,
-            stream_id=self._stream_id,
+            stream_id=self._request.stream,
             grpc_status=self._grpc_status,
             headers=chosen(head.fields, log.headers) if log.headers else UNSET,
         )
@@ -331,7 +294,7 @@ class Observation:
         span.end = span.start + duration
         span.method = text_of(head.method) or ""
         span.url = f"http://{text_of(head.authority)}{text_of(head.target.partition(b'?')[0])}"
-        span.client = self._peer
+        span.client = self._request.peer.decode()
         span.user_agent = text_of(head.get(b"user-agent")) or ""
         span.status = self.status
         span.bytes_sent = self.sent

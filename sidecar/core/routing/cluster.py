@@ -65,9 +65,6 @@ class Cluster:
         self.active_requests = 0
         self.pending_requests = 0
         self.connections = 0
-        self.ejections = 0
-        self.retries = 0
-        self.overflows = 0
         self._fallback: list[Endpoint] = []
         self._fallback_until = 0.0
         self._choices: list[Endpoint] = []
@@ -156,7 +153,6 @@ class Cluster:
         """An attempt on this endpoint failed. Return whether it leaves routing for it."""
         ejected = endpoint.fail(now, self.policy.outlier_detection, self._may_eject())
         if ejected:
-            self.ejections += 1
             self._choices_valid = False
         return ejected
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from mypy_extensions import trait
 
+from sidecar.core.direction import Direction
 from sidecar.core.flags import DC, Flag, Flags
 
 if TYPE_CHECKING:
     from sidecar.core.errors import LocalReply
     from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
-    from sidecar.core.routing.cluster import Cluster
     from sidecar.core.routing.endpoint import Endpoint
 
 
@@ -224,9 +224,7 @@ class Observer(Client, Protocol):
     received: int
     """Bytes of the request's body, or of the client's side of a tunnel."""
 
-    def finished(
-        self, cluster: Cluster, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags
-    ) -> None:
+    def finished(self, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags) -> None:
         """The exchange is over but for the last word to the client."""
 
     def end(self) -> None:
@@ -243,38 +241,42 @@ class TcpObserver(Protocol):
     """Bytes that the client sent."""
     sent: int
 
-    def end(self, cluster: Cluster, flags: Flags, how: str) -> None:
+    def end(self, service: str, flags: Flags, how: str) -> None:
         """The connection is over."""
+
+
+class Request:
+    """A request as the recorder sees it."""
+
+    __slots__ = ("client", "direction", "head", "peer", "service", "stream")
+
+    def __init__(
+        self,
+        direction: Direction,
+        service: str,
+        client: Client,
+        head: RequestHead,
+        peer: bytes,
+        stream: int | None = None,
+    ) -> None:
+        self.direction = direction
+        self.service = service  # where it goes
+        self.client = client
+        self.head = head
+        self.peer = peer  # the address that the client connected from
+        self.stream = stream  # its number on an HTTP/2 connection, None for HTTP/1
 
 
 class Recorder(Protocol):
     """Who makes records of single requests and connections."""
 
-    def observe(
-        self,
-        exchange: ExchangeEvents,
-        client: Client,
-        head: RequestHead,
-        cluster: Cluster,
-        inbound: bool,
-        peer: str,
-        stream_id: int | None,
-    ) -> None:
-        """A request begins: stand by if it is to be recorded."""
+    def observe(self, exchange: ExchangeEvents, request: Request) -> None:
+        """A request begins: follow it if it is to be recorded."""
 
-    def refused(
-        self,
-        client: Client,
-        head: RequestHead | None,
-        reply: LocalReply,
-        cluster: Cluster,
-        inbound: bool,
-        peer: str,
-        stream_id: int | None,
-    ) -> None:
-        """A request was answered without going anywhere; of what is no request there is no head."""
+    def refused(self, request: Request, reply: LocalReply) -> None:
+        """A request was answered without going anywhere."""
 
-    def connection(self, inbound: bool) -> TcpObserver | None:
+    def connection(self, direction: Direction) -> TcpObserver | None:
         """The observer of a new TCP connection, if there is to be one."""
 
     def counts(self) -> dict[str, dict[str, int]]:

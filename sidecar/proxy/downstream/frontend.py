@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
+from sidecar.core.direction import OUTBOUND, Direction
 from sidecar.core.errors import LocalReply
 from sidecar.core.http import request_headers
 from sidecar.core.http.messages import RequestHead
-from sidecar.core.meters import ServerMeter
-from sidecar.proxy.base.interfaces import Client, ExchangeEvents
+from sidecar.core.meters import Meter, ServerMeter
+from sidecar.proxy.base.interfaces import Client, ExchangeEvents, Request
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.destination import Destination
 
@@ -37,75 +38,82 @@ class Handover(Protocol):
 
 TakeOver = Callable[[Handover], None]
 
+NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
+"""Stands for the head of what was no request."""
+
 
 class Frontend:
     """What the connections of one listener ask, and whom they tell that they are there."""
 
     accept_connect = False
 
-    def __init__(self, runtime: Runtime, destination: Destination, meter: ServerMeter | None = None) -> None:
+    def __init__(self, runtime: Runtime, direction: Direction, meter: ServerMeter) -> None:
         self.runtime = runtime
-        self.destination = destination
+        self.direction = direction
         self.meter = meter
         # Clients of the outbound side may end their side and still read. On the inbound side the client is a sidecar,
         # and its end means that nobody waits for the answer.
-        self.half_close = meter is None
+        self.half_close = direction is OUTBOUND
         self.connections: set[HttpConnection] = set()
+
+    def name(self) -> str:
+        """The service that it stands for; empty where the request names one."""
+        raise NotImplementedError
+
+    def failures(self) -> Meter:
+        """Where requests are counted that are refused without going anywhere."""
+        raise NotImplementedError
 
     def http_10_host(self) -> bytes | None:
         """The authority of HTTP/1.0 requests that have none; None where HTTP/1.0 is not accepted."""
-        cluster = self.destination.cluster
-        return cluster.name.encode() if cluster.policy.http.accept_http_10 else None
+        raise NotImplementedError
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
         """Where this request goes."""
-        return self.destination
+        raise NotImplementedError
 
     def prepare(self, head: RequestHead, peer: bytes) -> None:
         """Add the fields that the app, or the service called, expects of a proxy."""
-        if self.meter is None:
+        if self.direction is OUTBOUND:
             request_headers.outbound(head.fields, self.runtime.random)
         else:
             request_headers.inbound(head.fields, peer, self.runtime.random)
 
     def observe(
         self,
-        client: Client,
         exchange: ExchangeEvents,
-        head: RequestHead,
         to: Destination,
+        client: Client,
+        head: RequestHead,
         peer: bytes,
-        stream: int | None,
+        stream: int | None = None,
     ) -> None:
-        """Let the recorder, if there is one, stand by a request on its way to this destination."""
+        """Let the recorder, if there is one, follow a request on its way to this destination."""
         recorder = self.runtime.recorder
         if recorder is not None:
-            recorder.observe(exchange, client, head, to.cluster, self.meter is not None, peer.decode(), stream)
+            recorder.observe(exchange, Request(self.direction, to.cluster.name, client, head, peer, stream))
 
     def refused(
-        self, client: Client, head: RequestHead | None, reply: LocalReply, peer: bytes, stream: int | None
+        self, reply: LocalReply, client: Client, head: RequestHead | None, peer: bytes, stream: int | None = None
     ) -> None:
         """A request, or what was to be one, got this answer without going anywhere."""
-        destination, recorder = self.destination, self.runtime.recorder
-        if destination.flags is not None:
-            destination.flags.count_flags(reply.flags)
+        self.failures().count_flags(reply.flags)
+        recorder = self.runtime.recorder
         if recorder is not None:
-            recorder.refused(client, head, reply, destination.cluster, self.meter is not None, peer.decode(), stream)
+            recorder.refused(Request(self.direction, self.name(), client, head or NO_REQUEST, peer, stream), reply)
 
     def opened(self, connection: HttpConnection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
-        if self.meter is not None:
-            self.meter.connections += 1
-            self.meter.active_connections += 1
+        self.meter.connections += 1
+        self.meter.active_connections += 1
 
     def drain(self) -> None:
-        """Tell the clients that can be told that their connections end; HTTP/1.1 hears it with its next answer."""
+        """Announce to the clients that their connections end; HTTP/1.1 says it with its next answer."""
         for connection in list(self.connections):
             connection.drain()
 
     def closed(self, connection: HttpConnection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
-        if self.meter is not None:
-            self.meter.active_connections -= 1
+        self.meter.active_connections -= 1

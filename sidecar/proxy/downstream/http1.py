@@ -109,8 +109,7 @@ class Http1Connection(asyncio.Protocol, Http1Channel, Timed):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
-        if self._meter is not None:
-            self._meter.bytes += len(data)
+        self._meter.bytes += len(data)
         exchange = self._exchange()
         if exchange is not None and exchange.tunnel is not None:
             exchange.tunnel.on_client_data(data)
@@ -184,14 +183,14 @@ class Http1Connection(asyncio.Protocol, Http1Channel, Timed):
         if isinstance(target, Destination):
             exchange = request.exchange = Exchange(request, head, target)
             if self._runtime.recorder is not None:
-                self._listener.observe(request, exchange, head, target, self._peer, None)
+                self._listener.observe(exchange, target, request, head, self._peer)
             if self._full:
                 exchange.on_client_full()
             exchange.start()
         elif isinstance(target, LocalReply):
             if self._reader.left_http:
                 request.close_after()
-            self._listener.refused(request, head, target, self._peer, None)
+            self._listener.refused(target, request, head, self._peer)
             request.send_local(target)
         else:
             target(self)  # the listener takes the connection over (CONNECT)
@@ -233,7 +232,7 @@ class Http1Connection(asyncio.Protocol, Http1Channel, Timed):
         if request is None:
             request = self._request = Http1Request(self, self._runtime, NO_REQUEST, After.LINGER)
             request.complete = True
-            self._listener.refused(request, None, reply, self._peer, None)
+            self._listener.refused(reply, request, None, self._peer)
             request.send_local(reply)
         elif request.exchange is None:
             self._linger()  # the request was answered already
@@ -306,8 +305,7 @@ class Http1Connection(asyncio.Protocol, Http1Channel, Timed):
     def write(self, data: bytes) -> None:
         """Send bytes of an answer, or of a tunnel."""
         if self._output is not None:
-            if self._meter is not None:
-                self._meter.bytes += len(data)
+            self._meter.bytes += len(data)
             self._output.write(data)
 
     def write_eof(self) -> None:
@@ -318,8 +316,7 @@ class Http1Connection(asyncio.Protocol, Http1Channel, Timed):
     def on_answered(self, request: Http1Request) -> None:
         """An answer is whole: close, or go on with the next request."""
         self._quiet_since = self._runtime.now()
-        if self._meter is not None:
-            self._meter.requests += 1
+        self._meter.requests += 1
         if request.complete:
             self._request = None
             if request.after is After.LINGER:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
+from sidecar.core.direction import OUTBOUND
 from sidecar.core.errors import LocalReply
 from sidecar.core.flags import DPE
 from sidecar.core.http import grpc
@@ -152,7 +153,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
 
     def __init__(self, listener: Frontend) -> None:
         # What comes in from the mesh are the requests of many, what goes out those of this task's own app.
-        cuts = MAX_CUT_STREAMS if listener.meter is None else MAX_CUT_STREAMS_OF_PEERS
+        cuts = MAX_CUT_STREAMS if listener.direction is OUTBOUND else MAX_CUT_STREAMS_OF_PEERS
         Http2Connection.__init__(self, listener.runtime, Http2Codec(is_server=True, max_cut_streams=cuts))
         self._listener = listener
         self._meter = listener.meter
@@ -179,8 +180,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
-        if self._meter is not None:
-            self._meter.bytes += len(data)
+        self._meter.bytes += len(data)
         self._read_now += len(data)
         if self._read_now > MAX_READ_BYTES and not self._resting and self._transport is not None:
             self._resting = True
@@ -207,8 +207,8 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     def _refused(self, stream_id: int, status: int, reason: str) -> None:
         """Something that was to be a request, or the connection itself, was refused by the codec; log and count it."""
         nobody = Http2DownstreamStream(self, stream_id, NO_REQUEST)
-        self._listener.refused(nobody, None, LocalReply(DPE, reason, status), self._peer, stream_id)
-        if status and self._meter is not None:
+        self._listener.refused(LocalReply(DPE, reason, status), nobody, None, self._peer, stream_id)
+        if status:
             self._meter.requests += 1
 
     def _begin(self, stream_id: int, head: RequestHead) -> None:
@@ -223,10 +223,10 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         if isinstance(target, Destination):
             exchange = stream.exchange = Exchange(stream, head, target)
             if self._runtime.recorder is not None:
-                self._listener.observe(stream, exchange, head, target, self._peer, stream_id)
+                self._listener.observe(exchange, target, stream, head, self._peer, stream_id)
             exchange.start()
         elif isinstance(target, LocalReply):
-            self._listener.refused(stream, head, target, self._peer, stream_id)
+            self._listener.refused(target, stream, head, self._peer, stream_id)
             stream.send_local(target)
         else:
             self.reset(stream, CANCEL)  # CONNECT over HTTP/2 is not offered
@@ -275,9 +275,8 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             self._codec.end_early(stream.id)
         self._forget(stream)
         self._touch()
-        if self._meter is not None:
-            self._meter.requests += 1
-            self._meter.grpc_requests += stream.is_grpc
+        self._meter.requests += 1
+        self._meter.grpc_requests += stream.is_grpc
 
     def reset(self, stream: Http2DownstreamStream, code: int) -> None:
         """Cut an answer."""
@@ -307,8 +306,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         Http2Connection.flush(self)
 
     def _count_bytes(self, count: int) -> None:
-        if self._meter is not None:
-            self._meter.bytes += count
+        self._meter.bytes += count
 
     def _end(self, transport: asyncio.Transport) -> None:
         """Nothing more is said; a client that does not even take the last words is cut."""

@@ -73,7 +73,7 @@ class Attempt(Timed):
             self._judged = True
             destination = self._destination
             ejected = destination.cluster.fail(self.endpoint, destination.runtime.now())
-            if ejected and destination.meter is not None:
+            if ejected:
                 destination.meter.ejections += 1
 
     def abandon(self) -> None:

@@ -100,8 +100,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         cluster.active_requests += 1
         runtime.work += 1
         now = runtime.now()
-        if destination.meter is not None:
-            destination.meter.requests += 1
+        destination.meter.requests += 1
         if runtime.shedding:
             self._reply(OVERLOADED)
             return
@@ -172,15 +171,12 @@ class Exchange(RequestDeadline, ExchangeEvents):
             return False
         if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent):
             return True
-        if self._destination.meter is not None:
-            self._destination.meter.retry_budget_exhausted += 1
+        self._destination.meter.retry_budget_exhausted += 1
         return False
 
     def _try_again(self) -> None:
         destination = self._destination
-        destination.cluster.retries += 1
-        if destination.meter is not None:
-            destination.meter.retries += 1
+        destination.meter.retries += 1
         if self._attempt is not None:
             self._tried.append(self._attempt.endpoint)
         self._end_attempt()
@@ -294,8 +290,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
 
     def _count_answer(self, status: int) -> None:
         destination = self._destination
-        if destination.meter is not None:
-            destination.meter.answered(status, self._latency)
+        destination.meter.answered(status, self._latency)
 
     def on_response_data(self, data: bytes) -> None:
         """A piece of the answer's body."""
@@ -401,8 +396,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         self._time_out(REQUEST_TIMEOUT)
 
     def _time_out(self, reply: LocalReply) -> None:
-        if self._destination.meter is not None:
-            self._destination.meter.timeouts += 1
+        self._destination.meter.timeouts += 1
         self._cut_or_reply(reply)
 
     def on_attempt_overdue(self, now: float) -> None:
@@ -437,9 +431,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
 
     def _overflow(self) -> None:
         destination = self._destination
-        destination.cluster.overflows += 1
-        if destination.meter is not None:
-            destination.meter.overflows += 1
+        destination.meter.overflows += 1
         self._reply(UPSTREAM_OVERFLOW)
 
     def _reply(self, reply: LocalReply) -> None:
@@ -480,11 +472,11 @@ class Exchange(RequestDeadline, ExchangeEvents):
             return
         self._done = True
         destination = self._destination
-        if self.flags and destination.flags is not None:
-            destination.flags.count_flags(self.flags)
+        if self.flags:
+            destination.failures.count_flags(self.flags)
         if self.observer is not None:
             endpoint = self._attempt.endpoint if self._attempt is not None else None
-            self.observer.finished(destination.cluster, endpoint, self._attempts, self._latency, self.flags)
+            self.observer.finished(endpoint, self._attempts, self._latency, self.flags)
         self._end_attempt()
         self._connection = None
         self._end_timeout()

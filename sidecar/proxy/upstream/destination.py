@@ -2,8 +2,8 @@
 
 Rules:
 - One pool per endpoint, made when the endpoint is first used and dropped with the endpoint.
-- An outbound destination has a client meter; the inbound one, the app of this task, has none: what its callers
-  see is counted by the callers.
+- What the callers of this task's app see is counted by the callers: nobody reads the client meter of that destination,
+  and its failures are counted in the server meter.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class Destination:
         self,
         runtime: Runtime,
         cluster: Cluster,
-        meter: ClientMeter | None,
+        meter: ClientMeter,
+        failures: Meter,
         idle_seconds: float,
-        flags: Meter | None = None,
         checks: HealthChecks | None = None,
         is_app: bool = False,
     ) -> None:
         self.runtime = runtime
         self.cluster = cluster
         self.meter = meter
-        self.flags = flags if flags is not None else meter  # where failed requests are counted
+        self.failures = failures  # where failed requests are counted, by their flags
         self._idle_seconds = idle_seconds
         self._checks = checks
         self._is_app = is_app
@@ -60,8 +60,7 @@ class Destination:
         now = self.runtime.now()
         policy = record.policy_or_default()
         self._retire(self.cluster.update(record.protocol, policy, record.endpoints, zone, now))
-        if self.meter is not None:
-            self.meter.targets = max(self.cluster.ready_endpoints(), 1)
+        self.meter.targets = max(self.cluster.ready_endpoints(), 1)
 
     def close(self) -> None:
         """The service has left the namespace: requests under way end where they are."""
@@ -81,13 +80,11 @@ class Destination:
 
 def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter, checks: HealthChecks) -> Destination:
     """The destination of traffic to a service of the namespace."""
-    return Destination(runtime, cluster, meter, MESH_IDLE_SECONDS, checks=checks)
+    return Destination(runtime, cluster, meter, meter, MESH_IDLE_SECONDS, checks=checks)
 
 
-def local_app(
-    runtime: Runtime, name: str, protocol: str, address: str, port: int, flags: Meter | None = None
-) -> Destination:
+def local_app(runtime: Runtime, name: str, protocol: str, address: str, port: int, failures: Meter) -> Destination:
     """The destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
     cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
-    return Destination(runtime, cluster, None, APP_IDLE_SECONDS, flags, is_app=True)
+    return Destination(runtime, cluster, ClientMeter(name), failures, APP_IDLE_SECONDS, is_app=True)

@@ -34,7 +34,7 @@ Probe = Callable[[Cluster, Endpoint], Awaitable[str]]
 class EndpointCheck(Timed):
     """The repeated check of one endpoint."""
 
-    def __init__(self, checks: HealthChecks, cluster: Cluster, meter: ClientMeter | None, endpoint: Endpoint) -> None:
+    def __init__(self, checks: HealthChecks, cluster: Cluster, meter: ClientMeter, endpoint: Endpoint) -> None:
         Timed.__init__(self)
         self.cluster = cluster
         self.meter = meter
@@ -58,7 +58,7 @@ class HealthChecks:
         self._waiting: deque[EndpointCheck] = deque()
         self._running = 0
 
-    def watch(self, cluster: Cluster, meter: ClientMeter | None) -> None:
+    def watch(self, cluster: Cluster, meter: ClientMeter) -> None:
         """The endpoints or the policy of this cluster have changed: check what is to be checked."""
         known = self._watched.get(cluster)
         if cluster.policy.health_check.protocol == "off":
@@ -78,7 +78,7 @@ class HealthChecks:
         if not known:
             del self._watched[cluster]
 
-    def _begin(self, cluster: Cluster, meter: ClientMeter | None, endpoint: Endpoint) -> EndpointCheck:
+    def _begin(self, cluster: Cluster, meter: ClientMeter, endpoint: Endpoint) -> EndpointCheck:
         cluster.watch(endpoint, True)
         check = EndpointCheck(self, cluster, meter, endpoint)
         now, random = self._runtime.now(), self._runtime.random(16)
@@ -93,7 +93,7 @@ class HealthChecks:
     def due(self, check: EndpointCheck, now: float) -> None:
         """Check this endpoint as soon as there is room, if it is worth it."""
         checked, meter = check.endpoint.checked, check.meter
-        requests = meter.requests if meter is not None else 0
+        requests = meter.requests
         if checked is None or not checked.is_wanted(now, requests != check.requests):
             self._schedule(check, now)
             return

@@ -33,7 +33,7 @@ class Http1Pool(Http1PoolEvents):
         cluster: Cluster,
         endpoint: Endpoint,
         idle_seconds: float,
-        meter: ClientMeter | None,
+        meter: ClientMeter,
         is_app: bool = False,
     ) -> None:
         Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, is_app)

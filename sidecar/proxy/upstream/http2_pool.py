@@ -23,7 +23,7 @@ class Http2Pool(Http2PoolEvents):
     """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
 
     def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool = False
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, is_app: bool = False
     ) -> None:
         Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, is_app)
         self._connections: list[Http2UpstreamConnection] = []

@@ -26,7 +26,7 @@ class Pool:
     """What the pools of all protocols have in common."""
 
     def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter | None, is_app: bool
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, is_app: bool
     ) -> None:
         self.runtime = runtime
         self.endpoint = endpoint
@@ -83,13 +83,11 @@ class Pool:
         return ""
 
     def _count_failure(self) -> None:
-        if self._meter is not None:
-            self._meter.connect_errors += 1
+        self._meter.connect_errors += 1
 
     def _count_closed(self) -> None:
         self._cluster.connections -= 1
 
     def meter_bytes(self, count: int) -> None:
         """Count bytes of the upstream connections."""
-        if self._meter is not None:
-            self._meter.bytes += count
+        self._meter.bytes += count

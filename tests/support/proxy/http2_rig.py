@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from sidecar.core.direction import INBOUND
 from sidecar.core.http.http2 import Http2Codec, StreamEvent
 from sidecar.core.http.messages import Fields, RequestHead
 from sidecar.core.meters import ClientMeter, ServerMeter
@@ -76,8 +77,8 @@ class Http2Bench:
         self.records = tuple(EndpointRecord(f"e{n}", "10.0.0.1", 8000 + n, "ready") for n in range(endpoints))
         self.cluster = Cluster("orders", protocol, policy)
         self.cluster.update(protocol, policy, self.records, "", 0.0)
-        self.destination = Destination(self.runtime, self.cluster, self.client_meter, 30.0)
-        self.listener = HttpListener(self.runtime, self.destination, self.server_meter)
+        self.destination = Destination(self.runtime, self.cluster, self.client_meter, self.client_meter, 30.0)
+        self.listener = HttpListener(self.runtime, self.destination, INBOUND, self.server_meter)
         self.peers: list[Peer] = []
 
     def client(self, greet: bool = True) -> Client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from sidecar.core.direction import INBOUND
 from sidecar.core.meters import ClientMeter, ServerMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import DEFAULT, Policy
@@ -32,8 +33,8 @@ class Bench:
         records = tuple(EndpointRecord(f"e{n}", "10.0.0.1", 8000 + n, "ready") for n in range(endpoints))
         self.cluster = Cluster("orders", "http", policy)
         self.cluster.update("http", policy, records, "", 0.0)
-        self.destination = Destination(self.runtime, self.cluster, self.client_meter, 30.0)
-        self.listener = HttpListener(self.runtime, self.destination, self.server_meter)
+        self.destination = Destination(self.runtime, self.cluster, self.client_meter, self.client_meter, 30.0)
+        self.listener = HttpListener(self.runtime, self.destination, INBOUND, self.server_meter)
 
     def client(self) -> FakeTransport:
         """A client's new connection."""

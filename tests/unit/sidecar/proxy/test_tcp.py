@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from sidecar.core.direction import INBOUND, OUTBOUND
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Timeouts
 from sidecar.proxy.tcp import TcpSession
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
 from tests.support.proxy.rig import Bench
+
+UNREAD = ServerMeter("")
 
 
 class Case:
@@ -25,7 +28,7 @@ class Case:
         self.bench = Bench(endpoints, Policy(timeouts=Timeouts(**seconds)), self.loop)
         self.meter = ServerMeter("ledger")
         self.over: list[TcpSession] = []
-        self.session = TcpSession(self.bench.destination, self.meter, self.over.append)
+        self.session = TcpSession(self.bench.destination, INBOUND, self.meter, self.over.append)
         self.client = FakeTransport(self.loop, self.session.client)
 
     @property
@@ -216,17 +219,17 @@ def test_the_circuit_breaker_counts_sessions() -> None:
         cluster.policy = Policy(circuit_breaker=CircuitBreaker(max_connections=1))
         assert cluster.connections == 1
         over: list[TcpSession] = []
-        second = FakeTransport(case.loop, TcpSession(case.bench.destination, None, over.append).client)
+        second = FakeTransport(case.loop, TcpSession(case.bench.destination, OUTBOUND, UNREAD, over.append).client)
         await case.loop.settle()
         assert second.lost
         assert len(over) == 1
-        assert (cluster.overflows, case.bench.client_meter.overflows, cluster.connections) == (1, 1, 1)
+        assert (case.bench.client_meter.overflows, cluster.connections) == (1, 1)
         assert case.bench.client_meter.flags == {"UO": 1}
         case.client.break_off()
         assert cluster.connections == 0
         assert case.settled()
         case.loop.outcomes.append(None)
-        third = FakeTransport(case.loop, TcpSession(case.bench.destination).client)
+        third = FakeTransport(case.loop, TcpSession(case.bench.destination, OUTBOUND, UNREAD).client)
         await case.loop.settle()
         assert not third.is_closing()
 
@@ -250,7 +253,7 @@ def test_no_session_begins_while_memory_is_short() -> None:
         case = Case(None)
         await case.loop.settle()
         case.bench.runtime.shedding = True
-        second = FakeTransport(case.loop, TcpSession(case.bench.destination).client)
+        second = FakeTransport(case.loop, TcpSession(case.bench.destination, OUTBOUND, UNREAD).client)
         await case.loop.settle()
         assert second.lost
         assert not case.client.is_closing(), "what is under way goes on"

@@ -7,18 +7,16 @@ from typing import Any, cast
 
 import pytest
 
+from sidecar.core.direction import INBOUND, OUTBOUND
 from sidecar.core.errors import LocalReply
 from sidecar.core.flags import UC, UF, UH, Flags
 from sidecar.core.http.messages import RequestHead, ResponseHead
-from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
-from sidecar.core.routing.policy import DEFAULT
-from sidecar.proxy.base.interfaces import Client
+from sidecar.proxy.base.interfaces import Client, Request
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.recorder import AccessLog, Observation, Recorder
 from tests.support.proxy.fake_loop import FakeLoop
 
-CLUSTER = Cluster("orders", "http", DEFAULT)
 ENDPOINT = Endpoint("a/http", "10.0.0.1", 15100)
 
 
@@ -55,15 +53,14 @@ class Case:
     def observation(self, *fields: tuple[bytes, bytes], stream_id: int | None = None, old: bool = False) -> Observation:
         head = RequestHead(b"GET", b"/a?b=c", b"orders", list(fields))
         head.is_http_10 = old
-        return Observation(
-            self.recorder, cast("Client", Silent()), head, CLUSTER, False, "127.0.0.1", stream_id, 1_795_348_800.5, None
-        )
+        request = Request(OUTBOUND, "orders", cast("Client", Silent()), head, b"127.0.0.1", stream_id)
+        return Observation(self.recorder, request, 1_795_348_800.5, None)
 
     def request(self, status: int, flags: Flags = (), *fields: tuple[bytes, bytes]) -> None:
         """A request from its head to the end of its answer."""
         made = self.observation(*fields)
         made.send_head(ResponseHead(status, []))
-        made.finished(CLUSTER, ENDPOINT, 1, 0.01, flags)
+        made.finished(ENDPOINT, 1, 0.01, flags)
         made.send_end([])
 
 
@@ -99,7 +96,7 @@ def test_a_request_is_written_once_however_it_ends() -> None:
 def test_an_answer_of_the_proxys_own_is_a_failure_by_its_status() -> None:
     case = Case(0.0)
     made = case.observation()
-    made.finished(CLUSTER, None, 1, 0.0, (UH,))
+    made.finished(None, 1, 0.0, (UH,))
     made.send_local(LocalReply(UH, "no endpoint"))
     (line,) = case.lines.lines
     assert (line["response_code"], line["response_flags"], line["upstream_host"]) == (503, "UH", None)
@@ -119,14 +116,14 @@ def test_the_protocol_is_the_clients(old: bool, stream_id: int | None, protocol:
 def test_connections_have_numbers_and_are_sampled_too() -> None:
     case = Case(0.0)
     for flags in ((), (UF,)):
-        connection = case.recorder.connection(inbound=True)
+        connection = case.recorder.connection(INBOUND)
         assert connection is not None
-        connection.end(CLUSTER, flags, "the client closed")
+        connection.end("orders", flags, "the client closed")
     (line,) = case.lines.lines
     assert (line["connection_id"], line["response_flags"]) == (2, "UF")
 
 
 def test_without_a_log_nothing_is_made() -> None:
     recorder = Recorder(Runtime(cast("Any", FakeLoop())), None, None, wall=lambda: 0.0)
-    assert recorder.connection(inbound=True) is None
+    assert recorder.connection(INBOUND) is None
     assert not recorder.wants(failed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.core.direction import INBOUND, OUTBOUND
 from sidecar.core.http.http2 import (
     CANCEL,
     MAX_CUT_STREAMS,
@@ -194,8 +195,7 @@ def test_a_request_taken_back_at_once_is_never_sent_on() -> None:
 @pytest.mark.parametrize("inbound", [False, True])
 def test_rapid_reset_ends_the_connection_and_bounds_what_the_endpoint_sees(inbound: bool) -> None:
     bench, _, upstream = connected()
-    if not inbound:
-        bench.listener.meter = None
+    bench.listener.direction = INBOUND if inbound else OUTBOUND
     transport = raw(bench)
     for stream in range(1, 4_000, 2):
         if transport.is_closing():

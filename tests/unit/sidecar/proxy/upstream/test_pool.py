@@ -164,7 +164,7 @@ def test_the_circuit_breaker_counts_connections_and_waiting_requests() -> None:
             other.receive(GET)
             loop.transports[0].receive(ANSWER)
             assert other.take().startswith(b"HTTP/1.1 200")
-            assert (bench.cluster.overflows, bench.client_meter.overflows) == (1, 1)
+            assert bench.client_meter.overflows == 1
             assert bench.settled()
 
     run(test)
