@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from enum import Enum
 from typing import Final
 
 import ngh2
@@ -140,10 +141,19 @@ class GoAway:
 StreamEvent = RequestHead | ResponseHead | bytes | End | Reset | Refused | GoAway
 
 
+class State(Enum):
+    """Whether the connection goes on. OPEN leads to one of the others, and ENDED to BROKEN."""
+
+    OPEN = "open"
+    ENDED = "ended"  # send what `output` gives, then close
+    BROKEN = "broken"  # the same, because the peer broke the protocol
+
+
 class Http2Codec:
     """One side of an HTTP/2 connection."""
 
     __slots__ = (
+        "_complaint",
         "_connection",
         "_cut",
         "_early",
@@ -157,10 +167,8 @@ class Http2Codec:
         "_noise",
         "_opened",
         "_resets_told",
+        "_state",
         "_taken_back",
-        "broken",
-        "closed",
-        "complaint",
         "settled",
     )
 
@@ -169,9 +177,8 @@ class Http2Codec:
         self._keeps_own = keeps_own  # what a proxy says by its own fields may be passed on
         role, limits = (Role.SERVER, _SERVER_LIMITS) if is_server else (Role.CLIENT, _CLIENT_LIMITS)
         self._connection = Connection(role, limits)
-        self.closed = False  # the connection is over: send what `output` gives, then close
-        self.broken = False  # because the peer broke the protocol
-        self.complaint = ""  # why this side ended the connection, when the peer is to blame
+        self._state = State.OPEN
+        self._complaint = ""  # why this side ended the connection, when the peer is to blame
         self.settled = False  # the peer's SETTINGS have come
         self._max_streams = 1
         self._late: list[tuple[int, StreamEvent]] = []
@@ -193,6 +200,20 @@ class Http2Codec:
         self._connection.initiate_connection(settings)
         self._connection.set_local_window_size(CONNECTION_WINDOW)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over: send what `output` gives, then close."""
+        return self._state is not State.OPEN
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is over because the peer broke the protocol."""
+        return self._state is State.BROKEN
+
+    def _end(self) -> None:
+        if self._state is State.OPEN:
+            self._state = State.ENDED
+
     # Bytes in.
 
     def feed(self, data: bytes) -> list[tuple[int, StreamEvent]]:
@@ -207,7 +228,7 @@ class Http2Codec:
             connection.receive_data(data)
             self._take(connection.events(), found)
             if not connection.want_read:
-                self.closed = True
+                self._end()
         except ngh2.NGH2Error as error:
             self._fail(error)
             return []
@@ -254,10 +275,10 @@ class Http2Codec:
             elif type(event) is GoAwayReceived:
                 found.append((0, GoAway(event.last_stream_id, event.error_code)))
             elif type(event) is ConnectionClosed:
-                self.closed = True
+                self._end()
                 if event.error_code != NO_ERROR:
-                    self.broken = True
-                    self.complaint = self.complaint or f"error {event.error_code} of HTTP/2"
+                    self._state = State.BROKEN
+                    self._complaint = self._complaint or f"error {event.error_code} of HTTP/2"
             else:
                 self._noise += 1
         if self._taken_back:
@@ -277,8 +298,8 @@ class Http2Codec:
 
     def _fail(self, error: ngh2.NGH2Error) -> None:
         """libnghttp2 gave the connection up and says no more: say it for it."""
-        self.closed = self.broken = True
-        self.complaint = self.complaint or str(error)
+        self._state = State.BROKEN
+        self._complaint = self._complaint or str(error)
         calm = isinstance(error, ngh2.DenialOfServiceError)
         code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
         self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
@@ -338,6 +359,11 @@ class Http2Codec:
         self._cut += weight
         if self._cut > self._max_cut and self._cut * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
+
+    def take_complaint(self) -> str:
+        """Why this side ended the connection, when the peer is to blame: said once."""
+        complaint, self._complaint = self._complaint, ""
+        return complaint
 
     def has_late(self) -> bool:
         """Whether `late` has something to tell."""
@@ -433,12 +459,12 @@ class Http2Codec:
         """Take no more streams. With an error code the connection ends at once."""
         if self.closed:
             return
-        self.complaint = complaint
+        self._complaint = complaint
         if code == NO_ERROR:
             self._connection.send_goaway(code)
         else:
             self._connection.terminate_connection(code)
-            self.closed = True
+            self._end()
 
     def output(self) -> bytes:
         """The bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
@@ -461,9 +487,9 @@ class Http2Codec:
             if self.closed:
                 data += connection.data_to_send()  # one reset too many
             elif not (connection.want_read or connection.want_write):
-                self.closed = True
+                self._end()
         except ngh2.ConnectionStateError:
-            self.closed = True  # the last bytes have been taken already
+            self._end()  # the last bytes have been taken already
             return b""
         return data
 

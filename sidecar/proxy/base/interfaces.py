@@ -51,7 +51,7 @@ class TunnelEvents:
 
 @trait
 class ExchangeEvents:
-    """What an exchange is told: by its client, by the pool and the upstream, by its attempt and its tunnel."""
+    """What an exchange is told: by its client, its pool and its upstream, by its deadline, attempt and tunnel."""
 
     __slots__ = ()
 
@@ -132,7 +132,15 @@ class ExchangeEvents:
         """The endpoint has caught up."""
         raise NotImplementedError
 
-    # The attempt and the tunnel.
+    # The deadline, the attempt and the tunnel.
+
+    def on_overdue(self) -> None:
+        """The request, or the silence of a stream, has lasted too long."""
+        raise NotImplementedError
+
+    def is_open_call(self) -> bool:
+        """Whether the client is in the middle of a gRPC call, and the service has not answered yet."""
+        raise NotImplementedError
 
     def on_attempt_overdue(self, now: float) -> None:
         """The attempt under way was not answered within the per-try time-out."""

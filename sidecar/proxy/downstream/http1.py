@@ -66,7 +66,7 @@ class Phase(Enum):
     CLOSED = 3
 
 
-class Http1Connection(asyncio.Protocol, Http1Channel, Timed):
+class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     """A connection accepted by a listener."""
 
     def __init__(self, listener: Frontend) -> None:

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import Final, cast
 
 from sidecar.core.direction import OUTBOUND
@@ -54,20 +55,35 @@ NOTICE_SECONDS: Final = 1.0
 """Between the two GOAWAYs: longer than a round trip within a region."""
 
 
+class Drain(Enum):
+    """What the client has heard of the end of its connection: NOT_YET → NOTICED → SAID."""
+
+    NOT_YET = "not yet"
+    NOTICED = "noticed"  # that it ends soon
+    SAID = "said"  # which stream is the last
+
+
+class Answer(Enum):
+    """How far the answer on a stream is: NONE → BEGUN → ENDED; a head without a body leads from NONE to ENDED."""
+
+    NONE = "none"
+    BEGUN = "begun"
+    ENDED = "ended"
+
+
 class Http2DownstreamStream(Http2Stream):
     """The client's side of one exchange."""
 
-    __slots__ = ("_connection", "begun", "ended", "heard_at", "is_grpc", "method", "owed", "whole")
+    __slots__ = ("_connection", "answer", "body_left", "heard_at", "is_grpc", "method", "request_complete")
 
     def __init__(self, connection: Http2DownstreamConnection, stream_id: int, head: RequestHead) -> None:
         Http2Stream.__init__(self, stream_id)
         self._connection = connection
         self.method = head.method
         self.is_grpc = head.is_grpc
-        self.begun = False  # the answer
-        self.ended = False  # the head has ended our side of the stream
-        self.whole = False  # the request
-        self.owed = head.content_length  # bytes of the request that have not come; negative when nobody knows
+        self.answer = Answer.NONE
+        self.request_complete = False
+        self.body_left = head.content_length  # bytes of the request that have not come; negative when nobody knows
         self.heard_at = connection.now()
 
     def send_head(self, head: ResponseHead) -> None:
@@ -126,7 +142,7 @@ class Http2DownstreamStream(Http2Stream):
     def on_data(self, data: bytes) -> None:
         """A piece of the request's body."""
         self.heard_at = self._connection.now()
-        self.owed -= len(data)
+        self.body_left -= len(data)
         if self.exchange is not None:
             self.exchange.on_request_data(data)
         if not self.keeps(len(data)):
@@ -144,7 +160,7 @@ class Http2DownstreamStream(Http2Stream):
 
     def is_overdue(self, now: float) -> bool:
         """Whether the client owes the rest of the request for too long."""
-        waits = not (self.whole or self.begun or self.is_grpc or self._paused)
+        waits = not (self.request_complete or self.answer is not Answer.NONE or self.is_grpc or self._paused)
         return waits and self.heard_at + BODY_IDLE_SECONDS <= now
 
 
@@ -161,9 +177,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         self._peer = b""
         self._read_now = 0  # in this turn of the loop
         self._resting = False
-        self._draining = False
-        self._said_last = False
-        self._complained = False
+        self._drain = Drain.NOT_YET
         self._quiet_since = self._runtime.now()
 
     # The loop's side.
@@ -216,7 +230,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         self._streams[stream_id] = stream
         if head.content_length != 0 and self.deadline > stream.heard_at + BODY_IDLE_SECONDS:
             self._runtime.wheel.schedule(self, stream.heard_at + BODY_IDLE_SECONDS)
-        if self._runtime.draining and not self._draining:
+        if self._runtime.draining and self._drain is Drain.NOT_YET:
             self.drain()
         self._listener.prepare(head, self._peer)
         target = self._listener.route(head)
@@ -235,7 +249,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         if isinstance(event, bytes):
             stream.on_data(event)
         elif isinstance(event, End):
-            stream.whole = True
+            stream.request_complete = True
             if stream.exchange is not None:
                 stream.exchange.on_request_end(event.trailers)
         elif isinstance(event, Reset):
@@ -261,17 +275,17 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         """Begin an answer, or send an informational one."""
         if self._streams.get(stream.id) is stream:
             self._codec.send_response(stream.id, head)
-            stream.begun = head.status >= 200
-            stream.ended = stream.begun and head.content_length == 0
+            if head.status >= 200:
+                stream.answer = Answer.ENDED if head.content_length == 0 else Answer.BEGUN
             self._touch()
 
     def send_end(self, stream: Http2DownstreamStream, trailers: Fields) -> None:
         """An answer is whole; what of it waits is still sent."""
         if self._streams.get(stream.id) is not stream:
             return
-        if not stream.ended:
+        if stream.answer is not Answer.ENDED:
             self._codec.send_end(stream.id, trailers)
-        if not stream.whole and stream.owed:
+        if not stream.request_complete and stream.body_left:
             self._codec.end_early(stream.id)
         self._forget(stream)
         self._touch()
@@ -310,9 +324,9 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
 
     def _end(self, transport: asyncio.Transport) -> None:
         """Nothing more is said; a client that does not even take the last words is cut."""
-        if self._codec.complaint and not self._complained:
-            self._complained = True
-            self._refused(0, 0, self._codec.complaint)
+        complaint = self._codec.take_complaint()
+        if complaint:
+            self._refused(0, 0, complaint)
         transport.close()
         self._runtime.wheel.schedule(self, self.now() + LINGER_SECONDS)
 
@@ -320,7 +334,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
 
     def drain(self) -> None:
         """Say for the first time that this connection ends."""
-        self._draining = True
+        self._drain = Drain.NOTICED
         self._codec.shutdown_notice()
         self._touch()
         self._runtime.wheel.schedule(self, self.now() + NOTICE_SECONDS)
@@ -333,8 +347,8 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         if self._codec.closed or transport.is_closing():
             transport.abort()
             return
-        if self._draining and not self._said_last:
-            self._said_last = True
+        if self._drain is Drain.NOTICED:
+            self._drain = Drain.SAID
             self._codec.go_away(NO_ERROR)
             self._touch()
         for stream in [stream for stream in self._streams.values() if stream.is_overdue(now)]:

@@ -16,30 +16,24 @@ from sidecar.core.timers import Timed
 
 if TYPE_CHECKING:
     from sidecar.core.http.messages import RequestHead
+    from sidecar.proxy.base.interfaces import ExchangeEvents
     from sidecar.proxy.upstream.destination import Destination
 
 
 class RequestDeadline(Timed):
-    """The deadline of a request. A subclass says what it means that it has passed."""
+    """The deadline of an exchange, which says what it means that it has passed."""
 
-    __slots__ = ("_destination", "_is_clients", "_moved_at", "_streaming")
+    __slots__ = ("_destination", "_exchange", "_is_clients", "_moved_at", "is_streaming")
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, exchange: ExchangeEvents, destination: Destination) -> None:
         Timed.__init__(self)
+        self._exchange = exchange
         self._destination = destination
         self._is_clients = False
         self._moved_at = 0.0
-        self._streaming = False
+        self.is_streaming = False  # only the idle time-out counts
 
-    def is_open_call(self) -> bool:
-        """Whether the client is in the middle of a gRPC call, and the service has not answered yet."""
-        raise NotImplementedError
-
-    def on_overdue(self) -> None:
-        """The request, or the silence of a stream, has lasted too long."""
-        raise NotImplementedError
-
-    def _begin_timeout(self, head: RequestHead, now: float) -> None:
+    def begin(self, head: RequestHead, now: float) -> None:
         """The request begins."""
         seconds = self._destination.cluster.policy.timeouts.request_seconds
         if head.is_grpc:
@@ -51,27 +45,27 @@ class RequestDeadline(Timed):
         if seconds > 0:
             self._destination.runtime.wheel.schedule(self, now + seconds)
 
-    def _begin_idle_timeout(self) -> None:
+    def begin_idle(self) -> None:
         """From here on it may last as long as something moves, or up to the client's own deadline."""
         if self._is_clients:
             return
         runtime = self._destination.runtime
         seconds = self._destination.cluster.policy.timeouts.idle_seconds
-        self._streaming = True
+        self.is_streaming = True
         self._moved_at = runtime.now()
         if seconds > 0:
             runtime.wheel.schedule(self, self._moved_at + seconds)
         else:
             runtime.wheel.cancel(self)
 
-    def _end_timeout(self) -> None:
+    def end(self) -> None:
         """The request is over: if it is due in this very tick, that means nothing any more."""
-        self._streaming = False
+        self.is_streaming = False
         self._destination.runtime.wheel.cancel(self)
 
-    def _is_due(self, now: float) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether the request time-out is over, though perhaps not noticed yet."""
-        return 0.0 < self.deadline <= now and not self._streaming
+        return 0.0 < self.deadline <= now and not self.is_streaming
 
     def moved(self) -> None:
         """Something moved on a stream or tunnel."""
@@ -79,12 +73,12 @@ class RequestDeadline(Timed):
 
     def on_deadline(self, now: float) -> None:
         """Look whether the time is really over."""
-        if self._streaming:
+        if self.is_streaming:
             idle_at = self._moved_at + self._destination.cluster.policy.timeouts.idle_seconds
             if idle_at > now:
                 self._destination.runtime.wheel.schedule(self, idle_at)
                 return
-        elif not self._is_clients and self.is_open_call():
-            self._begin_idle_timeout()  # it is a stream, even if the service has not answered yet
+        elif not self._is_clients and self._exchange.is_open_call():
+            self.begin_idle()  # it is a stream, even if the service has not answered yet
             return
-        self.on_overdue()
+        self._exchange.on_overdue()

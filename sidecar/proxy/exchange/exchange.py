@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
-class Exchange(RequestDeadline, ExchangeEvents):
+class Exchange(ExchangeEvents):
     """One request on its way."""
 
     __slots__ = (
@@ -54,6 +54,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
         "_client",
         "_client_full",
         "_connection",
+        "_deadline",
+        "_destination",
         "_done",
         "_head",
         "_latency",
@@ -66,7 +68,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
     )
 
     def __init__(self, client: Client, head: RequestHead, destination: Destination) -> None:
-        RequestDeadline.__init__(self, destination)
+        self._destination = destination
+        self._deadline = RequestDeadline(self, destination)
         self._client = client
         self._head = head
         self._body = RequestBody()
@@ -108,7 +111,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
             self._overflow()
             return
         cluster.retry_budget.request(now)
-        self._begin_timeout(self._head, now)
+        self._deadline.begin(self._head, now)
         self._try(now)
 
     def _try(self, now: float) -> None:
@@ -186,8 +189,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
 
     def on_request_data(self, data: bytes) -> None:
         """A piece of the request's body."""
-        if self._streaming:
-            self.moved()
+        if self._deadline.is_streaming:
+            self._deadline.moved()
         if self.observer is not None:
             self.observer.received += len(data)
         connection = self._connection
@@ -257,7 +260,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         self._body.forget()
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
-            self._begin_idle_timeout()
+            self._deadline.begin_idle()
         if self.flags and head.get(FLAG_FIELD) is None:
             head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
@@ -294,8 +297,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
 
     def on_response_data(self, data: bytes) -> None:
         """A piece of the answer's body."""
-        if self._streaming:
-            self.moved()
+        if self._deadline.is_streaming:
+            self._deadline.moved()
         self._client.send_data(data)
 
     def on_response_end(self, trailers: Fields) -> None:
@@ -366,7 +369,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
         self._count_answer(head.status)
         self._response_begun = True
         tunnel = self.tunnel = Tunnel(self, self._client, connection)
-        self._begin_idle_timeout()
+        self._deadline.begin_idle()
         self._client.send_head(head)
         if leftover:
             self._client.send_data(leftover)
@@ -376,7 +379,7 @@ class Exchange(RequestDeadline, ExchangeEvents):
 
     def on_tunnel_moved(self, received: int) -> None:
         """Bytes went through the tunnel; so many of them came from the client."""
-        self.moved()
+        self._deadline.moved()
         if self.observer is not None:
             self.observer.received += received
 
@@ -404,8 +407,8 @@ class Exchange(RequestDeadline, ExchangeEvents):
         attempt = self._attempt
         if attempt is None:
             return
-        if self._is_due(now):
-            self.on_deadline(now)  # no time for another
+        if self._deadline.is_due(now):
+            self._deadline.on_deadline(now)  # no time for another
         elif self._waits_for_client():
             attempt.wait_longer(now)
         else:
@@ -479,6 +482,6 @@ class Exchange(RequestDeadline, ExchangeEvents):
             self.observer.finished(endpoint, self._attempts, self._latency, self.flags)
         self._end_attempt()
         self._connection = None
-        self._end_timeout()
+        self._deadline.end()
         destination.runtime.work -= 1
         destination.cluster.active_requests -= 1

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import cast
 
 from sidecar.core.errors import ProtocolError
@@ -37,6 +38,14 @@ class Http1PoolEvents(Pool):
         raise NotImplementedError
 
 
+class Sending(Enum):
+    """What a connection sends: NOTHING → BYTES or CHUNKS → NOTHING, once for each request."""
+
+    NOTHING = "nothing"  # no request, or it is whole
+    BYTES = "bytes"
+    CHUNKS = "chunks"
+
+
 class UpstreamConnection(asyncio.Protocol, Timed):
     """A connection of a pool."""
 
@@ -50,8 +59,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self._output: Output | None = None
         self._reader = ResponseReader(keeps_own=not pool.is_app)
         self._exchange: ExchangeEvents | None = None
-        self._chunked = False
-        self._request_sent = True
+        self._sending = Sending.NOTHING
         self._bytes_of_response = 0
         self._handed_over_before = 0
         self._paused = False
@@ -62,8 +70,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
     def send_head(self, exchange: ExchangeEvents, head: RequestHead) -> None:
         """Begin a request."""
         self._exchange = exchange
-        self._chunked = head.content_length == UNKNOWN_LENGTH
-        self._request_sent = False
+        self._sending = Sending.CHUNKS if head.content_length == UNKNOWN_LENGTH else Sending.BYTES
         self._bytes_of_response = 0
         self._handed_over_before = self._output.handed_over if self._output is not None else 0
         self._reader.expect(head.method)
@@ -71,13 +78,13 @@ class UpstreamConnection(asyncio.Protocol, Timed):
 
     def send_data(self, data: bytes) -> None:
         """A piece of the body."""
-        self._write(encode_chunk(data) if self._chunked else data)
+        self._write(encode_chunk(data) if self._sending is Sending.CHUNKS else data)
 
     def send_end(self, trailers: Fields) -> None:
         """The body is whole."""
-        self._request_sent = True
-        if self._chunked:
+        if self._sending is Sending.CHUNKS:
             self._write(encode_last_chunk(trailers))
+        self._sending = Sending.NOTHING
 
     def send_raw(self, data: bytes) -> None:
         """Bytes of a tunnel."""
@@ -190,7 +197,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
     def _finish(self, exchange: ExchangeEvents | None, end: End) -> None:
         self._exchange = None
         self.served += 1
-        keep = self._request_sent and self._reader.keep_alive and not self.closed and not self._full
+        keep = self._sending is Sending.NOTHING and self._reader.keep_alive and not self.closed and not self._full
         if self._paused:
             self.resume_reading()  # the client that had to catch up has nothing to do with the next request
         if exchange is not None:

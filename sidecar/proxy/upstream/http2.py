@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import Final, cast
 
 from sidecar.core.errors import ProtocolError
@@ -146,21 +147,37 @@ class Http2UpstreamStream(Http2Stream):
         return self._informed > MAX_INFORMATIONAL
 
 
+class Phase(Enum):
+    """CONNECTING → OPEN → CLOSED."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
 class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     """A connection of a pool."""
 
     def __init__(self, pool: Http2PoolEvents) -> None:
         Http2Connection.__init__(self, pool.runtime, Http2Codec(is_server=False, keeps_own=not pool.is_app))
-        self.made = False  # there was a transport
-        self.closed = False
+        self._phase = Phase.CONNECTING
         self.settled = False  # how many streams it takes is known
         self._pool = pool
+
+    @property
+    def made(self) -> bool:
+        """Whether it was connected, however briefly."""
+        return self._phase is not Phase.CONNECTING
 
     # The pool's and the streams' side.
 
     def has_room(self) -> bool:
         """Whether a request can begin here."""
-        return not self.closed and self._codec.takes_requests() and len(self._streams) < self._codec.max_streams()
+        return (
+            self._phase is not Phase.CLOSED
+            and self._codec.takes_requests()
+            and len(self._streams) < self._codec.max_streams()
+        )
 
     def open(self, stream: Http2UpstreamStream, head: RequestHead) -> None:
         """Begin a request on a new stream."""
@@ -234,7 +251,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
-        self.made = True
+        self._phase = Phase.OPEN
         self._runtime.wheel.schedule(self, self._runtime.now() + SETTINGS_SECONDS)
         self._touch()
         self._pool.connected(self)
@@ -314,7 +331,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, with the requests on it."""
-        self.closed = True
+        self._phase = Phase.CLOSED
         self._transport = None
         self._runtime.wheel.cancel(self)
         self._pool.lost(self)
