@@ -60,7 +60,7 @@ def local_reader(status: Mapping[str, Any]) -> Reader:
     """Return a reader of a local cluster, from what it says of itself."""
     client: CloudWatchClient = boto3.client(
         "cloudwatch",
-        endpoint_url=status["aws"],
+        endpoint_url=status["cloudwatch"],
         region_name=status["region"],
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,

@@ -11,7 +11,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from infra.local import definition as definitions
@@ -21,11 +20,11 @@ from infra.local.environment import Endpoints
 from infra.local.network import Network
 from infra.local.process import Launcher
 from infra.local.runner import TaskRunner
-from infra.local.scheduler import Member, decide, next_zone
-from infra.local.service import Service, new_deployment
+from infra.local.scheduler import Breaker, Member, decide, next_zone
+from infra.local.service import Failure, Service, new_deployment
 from infra.local.settings import ACCOUNT, LocalError, Settings
 from infra.local.state import Status, StopCode, TaskState
-from infra.local.task import TaskIdentity, event_detail, is_healthy, new_identity, zones
+from infra.local.task import TaskIdentity, event_detail, failure, is_healthy, new_identity, ready_at, zones
 
 _KEEP_STOPPED_SECONDS: Final = 3600.0  # DescribeTasks answers for stopped tasks for about an hour
 
@@ -121,9 +120,11 @@ class Cluster:
             created_at=now,
             minimum_healthy_percent=int(limits.get("minimumHealthyPercent", 100)),
             maximum_percent=int(limits.get("maximumPercent", 200)),
+            settle_seconds=self.settings.settle_seconds,
+            breaker=_breaker(limits.get("deploymentCircuitBreaker", {})),
         )
         self.services[name] = service
-        self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "in progress.")
+        self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "INFO")
         self._wake.set()
         return service
 
@@ -146,7 +147,7 @@ class Cluster:
             self._tell_action(service, "SERVICE_DESIRED_COUNT_UPDATED", "INFO")
         if force or wanted != service.primary.definition_arn:
             service.deploy(wanted, time.time())
-            self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "in progress.")
+            self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "INFO")
         self._wake.set()
         return service
 
@@ -162,6 +163,7 @@ class Cluster:
                 health=runner.state.health,
                 ready=runner.state.status is Status.RUNNING and is_healthy(runner.state),
                 created_at=runner.state.created_at,
+                ready_at=ready_at(runner.state),
             )
             for runner in self.tasks.values()
             if runner.identity.service == service.name and runner.state.status is not Status.STOPPED
@@ -247,22 +249,26 @@ class Cluster:
         self._notify()
 
     def _count_failures(self, identity: TaskIdentity, state: TaskState) -> None:
+        """Count a task of a service that ended by itself, as soon as it is known: it is replaced in the same moment."""
         service = self.services.get(identity.service or "")
-        # Counted as soon as it is known: the replacement is decided on in the same moment.
-        failed = state.status is Status.PENDING and state.stop_code in _FAILURES
-        if service is None or (not failed and state.status is not Status.RUNNING):
+        first_seen = state.desired is Status.STOPPED and state.status in (Status.PENDING, Status.RUNNING)
+        if service is None or not first_seen or state.stop_code not in _FAILURES:
             return
-        for number, deployment in enumerate(service.deployments):
-            if deployment.deployment_id != identity.started_by:
-                continue
-            if not failed:
-                service.deployments[number] = replace(deployment, failed_starts=0)
-            else:
-                service.note(f"was unable to start a task: {state.stopped_reason}", time.time())
-                self._tell_action(service, "SERVICE_TASK_START_IMPAIRED", "WARN", state.stopped_reason)
-                service.deployments[number] = replace(
-                    deployment, failed_starts=deployment.failed_starts + 1, last_failure_at=time.time()
-                )
+        if state.started_at is not None and time.time() - ready_at(state) >= self.settings.settle_seconds:
+            return  # it ran: ECS replaces it without a word
+        self._failed(service, failure(identity, state))
+
+    def _failed(self, service: Service, failed: Failure) -> None:
+        now = time.time()
+        service.note(f"was unable to start a task: {failed.reason}", now)
+        self._tell_action(service, "SERVICE_TASK_START_IMPAIRED", "WARN", failed.reason)
+        if not service.failed(failed, now):
+            return
+        self._tell_deployment(service, "SERVICE_DEPLOYMENT_FAILED", "ERROR")
+        service.note(f"(deployment {service.primary.deployment_id}) deployment failed: tasks failed to start.", now)
+        if service.roll_back():
+            service.note(f"rolling back to {service.primary.definition_arn.rpartition('/')[2]}.", now)
+            self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "INFO")
 
     # --------------------------------------------------------------------------------------- scheduler
 
@@ -301,7 +307,10 @@ class Cluster:
         members = self.members(service)
         decision = decide(service.wish(), members, time.time())
         for stop in decision.stop:
-            self.tasks[stop.task_id].stop(StopCode.SERVICE_SCHEDULER_INITIATED, stop.reason)
+            runner = self.tasks[stop.task_id]
+            if stop.unhealthy:
+                self._failed(service, failure(runner.identity, runner.state, stop.reason))
+            runner.stop(StopCode.SERVICE_SCHEDULER_INITIATED, stop.reason)
         for _ in range(decision.start):
             zone = next_zone(zones(self.settings.region), self.members(service))
             definition = self.definition(service.primary.definition_arn)
@@ -313,23 +322,22 @@ class Cluster:
                 return time.time() + _PLACE_AGAIN_SECONDS
         service.deployments = [d for d in service.deployments if d.deployment_id not in decision.finished]
         was_steady = service.steady
-        service.judge(self.members(service), time.time())
+        judge_at = service.judge(self.members(service), time.time())
         if service.steady and not was_steady:
             self._tell_action(service, "SERVICE_STEADY_STATE", "INFO")
-            if service.primary.deployment_id != service.completed:
-                service.completed = service.primary.deployment_id
-                self._tell_deployment(service, "SERVICE_DEPLOYMENT_COMPLETED", "completed.")
+            if service.complete():
+                self._tell_deployment(service, "SERVICE_DEPLOYMENT_COMPLETED", "INFO")
             self._notify()
-        return math.inf if decision.wake_at is None else decision.wake_at
+        return min(judge_at, math.inf if decision.wake_at is None else decision.wake_at)
 
     def _tell_action(self, service: Service, name: str, level: str, reason: str | None = None) -> None:
         region, now = self.settings.region, time.time()
         self._tell(events.service_action(service.arn, self.arn, name, level, reason, region, now))
 
-    def _tell_deployment(self, service: Service, name: str, ends: str) -> None:
-        deployment, region, now = service.primary.deployment_id, self.settings.region, time.time()
-        reason = f"ECS deployment {deployment} {ends}"
-        self._tell(events.deployment_change(service.arn, deployment, name, "INFO", reason, region, now))
+    def _tell_deployment(self, service: Service, name: str, level: str) -> None:
+        deployment, region, now = service.primary, self.settings.region, time.time()
+        reason = f"ECS deployment {deployment.deployment_id} {deployment.reason}"
+        self._tell(events.deployment_change(service.arn, deployment.deployment_id, name, level, reason, region, now))
 
     # --------------------------------------------------------------------------------------------- end
 
@@ -355,6 +363,10 @@ class Cluster:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
             self._loop = None
+
+
+def _breaker(raw: Mapping[str, Any]) -> Breaker | None:
+    return Breaker(rollback=bool(raw.get("rollback", False))) if raw.get("enable") else None
 
 
 def _count(value: object) -> int:

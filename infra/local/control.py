@@ -63,6 +63,7 @@ class Control:
             "api": {"url": machine.api.url, "away": machine.api.is_away},
             "ecs": machine.endpoints.ecs,
             "aws": machine.endpoints.aws,
+            "cloudwatch": machine.endpoints.cloudwatch,
             "metrics_seconds": int(machine.settings.sidecar_environment.get("TRAMO_METRICS_SECONDS", "60")),
             "services": {"steady": sum(s.steady for s in cluster.services.values()), "all": len(cluster.services)},
             "tasks": {

@@ -30,6 +30,7 @@ class Endpoints:
     """Where things are on this machine, as URLs without a slash at the end."""
 
     aws: str
+    cloudwatch: str
     ecs: str
     api: str
     metadata: str
@@ -90,6 +91,7 @@ def environment(
         "AWS_DEFAULT_REGION": region,
         **_credentials(place, endpoints, runtime_id),
         "AWS_ENDPOINT_URL": endpoints.aws,
+        "AWS_ENDPOINT_URL_CLOUDWATCH": endpoints.cloudwatch,
         "AWS_ENDPOINT_URL_ECS": endpoints.ecs,
         "ECS_CONTAINER_METADATA_URI_V4": f"{endpoints.metadata}/v4/{runtime_id}",
     }
@@ -132,5 +134,5 @@ def _shared_network(address: str) -> dict[str, str]:
 
 
 def _hosts(endpoints: Endpoints) -> list[str]:
-    urls = (endpoints.aws, endpoints.ecs, endpoints.api, endpoints.metadata)
+    urls = (endpoints.aws, endpoints.cloudwatch, endpoints.ecs, endpoints.api, endpoints.metadata)
     return [host for url in urls if (host := urlsplit(url).hostname)]

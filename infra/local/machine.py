@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from infra.local import events, namespace, netns
 from infra.local.api_gateway import ApiGateway
-from infra.local.aws import TABLE, Aws, StreamReader, utc_now
+from infra.local.aws import Aws, StreamReader, start_server, stop_server
+from infra.local.aws_server import TABLE
 from infra.local.bridge import BridgeNetwork
 from infra.local.cluster import Cluster, EcsError
 from infra.local.ecs_api import EcsApi
@@ -35,7 +36,6 @@ from infra.local.template import ControlPlane, load
 
 SERVICES_FILE: Final = "services.json"
 log = logging.getLogger(__name__)
-_FORGET_SECONDS: Final = 60.0
 
 
 class Machine:
@@ -59,16 +59,15 @@ class Machine:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Start everything but the services; `stack` ends it."""
-        plane = load(parameters={"PollSeconds": str(self.settings.poll_seconds)}, table=TABLE)
+        plane = load(table=TABLE)
         launcher = await stack.enter_async_context(Launcher())
         self.private_hosts = await self._private_hosts()
         network = await asyncio.to_thread(self._network)
         stack.push_async_callback(asyncio.to_thread, network.close)
         if isinstance(network, BridgeNetwork):
             launcher.remember_interface(network.uplink)
-        self.aws = Aws(self.settings.region, network.host)
-        await asyncio.to_thread(self.aws.start, plane)
-        stack.push_async_callback(asyncio.to_thread, self.aws.stop)
+        self.aws = await self._start_aws(network.host, launcher, stack)
+        await asyncio.to_thread(self.aws.create_table, plane)
         ecs_server = HttpServer(lambda request: EcsApi(self.cluster).handle(request))
         ecs = f"http://{network.host}:{await ecs_server.listen(network.host)}"
         stack.push_async_callback(ecs_server.close)
@@ -80,6 +79,7 @@ class Machine:
         host, port = listening.getsockname()
         self.endpoints = Endpoints(
             aws=self.aws.url,
+            cloudwatch=self.aws.cloudwatch_url,
             ecs=ecs,
             api=self.api.url,
             metadata=f"http://{host}" if port == 80 else f"http://{host}:{port}",
@@ -106,6 +106,16 @@ class Machine:
             except netns.NetworkError as error:
                 self.shared_network = str(error)
         return LoopbackNetwork()
+
+    async def _start_aws(self, host: str, launcher: Launcher, stack: AsyncExitStack) -> Aws:
+        """Start DynamoDB and CloudWatch, apart from each other: who looks at metrics does not slow the mesh."""
+        urls: list[str] = []
+        for service in ("dynamodb", "cloudwatch"):
+            log = self.settings.state_directory / "aws.log"
+            url, process = await start_server(service, self.settings.region, host, launcher, log)
+            stack.push_async_callback(stop_server, process)
+            urls.append(url)
+        return Aws(self.settings.region, *urls)
 
     async def _private_hosts(self) -> bool:
         """Say whether apps get a hosts file of their own. Raises LocalError if they must and cannot."""
@@ -163,7 +173,6 @@ class Machine:
                 self._start(follow(reader.read, delivery, self.settings.stream_poll_seconds))
             if function.spec.every is not None:
                 self._start(on_schedule(function, self.bus, self._schedule_event(function), function.spec.every))
-        self._start(self._forget_old_metrics())
 
     def _schedule_event(self, function: Function) -> Callable[[], Mapping[str, object]]:
         return lambda: events.scheduled(function.spec.name, self.settings.region, time.time())
@@ -178,11 +187,6 @@ class Machine:
     def _tell(self, event: Mapping[str, Any]) -> None:
         self.events_sent += 1
         self.bus.put(event)
-
-    async def _forget_old_metrics(self) -> None:
-        while True:
-            await asyncio.sleep(_FORGET_SECONDS)
-            self.aws.forget_metrics(utc_now())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -108,9 +108,18 @@ class Launcher:
             self._guardian.wait()
 
     async def start(
-        self, argv: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path | IO[bytes]
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        log: Path | IO[bytes],
+        descriptors: Sequence[int] = (),
     ) -> Process:
-        """Start a process whose output is appended to `log`. Raises OSError if it cannot be started."""
+        """Start a process whose output is appended to `log`. Raises OSError if it cannot be started.
+
+        It inherits the `descriptors` under their numbers.
+        """
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("ab")) if isinstance(log, Path) else log
             started = await asyncio.create_subprocess_exec(
@@ -121,6 +130,7 @@ class Launcher:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         self._tell_guardian(f"+{started.pid}")
         process = Process(started, self)

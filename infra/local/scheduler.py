@@ -6,12 +6,17 @@ guide:
 1. The newest deployment is PRIMARY; only it gets new tasks, up to the desired count.
 2. A rolling deployment keeps at least minimumHealthyPercent of the desired count (rounded up) RUNNING and
    healthy, and has at most maximumPercent (rounded down) tasks that are not to stop.
-3. Tasks of older deployments stop as soon as rule 2 allows; those that do not run first.
+3. Tasks of older deployments stop in the moment in which rule 2 allows it; those that do not run first.
 4. More tasks than desired: those that do not run go first, then from the zone with the most tasks, the
    youngest.
 5. An UNHEALTHY task is replaced.
-6. When tasks of a deployment end again and again before they ever ran, the next is started after a pause that
-   doubles.
+6. A task fails if it ends by itself, or is UNHEALTHY, before it has been ready for a moment. After tasks of a
+   deployment that failed, the next is started after a pause that doubles.
+7. The deployment circuit breaker ends a deployment of which as many tasks failed as half of the desired count, at least
+   3 and at most 200: it gets no more tasks. With `rollback` the definition that was last deployed with success becomes
+   the newest deployment.
+
+A deployment is IN_PROGRESS → COMPLETED (the service is steady) or → FAILED (rule 7).
 """
 
 from __future__ import annotations
@@ -19,29 +24,61 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from infra.local.state import Health, Status
 
 _LONGEST_PAUSE: Final = 60.0
+_LEAST_FAILURES: Final = 3
+_MOST_FAILURES: Final = 200
+
+
+class Rollout(StrEnum):
+    """rolloutState of a deployment."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The deployment circuit breaker of a service, and whether it rolls back."""
+
+    rollback: bool = False
+
+    def opens(self, deployment: Deployment, desired_count: int) -> bool:
+        """Say whether so many tasks of the deployment failed that it ends."""
+        half = math.ceil(desired_count / 2)
+        threshold = min(max(half, _LEAST_FAILURES), _MOST_FAILURES)
+        return deployment.rollout is Rollout.IN_PROGRESS and deployment.failed_tasks >= threshold
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One deployment. `failed_starts`: tasks in a row that ended before they ran; times in seconds."""
+    """One deployment. `failed_tasks`: since it was last steady; times in seconds."""
 
     deployment_id: str
     definition_arn: str
     created_at: float
-    failed_starts: int = 0
+    failed_tasks: int = 0
     last_failure_at: float = 0.0
+    rollout: Rollout = Rollout.IN_PROGRESS
+    reason: str = "in progress."
 
     def next_start_at(self) -> float:
-        """Return the time from which a task may be started."""
-        if not self.failed_starts:
+        """Return the time from which a task may be started, infinity if none may."""
+        if self.rollout is Rollout.FAILED:
+            return math.inf
+        if not self.failed_tasks:
             return 0.0
-        return self.last_failure_at + min(_LONGEST_PAUSE, 2.0 ** (self.failed_starts - 1))
+        return self.last_failure_at + min(_LONGEST_PAUSE, 2.0 ** (self.failed_tasks - 1))
+
+    def after_failure(self, now: float) -> Deployment:
+        """Return it after one more of its tasks failed."""
+        return replace(self, failed_tasks=self.failed_tasks + 1, last_failure_at=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +93,7 @@ class Member:
     health: Health
     ready: bool  # RUNNING, and HEALTHY if it can be
     created_at: float
+    ready_at: float = 0.0  # when it became so
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +108,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A task to stop and why."""
+    """A task to stop and why. `unhealthy`: by rule 5."""
 
     task_id: str
     reason: str
+    unhealthy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +130,7 @@ def decide(wish: Wish, members: Sequence[Member], now: float) -> Decision:
     primary = wish.deployments[0]
     wanted = [m for m in members if m.desired is Status.RUNNING]
     stops = [
-        Stop(m.task_id, f"(service) (task {m.task_id}) failed container health checks.")
+        Stop(m.task_id, f"(service) (task {m.task_id}) failed container health checks.", unhealthy=True)
         for m in wanted
         if m.health is Health.UNHEALTHY
     ]
@@ -120,7 +159,8 @@ def decide(wish: Wish, members: Sequence[Member], now: float) -> Decision:
     start = max(0, min(missing, room))
     wake_at = None
     if start and now < primary.next_start_at():
-        start, wake_at = 0, primary.next_start_at()
+        start = 0
+        wake_at = None if math.isinf(primary.next_start_at()) else primary.next_start_at()
 
     present = {m.deployment_id for m in members}
     finished = tuple(d.deployment_id for d in wish.deployments[1:] if d.deployment_id not in present)

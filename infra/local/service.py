@@ -1,19 +1,31 @@
-"""An ECS service: what it should be, and how DescribeServices shows it."""
+"""An ECS service: what it should be, how its deployments go, and how DescribeServices shows it."""
 
 from __future__ import annotations
 
+import math
 import random
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from infra.local.scheduler import Deployment, Member, Wish
+from infra.local.scheduler import Breaker, Deployment, Member, Rollout, Wish
 from infra.local.settings import ACCOUNT
 from infra.local.state import Status
 
 _EVENTS_KEPT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that failed: the container that ended, with its exit code if it has one, and why the task stopped."""
+
+    task_id: str
+    deployment_id: str
+    container: str | None
+    exit_code: int | None
+    reason: str
 
 
 @dataclass(slots=True)
@@ -28,8 +40,11 @@ class Service:
     created_at: float
     minimum_healthy_percent: int = 100
     maximum_percent: int = 200
+    breaker: Breaker | None = None
+    settle_seconds: float = 0.0
     steady: bool = False
-    completed: str = ""  # the last deployment that was
+    completed: Deployment | None = None  # the last one that was
+    last_failure: Failure | None = None
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
 
     @property
@@ -56,21 +71,62 @@ class Service:
         self.deployments.insert(0, new_deployment(definition_arn, now))
         self.steady = False
 
+    def failed(self, failure: Failure, now: float) -> bool:
+        """Count a task that failed; return whether the circuit breaker has ended its deployment."""
+        self.last_failure = failure
+        for number, deployment in enumerate(self.deployments):
+            if deployment.deployment_id != failure.deployment_id:
+                continue
+            after = deployment.after_failure(now)
+            opens = number == 0 and self.breaker is not None and self.breaker.opens(after, self.desired_count)
+            if opens:
+                after = replace(after, rollout=Rollout.FAILED, reason="circuit breaker: tasks failed to start.")
+            self.deployments[number] = after
+            return opens
+        return False
+
+    def roll_back(self) -> bool:
+        """Make the last COMPLETED deployment PRIMARY again, if that is wanted; return whether it was."""
+        if self.breaker is None or not self.breaker.rollback or self.completed is None:
+            return False
+        to = self.completed
+        reason = f"circuit breaker: rolling back to deploymentId {to.deployment_id}."
+        self.deployments = [d for d in self.deployments if d.deployment_id != to.deployment_id]
+        self.deployments.insert(0, replace(to, rollout=Rollout.IN_PROGRESS, failed_tasks=0, reason=reason))
+        self.steady = False
+        return True
+
     def note(self, message: str, now: float) -> None:
         """Add a line to the service's events."""
         text = f"(service {self.name}) {message}"
         self.events.appendleft({"id": str(uuid.uuid4()), "createdAt": round(now, 3), "message": text})
 
-    def judge(self, members: Sequence[Member], now: float) -> None:
-        """Note when a steady state is reached: all tasks that were wished for, ready, and no others."""
-        steady = (
+    def judge(self, members: Sequence[Member], now: float) -> float:
+        """Note when a steady state is reached: all tasks that were wished for, ready for a moment, and no others.
+
+        Return when to judge again though nothing changes, infinity for never.
+        """
+        complete = (
             len(self.deployments) == 1
             and len(members) == self.desired_count
             and all(m.ready and m.desired is Status.RUNNING for m in members)
         )
+        settled_at = max((m.ready_at for m in members), default=0.0) + self.settle_seconds
+        # A steady state ends with a change alone, and not when a clock was set back.
+        steady = complete and (self.steady or now >= settled_at)
         if steady and not self.steady:
             self.note("has reached a steady state.", now)
+            self.deployments[0] = replace(self.primary, failed_tasks=0)
+            self.last_failure = None
         self.steady = steady
+        return settled_at if complete and not steady else math.inf
+
+    def complete(self) -> bool:
+        """Note that the PRIMARY deployment is COMPLETED; return whether it was not before."""
+        if self.primary.rollout is not Rollout.IN_PROGRESS:
+            return False
+        self.completed = self.deployments[0] = replace(self.primary, rollout=Rollout.COMPLETED, reason="completed.")
+        return True
 
 
 def new_deployment(definition_arn: str, now: float) -> Deployment:
@@ -97,6 +153,10 @@ def describe(service: Service, members: Sequence[Member]) -> Mapping[str, Any]:
         "deploymentConfiguration": {
             "minimumHealthyPercent": service.minimum_healthy_percent,
             "maximumPercent": service.maximum_percent,
+            "deploymentCircuitBreaker": {
+                "enable": service.breaker is not None,
+                "rollback": service.breaker is not None and service.breaker.rollback,
+            },
         },
         "deployments": [
             _describe_deployment(
@@ -123,7 +183,6 @@ def _count(members: Sequence[Member], *, running: bool) -> int:
 
 def _describe_deployment(service: Service, deployment: Deployment, members: Sequence[Member]) -> dict[str, Any]:
     is_primary = deployment is service.primary
-    complete = is_primary and service.steady
     return {
         "id": deployment.deployment_id,
         "status": "PRIMARY" if is_primary else "ACTIVE",
@@ -131,12 +190,11 @@ def _describe_deployment(service: Service, deployment: Deployment, members: Sequ
         "desiredCount": service.desired_count if is_primary else 0,
         "runningCount": _count(members, running=True),
         "pendingCount": _count(members, running=False),
-        "failedTasks": deployment.failed_starts,
+        "failedTasks": deployment.failed_tasks,
         "createdAt": round(deployment.created_at, 3),
         "updatedAt": round(deployment.created_at, 3),
         "launchType": "FARGATE",
         "platformVersion": "1.4.0",
-        "rolloutState": "COMPLETED" if complete else "IN_PROGRESS",
-        "rolloutStateReason": f"ECS deployment {deployment.deployment_id} "
-        + ("completed." if complete else "in progress."),
+        "rolloutState": deployment.rollout.value,
+        "rolloutStateReason": f"ECS deployment {deployment.deployment_id} {deployment.reason}",
     }

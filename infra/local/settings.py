@@ -52,10 +52,10 @@ class Settings:
     deprovisioning_seconds: float = 0.1
     stop_timeout_seconds: float = 30.0  # ECS's default between SIGTERM and SIGKILL
     start_timeout_seconds: float = 180.0  # ECS's default for a dependency to come up
+    settle_seconds: float = 2.0  # how long a task must have been ready to count as one that runs: no crash at start
     probe_seconds: float = (
         1.0  # at most, between health checks while a container starts; Docker's --health-start-interval
     )
-    poll_seconds: int = 1  # what the API tells the sidecars
     stream_poll_seconds: float = 0.25  # Lambda polls a stream four times a second
     retry_seconds: tuple[float, ...] = (1.0, 2.0)  # Lambda's two retries come after 1 and 2 minutes
     sidecar_environment: Mapping[str, str] = field(default_factory=lambda: {"TRAMO_METRICS_SECONDS": "5"})

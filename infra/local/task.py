@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from infra.local.definition import Container, TaskDefinition
 from infra.local.identity import DEFAULT_ROLE
+from infra.local.service import Failure
 from infra.local.settings import ACCOUNT
-from infra.local.state import ContainerState, Health, TaskState
+from infra.local.state import ContainerState, Health, Status, TaskState
 
 _ZONES: Final = "abc"
 
@@ -288,3 +289,24 @@ def _health(container: ContainerState) -> dict[str, Any]:
 def is_healthy(state: TaskState) -> bool:
     """Say whether a RUNNING task counts as healthy: not judged yet, or judged and HEALTHY."""
     return state.health is Health.HEALTHY or not any(c.essential and c.has_health_check for c in state.containers)
+
+
+def ready_at(state: TaskState) -> float:
+    """Return when a task became what `is_healthy` asks for, if it is."""
+    judged = (c.health_at for c in state.containers if c.essential and c.has_health_check)
+    return max((state.started_at or 0.0, *judged))
+
+
+def failure(identity: TaskIdentity, state: TaskState, reason: str | None = None) -> Failure:
+    """Return what is known of a task that failed: its essential container that ended, else one that is unhealthy."""
+    essential = [c for c in state.containers if c.essential]
+    ended = next((c for c in essential if c.status is Status.STOPPED), None)
+    sick = next((c for c in essential if c.health is Health.UNHEALTHY), None)
+    culprit = ended or sick
+    return Failure(
+        task_id=identity.task_id,
+        deployment_id=str(identity.started_by),
+        container=None if culprit is None else culprit.name,
+        exit_code=None if culprit is None else culprit.exit_code,
+        reason=reason or state.stopped_reason or "unknown",
+    )

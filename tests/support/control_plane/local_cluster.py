@@ -44,6 +44,7 @@ async def cluster(
             "provisioning_seconds": 0.0,
             "deprovisioning_seconds": 0.0,
             "probe_seconds": 0.05,
+            "settle_seconds": 0.0,
             **times,
         },
     )
@@ -54,7 +55,7 @@ async def cluster(
             settings=settings,
             launcher=launcher,
             network=network,
-            endpoints=Endpoints("http://aws", "http://ecs", "http://api", "http://metadata"),
+            endpoints=Endpoints("http://aws", "http://metrics", "http://ecs", "http://api", "http://metadata"),
             private_hosts=False,
             publish=lambda detail: events.append(dict(detail)) if events is not None else None,
             tell=lambda event: of_services.append(dict(event)) if of_services is not None else None,

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from infra.local.aws import Aws
-from infra.local.template import load
+from tests.support.control_plane.local_aws import local_aws
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -21,12 +20,9 @@ Datum = dict[str, Any]
 @contextmanager
 def cloudwatch(region: str) -> Iterator[tuple[str, CloudWatchClient]]:
     """Yield URL and client of a CloudWatch of this region; no other test may use the same: moto has one per process."""
-    aws = Aws(region)
-    aws.start(load())
-    try:
-        yield aws.url, aws.cloudwatch()
-    finally:
-        aws.stop()
+    long_ago = datetime(1970, 1, 2, tzinfo=UTC)  # so that it forgets nothing
+    with local_aws(region, lambda: long_ago) as aws:
+        yield aws.cloudwatch_url, aws.cloudwatch()
 
 
 def datum(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local.aws import TABLE, Aws, StreamReader, utc_now
-from infra.local.template import load
+from infra.local.aws import Aws, StreamReader
+from infra.local.aws_server import METRICS_KEPT, TABLE
+from tests.support.control_plane.local_aws import local_aws
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def aws() -> Iterator[Aws]:
     # A region of its own: moto's backends are one for the whole process.
-    made = Aws("eu-west-1")
-    made.start(load())
-    try:
+    with local_aws("eu-west-1") as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
@@ -110,9 +107,23 @@ def test_the_time_to_live_is_that_of_the_template(aws: Aws, dynamodb: DynamoDBCl
     assert found == {"AttributeName": "expires_at", "TimeToLiveStatus": "ENABLED"}
 
 
-def test_old_metric_values_are_forgotten(aws: Aws) -> None:
+def test_what_was_read_of_the_stream_is_forgotten(aws: Aws, dynamodb: DynamoDBClient) -> None:
+    reader = StreamReader(aws)
+    for key in ("a", "b"):
+        put(dynamodb, key)
+        assert keys(reader) == [key]
+    assert keys(StreamReader(aws)) == ["b"], "a new reader finds what the last one has not confirmed"
+
+
+def test_old_metric_values_are_forgotten() -> None:
+    now = datetime.now(UTC)
+    later = [now]
+    with local_aws("eu-west-3", lambda: later[0]) as aws:
+        forget(aws, now, later)
+
+
+def forget(aws: Aws, now: datetime, later: list[datetime]) -> None:
     cloudwatch = aws.cloudwatch()
-    now = utc_now()
 
     def total() -> float:
         answer = cloudwatch.get_metric_statistics(
@@ -125,11 +136,11 @@ def test_old_metric_values_are_forgotten(aws: Aws) -> None:
         )
         return sum(point["Sum"] for point in answer["Datapoints"])
 
-    values: list[tuple[Any, float]] = [(now - timedelta(minutes=20), 1.0), (now, 2.0)]
+    values: list[tuple[Any, float]] = [(now - timedelta(minutes=5), 1.0), (now, 2.0)]
     for at, value in values:
         cloudwatch.put_metric_data(
             Namespace="Tramo", MetricData=[{"MetricName": "RequestCount", "Timestamp": at, "Value": value}]
         )
     assert total() == 3.0
-    aws.forget_metrics(now)
+    later[0] = now - timedelta(minutes=4) + METRICS_KEPT
     assert total() == 2.0

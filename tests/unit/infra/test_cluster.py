@@ -13,6 +13,7 @@ import pytest
 from infra.local.cluster import Cluster, EcsError
 from infra.local.pattern import matches
 from infra.local.runner import TaskRunner
+from infra.local.scheduler import Rollout
 from infra.local.state import Status, StopCode
 from infra.local.template import load
 from registry.domain.service_events import parse_service_event
@@ -256,12 +257,87 @@ def test_a_command_that_is_not_there_fails_the_task_and_slows_the_service_down(t
     async def work(made: Cluster) -> None:
         made.register(definition(container(command=["/nowhere/app"])))
         found = made.create_service(service())
-        await until(lambda: found.primary.failed_starts == 1, "the first failure")
+        await until(lambda: found.primary.failed_tasks == 1, "the first failure")
         [runner] = made.tasks.values()
         assert runner.state.stop_code is StopCode.TASK_FAILED_TO_START
         assert "CannotStartContainerError" in str(runner.state.container("app").reason)
         assert "unable to start" in found.events[0]["message"]
-        await until(lambda: found.primary.failed_starts == 2, "the second, a second later")
+        await until(lambda: found.primary.failed_tasks == 2, "the second, a second later")
+
+    run(tmp_path, work)
+
+
+def test_an_app_that_ends_at_once_never_makes_its_service_steady(tmp_path: Path) -> None:
+    async def work(made: Cluster) -> None:
+        made.register(definition(container("exit 3")))
+        found = made.create_service(service())
+        await until(lambda: found.primary.failed_tasks >= 2, "two failures, the second after a pause")
+        assert not made.steady()
+        assert found.last_failure is not None
+        assert (found.last_failure.container, found.last_failure.exit_code) == ("app", 3)
+
+    run(tmp_path, work, settle_seconds=5.0)
+
+
+def test_a_task_that_ran_for_a_while_is_replaced_without_counting_as_failed(tmp_path: Path) -> None:
+    async def work(made: Cluster) -> None:
+        made.register(definition())
+        found = made.create_service(service())
+        await steady(made)
+        living(made)[0].kill("app")
+        await until(lambda: len(made.tasks) == 2, "the next task")
+        assert found.primary.failed_tasks == 0
+
+    run(tmp_path, work)
+
+
+def breaker(*, rollback: bool) -> dict[str, Any]:
+    return {"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": rollback}}}
+
+
+def test_the_circuit_breaker_rolls_a_deployment_back_whose_tasks_fail(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def work(made: Cluster) -> None:
+        made.register(definition())
+        made.register(definition(container(command=["/nowhere/app"])))
+        found = made.create_service(service(taskDefinition="app:1", **breaker(rollback=True)))
+        await steady(made)
+        [before] = living(made)
+        made.update_service("s", desired_count=None, definition="app:2", force=False)
+        await until(lambda: found.primary.definition_arn.endswith("app:1"), "the roll-back")
+        await steady(made)
+        assert living(made) == [before], "the task that worked was never touched"
+        assert found.primary.rollout is Rollout.COMPLETED
+        assert found.primary.reason == "completed."
+
+    run(tmp_path, work, of_services=told)
+    names = [event["detail"]["eventName"] for event in told if "Deployment" in event["detail-type"]]
+    assert names == [
+        "SERVICE_DEPLOYMENT_IN_PROGRESS",
+        "SERVICE_DEPLOYMENT_COMPLETED",
+        "SERVICE_DEPLOYMENT_IN_PROGRESS",
+        "SERVICE_DEPLOYMENT_FAILED",
+        "SERVICE_DEPLOYMENT_IN_PROGRESS",
+        "SERVICE_DEPLOYMENT_COMPLETED",
+    ]
+    [failed] = [event for event in told if event["detail"]["eventName"] == "SERVICE_DEPLOYMENT_FAILED"]
+    assert failed["detail"]["eventType"] == "ERROR"
+    assert "circuit breaker" in failed["detail"]["reason"]
+    assert all(parse_service_event(event) is not None for event in told)
+
+
+def test_without_rollback_the_circuit_breaker_leaves_what_there_is(tmp_path: Path) -> None:
+    async def work(made: Cluster) -> None:
+        made.register(definition())
+        made.register(definition(container(command=["/nowhere/app"])))
+        found = made.create_service(service(taskDefinition="app:1", **breaker(rollback=False)))
+        await steady(made)
+        made.update_service("s", desired_count=None, definition="app:2", force=False)
+        await until(lambda: found.primary.rollout is Rollout.FAILED, "the end of the deployment")
+        assert found.primary.definition_arn.endswith("app:2")
+        assert len(living(made)) == 1
+        assert not made.steady()
 
     run(tmp_path, work)
 

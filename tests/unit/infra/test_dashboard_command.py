@@ -66,7 +66,7 @@ def test_a_stack_that_is_not_there(account: Mapping[str, str], capsys: pytest.Ca
 
 
 def test_a_local_cluster_sends_more_often(endpoint: str) -> None:
-    status = {"aws": endpoint, "region": REGION, "cluster": "shop", "metrics_seconds": 5}
+    status = {"cloudwatch": endpoint, "region": REGION, "cluster": "shop", "metrics_seconds": 5}
     assert local_reader(status).period == 5
 
 

@@ -10,7 +10,9 @@ from infra.local.definition import Container
 from infra.local.environment import Endpoints, Place, command, environment
 from infra.local.netns import Namespace
 
-ENDPOINTS = Endpoints(aws="http://aws", ecs="http://ecs", api="http://api/live", metadata="http://metadata")
+ENDPOINTS = Endpoints(
+    aws="http://aws", cloudwatch="http://metrics", ecs="http://ecs", api="http://api/live", metadata="http://metadata"
+)
 
 
 def container(*, sidecar: bool = False, **variables: str) -> Container:
@@ -72,7 +74,7 @@ def test_in_a_network_namespace_a_container_gets_what_ecs_sets_and_nothing_more(
 def test_in_a_network_namespace_the_forward_proxy_is_on_localhost(namespace: Namespace) -> None:
     app = build(container(), namespace=namespace, private_hosts=False)
     assert app["HTTP_PROXY"] == "http://127.0.0.1:15001"
-    assert set(app["NO_PROXY"].split(",")) == {"127.0.0.1", "localhost", "aws", "ecs", "api", "metadata"}
+    assert set(app["NO_PROXY"].split(",")) == {"127.0.0.1", "localhost", "aws", "metrics", "ecs", "api", "metadata"}
     assert build(container(sidecar=True), namespace=namespace, private_hosts=False)["TRAMO_HOSTS_FILE"]
 
 
@@ -80,6 +82,7 @@ def test_on_loopback_an_app_is_also_given_where_to_listen() -> None:
     found = build(container(VERSION="1"))
     assert found["ECS_CONTAINER_METADATA_URI_V4"] == "http://metadata/v4/t-1"
     assert (found["AWS_REGION"], found["AWS_ENDPOINT_URL"]) == ("us-east-1", "http://aws")
+    assert found["AWS_ENDPOINT_URL_CLOUDWATCH"] == "http://metrics"
     assert found["AWS_CONTAINER_CREDENTIALS_FULL_URI"] == "http://metadata/v2/credentials/t-1"
     assert "AWS_ACCESS_KEY_ID" not in found, "the SDKs would take it before the role of the task"
     assert (found["HOST"], found["VERSION"]) == ("127.9.0.1", "1")

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.aws import Aws
 from infra.local.metric_data import statistic
-from infra.local.template import load
+from tests.support.control_plane.local_aws import local_aws
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -22,12 +21,8 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def cloudwatch() -> Iterator[CloudWatchClient]:
-    aws = Aws("eu-west-2")  # of its own: moto's backends are one for the whole process
-    aws.start(load())
-    try:
+    with local_aws("eu-west-2", lambda: NOON) as aws:
         yield aws.cloudwatch()
-    finally:
-        aws.stop()
 
 
 def put(cloudwatch: CloudWatchClient, name: str, minute: int, values: list[float], **dimensions: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.scheduler import Deployment, Member, Wish, decide, next_zone
+from infra.local.scheduler import Breaker, Deployment, Member, Rollout, Wish, decide, next_zone
 from infra.local.state import Health, Status
 
 OLD = Deployment("ecs-svc/1", "orders:1", 1.0)
@@ -97,7 +97,7 @@ def test_a_deployment_without_tasks_is_finished() -> None:
 
 
 def test_starts_that_fail_again_and_again_come_slower() -> None:
-    failing = replace(OLD, failed_starts=3, last_failure_at=8.0)
+    failing = replace(OLD, failed_tasks=3, last_failure_at=8.0)
     decision = decide(wish(1, failing), [], 10.0)
     assert (decision.start, decision.wake_at) == (0, 12.0)
     assert decide(wish(1, failing), [], 12.0).start == 1
@@ -105,7 +105,26 @@ def test_starts_that_fail_again_and_again_come_slower() -> None:
 
 @pytest.mark.parametrize("failures", [10, 1000])
 def test_the_pause_has_an_end(failures: int) -> None:
-    assert replace(OLD, failed_starts=failures, last_failure_at=0.0).next_start_at() == 60.0
+    assert replace(OLD, failed_tasks=failures, last_failure_at=0.0).next_start_at() == 60.0
+
+
+@pytest.mark.parametrize(("desired", "least"), [(1, 3), (6, 3), (7, 4), (25, 13), (1000, 200)])
+def test_the_circuit_breaker_opens_at_half_of_the_desired_count_but_at_3_to_200_failures(
+    desired: int, least: int
+) -> None:
+    assert Breaker().opens(replace(NEW, failed_tasks=least), desired)
+    assert not Breaker().opens(replace(NEW, failed_tasks=least - 1), desired)
+
+
+@pytest.mark.parametrize("rollout", [Rollout.COMPLETED, Rollout.FAILED])
+def test_the_circuit_breaker_judges_a_deployment_in_progress_only(rollout: Rollout) -> None:
+    assert not Breaker().opens(replace(NEW, failed_tasks=100, rollout=rollout), 1)
+
+
+def test_a_deployment_that_failed_gets_no_more_tasks_and_leaves_the_old_ones_alone() -> None:
+    failed = replace(NEW, failed_tasks=3, last_failure_at=8.0, rollout=Rollout.FAILED)
+    decision = decide(wish(2, failed, OLD), [member("a"), member("b")], 1e9)
+    assert (decision.start, decision.stop, decision.wake_at) == (0, (), None)
 
 
 def test_tasks_are_spread_over_zones() -> None:
