@@ -16,14 +16,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
-from api import answers, openapi, reading, requests
+from api import answers, openapi, reading, reports, requests
 from api.problems import Problem, as_problems
 from registry import metric_names
-from registry.domain.rules import Health
 from registry.domain.snapshot import ServiceRecord
 from registry.dynamodb.service_store import PolicyConflictError
 from registry.dynamodb.store import open_store
-from registry.dynamodb.task_store import HealthOutcome
+from registry.dynamodb.task_store import ReportConflictError, ReportOutcome
 from registry.settings import Settings
 
 settings = Settings.from_environment(os.environ)
@@ -149,20 +148,29 @@ def get_snapshot(namespace: str) -> Any:
     return Response(document, headers={**headers, "ETag": requests.etag(document["revision"])})
 
 
+@app.route("/v1/namespaces/{namespace}/tasks/{task}", methods=["GET"], authorizer=authorizer)
+def get_task(namespace: str, task: str) -> Any:
+    """Return what is known of a task, with the findings of its sidecar."""
+    return reading.task(store, requests.namespace_name(namespace), requests.task_id(task))
+
+
 @app.route("/v1/namespaces/{namespace}/tasks/{task}/health", methods=["POST"], authorizer=authorizer)
 def post_task_health(namespace: str, task: str) -> Any:
-    """Take a sidecar's report of its task's health."""
+    """Take a sidecar's report of its task: health, that it must stop, findings."""
     name, task_id = requests.namespace_name(namespace), requests.task_id(task)
     if settings.checks_tasks:
         requests.check_task(request().context.get("identity"), task_id)
-    status, at = requests.health_report(requests.body(request().raw_body), time.time())
-    if status == "UNKNOWN":
+    report = reports.task_report(requests.body(request().raw_body), time.time())
+    if report.is_empty:
         return {"outcome": "ignored"}  # no report is what UNKNOWN means
-    outcome = store.tasks.report_health(name, task_id, Health(status), at)
-    if outcome is HealthOutcome.UNKNOWN_TASK:
+    try:
+        outcome = store.tasks.report(name, task_id, report)
+    except ReportConflictError as error:
+        raise Problem(503, "busy", str(error), headers={"Retry-After": "1"}) from error
+    if outcome is ReportOutcome.UNKNOWN_TASK:
         detail = f"namespace {name} has no living task {task_id}; its event may still be on the way"
         raise Problem(404, "unknown-task", detail, "task")
-    count(metric_names.HEALTH_REPORTS, int(outcome is HealthOutcome.APPLIED))
+    count(metric_names.HEALTH_REPORTS, int(outcome is ReportOutcome.APPLIED))
     return {"outcome": outcome.value}
 
 

@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from api import requests
+from api import reports, requests
 from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.reports import MOST_FINDINGS, Level
+from registry.domain.rules import State
 
 _PROBLEM: Final = {
     "type": "object",
@@ -31,14 +33,54 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
         "type": "object",
         "required": ["status"],
         "properties": {
-            "status": {"enum": list(requests.HEALTH_STATUSES)},
-            "observed_at": {"type": "string", "format": "date-time"},
+            "status": {
+                "enum": list(reports.HEALTH_STATUSES),
+                "description": "As ECS holds the task; UNKNOWN says nothing of it.",
+            },
+            "observed_at": {"type": "string", "format": "date-time", "description": "Since when; absent: now."},
+            "desired_status": {
+                "enum": list(reports.DESIRED_STATUSES),
+                "description": "DesiredStatus of the task metadata. After STOPPED the task is draining for good.",
+            },
+            "findings": {
+                "type": "array",
+                "maxItems": MOST_FINDINGS,
+                "items": {"$ref": "#/components/schemas/Finding"},
+                "description": "All mistakes that the sidecar sees now; absent: those it reported last.",
+            },
+        },
+    },
+    "Finding": {
+        "type": "object",
+        "required": ["code", "level", *reports.TEXTS],
+        "properties": {
+            "code": {"type": "string", "pattern": f"^{reports.CODE_PATTERN.pattern}$"},
+            "level": {"enum": [each.value for each in Level]},
+            **{name: {"type": "string", "minLength": 1, "maxLength": most} for name, most in reports.TEXTS.items()},
+        },
+    },
+    "Task": {
+        "type": "object",
+        "required": ["id", "arn", "state", "since", "health", "services", "findings"],
+        "properties": {
+            "id": {"type": "string"},
+            "arn": {"type": "string"},
+            "state": {"enum": [each.value for each in State]},
+            "since": {"$ref": "#/components/schemas/time"},
+            "health": {"enum": list(reports.HEALTH_STATUSES)},
+            "address": {"type": ["string", "null"]},
+            "zone": {"type": ["string", "null"]},
+            "task_definition": {"type": "string"},
+            "group": {"type": ["string", "null"]},
+            "deployment": {"type": ["string", "null"]},
+            "services": {"type": "array", "items": {"$ref": "#/components/schemas/serviceName"}},
+            "findings": {"type": "array", "items": {"$ref": "#/components/schemas/Finding"}},
         },
     },
     "HealthOutcome": {
         "type": "object",
         "required": ["outcome"],
-        "properties": {"outcome": {"enum": ["applied", "stale", "ignored"]}},
+        "properties": {"outcome": {"enum": ["applied", "unchanged", "stale", "ignored"]}},
     },
     "Status": {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}},
     "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
@@ -89,12 +131,22 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             {"$ref": "#/components/schemas/service"},
             {
                 "type": "object",
-                "required": ["conflicts", "ecs_service", "history"],
+                "required": ["conflicts", "findings", "ecs_service", "history"],
                 "properties": {
                     "conflicts": {
                         "type": "array",
                         "items": {"$ref": "#/components/schemas/Conflict"},
                         "description": "Aliases that the service wants and another one holds.",
+                    },
+                    "findings": {
+                        "type": "array",
+                        "items": {
+                            "allOf": [
+                                {"$ref": "#/components/schemas/Finding"},
+                                {"type": "object", "required": ["task"], "properties": {"task": {"type": "string"}}},
+                            ]
+                        },
+                        "description": "Mistakes that the sidecars of its tasks see, of some tasks if there are many.",
                     },
                     "ecs_service": {
                         "type": ["string", "null"],
@@ -226,7 +278,8 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         ),
         None,
     ),
-    "post_task_health": ("HealthOutcome", 200, (400, 403, 404, 413, 415, 422), (), "Health"),
+    "get_task": ("Task", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),
+    "post_task_health": ("HealthOutcome", 200, (400, 403, 404, 413, 415, 422, 503), (), "Health"),
 }
 
 _STATUS_TEXT: Final = {

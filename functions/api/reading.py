@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 from api.problems import Problem
 from registry.domain.layout import Head, part_of
+from registry.domain.reports import Finding
+from registry.domain.rules import since_of, state_of
 from registry.domain.snapshot import Document, assemble, can_delta, iso
 from registry.dynamodb.snapshot_store import SnapshotBusyError
 from registry.dynamodb.store import Store
+
+# Of a large service not all tasks are asked for findings: a deployment's mistakes are the same in each.
+MOST_TASKS_ASKED: Final = 100
 
 
 def head_of(store: Store, namespace: str, known: int) -> Head:
@@ -51,6 +56,7 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
             {"dns_name": each.alias.dns_name, "port": each.alias.port, "holder": each.holder}
             for each in (() if record is None else record.conflicts)
         ],
+        "findings": service_findings(store, namespace, services[0]),
         "ecs_service": ecs_service,
         "history": [
             {
@@ -63,6 +69,45 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
             }
             for event in ([] if ecs_service is None else store.history.latest(ecs_service, now))
         ],
+    }
+
+
+def service_findings(store: Store, namespace: str, service: Document) -> list[Document]:
+    """Return what the sidecars of a service's tasks find wrong, of at most `MOST_TASKS_ASKED` of them."""
+    ids = sorted({str(endpoint["id"]).partition("/")[0] for endpoint in service["endpoints"]})
+    tasks = store.tasks.get_all(namespace, ids[:MOST_TASKS_ASKED])
+    return [{"task": task_id, **shown(each)} for task_id in sorted(tasks) for each in tasks[task_id].findings]
+
+
+def shown(finding: Finding) -> Document:
+    """Return a finding as the API shows it."""
+    return {
+        "code": finding.code,
+        "level": finding.level.value,
+        "where": finding.where,
+        "what": finding.what,
+        "remedy": finding.remedy,
+    }
+
+
+def task(store: Store, namespace: str, task_id: str) -> Document:
+    """Return what is known of a task; of one that is gone for as long as it is remembered."""
+    record = store.tasks.get(namespace, task_id)
+    if record is None:
+        raise Problem(404, "unknown-task", f"namespace {namespace} has no task {task_id}", "task")
+    return {
+        "id": record.task_id,
+        "arn": record.task_arn,
+        "state": state_of(record).value,
+        "since": iso(since_of(record)),
+        "health": "UNKNOWN" if record.health is None else record.health.value,
+        "address": record.address,
+        "zone": record.zone,
+        "task_definition": record.task_definition,
+        "group": record.group,
+        "deployment": record.started_by,
+        "services": sorted(endpoint.service for endpoint in record.endpoints),
+        "findings": [shown(each) for each in record.findings],
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,6 @@ from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
 
 LARGEST_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100
-HEALTH_STATUSES: Final = ("HEALTHY", "UNHEALTHY", "UNKNOWN")
-
-# Clocks of tasks and functions differ a little. A report from further ahead would win over all that follow.
-LARGEST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
 
 # A policy and a health report are small; API Gateway itself takes up to 10 MB.
 LARGEST_BODY_BYTES: Final = 16 * 1024
@@ -163,24 +158,3 @@ def policy(document: Any) -> dict[str, Any]:
         raise Problem(422, "bad-policy", f"the policy is not valid: {reason}", path) from error
     checked: dict[str, Any] = document
     return checked
-
-
-def health_report(document: Any, now: float) -> tuple[str, float]:
-    """Return status and time (epoch seconds) of a health report."""
-    if not isinstance(document, dict):
-        raise Problem(422, "bad-health-report", "an object with a status was expected", "$")
-    status = document.get("status")
-    if status not in HEALTH_STATUSES:
-        detail = f"status {json.dumps(status)} is not allowed; use one of " + ", ".join(HEALTH_STATUSES)
-        raise Problem(422, "bad-health-report", detail, "$.status")
-    observed = document.get("observed_at")
-    if observed is None:
-        return status, now
-    try:
-        moment = datetime.fromisoformat(observed)
-        if moment.tzinfo is None:
-            raise ValueError("it has no time zone")
-    except (TypeError, ValueError) as error:
-        detail = f"observed_at {json.dumps(observed)} is no ISO 8601 time with a zone: {error}"
-        raise Problem(422, "bad-health-report", detail, "$.observed_at") from error
-    return status, min(moment.timestamp(), now + LARGEST_CLOCK_DIFFERENCE_SECONDS)

@@ -31,9 +31,10 @@ from botocore.exceptions import ClientError
 from reconciler.publications import Publications
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent, parse_task
+from registry.domain.reports import TaskReport
 from registry.domain.rules import TaskRecord, health_of, wait_is_over
 from registry.dynamodb.store import Store
-from registry.dynamodb.task_store import HealthOutcome
+from registry.dynamodb.task_store import ReportOutcome
 from registry.failures import Failure, failure_of
 from registry.registration import Outcome, register
 
@@ -53,8 +54,8 @@ class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
     `published` counts the tasks and services that had to be published again, `conflicts` the aliases that two
-    services want, `services` and `endpoints` what the snapshots held before, `left_out` the tasks and `failures` the
-    clusters and namespaces for which something went wrong.
+    services want, `services` and `endpoints` what the snapshots held before, `findings` what sidecars find wrong,
+    `left_out` the tasks and `failures` the clusters and namespaces for which something went wrong.
     """
 
     swept: int = 0
@@ -67,6 +68,7 @@ class Report:
     conflicts: int = 0
     services: int = 0
     endpoints: int = 0
+    findings: int = 0
     failures: int = 0
     next_cluster: str | None = None
 
@@ -151,6 +153,7 @@ class Sweep:
                 records = list(self._store.tasks.all(namespace, consistent=False))
                 for record in records:
                     self._registered[record.task_arn] = record
+                    self._report.findings += len(record.findings)
                     if not record.gone:
                         self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
                 if self._remaining() >= until:
@@ -266,8 +269,9 @@ class Sweep:
         health = health_of(event, definition) if definition is not None else None
         if health is None or known.health == health:
             return
-        outcome = self._store.tasks.report_health(known.namespace, known.task_id, health, self._now)
-        self._report.health_learned += outcome is HealthOutcome.APPLIED
+        report = TaskReport(self._now, health, self._now)
+        outcome = self._store.tasks.report(known.namespace, known.task_id, report)
+        self._report.health_learned += outcome is ReportOutcome.APPLIED
 
     def _bury(self, record: TaskRecord) -> None:
         """Turn a task that ECS does not know into a tombstone (rule 4)."""

@@ -4,7 +4,7 @@
 |---|---|
 | what AWS answers with one of `_REFUSALS` | permanent: the same request gets the same answer |
 | any other answer of AWS (throttled, not allowed, broken), no answer in time | passing |
-| other publishers won each time, the snapshot changed under each reader | passing |
+| others won each time, the snapshot changed under each reader | passing |
 | an error of the operating system, no memory | passing |
 | everything else: our own errors and Python's | permanent: our code does the same with the same input |
 
@@ -26,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
 from registry.dynamodb.snapshot_store import SnapshotBusyError
+from registry.dynamodb.task_store import ReportConflictError
 from registry.publishing import PublishConflictError
 
 
@@ -49,7 +50,15 @@ _REFUSALS: Final = frozenset(
     }
 )
 
-_PASSING: Final = (BotoCoreError, PynamoDBException, PublishConflictError, SnapshotBusyError, OSError, MemoryError)
+_PASSING: Final = (
+    BotoCoreError,
+    PynamoDBException,
+    PublishConflictError,
+    ReportConflictError,
+    SnapshotBusyError,
+    OSError,
+    MemoryError,
+)
 
 
 def failure_of(error: BaseException) -> Failure:

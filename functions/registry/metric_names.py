@@ -67,6 +67,9 @@ SNAPSHOT_SERVICES: Final = Metric(
 SNAPSHOT_ENDPOINTS: Final = Metric(
     "SnapshotEndpoints", "Count", "reconciler", "Endpoints in all snapshots, at each sweep."
 )
+TASK_FINDINGS: Final = Metric(
+    "TaskFindings", "Count", "reconciler", "Mistakes that sidecars see in living tasks, at each sweep."
+)
 SNAPSHOTS_PUBLISHED: Final = Metric(
     "SnapshotsPublished", "Count", "publisher", "Snapshots of a namespace that got a new revision."
 )

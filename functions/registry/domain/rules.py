@@ -7,9 +7,12 @@ Rules:
 3. A tombstone (`gone`) is never revived. A later version may still tell why the task stopped.
 4. Health is a fact of its own with its own time, it matters only while the task is alive, and a tombstone
    holds none. UNKNOWN health is the absence of a report and never replaces one, so a task whose reporter
-   falls silent does not flap.
+   falls silent does not flap. A report of the health that is known changes nothing, so that repeating it costs
+   no write and no revision.
 5. A running task with a health check and no report waits `health_wait` seconds (8 minutes at most) for one.
    That the wait is over is a fact too (`waited`), written by the reconciler, since no event tells it.
+6. A task whose sidecar has seen that ECS wants it to stop is draining from then on. ECS never takes that back, so
+   no event and no later report does either. Findings of the sidecar are kept until its next ones.
 
         starting ──▶ ready ◀──▶ unhealthy
             │          │            │
@@ -23,10 +26,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from registry.domain.events import TaskEvent
 from registry.domain.offer import Definition, Offer
+from registry.domain.reports import Finding, Health, TaskReport
 
 # How long a tombstone must outlive its task. EventBridge gives an event up after 24 hours and a dead-letter
 # queue is looked at a day later at best; a redriven event older than that is repaired by the reconciler.
@@ -41,13 +45,6 @@ class State(StrEnum):
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
     GONE = "gone"
-
-
-class Health(StrEnum):
-    """A report about a task's essential containers. UNKNOWN is no report."""
-
-    HEALTHY = "HEALTHY"
-    UNHEALTHY = "UNHEALTHY"
 
 
 class _Phase(StrEnum):
@@ -101,7 +98,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """The facts known of a task. Times are epoch seconds; `expires_at` is set on tombstones only."""
+    """The facts known of a task. Times are epoch seconds; `expires_at` is set on tombstones only.
+
+    `stop_seen_at` is when the sidecar first reported that ECS wants the task to stop.
+    """
 
     namespace: str
     task_arn: str
@@ -127,6 +127,8 @@ class TaskRecord:
     health: Health | None = None
     health_at: float | None = None
     waited: bool = False
+    stop_seen_at: float | None = None
+    findings: tuple[Finding, ...] = ()
     gone: bool = False
     expires_at: int | None = None
 
@@ -134,6 +136,17 @@ class TaskRecord:
     def task_id(self) -> str:
         """The last part of the ARN."""
         return self.task_arn.rpartition("/")[2]
+
+
+# What events do not tell: it outlives them, and ends with the task.
+_NOTHING_OF_THE_LIVING: Final[Mapping[str, Any]] = {
+    "health": None,
+    "health_at": None,
+    "waited": False,
+    "stop_seen_at": None,
+    "findings": (),
+}
+FACTS_OF_THE_LIVING: Final = tuple(_NOTHING_OF_THE_LIVING)
 
 
 def health_of(event: TaskEvent, definition: Definition) -> Health | None:
@@ -243,21 +256,38 @@ def apply_record(known: TaskRecord | None, new: TaskRecord) -> TaskRecord:
         return known
     if known is None or new.gone:
         return new
-    return replace(new, health=known.health, health_at=known.health_at, waited=known.waited)
+    return replace(new, **{name: getattr(known, name) for name in FACTS_OF_THE_LIVING})
 
 
-def apply_health(known: TaskRecord | None, health: Health, at: float) -> TaskRecord | None:
-    """Return what is known after a health report made at `at`; later reports win, tombstones take none."""
-    if known is None or known.gone or (known.health_at is not None and known.health_at >= at):
+def apply_report(known: TaskRecord | None, report: TaskReport) -> TaskRecord | None:
+    """Return what is known after a sidecar's report: the same object when it is no news. Tombstones take none."""
+    if known is None or known.gone:
         return known
-    return replace(known, health=health, health_at=at)
+    news: dict[str, Any] = {}
+    if report.health is not None and report.health is not known.health and not is_stale(known, report):
+        news |= {"health": report.health, "health_at": report.health_at}
+    if report.is_stopping and known.stop_seen_at is None:
+        news["stop_seen_at"] = report.at
+    if report.findings is not None and report.findings != known.findings:
+        news["findings"] = report.findings
+    return replace(known, **news) if news else known
+
+
+def is_stale(known: TaskRecord, report: TaskReport) -> bool:
+    """Return whether the health in a report is not later than the health that is known."""
+    return report.health is not None and known.health_at is not None and known.health_at >= report.health_at
 
 
 def entomb(known: TaskRecord, now: float) -> TaskRecord:
     """Return the tombstone of a task that ECS no longer knows."""
     if known.gone:
         return known
-    return replace(known, gone=True, health=None, health_at=None, waited=False, expires_at=_expiry(now))
+    return replace(known, **_NOTHING_OF_THE_LIVING, gone=True, expires_at=_expiry(now))
+
+
+def _phase_of(record: TaskRecord) -> _Phase:
+    desired_status = record.desired_status if record.stop_seen_at is None else "STOPPED"
+    return _phase(record.last_status, desired_status)
 
 
 def _phase(last_status: str, desired_status: str) -> _Phase:
@@ -272,7 +302,7 @@ def state_of(record: TaskRecord) -> State:
     """Return the state of the task's endpoints."""
     if record.gone:
         return State.GONE
-    match _phase(record.last_status, record.desired_status):
+    match _phase_of(record):
         case _Phase.STARTING:
             return State.STARTING
         case _Phase.RUNNING:
@@ -294,7 +324,7 @@ def since_of(record: TaskRecord) -> float:
         case State.READY | State.UNHEALTHY:
             return max(started, record.health_at or started)
         case State.DRAINING:
-            return record.stopping_at or record.changed_at
+            return record.stop_seen_at or record.stopping_at or record.changed_at
         case State.GONE:
             return record.stopped_at or record.changed_at
 
@@ -303,6 +333,6 @@ def wait_is_over(record: TaskRecord, now: float) -> bool:
     """Return whether a task that still counts as starting has waited long enough for its health."""
     if record.waited or record.health_wait is None or record.health is not None:
         return False
-    if _phase(record.last_status, record.desired_status) is not _Phase.RUNNING or record.gone:
+    if _phase_of(record) is not _Phase.RUNNING or record.gone:
         return False
     return now >= (record.started_at or record.changed_at) + record.health_wait

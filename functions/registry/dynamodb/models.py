@@ -118,6 +118,16 @@ class EndpointMap(MapAttribute[str, Any]):
     container_port = NumberAttribute()
 
 
+class FindingMap(MapAttribute[str, Any]):
+    """A mistake that the task's sidecar sees."""
+
+    code = UnicodeAttribute()
+    level = UnicodeAttribute()
+    where = UnicodeAttribute()
+    what = UnicodeAttribute()
+    remedy = UnicodeAttribute()
+
+
 class TaskItem(Item):
     """The facts known of a task; times are epoch seconds. `gone` marks a tombstone."""
 
@@ -144,6 +154,8 @@ class TaskItem(Item):
     health = UnicodeAttribute(null=True)
     health_at = NumberAttribute(null=True)
     waited = BooleanAttribute(null=True)
+    stop_seen_at = NumberAttribute(null=True)
+    findings = ListAttribute(of=FindingMap, null=True)
     gone = BooleanAttribute(null=True)
     expires_at = NumberAttribute(null=True)
 

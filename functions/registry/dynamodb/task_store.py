@@ -13,10 +13,19 @@ from typing import Any, Final
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from registry.domain.rules import Endpoint, Health, TaskRecord, entomb
+from registry.domain.reports import Finding, Health, Level, TaskReport
+from registry.domain.rules import (
+    FACTS_OF_THE_LIVING,
+    Endpoint,
+    TaskRecord,
+    apply_report,
+    entomb,
+    is_stale,
+)
 from registry.dynamodb.models import (
     NAMESPACES,
     EndpointMap,
+    FindingMap,
     Table,
     TaskItem,
     change,
@@ -29,21 +38,28 @@ from registry.dynamodb.models import (
 
 READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the read time-out
 
-# What an event tells; the rest of a record (health, waited) has its own writers.
+# A report that loses against an event or another report is compared anew with what they wrote.
+REPORT_ATTEMPTS: Final = 4
+
+# What an event tells; the rest of a record has its own writers.
 _EVENT_FACTS: Final = tuple(
     each.name
     for each in fields(TaskRecord)
-    if each.name not in {"namespace", "endpoints", "health", "health_at", "waited", "gone", "expires_at"}
+    if each.name not in {"namespace", "endpoints", "gone", "expires_at", *FACTS_OF_THE_LIVING}
 )
-_FACTS_OF_THE_LIVING: Final = ("health", "health_at", "waited")
 
 
-class HealthOutcome(StrEnum):
-    """What became of a health report."""
+class ReportOutcome(StrEnum):
+    """What became of a sidecar's report."""
 
     APPLIED = "applied"
-    STALE = "stale"
+    UNCHANGED = "unchanged"  # it says what is known
+    STALE = "stale"  # a later report of the health is known
     UNKNOWN_TASK = "unknown task"
+
+
+class ReportConflictError(Exception):
+    """The task changed during each attempt to write a report."""
 
 
 class TaskStore:
@@ -100,24 +116,47 @@ class TaskStore:
         return [
             model.gone.set(True),
             change(model.expires_at, record.expires_at),
-            *(getattr(model, name).remove() for name in _FACTS_OF_THE_LIVING),
+            *(getattr(model, name).remove() for name in FACTS_OF_THE_LIVING),
         ]
 
-    def report_health(self, namespace: str, task_id: str, health: Health, at: float) -> HealthOutcome:
-        """Write a health report made at `at` (epoch seconds) if it is the latest and the task is alive."""
+    def report(self, namespace: str, task_id: str, report: TaskReport) -> ReportOutcome:
+        """Write what is new in a sidecar's report, if the task is alive. What is known already is not written.
+
+        Raises ReportConflictError.
+        """
+        for _ in range(REPORT_ATTEMPTS):
+            known = self.get(namespace, task_id)
+            if known is None or known.gone:
+                return ReportOutcome.UNKNOWN_TASK
+            new = apply_report(known, report)
+            if new is None or new is known:
+                late = report.health is not known.health and is_stale(known, report)
+                return ReportOutcome.STALE if late else ReportOutcome.UNCHANGED
+            if self._update(namespace, task_id, self._report_actions(known, new), self._is_as(known)):
+                return ReportOutcome.APPLIED
+        raise ReportConflictError(f"task {task_id} changed during {REPORT_ATTEMPTS} attempts to write its report")
+
+    def _report_actions(self, known: TaskRecord, new: TaskRecord) -> list[Action]:
         model = self._table.tasks
-        applied = self._update(
-            namespace,
-            task_id,
-            [model.health.set(health.value), model.health_at.set(at)],
-            model.version.exists()
-            & model.gone.does_not_exist()
-            & (model.health_at.does_not_exist() | (model.health_at < at)),
-        )
-        if applied:
-            return HealthOutcome.APPLIED
-        known = self.get(namespace, task_id)
-        return HealthOutcome.UNKNOWN_TASK if known is None or known.gone else HealthOutcome.STALE
+        actions: list[Action] = []
+        if new.health is not known.health:
+            actions += [change(model.health, new.health), change(model.health_at, new.health_at)]
+        if new.stop_seen_at != known.stop_seen_at:
+            actions.append(change(model.stop_seen_at, new.stop_seen_at))
+        if new.findings != known.findings:
+            found = [
+                FindingMap(code=each.code, level=each.level.value, where=each.where, what=each.what, remedy=each.remedy)
+                for each in new.findings
+            ]
+            actions.append(change(model.findings, found or None))
+        return actions
+
+    def _is_as(self, known: TaskRecord) -> Condition:
+        """Return the condition that no event has made the task a tombstone and no report its health another."""
+        model = self._table.tasks
+        same: Condition = model.gone.does_not_exist() & model.version.exists()
+        same &= model.health_at.does_not_exist() if known.health_at is None else model.health_at == known.health_at
+        return same
 
     def mark_waited(self, record: TaskRecord) -> bool:
         """Write that the wait for health is over, unless the task has changed since it was read."""
@@ -193,8 +232,9 @@ def _record(namespace: str, item: TaskItem) -> TaskRecord | None:
     """Return the item as a record; None for one without a version."""
     facts = {name: getattr(item, name) for name in _EVENT_FACTS}
     endpoints = [each.as_dict() for each in maybe(item.endpoints) or ()]
-    others = {name: getattr(item, name) for name in (*_FACTS_OF_THE_LIVING, "gone", "expires_at")}
-    return _record_of({**facts, **others, "endpoints": endpoints}, namespace)
+    findings = [each.as_dict() for each in maybe(item.findings) or ()]
+    others = {name: getattr(item, name) for name in (*FACTS_OF_THE_LIVING, "gone", "expires_at")}
+    return _record_of({**facts, **others, "endpoints": endpoints, "findings": findings}, namespace)
 
 
 def _record_of(item: Mapping[str, Any], namespace: str) -> TaskRecord | None:
@@ -217,10 +257,16 @@ def _record_of(item: Mapping[str, Any], namespace: str) -> TaskRecord | None:
         health=Health(item["health"]) if item.get("health") else None,
         health_at=item.get("health_at"),
         waited=bool(item.get("waited")),
+        stop_seen_at=item.get("stop_seen_at"),
+        findings=tuple(_finding(each) for each in item.get("findings") or ()),
         gone=bool(item.get("gone")),
         expires_at=whole(item.get("expires_at")),
         **facts,
     )
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    return Finding(item["code"], Level(item["level"]), item["where"], item["what"], item["remedy"])
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

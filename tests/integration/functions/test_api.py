@@ -250,11 +250,56 @@ def test_health_reports(api: Api) -> None:
     path = "tasks/aa/health"
     assert api.call("POST", path, {"status": "UNKNOWN"}).json_body == {"outcome": "ignored"}
     assert api.call("POST", path, {"status": "UNHEALTHY"}).json_body == {"outcome": "applied"}
+    assert api.call("POST", path, {"status": "UNHEALTHY"}).json_body == {"outcome": "unchanged"}
     old = {"status": "HEALTHY", "observed_at": "2020-01-01T00:00:00Z"}
     assert api.call("POST", path, old).json_body == {"outcome": "stale"}
     api.publish(tasks=frozenset({"aa"}))
     states = {each["id"]: each["state"] for each in api.get("services/orders").json_body["endpoints"]}
     assert states == {"aa/http": "unhealthy", "bb/http": "ready"}
+
+
+FINDING = {
+    "code": "TRM0301",
+    "level": "error",
+    "where": "orders:80",
+    "what": "Two listeners want the port.",
+    "remedy": "Give the app another port.",
+}
+
+
+def test_a_task_that_must_stop_drains_for_good(api: Api) -> None:
+    path = "tasks/aa/health"
+    stop = {"status": "UNKNOWN", "desired_status": "STOPPED"}
+    assert api.call("POST", path, stop).json_body == {"outcome": "applied"}
+    assert api.call("POST", path, stop).json_body == {"outcome": "unchanged"}
+    back = {"status": "HEALTHY", "desired_status": "RUNNING"}
+    assert api.call("POST", path, back).json_body == {"outcome": "applied"}
+    api.publish(tasks=frozenset({"aa"}))
+    states = {each["id"]: each["state"] for each in api.get("services/orders").json_body["endpoints"]}
+    assert states == {"aa/http": "draining", "bb/http": "ready"}
+    assert api.get("tasks/aa").json_body["state"] == "draining"
+
+
+def test_findings_stand_on_the_task_and_its_service_until_the_next_ones(api: Api) -> None:
+    path = "tasks/aa/health"
+    found = {"status": "UNKNOWN", "findings": [FINDING]}
+    assert api.call("POST", path, found).json_body == {"outcome": "applied"}
+    assert api.call("POST", path, found).json_body == {"outcome": "unchanged"}
+    assert api.call("POST", path, {"status": "HEALTHY"}).json_body == {"outcome": "applied"}
+    assert api.get("tasks/aa").json_body["findings"] == [FINDING]
+    assert api.get("tasks/bb").json_body["findings"] == []
+    assert api.get("services/orders").json_body["findings"] == [{"task": "aa", **FINDING}]
+    assert api.call("POST", path, {"status": "HEALTHY", "findings": []}).json_body == {"outcome": "applied"}
+    assert api.get("services/orders").json_body["findings"] == []
+
+
+def test_what_is_known_of_a_task(api: Api) -> None:
+    api.call("POST", "tasks/aa/health", {"status": "UNHEALTHY"})
+    found = api.get("tasks/aa").json_body
+    assert found["arn"].endswith("/aa")
+    assert (found["id"], found["state"], found["health"]) == ("aa", "unhealthy", "UNHEALTHY")
+    assert found["services"] == ["orders"]
+    problem(api.get("tasks/zz"), 404, "unknown-task", "task")
 
 
 def test_a_clock_ahead_does_not_win_for_long(api: Api) -> None:
@@ -274,6 +319,15 @@ def test_a_clock_ahead_does_not_win_for_long(api: Api) -> None:
         ({"status": "healthy"}, "$.status"),
         ({"status": "HEALTHY", "observed_at": "now"}, "$.observed_at"),
         ({"status": "HEALTHY", "observed_at": 5}, "$.observed_at"),
+        ({"status": []}, "$.status"),
+        ({"status": "HEALTHY", "desired_status": "STOP"}, "$.desired_status"),
+        ({"status": "HEALTHY", "findings": {}}, "$.findings"),
+        ({"status": "HEALTHY", "findings": [FINDING] * 17}, "$.findings"),
+        ({"status": "HEALTHY", "findings": ["TRM0301"]}, "$.findings[0]"),
+        ({"status": "HEALTHY", "findings": [FINDING, FINDING | {"code": "TRM03011"}]}, "$.findings[1].code"),
+        ({"status": "HEALTHY", "findings": [FINDING | {"level": "bad"}]}, "$.findings[0].level"),
+        ({"status": "HEALTHY", "findings": [FINDING | {"where": "x" * 121}]}, "$.findings[0].where"),
+        ({"status": "HEALTHY", "findings": [FINDING | {"remedy": None}]}, "$.findings[0].remedy"),
         ({"status": "HEALTHY", "observed_at": "2026-11-22T12:00:00"}, "$.observed_at"),
     ],
 )

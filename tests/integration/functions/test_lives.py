@@ -16,7 +16,8 @@ from reconciler.publications import Publications
 from reconciler.sweep import Sweep
 from registrar.app import handle
 from registry.aws.ecs import Lookups
-from registry.domain.rules import Health, State, TaskRecord, state_of
+from registry.domain.reports import Health, TaskReport
+from registry.domain.rules import State, TaskRecord, state_of
 from registry.dynamodb.store import Store, open_store
 from registry.publishing import Publisher
 from tests.support.control_plane import aws
@@ -87,8 +88,9 @@ class Lives(RuleBasedStateMachine):
         self.now += 1.0
         at = self.now - 30.0 if late else self.now
         known = self._registered(task)
-        self.store.tasks.report_health(NAMESPACE, task, health, at)
-        if known is not None and not known.gone and (task not in self.health or self.health[task][0] < at):
+        self.store.tasks.report(NAMESPACE, task, TaskReport(at, health, at))
+        last_at, last = self.health.get(task, (0.0, None))
+        if known is not None and not known.gone and last is not health and last_at < at:
             self.health[task] = (at, health)
 
     @rule()

@@ -14,7 +14,8 @@ from reconciler.sweep import MARGIN_SECONDS, PATIENCE, SETTLING_SECONDS, Report,
 from registrar.app import handle
 from registry.aws.ecs import Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
-from registry.domain.rules import Health, State, TaskRecord, state_of
+from registry.domain.reports import Health
+from registry.domain.rules import State, TaskRecord, state_of
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import TaskStore
 from registry.dynamodb.vip_store import VipsExhaustedError

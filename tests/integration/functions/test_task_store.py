@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,14 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.events import parse_event
-from registry.domain.rules import Health, TaskRecord, apply_health, apply_record, entomb, record_of
+from registry.domain.reports import Finding, Health, Level, TaskReport
+from registry.domain.rules import TaskRecord, apply_record, apply_report, entomb, record_of
 from registry.dynamodb.store import Store
-from registry.dynamodb.task_store import HealthOutcome
+from registry.dynamodb.task_store import ReportOutcome
 from tests.support.control_plane.building import definition, record, task
 from tests.support.control_plane.ecs import NAMESPACE, life
 
 ID = record().task_id
 CHECK = {"command": ["CMD", "true"]}
+
+
+def health(status: Health, at: float) -> TaskReport:
+    return TaskReport(at, status, at)
 
 
 def stored(store: Store, task_id: str = ID) -> TaskRecord | None:
@@ -92,20 +98,46 @@ def test_namespaces_are_listed_once(store: Store) -> None:
 
 def test_health_is_kept_by_time_and_survives_events(store: Store) -> None:
     store.tasks.apply(record())
-    assert store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 100.0) is HealthOutcome.APPLIED
-    assert store.tasks.report_health(NAMESPACE, ID, Health.UNHEALTHY, 100.0) is HealthOutcome.STALE
-    assert store.tasks.report_health(NAMESPACE, ID, Health.UNHEALTHY, 99.5) is HealthOutcome.STALE
+    assert store.tasks.report(NAMESPACE, ID, health(Health.HEALTHY, 100.0)) is ReportOutcome.APPLIED
+    assert store.tasks.report(NAMESPACE, ID, health(Health.UNHEALTHY, 100.0)) is ReportOutcome.STALE
+    assert store.tasks.report(NAMESPACE, ID, health(Health.UNHEALTHY, 99.5)) is ReportOutcome.STALE
     store.tasks.apply(record(version=4))
     found = stored(store)
     assert found is not None
     assert (found.health, found.health_at) == (Health.HEALTHY, 100.0)
 
 
+def test_a_report_that_says_what_is_known_is_not_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.tasks.apply(record())
+    report = TaskReport(100.0, Health.HEALTHY, 100.0, is_stopping=True, findings=tuple(FINDINGS))
+    assert store.tasks.report(NAMESPACE, ID, report) is ReportOutcome.APPLIED
+    written = stored(store)
+    monkeypatch.setattr(store.tasks, "_update", lambda *_: pytest.fail("the same report was written again"))
+    for at in (99.0, 100.0, 200.0):
+        again = replace(report, at=at, health_at=at)
+        assert store.tasks.report(NAMESPACE, ID, again) is ReportOutcome.UNCHANGED
+    assert stored(store) == written
+
+
+def test_a_report_that_loses_against_an_event_is_compared_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.tasks.apply(record())
+    read = store.tasks.get
+
+    def read_and_stop(namespace: str, task_id: str) -> TaskRecord | None:
+        known = read(namespace, task_id)
+        store.tasks.apply(record("fargate_stopped"))
+        return known
+
+    monkeypatch.setattr(store.tasks, "get", read_and_stop)
+    assert store.tasks.report(NAMESPACE, ID, health(Health.HEALTHY, 1.0)) is ReportOutcome.UNKNOWN_TASK
+    assert read(NAMESPACE, ID) == record("fargate_stopped")
+
+
 def test_nobody_reports_for_the_dead_or_unknown(store: Store) -> None:
-    assert store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 1.0) is HealthOutcome.UNKNOWN_TASK
+    assert store.tasks.report(NAMESPACE, ID, health(Health.HEALTHY, 1.0)) is ReportOutcome.UNKNOWN_TASK
     assert stored(store) is None
     store.tasks.apply(record("fargate_stopped"))
-    assert store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 1.0) is HealthOutcome.UNKNOWN_TASK
+    assert store.tasks.report(NAMESPACE, ID, health(Health.HEALTHY, 1.0)) is ReportOutcome.UNKNOWN_TASK
     assert stored(store) == record("fargate_stopped")
 
 
@@ -123,7 +155,7 @@ def test_a_wait_that_is_over_is_kept(store: Store) -> None:
 def test_entombing_needs_the_task_as_it_was_read(store: Store) -> None:
     known = record()
     store.tasks.apply(known)
-    store.tasks.report_health(NAMESPACE, ID, Health.HEALTHY, 5.0)
+    store.tasks.report(NAMESPACE, ID, health(Health.HEALTHY, 5.0))
     assert not store.tasks.entomb(record(version=2), 1000.0)
     assert store.tasks.entomb(known, 1000.0)
     assert not store.tasks.entomb(known, 1000.0)
@@ -132,12 +164,24 @@ def test_entombing_needs_the_task_as_it_was_read(store: Store) -> None:
 
 LIFE = [record_of(parse_event(each), definition(health_check=CHECK), None) for each in life("0123abcd")]
 EVENTS = st.sampled_from(LIFE)
-REPORTS = st.tuples(st.sampled_from(Health), st.integers(1, 50).map(float))
+FINDINGS = [
+    Finding("TRM0301", Level.ERROR, "orders:80", "Two listeners want the port.", "Give the app another port."),
+    Finding("TRM0302", Level.WARNING, "/etc/hosts", "The file cannot be written.", "Mount it."),
+]
+TIMES = st.integers(1, 50).map(float)
+REPORTS = st.builds(
+    TaskReport,
+    at=TIMES,
+    health=st.none() | st.sampled_from(Health),
+    health_at=TIMES,
+    is_stopping=st.booleans(),
+    findings=st.none() | st.lists(st.sampled_from(FINDINGS), max_size=2).map(tuple),
+)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(EVENTS | REPORTS, min_size=1, max_size=10))
-def test_the_store_does_what_the_rules_say(store: Store, steps: list[TaskRecord | tuple[Health, float]]) -> None:
+def test_the_store_does_what_the_rules_say(store: Store, steps: list[TaskRecord | TaskReport]) -> None:
     """Any order and repetition of events and reports: item and rule agree after every step."""
     namespace = f"n{uuid.uuid4().hex}"
     known: TaskRecord | None = None
@@ -146,8 +190,8 @@ def test_the_store_does_what_the_rules_say(store: Store, steps: list[TaskRecord 
             store.tasks.apply(_in(namespace, step))
             known = apply_record(known, _in(namespace, step))
         else:
-            store.tasks.report_health(namespace, "0123abcd", *step)
-            known = apply_health(known, *step)
+            store.tasks.report(namespace, "0123abcd", step)
+            known = apply_report(known, step)
         assert store.tasks.get(namespace, "0123abcd") == known
 
 
@@ -172,7 +216,7 @@ def test_a_query_tells_the_same_as_a_read_of_one_item(store: Store) -> None:
     gone = record("fargate_stopped", task_arn=task("cc").task_arn)
     for each in (full, bare, gone):
         store.tasks.apply(each)
-    store.tasks.report_health(NAMESPACE, full.task_id, Health.UNHEALTHY, 1_795_345_300.125)
+    store.tasks.report(NAMESPACE, full.task_id, health(Health.UNHEALTHY, 1_795_345_300.125))
     store.tasks.mark_waited(full)
     for consistent in (True, False):
         found = {each.task_id: each for each in store.tasks.all(NAMESPACE, consistent)}

@@ -70,14 +70,17 @@ def test_the_function_may_answer_in_base64() -> None:
     assert body["BinaryMediaTypes"] == ["*~1*"]  # CloudFormation's way to write */*
 
 
-def test_there_is_one_stage_traced_and_the_open_route_has_a_limit() -> None:
+def test_there_is_one_stage_traced_and_open_and_repeated_routes_have_limits() -> None:
     (stage,) = sam.resources("AWS::ApiGateway::Stage").values()
     assert stage["StageName"] == "live"
     assert stage["TracingEnabled"] is True
-    every, limited = stage["MethodSettings"]
+    every, limited, reports = stage["MethodSettings"]
     assert every == {"HttpMethod": "*", "ResourcePath": "/*", "MetricsEnabled": True}, "metrics of each route by itself"
     assert (limited["HttpMethod"], re.sub("^/~1|~1", "/", limited["ResourcePath"])) in OPEN
     assert limited["ThrottlingRateLimit"] > 0
+    route = (reports["HttpMethod"], re.sub("^/~1|~1", "/", reports["ResourcePath"]))
+    assert route == ("POST", "/v1/namespaces/{namespace}/tasks/{task}/health")
+    assert 0 < reports["ThrottlingRateLimit"] < 10_000, "API Gateway's quota of the whole account"
     assert limited["ThrottlingBurstLimit"] > 0
 
 

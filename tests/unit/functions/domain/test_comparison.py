@@ -7,7 +7,8 @@ import pytest
 
 from registry.domain.comparison import PUBLISHING_SECONDS, Difference, compare
 from registry.domain.offer import Alias
-from registry.domain.rules import Health, TaskRecord
+from registry.domain.reports import Health
+from registry.domain.rules import TaskRecord
 from registry.domain.snapshot import Document, Part, ServiceRecord, endpoints_of, service_document
 from tests.support.control_plane.building import task
 

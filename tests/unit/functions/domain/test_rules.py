@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from registry.domain.definition import parse
 from registry.domain.events import parse_event, parse_task
 from registry.domain.offer import Definition
+from registry.domain.reports import Finding, Health, Level, TaskReport
 from registry.domain.rules import (
     TOMBSTONE_SECONDS,
-    Health,
     State,
     TaskRecord,
     accepts,
-    apply_health,
     apply_record,
+    apply_report,
     entomb,
     health_of,
     is_over,
@@ -163,7 +163,7 @@ def test_a_tombstone_is_never_revived() -> None:
 
 
 def test_health_survives_events_but_not_the_task() -> None:
-    healthy = apply_health(record(), Health.HEALTHY, 100.0)
+    healthy = apply_report(record(), TaskReport(100.0, Health.HEALTHY, 100.0))
     assert healthy is not None
     assert apply_record(healthy, record(version=4)).health is Health.HEALTHY
     gone = apply_record(healthy, record("fargate_stopped"))
@@ -171,18 +171,55 @@ def test_health_survives_events_but_not_the_task() -> None:
 
 
 def test_the_latest_health_report_wins() -> None:
-    healthy = apply_health(record(), Health.HEALTHY, 100.0)
-    assert apply_health(healthy, Health.UNHEALTHY, 99.0) is healthy
-    assert apply_health(healthy, Health.UNHEALTHY, 100.0) is healthy
-    changed = apply_health(healthy, Health.UNHEALTHY, 101.0)
+    healthy = apply_report(record(), TaskReport(100.0, Health.HEALTHY, 100.0))
+    assert apply_report(healthy, TaskReport(99.0, Health.UNHEALTHY, 99.0)) is healthy
+    assert apply_report(healthy, TaskReport(100.0, Health.UNHEALTHY, 100.0)) is healthy
+    changed = apply_report(healthy, TaskReport(101.0, Health.UNHEALTHY, 101.0))
     assert changed is not None
     assert changed.health is Health.UNHEALTHY
 
 
+def test_a_report_of_the_health_that_is_known_is_no_news() -> None:
+    healthy = apply_report(record(), TaskReport(100.0, Health.HEALTHY, 100.0))
+    assert apply_report(healthy, TaskReport(200.0, Health.HEALTHY, 200.0)) is healthy
+
+
+FINDING = Finding("TRM0301", Level.ERROR, "orders:80", "Two listeners want the port.", "Give the app another port.")
+
+
+def test_a_task_that_must_stop_drains_whatever_comes_later() -> None:
+    stopping = apply_report(record(version=2), TaskReport(100.0, is_stopping=True))
+    assert stopping is not None
+    assert (state_of(stopping), since_of(stopping)) == (State.DRAINING, 100.0)
+    assert apply_report(stopping, TaskReport(200.0, is_stopping=True)) is stopping
+    healthy = apply_report(stopping, TaskReport(300.0, Health.HEALTHY, 300.0, findings=()))
+    assert healthy is not None
+    assert state_of(healthy) is State.DRAINING
+    late = apply_record(healthy, record(version=3))
+    assert late.desired_status == "RUNNING"
+    assert state_of(late) is State.DRAINING
+    assert not wait_is_over(dataclasses.replace(late, health=None, health_wait=1.0), 1e12)
+    assert state_of(apply_record(late, record("fargate_stopped"))) is State.GONE
+
+
+def test_findings_are_kept_until_the_next_ones() -> None:
+    found = apply_report(record(), TaskReport(1.0, findings=(FINDING,)))
+    assert found is not None
+    assert found.findings == (FINDING,)
+    assert apply_report(found, TaskReport(2.0, findings=(FINDING,))) is found
+    assert apply_record(found, record(version=9)).findings == (FINDING,)
+    healthy = apply_report(found, TaskReport(3.0, Health.HEALTHY, 3.0))
+    assert healthy is not None
+    assert healthy.findings == (FINDING,)
+    none = apply_report(healthy, TaskReport(4.0, findings=()))
+    assert none is not None
+    assert none.findings == ()
+
+
 def test_nobody_reports_for_the_dead_or_unknown() -> None:
     gone = record("fargate_stopped")
-    assert apply_health(gone, Health.HEALTHY, 1e12) is gone
-    assert apply_health(None, Health.HEALTHY, 1.0) is None
+    assert apply_report(gone, TaskReport(1e12, Health.HEALTHY, 1e12)) is gone
+    assert apply_report(None, TaskReport(1.0, Health.HEALTHY, 1.0)) is None
 
 
 def test_the_wait_for_health_ends() -> None:
@@ -210,10 +247,11 @@ def test_only_a_waiting_task_has_a_wait_that_ends(other: TaskRecord) -> None:
 
 
 def test_entombing() -> None:
-    tomb = entomb(record(health=Health.HEALTHY, health_at=1.0, waited=True), 1000.0)
+    known = record(health=Health.HEALTHY, health_at=1.0, waited=True, stop_seen_at=1.0, findings=(FINDING,))
+    tomb = entomb(known, 1000.0)
     assert state_of(tomb) is State.GONE
     assert tomb.expires_at == 1000 + TOMBSTONE_SECONDS
-    assert tomb.health is None
+    assert (tomb.health, tomb.stop_seen_at, tomb.findings) == (None, None, ())
     assert entomb(tomb, 2000.0) is tomb
 
 
@@ -240,7 +278,7 @@ def test_health_reports_between_events_leave_no_trace_on_a_tombstone(
     for place, each in enumerate(events):
         for at_place, health, at in reports:
             if at_place == place:
-                known = apply_health(known, health, at)
+                known = apply_report(known, TaskReport(at, health, at))
         known = apply_record(known, each)
     assert known == LIFE[-1]
 
@@ -249,10 +287,10 @@ def test_health_reports_between_events_leave_no_trace_on_a_tombstone(
 def test_health_reports_of_a_living_task_end_with_the_latest(
     events: list[TaskRecord], reports: list[tuple[Health, int]]
 ) -> None:
-    reports = list({at: (health, at) for health, at in reports}.values())
+    reports = [(health, at) for at, health in sorted({at: health for health, at in reports}.items())]
     known: TaskRecord | None = fold(events)
     for health, at in reports:
-        known = apply_health(known, health, float(at))
+        known = apply_report(known, TaskReport(float(at), health, float(at)))
     assert known is not None
     latest = max(reports, key=lambda report: report[1], default=None)
     assert known.health is (latest[0] if latest else None)
