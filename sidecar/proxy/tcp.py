@@ -155,6 +155,7 @@ class TcpSession(Timed):
             self._refuse((OM,), "the sidecar is short of memory")
             return
         if self._overflows():
+            self._destination.meter.overflows += 1
             self._refuse((UO,), "the circuit breaker is open")
             return
         self._counted = True
@@ -163,10 +164,7 @@ class TcpSession(Timed):
 
     def _overflows(self) -> bool:
         cluster = self._destination.cluster
-        if cluster.connections < cluster.policy.circuit_breaker.max_connections:
-            return False
-        self._destination.meter.overflows += 1
-        return True
+        return cluster.connections >= cluster.policy.circuit_breaker.max_connections
 
     def adopt(self, transport: asyncio.Transport, early: bytes) -> None:
         """Take a client's socket over from HTTP."""

@@ -200,7 +200,7 @@ def http2_fields(data: bytes) -> None:
 def serve(codec: Http2Codec, parts: list[bytes]) -> None:
     """Answer all that comes, as the proxy would."""
     for part in parts:
-        for stream, event in [*codec.feed(part), *codec.late()]:
+        for stream, event in [*codec.feed(part), *codec.deferred_events()]:
             repr(event)
             if isinstance(event, RequestHead):
                 passes_as_http1(event)
@@ -222,7 +222,7 @@ def http2_client(data: bytes) -> None:
     if data[:1] > b"\x7f":
         data = data[:CUTS] + http2.frame(http2.HEADERS, 4 + (data[0] & 1), streams[0], data[CUTS : CUTS + 16_384])
     for part in cut(data)[0]:
-        for stream, event in [*codec.feed(part), *codec.late()]:
+        for stream, event in [*codec.feed(part), *codec.deferred_events()]:
             if isinstance(event, ResponseHead):
                 if event.status in (204, 304):
                     event.content_length = 0  # the connection sees to that, whatever the server says

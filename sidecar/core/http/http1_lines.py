@@ -36,24 +36,24 @@ class RequestLines:
 
     def read(self, data: bytes, in_head: bool, in_body: bool) -> None:
         """Take bytes that the parser gets next, in the middle of a request's head or body or between requests."""
-        begun = self.begun() if self._head != _UNKNOWN else len(self._data) - self._at
-        if begun == 0 and self._at != _UNKNOWN:
+        behind = self.locate() if self._head != _UNKNOWN else len(self._data) - self._at
+        if behind == 0 and self._at != _UNKNOWN:
             self._data = data
             self._at = 0
         elif self._at == _UNKNOWN:
             if not (in_head or in_body):
                 self._at = 1 if self._cut and data.startswith(b"\n") else 0
             self._data = b"" if in_head else data
-        elif begun < 0:
+        elif behind < 0:
             self._at -= len(self._data)
             self._data = data
-        elif begun < MAX_LINE_BYTES:
+        elif behind < MAX_LINE_BYTES:
             self._data = self._data[self._at :] + data
             self._at = 0
         self._cut = data.endswith(b"\r")
 
-    def begun(self) -> int:
-        """Bytes behind the end of the last request; none or fewer when that is not there yet, or unknown."""
+    def locate(self) -> int:
+        """Find the end of the last request; return the bytes behind it, 0 or fewer where it is not there or not known."""
         if self._head != _UNKNOWN:
             self._at = _UNKNOWN
             if self._length >= 0:
@@ -71,7 +71,7 @@ class RequestLines:
         `length` is that of the body in bytes, negative when it is not known.
         """
         if self._head != _UNKNOWN:
-            self.begun()
+            self.locate()
         line = b"%b %b HTTP/%b\r\n" % (method, target, version)
         at = self._at
         if at == _UNKNOWN:

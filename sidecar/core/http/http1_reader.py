@@ -129,8 +129,8 @@ class PartialHead:
 class Reader:
     """What requests and responses share: fields, framing, sizes. httptools calls the `on_` methods."""
 
-    def __init__(self, keeps_own: bool = True) -> None:
-        self._keeps_own = keeps_own  # what a proxy says by its own fields may be passed on
+    def __init__(self, trusted_peer: bool = True) -> None:
+        self._trusted_peer = trusted_peer  # it may set the fields that only a proxy sets
         self._phase = Phase.IDLE
         self._head = PartialHead()  # of the message being read, or read last
         self._trailers: Fields = []
@@ -190,7 +190,7 @@ class Reader:
             head.expect_continue = True
         elif kind == TE:
             head.te = b"trailers" if b"trailers" in value.lower() else b""
-        elif kind == OWN and self._keeps_own:
+        elif kind == OWN and self._trusted_peer:
             head.fields.append((name, value))
 
     def _finish_head(self, first_line: int) -> None:

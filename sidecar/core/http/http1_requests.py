@@ -71,7 +71,7 @@ class RequestReader(Reader):
         self._lines.read(data, self._phase is Phase.HEAD, self._phase is Phase.BODY)
         self._execute(data)
         self._count(len(data))
-        if self._phase is Phase.IDLE and self._lines.begun() > _MAX_EMPTY_BYTES:
+        if self._phase is Phase.IDLE and self._lines.locate() > _MAX_EMPTY_BYTES:
             raise ProtocolError("more than one empty line in front of a request")
         return self._take()
 

@@ -10,7 +10,7 @@ Rules, beside those of `http1_reader`:
 - What is wrong behind a whole response costs the connection, not the response.
 - Large pieces of a body of known length go past llhttp, which would copy them. It reads the last one again, by a new
   parser that is told how much is left, so that it alone says where the response ends.
-- `keeps_own` is for servers that may speak for a proxy: other sidecars. Of an application's answer the fields that
+- `trusted_peer` is for servers that may speak for a proxy: other sidecars. Of an application's answer the fields that
   only a proxy may set are left out.
 """
 
@@ -34,8 +34,8 @@ _REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 class ResponseReader(Reader):
     """The client's side of a connection: bytes of a server to response events."""
 
-    def __init__(self, keeps_own: bool = True) -> None:
-        super().__init__(keeps_own)
+    def __init__(self, trusted_peer: bool = True) -> None:
+        super().__init__(trusted_peer)
         self._parser = httptools.HttpResponseParser(self)
         self._reason = b""
         self._method = b""

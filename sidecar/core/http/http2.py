@@ -153,42 +153,42 @@ class Http2Codec:
     """One side of an HTTP/2 connection."""
 
     __slots__ = (
+        "_answered_early",
         "_complaint",
         "_connection",
-        "_cut",
-        "_early",
+        "_cut_streams",
+        "_deferred",
+        "_final_frame",
         "_is_server",
-        "_keeps_own",
         "_last_stream",
-        "_last_words",
-        "_late",
         "_max_cut",
         "_max_streams",
         "_noise",
         "_opened",
-        "_resets_told",
+        "_reset_in_this_read",
+        "_resets_known",
         "_state",
-        "_taken_back",
+        "_trusted_peer",
         "settled",
     )
 
-    def __init__(self, is_server: bool, max_cut_streams: int = MAX_CUT_STREAMS, keeps_own: bool = True) -> None:
+    def __init__(self, is_server: bool, max_cut_streams: int = MAX_CUT_STREAMS, trusted_peer: bool = True) -> None:
         self._is_server = is_server
-        self._keeps_own = keeps_own  # what a proxy says by its own fields may be passed on
+        self._trusted_peer = trusted_peer  # it may set the fields that only a proxy sets
         role, limits = (Role.SERVER, _SERVER_LIMITS) if is_server else (Role.CLIENT, _CLIENT_LIMITS)
         self._connection = Connection(role, limits)
         self._state = State.OPEN
         self._complaint = ""  # why this side ended the connection, when the peer is to blame
         self.settled = False  # the peer's SETTINGS have come
         self._max_streams = 1
-        self._late: list[tuple[int, StreamEvent]] = []
-        self._last_words = b""
+        self._deferred: list[tuple[int, StreamEvent]] = []
+        self._final_frame = b""
         self._last_stream = 0
-        self._early: set[int] = set()  # streams answered before the request was whole
-        self._resets_told: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
-        self._taken_back: set[int] = set()  # streams reset by the peer in the bytes being read
+        self._answered_early: set[int] = set()  # streams answered before the request was whole
+        self._resets_known: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
+        self._reset_in_this_read: set[int] = set()  # streams reset by the peer in the bytes being read
         self._opened = 0
-        self._cut = 0
+        self._cut_streams = 0
         self._max_cut = max_cut_streams
         self._noise = 0
         settings = {Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW, Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES}
@@ -223,7 +223,7 @@ class Http2Codec:
         connection = self._connection
         if self._noise:
             self._noise = max(self._noise - FREE_NOISE, 0)
-        found = self.late() if self._late else []
+        found = self.deferred_events() if self._deferred else []
         try:
             connection.receive_data(data)
             self._take(connection.events(), found)
@@ -251,8 +251,8 @@ class Http2Codec:
             elif type(event) is ResponseReceived:
                 self._on_response(event.stream_id, event.headers, event.end_stream, found)
             elif type(event) is StreamClosed:
-                if event.error_code and event.stream_id not in self._resets_told:
-                    self._early.discard(event.stream_id)
+                if event.error_code and event.stream_id not in self._resets_known:
+                    self._answered_early.discard(event.stream_id)
                     found.append(
                         (event.stream_id, Reset(event.error_code, provoked=event.error_code != REFUSED_STREAM))
                     )
@@ -263,10 +263,10 @@ class Http2Codec:
             elif type(event) is InformationalResponseReceived:
                 self._on_response(event.stream_id, event.headers, None, found)
             elif type(event) is StreamReset:
-                if event.stream_id not in self._resets_told:
-                    self._resets_told.add(event.stream_id)
-                    self._early.discard(event.stream_id)
-                    self._taken_back.add(event.stream_id)
+                if event.stream_id not in self._resets_known:
+                    self._resets_known.add(event.stream_id)
+                    self._answered_early.discard(event.stream_id)
+                    self._reset_in_this_read.add(event.stream_id)
                     found.append((event.stream_id, Reset(event.error_code)))
             elif type(event) is SettingsReceived:
                 self._noise += 1
@@ -281,10 +281,10 @@ class Http2Codec:
                     self._complaint = self._complaint or f"error {event.error_code} of HTTP/2"
             else:
                 self._noise += 1
-        if self._taken_back:
+        if self._reset_in_this_read:
             # What was asked for and taken back in one read is not worth beginning.
-            begun = {stream for stream, event in found if isinstance(event, RequestHead)} & self._taken_back
-            self._taken_back.clear()
+            begun = {stream for stream, event in found if isinstance(event, RequestHead)} & self._reset_in_this_read
+            self._reset_in_this_read.clear()
             if begun:
                 self._leave_out(begun, found)
 
@@ -302,14 +302,14 @@ class Http2Codec:
         self._complaint = self._complaint or str(error)
         calm = isinstance(error, ngh2.DenialOfServiceError)
         code = ENHANCE_YOUR_CALM if calm else PROTOCOL_ERROR
-        self._last_words = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
+        self._final_frame = struct.pack(">IBIII", 0x807, 0, 0, self._last_stream, code)
 
     def _on_request(self, event: ngh2.RequestReceived, found: list[tuple[int, StreamEvent]]) -> None:
         self._last_stream = event.stream_id
         self._opened += 1
         if self._opened >= CUT_WINDOW:
             self._opened >>= 1
-            self._cut >>= 1
+            self._cut_streams >>= 1
         try:
             head = read_request(event.headers, event.end_stream)
         except ProtocolError as error:
@@ -335,7 +335,7 @@ class Http2Codec:
     ) -> None:
         """A response's head; `ended` is None for an informational one."""
         try:
-            found.append((stream, read_response(headers, ended is not False, self._keeps_own)))
+            found.append((stream, read_response(headers, ended is not False, self._trusted_peer)))
         except ProtocolError:
             self._refuse(stream, found)
             return
@@ -356,8 +356,8 @@ class Http2Codec:
 
     def count_cut(self, weight: int = 1) -> None:
         """A client cut a stream that was not answered yet, or made us cut one."""
-        self._cut += weight
-        if self._cut > self._max_cut and self._cut * 2 > self._opened:
+        self._cut_streams += weight
+        if self._cut_streams > self._max_cut and self._cut_streams * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
 
     def take_complaint(self) -> str:
@@ -365,14 +365,14 @@ class Http2Codec:
         complaint, self._complaint = self._complaint, ""
         return complaint
 
-    def has_late(self) -> bool:
-        """Whether `late` has something to tell."""
-        return bool(self._late)
+    def has_deferred_events(self) -> bool:
+        """Whether `deferred_events` has something to tell."""
+        return bool(self._deferred)
 
-    def late(self) -> list[tuple[int, StreamEvent]]:
+    def deferred_events(self) -> list[tuple[int, StreamEvent]]:
         """Events that came about by `output`: streams of which it sent the end."""
-        late, self._late = self._late, []
-        return late
+        deferred, self._deferred = self._deferred, []
+        return deferred
 
     # Heads and data out.
 
@@ -432,14 +432,14 @@ class Http2Codec:
 
     def end_early(self, stream: int) -> None:
         """The answer was ended and the rest of the request is not wanted: say so behind the answer."""
-        self._early.add(stream)
+        self._answered_early.add(stream)
 
     def reset(self, stream: int, code: int) -> None:
         """End a stream before its time."""
         if self.closed:
             return
-        self._early.discard(stream)
-        self._resets_told.add(stream)
+        self._answered_early.discard(stream)
+        self._resets_known.add(stream)
         try:
             self._connection.reset_stream(stream, code)
         except ngh2.StreamUnavailableError:
@@ -469,21 +469,21 @@ class Http2Codec:
     def output(self) -> bytes:
         """The bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
 
-        Sets `closed` when they are the last. What comes about by sending them is told by `late`.
+        Sets `closed` when they are the last. What comes about by sending them is told by `deferred_events`.
         """
-        if self._last_words:
-            data, self._last_words = self._last_words, b""
+        if self._final_frame:
+            data, self._final_frame = self._final_frame, b""
             return data
         connection = self._connection
         try:
             data = connection.data_to_send(MAX_OUTPUT_BYTES)
-            if len(data) < MAX_OUTPUT_BYTES and self._early:
+            if len(data) < MAX_OUTPUT_BYTES and self._answered_early:
                 data += self._cut_early()
             events = connection.events()
             if events:
-                self._take(events, self._late)
+                self._take(events, self._deferred)
             if len(data) < MAX_OUTPUT_BYTES:
-                self._resets_told.clear()  # those that could still close have been sent
+                self._resets_known.clear()  # those that could still close have been sent
             if self.closed:
                 data += connection.data_to_send()  # one reset too many
             elif not (connection.want_read or connection.want_write):
@@ -494,7 +494,7 @@ class Http2Codec:
         return data
 
     def _cut_early(self) -> bytes:
-        sent = [stream for stream in self._early if not self._connection.queued_body_size(stream)]
+        sent = [stream for stream in self._answered_early if not self._connection.queued_body_size(stream)]
         for stream in sent:
             self.reset(stream, NO_ERROR)
         return self._connection.data_to_send() if sent else b""

@@ -110,10 +110,10 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
     return head
 
 
-def read_response(headers: tuple[ngh2.Header, ...], ended: bool, keeps_own: bool = True) -> ResponseHead:
+def read_response(headers: tuple[ngh2.Header, ...], ended: bool, trusted_peer: bool = True) -> ResponseHead:
     """The head in a header block. Raises ProtocolError for what a proxy may not pass on.
 
-    Of a server that is no proxy the fields that only a proxy may set are left out: `keeps_own` is False then.
+    Of a server that is no proxy the fields that only a proxy may set are left out: `trusted_peer` is False then.
     """
     status = 0
     length = 0 if ended else UNKNOWN_LENGTH
@@ -130,7 +130,7 @@ def read_response(headers: tuple[ngh2.Header, ...], ended: bool, keeps_own: bool
             length = length if ended else int(value) or UNKNOWN_LENGTH
         elif kind >= CODING and kind != OWN:
             raise ProtocolError(f"the field {show(name)} belongs to one connection")
-        elif kind != PROXY and (kind != OWN or keeps_own):
+        elif kind != PROXY and (kind != OWN or trusted_peer):
             fields.append(header)
     if len(fields) > MAX_FIELDS or _size(headers) > MAX_HEAD_BYTES:
         raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them")

@@ -32,8 +32,8 @@ class Http2Stream:
         self._paused = False
         self._unacknowledged = 0
 
-    def keeps(self, count: int) -> bool:
-        """Bytes came. Whether they are not to be acknowledged for now."""
+    def hold_back(self, count: int) -> bool:
+        """Bytes came: keep them unacknowledged while the stream is paused. Return whether it is."""
         if self._paused and self.exchange is not None:
             self._unacknowledged += count
             return True
@@ -121,8 +121,8 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
 
     def _write(self, transport: asyncio.Transport) -> bytes:
         data = self._codec.output()
-        if self._codec.has_late():
-            self._deliver(self._codec.late())
+        if self._codec.has_deferred_events():
+            self._deliver(self._codec.deferred_events())
         if data:
             self._count_bytes(len(data))
             transport.write(data)

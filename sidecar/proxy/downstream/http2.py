@@ -145,7 +145,7 @@ class Http2DownstreamStream(Http2Stream):
         self.body_left -= len(data)
         if self.exchange is not None:
             self.exchange.on_request_data(data)
-        if not self.keeps(len(data)):
+        if not self.hold_back(len(data)):
             self._connection.acknowledge(self, len(data))
 
     def on_full(self) -> None:

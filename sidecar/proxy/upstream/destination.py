@@ -31,7 +31,7 @@ class Destination:
         failures: Meter,
         idle_seconds: float,
         checks: HealthChecks | None = None,
-        is_app: bool = False,
+        to_app: bool = False,
     ) -> None:
         self.runtime = runtime
         self.cluster = cluster
@@ -39,7 +39,7 @@ class Destination:
         self.failures = failures  # where failed requests are counted, by their flags
         self._idle_seconds = idle_seconds
         self._checks = checks
-        self._is_app = is_app
+        self._to_app = to_app
         self._pools: dict[Endpoint, Pool] = {}
 
     def pool(self, endpoint: Endpoint) -> Pool:
@@ -47,9 +47,9 @@ class Destination:
         pool = self._pools.get(endpoint)
         if pool is None:
             if self.cluster.protocol == "http":
-                pool = Http1Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._is_app)
+                pool = Http1Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._to_app)
             else:
-                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self._is_app)
+                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self._to_app)
             self._pools[endpoint] = pool
         return pool
 
@@ -87,4 +87,4 @@ def local_app(runtime: Runtime, name: str, protocol: str, address: str, port: in
     """The destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
     cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
-    return Destination(runtime, cluster, ClientMeter(name), failures, APP_IDLE_SECONDS, is_app=True)
+    return Destination(runtime, cluster, ClientMeter(name), failures, APP_IDLE_SECONDS, to_app=True)

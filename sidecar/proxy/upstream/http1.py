@@ -29,11 +29,11 @@ from sidecar.proxy.upstream.pool import Pool
 class Http1PoolEvents(Pool):
     """What connections tell their pool."""
 
-    def release(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: Http1UpstreamConnection) -> None:
         """The connection is free again."""
         raise NotImplementedError
 
-    def lost(self, connection: UpstreamConnection) -> None:
+    def lost(self, connection: Http1UpstreamConnection) -> None:
         """The connection was closed, by whichever side."""
         raise NotImplementedError
 
@@ -46,7 +46,7 @@ class Sending(Enum):
     CHUNKS = "chunks"
 
 
-class UpstreamConnection(asyncio.Protocol, Timed):
+class Http1UpstreamConnection(asyncio.Protocol, Timed):
     """A connection of a pool."""
 
     def __init__(self, pool: Http1PoolEvents) -> None:
@@ -57,7 +57,7 @@ class UpstreamConnection(asyncio.Protocol, Timed):
         self.closed = False
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
-        self._reader = ResponseReader(keeps_own=not pool.is_app)
+        self._reader = ResponseReader(trusted_peer=not pool.to_app)
         self._exchange: ExchangeEvents | None = None
         self._sending = Sending.NOTHING
         self._bytes_of_response = 0

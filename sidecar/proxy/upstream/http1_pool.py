@@ -15,7 +15,7 @@ from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.proxy.upstream.http1 import Http1PoolEvents, UpstreamConnection
+from sidecar.proxy.upstream.http1 import Http1PoolEvents, Http1UpstreamConnection
 
 MESH_IDLE_SECONDS: Final = 30.0
 """Another sidecar keeps an idle connection for 300 s, so this side always closes first."""
@@ -34,13 +34,13 @@ class Http1Pool(Http1PoolEvents):
         endpoint: Endpoint,
         idle_seconds: float,
         meter: ClientMeter,
-        is_app: bool = False,
+        to_app: bool = False,
     ) -> None:
-        Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, is_app)
+        Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, to_app)
         self.idle_seconds = idle_seconds
-        self._idle: list[UpstreamConnection] = []
+        self._idle: list[Http1UpstreamConnection] = []
 
-    def acquire(self, exchange: ExchangeEvents) -> UpstreamConnection | None:
+    def acquire(self, exchange: ExchangeEvents) -> Http1UpstreamConnection | None:
         """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         while self._idle:
             connection = self._idle.pop()
@@ -61,7 +61,7 @@ class Http1Pool(Http1PoolEvents):
         )
 
     async def _connect(self) -> None:
-        connection = UpstreamConnection(self)
+        connection = Http1UpstreamConnection(self)
         failure = await self._dial(connection)
         if failure:
             if not connection.made:  # else it was in time, is being closed, and `lost` counts it
@@ -80,14 +80,14 @@ class Http1Pool(Http1PoolEvents):
         if self._waiting:
             self._next().on_connect_failed(reason)
 
-    def release(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: Http1UpstreamConnection) -> None:
         """The connection is free again."""
         if self._waiting:
             self._next().on_connected(connection)
         else:
             self._keep(connection)
 
-    def _keep(self, connection: UpstreamConnection) -> None:
+    def _keep(self, connection: Http1UpstreamConnection) -> None:
         if self.endpoint.state != "ready":
             connection.abort()
             return
@@ -96,7 +96,7 @@ class Http1Pool(Http1PoolEvents):
         if connection.slot < 0:  # else it looks again when its present deadline comes
             self.runtime.wheel.schedule(connection, connection.idle_at)
 
-    def lost(self, connection: UpstreamConnection) -> None:
+    def lost(self, connection: Http1UpstreamConnection) -> None:
         """The connection was closed, by whichever side."""
         self._count_closed()
         self.runtime.wheel.cancel(connection)

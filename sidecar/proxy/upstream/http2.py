@@ -46,7 +46,7 @@ class Http2PoolEvents(Pool):
         """A connection knows how many streams it takes."""
         raise NotImplementedError
 
-    def serve(self) -> None:
+    def serve_waiting(self) -> None:
         """Streams are free."""
         raise NotImplementedError
 
@@ -128,7 +128,7 @@ class Http2UpstreamStream(Http2Stream):
         """A piece of the answer's body."""
         if self.exchange is not None:
             self.exchange.on_response_data(data)
-        if not self.keeps(len(data)):
+        if not self.hold_back(len(data)):
             self._connection.acknowledge(self, len(data))
 
     def on_full(self) -> None:
@@ -141,8 +141,8 @@ class Http2UpstreamStream(Http2Stream):
         if self.exchange is not None:
             self.exchange.on_upstream_ready()
 
-    def informs_too_much(self) -> bool:
-        """Count an informational answer; whether there are too many."""
+    def count_informational(self) -> bool:
+        """Count an informational answer. Return whether there are too many."""
         self._informed += 1
         return self._informed > MAX_INFORMATIONAL
 
@@ -159,7 +159,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     """A connection of a pool."""
 
     def __init__(self, pool: Http2PoolEvents) -> None:
-        Http2Connection.__init__(self, pool.runtime, Http2Codec(is_server=False, keeps_own=not pool.is_app))
+        Http2Connection.__init__(self, pool.runtime, Http2Codec(is_server=False, trusted_peer=not pool.to_app))
         self._phase = Phase.CONNECTING
         self.settled = False  # how many streams it takes is known
         self._pool = pool
@@ -232,7 +232,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
                 self._close()
             elif self.settled:
                 self._runtime.wheel.schedule(self, self._runtime.now() + IDLE_SECONDS)
-        self._pool.serve()
+        self._pool.serve_waiting()
 
     def _close(self) -> None:
         self._pool.leave(self)  # the loop says so later only, and until then nobody may take it from the pool
@@ -292,7 +292,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             if exchange is not None and event.status == 101:  # RFC 9113 section 8.6: there is no 101 in HTTP/2
                 stream.abort()
                 exchange.on_upstream_invalid("101 over HTTP/2")
-            elif exchange is not None and event.status < 200 and stream.informs_too_much():
+            elif exchange is not None and event.status < 200 and stream.count_informational():
                 stream.abort()
                 exchange.on_upstream_invalid("too many informational answers")
             elif exchange is not None:

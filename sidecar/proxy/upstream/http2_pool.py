@@ -23,9 +23,9 @@ class Http2Pool(Http2PoolEvents):
     """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
 
     def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, is_app: bool = False
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, to_app: bool = False
     ) -> None:
-        Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, is_app)
+        Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, to_app)
         self._connections: list[Http2UpstreamConnection] = []
         self._opening = 0  # connections of which is not known yet how many streams they take
 
@@ -69,7 +69,7 @@ class Http2Pool(Http2PoolEvents):
     def connected(self, connection: Http2UpstreamConnection) -> None:
         """There is another connection; it says so itself, as much can happen to it before a task hears of it."""
         self._connections.append(connection)
-        self.serve()
+        self.serve_waiting()
 
     def not_connected(self, reason: str) -> None:
         """No connection could be made."""
@@ -87,9 +87,9 @@ class Http2Pool(Http2PoolEvents):
     def settled(self) -> None:
         """A connection knows how many streams it takes."""
         self._opening -= 1
-        self.serve()
+        self.serve_waiting()
 
-    def serve(self) -> None:
+    def serve_waiting(self) -> None:
         """Streams are free: give them to those who wait."""
         while self._waiting:
             connection = self._find()
@@ -113,7 +113,7 @@ class Http2Pool(Http2PoolEvents):
         self.leave(connection)
         if not connection.settled:
             self._not_opened("the endpoint closed the connection at once")
-        self.serve()
+        self.serve_waiting()
 
     def close_idle(self) -> None:
         """Close what nobody uses: the endpoint takes no more requests."""

@@ -26,11 +26,11 @@ class Pool:
     """What the pools of all protocols have in common."""
 
     def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, is_app: bool
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, to_app: bool
     ) -> None:
         self.runtime = runtime
         self.endpoint = endpoint
-        self.is_app = is_app  # not another sidecar
+        self.to_app = to_app  # the endpoint is this task's app, not another sidecar
         self._cluster = cluster
         self._meter = meter
         self._waiting: deque[ExchangeEvents] = deque()

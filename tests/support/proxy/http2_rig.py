@@ -34,7 +34,7 @@ class Peer:
     def carry(self) -> bool:
         """Carry bytes both ways once; whether there were any."""
         down, up = self.transport.take(), self.codec.output()
-        self._heard += self.codec.late()
+        self._heard += self.codec.deferred_events()
         self._heard += self.codec.feed(down)
         if up and not self.transport.is_closing():
             self.transport.receive(up)

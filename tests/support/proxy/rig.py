@@ -14,7 +14,7 @@ from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.downstream.http1 import Http1Connection
 from sidecar.proxy.listeners import HttpListener
 from sidecar.proxy.upstream.destination import Destination
-from sidecar.proxy.upstream.http1 import UpstreamConnection
+from sidecar.proxy.upstream.http1 import Http1UpstreamConnection
 from sidecar.proxy.upstream.http1_pool import Http1Pool
 from tests.support.proxy.fake_loop import FakeLoop, FakeTransport
 
@@ -44,7 +44,7 @@ class Bench:
         """A new connection to an endpoint: for the request that waits for one, else idle in the pool."""
         pool = self.destination.pool(self.cluster.endpoints[endpoint])
         assert isinstance(pool, Http1Pool)
-        connection = UpstreamConnection(pool)
+        connection = Http1UpstreamConnection(pool)
         self.cluster.connections += 1
         transport = FakeTransport(self.loop, connection)
         pool.release(connection)

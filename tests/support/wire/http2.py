@@ -132,8 +132,8 @@ class Link:
         """Carry bytes both ways until neither has any."""
         while True:
             up, down = self.client.output(), self.server.output()
-            self.at_client += self.client.late()
-            self.at_server += self.server.late()
+            self.at_client += self.client.deferred_events()
+            self.at_server += self.server.deferred_events()
             if not up and not down:
                 return
             self.at_server += self.server.feed(up)

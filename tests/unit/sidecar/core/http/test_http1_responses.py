@@ -174,7 +174,7 @@ def test_surplus_behind_a_response_costs_the_connection_only(method: bytes, firs
 
 def test_what_only_a_proxy_may_say_is_left_out_of_an_apps_answer() -> None:
     data = b"HTTP/1.1 503 X\r\nTramo-Unprocessed: true\r\nX: y\r\nTramo-Response-Flags: UH\r\nContent-Length: 0\r\n\r\n"
-    app = ResponseReader(keeps_own=False)
+    app = ResponseReader(trusted_peer=False)
     app.expect(b"GET")
     assert summary(app.feed(data))[0].fields == [(b"x", b"y")]
     assert len(summary(reader().feed(data))[0].fields) == 3

@@ -46,7 +46,7 @@ def events_of(parts: list[bytes]) -> tuple[list[object], bool]:
     for part in parts:
         found += codec.feed(part)
         codec.output()
-    return told(sorted(found + codec.late(), key=lambda event: event[0])), codec.closed
+    return told(sorted(found + codec.deferred_events(), key=lambda event: event[0])), codec.closed
 
 
 def never_begun(events: list[object]) -> list[object]:
@@ -104,7 +104,7 @@ def drive(codec: Http2Codec, parts: list[bytes]) -> None:
             codec.queued(stream)
         codec.takes_requests()
         codec.output()
-        codec.late()
+        codec.deferred_events()
         assert codec.closed or not was_closed
 
 

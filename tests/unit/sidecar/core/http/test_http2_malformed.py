@@ -250,7 +250,7 @@ def test_a_request_that_breaks_off_is_told(length: int | None, then: bytes) -> N
     assert len(codec.feed(http2.request(fields, end=False))) == 1
     events = codec.feed(then)
     frames = http2.sent(codec)
-    events += codec.late()
+    events += codec.deferred_events()
     if codec.closed:  # then the connection's end tells it
         assert [frame.type for frame in frames] == [http2.GOAWAY]
         return
@@ -297,7 +297,7 @@ def test_a_malformed_answer_is_told_as_such(fields: Headers) -> None:
     codec = awaiting()
     events = codec.feed(http2.request(fields, end=True))
     frames = http2.sent(codec)
-    assert told(events + codec.late()) == [(1, "reset", http2.PROTOCOL_ERROR, True)]
+    assert told(events + codec.deferred_events()) == [(1, "reset", http2.PROTOCOL_ERROR, True)]
     # An answer that was whole has closed its stream already.
     assert [(frame.type, frame.code()) for frame in frames] in ([], [(http2.RST_STREAM, http2.PROTOCOL_ERROR)])
     assert codec.takes_requests()
@@ -318,7 +318,7 @@ def test_a_body_where_there_is_none_is_malformed(status: int) -> None:
     codec.feed(http2.request([(b":status", b"%d" % status)], end=False))
     events = codec.feed(http2.frame(http2.DATA, http2.END_STREAM, 1, b"x"))
     http2.sent(codec)
-    assert told(events + codec.late())[-1] == (1, "reset", http2.PROTOCOL_ERROR, True)
+    assert told(events + codec.deferred_events())[-1] == (1, "reset", http2.PROTOCOL_ERROR, True)
 
 
 def test_a_push_promise_breaks_the_connection() -> None:
@@ -349,13 +349,13 @@ def test_continuations_have_an_end() -> None:
     assert codec.closed
 
 
-@pytest.mark.parametrize("keeps_own", [True, False])
-def test_what_only_a_proxy_may_say_is_left_out_of_an_apps_answer(keeps_own: bool) -> None:
-    codec = Http2Codec(is_server=False, keeps_own=keeps_own)
+@pytest.mark.parametrize("trusted_peer", [True, False])
+def test_what_only_a_proxy_may_say_is_left_out_of_an_apps_answer(trusted_peer: bool) -> None:
+    codec = Http2Codec(is_server=False, trusted_peer=trusted_peer)
     codec.feed(http2.frame(http2.SETTINGS))
     stream = codec.send_request(RequestHead(b"GET", b"/", b"svc", []))
     codec.output()
     own = ((b"tramo-unprocessed", b"true"), (b"tramo-response-flags", b"UH"))
     ((_, head), _) = codec.feed(http2.request([(b":status", b"503"), *own, (b"x", b"y")], stream))
     assert isinstance(head, ResponseHead)
-    assert head.fields == ([*own, (b"x", b"y")] if keeps_own else [(b"x", b"y")])
+    assert head.fields == ([*own, (b"x", b"y")] if trusted_peer else [(b"x", b"y")])

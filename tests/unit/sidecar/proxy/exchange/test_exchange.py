@@ -7,7 +7,7 @@ import pytest
 from sidecar.core.routing.endpoint import EJECTED
 from sidecar.core.routing.policy import LOCAL_APP, LoadBalancing, OutlierDetection, Policy, Retries, Timeouts
 from sidecar.core.routing.retry import MAX_KEPT_BODY_BYTES
-from sidecar.proxy.upstream.http1 import UpstreamConnection
+from sidecar.proxy.upstream.http1 import Http1UpstreamConnection
 from sidecar.proxy.upstream.http1_pool import Http1Pool
 from tests.support.proxy.fake_loop import FakeTransport
 from tests.support.proxy.rig import ANSWER, Bench
@@ -602,7 +602,7 @@ def test_an_endpoint_that_is_full_with_what_was_kept_stops_the_client() -> None:
     assert not client.is_reading(), "there is no connection yet"
     pool = bench.destination.pool(bench.cluster.endpoints[0])
     assert isinstance(pool, Http1Pool)
-    connection = UpstreamConnection(pool)
+    connection = Http1UpstreamConnection(pool)
     bench.cluster.connections += 1
     upstream = FakeTransport(bench.loop, connection)
     upstream.blocked = True
