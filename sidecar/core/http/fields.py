@@ -23,24 +23,29 @@ MAX_TARGET_BYTES: Final = 16_384
 MAX_INFORMATIONAL: Final = 32
 """Answers with 1xx to one request: each is passed on by itself, and no service needs more than a few."""
 
-# What a field is. The first ones matter to HTTP/2 alone.
-FORWARD: Final = 0
-COOKIE: Final = 1
-TYPE: Final = 2
-PSEUDO: Final = 3
-HOST: Final = 4
-LENGTH: Final = 5
-EXPECT: Final = 6
-TE: Final = 7
-PROXY: Final = 8
+# What a field is: one bit each, so that a set of kinds is their sum. Plain numbers, as each field of each head
+# is looked up.
+FORWARD: Final = 1 << 0
+"""Any field that is not in the table."""
+COOKIE: Final = 1 << 1
+TYPE: Final = 1 << 2
+PSEUDO: Final = 1 << 3
+HOST: Final = 1 << 4
+LENGTH: Final = 1 << 5
+EXPECT: Final = 1 << 6
+TE: Final = 1 << 7
+PROXY: Final = 1 << 8
 """Between this hop and the client, or the service: ends here."""
-CODING: Final = 9
-CONNECTION: Final = 10
-UPGRADE: Final = 11
-HOP: Final = 12
-"""Belongs to one connection of HTTP/1.1 (RFC 9110 section 7.6.1), and does not exist in HTTP/2."""
-OWN: Final = 13
+CODING: Final = 1 << 9
+CONNECTION: Final = 1 << 10
+UPGRADE: Final = 1 << 11
+HOP: Final = 1 << 12
+OWN: Final = 1 << 13
 """What the proxy says itself in its answers."""
+PASSED_ON_IN_HTTP1: Final = FORWARD | COOKIE | TYPE
+"""Fields that HTTP/1.1 takes from one message to the next as they are."""
+CONNECTION_SPECIFIC: Final = CODING | CONNECTION | UPGRADE | HOP
+"""Fields of one connection of HTTP/1.1 (RFC 9110 section 7.6.1), which do not exist in HTTP/2."""
 SPECIAL: Final = {
     b"cookie": COOKIE,
     b"content-type": TYPE,

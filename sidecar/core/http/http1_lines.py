@@ -53,7 +53,7 @@ class RequestLines:
         self._cut = data.endswith(b"\r")
 
     def locate(self) -> int:
-        """Find the end of the last request; return the bytes behind it, 0 or fewer where it is not there or not known."""
+        """Find the end of the last request; return the bytes behind it, 0 or fewer where it is not there or unknown."""
         if self._head != _UNKNOWN:
             self._at = _UNKNOWN
             if self._length >= 0:

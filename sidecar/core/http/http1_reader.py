@@ -28,10 +28,10 @@ from sidecar.core.http.fields import (
     MAX_FIELDS,
     MAX_HEAD_BYTES,
     OWN,
+    PASSED_ON_IN_HTTP1,
     PROTECTED,
     SPECIAL,
     TE,
-    TYPE,
     UPGRADE,
     show,
 )
@@ -152,7 +152,7 @@ class Reader:
             self._on_trailer(name, value)
             return
         kind = SPECIAL.get(name, FORWARD)
-        if kind <= TYPE:
+        if kind & PASSED_ON_IN_HTTP1:
             self._head.fields.append((name, value.strip(b" \t")))
         else:
             self._on_special(kind, name, value.strip(b" \t"))

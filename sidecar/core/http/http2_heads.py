@@ -18,7 +18,7 @@ import ngh2
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http import grpc
 from sidecar.core.http.fields import (
-    CODING,
+    CONNECTION_SPECIFIC,
     COOKIE,
     EXPECT,
     FORBIDDEN_IN_TRAILERS,
@@ -39,7 +39,7 @@ from sidecar.core.http.fields import (
 )
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 
-_AS_IT_IS: Final = (TE, OWN)
+_AS_IT_IS: Final = TE | OWN
 
 
 def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
@@ -67,7 +67,7 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
         elif kind == TYPE:
             is_grpc = grpc.is_grpc(value)
             fields.append(header)
-        elif kind in _AS_IT_IS:
+        elif kind & _AS_IT_IS:
             fields.append(header)
         elif kind == COOKIE:
             if value:  # joined, an empty crumb would end the value with a blank
@@ -128,7 +128,7 @@ def read_response(headers: tuple[ngh2.Header, ...], ended: bool, trusted_peer: b
             status = int(value)
         elif kind == LENGTH and not (ended and int(value)):
             length = length if ended else int(value) or UNKNOWN_LENGTH
-        elif kind >= CODING and kind != OWN:
+        elif kind & CONNECTION_SPECIFIC:
             raise ProtocolError(f"the field {show(name)} belongs to one connection")
         elif kind != PROXY and (kind != OWN or trusted_peer):
             fields.append(header)
