@@ -1,1 +1,8 @@
-"""How the sidecar learns the namespace: the API's snapshot, and the copy of it on disk."""
+"""What the sidecar asks of the control plane, and tells it.
+
+- client: signed calls of the API
+- poller: asks for the newest snapshot, as whole or as the change since the last one
+- cache: the last good snapshot, on disk, for a start without the API
+- gate: whether callers know this task, so that ECS may take it for healthy
+- health reporter: tells the registry what ECS says of this task's containers
+"""
