@@ -38,6 +38,14 @@ class TaskHealth:
     since: str
 
 
+@dataclass(frozen=True, slots=True)
+class TaskReading:
+    """What changes in a task's life: its health, None while no container has a check, and whether ECS stops it."""
+
+    health: TaskHealth | None
+    is_stopping: bool = False
+
+
 class MetadataError(Exception):
     """The task metadata endpoint gave no answer."""
 
@@ -57,6 +65,7 @@ class _Task(msgspec.Struct):
     Cluster: str = ""
     ServiceName: str = ""
     AvailabilityZone: str = ""
+    DesiredStatus: str = ""
     Containers: list[_Container] = []
 
 
@@ -74,13 +83,15 @@ class TaskMetadata:
             task.TaskARN.rpartition("/")[2], task.ServiceName, task.Cluster.rpartition("/")[2], task.AvailabilityZone
         )
 
-    def health(self) -> TaskHealth | None:
-        """The health of the containers that have a health check, None when none has. Raises MetadataError.
+    def reading(self) -> TaskReading:
+        """How ECS holds the task now. Raises MetadataError.
 
-        Not of the gate, which waits for callers to know what follows from this health.
+        The gate's health does not count: it waits for callers to know what follows from the others'.
         """
-        containers = [each for each in self._read().Containers if each.Labels.get(GATE_LABEL) != "true"]
-        return combine([container.Health for container in containers if container.Health is not None])
+        task = self._read()
+        containers = [each for each in task.Containers if each.Labels.get(GATE_LABEL) != "true"]
+        health = combine([container.Health for container in containers if container.Health is not None])
+        return TaskReading(health, task.DesiredStatus == "STOPPED")
 
     def _read(self) -> _Task:
         try:

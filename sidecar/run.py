@@ -1,8 +1,8 @@
 """The life of the sidecar, from its configuration to its exit code.
 
-Order on start: inbound listeners → disk cache → first snapshot → ready. Order on SIGTERM: not ready → every answer
-says `Connection: close`, HTTP/2 hears GOAWAY → work under way ends, at most TRAMO_DRAIN_SECONDS → metrics are sent →
-exit 0.
+Order on start: inbound listeners → disk cache → first snapshot → ready. Order when ECS stops the task (DesiredStatus,
+or SIGTERM where that is not seen): not ready → every answer says `Connection: close`, HTTP/2 hears GOAWAY → SIGTERM →
+callers have read that the task went, work under way ends, at most TRAMO_DRAIN_SECONDS → metrics are sent → exit 0.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from sidecar.telemetry.vitals import Vitals
 
 EXIT_CONFIGURATION: Final = 2
 QUIET_SECONDS: Final = 1.0
-"""A drain ends early once nothing was under way for this long: a client that has not heard yet may still come."""
+"""A drain ends early once nobody came and nothing was under way for this long."""
+INTERVALS: Final = 2.0
+"""Of reading the registry: for so many, callers that have not heard yet may come. One for the news to be published."""
 
 log = logging.getLogger("tramo")
 
@@ -97,13 +99,14 @@ async def run(config: Config) -> int:
         runtime.spawn(sink.run(), "cloudwatch sink")
     reporter = None
     if metadata is not None and identity.task_id:
-        reporter = HealthReporter(runtime, identity.task_id, metadata, connect())
+        reporter = HealthReporter(runtime, identity.task_id, metadata, connect(), mesh.drain)
         runtime.spawn(reporter.run(), "health reporter")
     runtime.spawn(MemoryWatch(runtime).run(), "memory watch")
     gc.collect()
     gc.freeze()  # what is here now stays: the collector need not walk it again
     await stop.wait()
-    await drain(mesh, config.drain_seconds)
+    callers_come = INTERVALS * poller.longest_interval if config.inbound else 0.0
+    await drain(mesh, callers_come, config.drain_seconds)
     mesh.close()
     admin.close()
     if sink is not None:
@@ -117,16 +120,18 @@ async def run(config: Config) -> int:
     return 0
 
 
-async def drain(mesh: Mesh, seconds: float) -> None:
-    """Wait until nothing is under way for a while, or for as long as allowed."""
-    mesh.drain()
+async def drain(mesh: Mesh, least: float, seconds: float) -> None:
+    """Serve for `least` seconds from the begin of the drain, then until it is quiet; from now on at most `seconds`."""
+    began = mesh.drain()
     runtime = mesh.runtime
     started = quiet_since = runtime.now()
-    log.info("draining", extra={"work": runtime.work, "at_most_seconds": seconds})
+    arrivals = mesh.arrivals()
+    log.info("draining", extra={"work": runtime.work, "at_least_seconds": least, "at_most_seconds": seconds})
     while (now := runtime.now()) - started < seconds:
-        if runtime.work:
+        before, arrivals = arrivals, mesh.arrivals()
+        if runtime.work or arrivals != before:
             quiet_since = now
-        elif now - quiet_since >= QUIET_SECONDS:
+        elif now - quiet_since >= QUIET_SECONDS and now - began >= least:
             break
         await asyncio.sleep(0.05)
     if runtime.work:

@@ -55,6 +55,7 @@ class Mesh:
         self.outbound = self.redirect or Listeners(runtime)
         self._aliases: dict[tuple[str, int], Destination] = {}
         self._apps: dict[str, Destination] = {}
+        self._drained_at = 0.0
         self._checks = HealthChecks(runtime)
 
     async def start(self) -> bool:
@@ -139,13 +140,19 @@ class Mesh:
                 names += [alias.dns_name for alias in record.aliases if alias.dns_name not in names]
         return found
 
-    def drain(self) -> None:
-        """No new work is asked for; what is under way, and what still comes, is finished. Once is enough."""
-        if self.runtime.draining:
-            return
-        self.runtime.draining = True
-        self.outbound.drain()
-        self.inbound.drain()
+    def drain(self) -> float:
+        """No new work is asked for; what is under way, and what still comes, is finished. Return since when."""
+        if not self.runtime.draining:
+            self.runtime.draining = True
+            self._drained_at = self.runtime.now()
+            self.outbound.drain()
+            self.inbound.drain()
+        return self._drained_at
+
+    def arrivals(self) -> int:
+        """How many connections and requests have come in for this task's app, ever."""
+        meters = [self._meters.server(service.name) for service in self._config.inbound]
+        return sum(meter.connections + meter.requests for meter in meters)
 
     def close(self) -> None:
         """Stop listening."""

@@ -77,13 +77,18 @@ class RegistryClient:
             raise _refused("GET", url, status)
         return Answer(body, answer.get("etag", ""), poll_seconds)
 
-    def report_health(self, task_id: str, status: str, observed_at: str) -> bool:
-        """Say that ECS holds this task HEALTHY or UNHEALTHY since that time (ISO 8601, empty = now).
+    def report_health(self, task_id: str, status: str, observed_at: str, is_stopping: bool) -> bool:
+        """Say that ECS holds this task HEALTHY, UNHEALTHY or UNKNOWN since that time (ISO 8601, empty = now).
 
-        Return False when the task is not registered yet. Raises RegistryError.
+        `is_stopping` says besides that its DesiredStatus is STOPPED. Return False when the task is not registered yet.
+        Raises RegistryError.
         """
         url = f"{self._url}/tasks/{quote(task_id, safe='')}/health"
-        report = {"status": status, "observed_at": observed_at} if observed_at else {"status": status}
+        report = {"status": status}
+        if observed_at:
+            report["observed_at"] = observed_at
+        if is_stopping:
+            report["desired_status"] = "STOPPED"
         body = msgspec.json.encode(report)
         code, _, _ = self._call("POST", url, {"content-type": "application/json"}, body)
         if code not in (200, 404):

@@ -1,48 +1,57 @@
-"""Tells the API how ECS holds this task: no ECS event says it.
+"""Tells the API how ECS holds this task: its health, which is in no event, and that it must stop.
 
 Rules:
 - The task metadata endpoint is read once a second, and a change of HEALTHY or UNHEALTHY is reported at once.
 - What the API did not take is reported again with the next reading: a task is registered only once it is RUNNING,
   which comes after its sidecar is healthy.
-- A task without health checks has nothing to report.
+- A task without health checks has no health to report.
+- That the task must stop (DesiredStatus STOPPED) is told to this sidecar first, which drains, and then reported: ECS
+  ends the app at the same moment, and its event may be seconds on the way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from sidecar.metadata import MetadataError, TaskHealth
+from sidecar.metadata import MetadataError, TaskReading
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import RegistryError
 
 INTERVAL_SECONDS: Final = 1.0
 """The endpoint allows 40 requests a second for a task."""
 
+_UNKNOWN: Final = "UNKNOWN"
+
 log = logging.getLogger("tramo.health")
 
 
 class HealthSource(Protocol):
-    """Where the task's health is read."""
+    """Where it is read."""
 
-    def health(self) -> TaskHealth | None:
-        """See TaskMetadata.health."""
+    def reading(self) -> TaskReading:
+        """See TaskMetadata.reading."""
 
 
 class HealthSink(Protocol):
     """Where it is reported."""
 
-    def report_health(self, task_id: str, status: str, observed_at: str) -> bool:
+    def report_health(self, task_id: str, status: str, observed_at: str, is_stopping: bool) -> bool:
         """See RegistryClient.report_health."""
 
 
 class HealthReporter:
-    """Reports changes of the task's health."""
+    """Reports changes of the task's health, and its end. `on_stopping` is called when ECS begins to stop the task."""
 
-    def __init__(self, runtime: Runtime, task_id: str, source: HealthSource, sink: HealthSink) -> None:
-        self.reported = ""  # the status that the API knows
+    def __init__(
+        self, runtime: Runtime, task_id: str, source: HealthSource, sink: HealthSink, on_stopping: Callable[[], object]
+    ) -> None:
+        self.reported = _UNKNOWN  # the status that the API knows
+        self._reported_stopping = False
+        self._on_stopping = on_stopping
         self._runtime = runtime
         self._task_id = task_id
         self._source = source
@@ -58,8 +67,12 @@ class HealthReporter:
 
     async def step(self) -> None:
         """Read once and report what changed."""
+        loop = self._runtime.loop
         try:
-            await self._runtime.loop.run_in_executor(self._executor, self._report)
+            reading = await loop.run_in_executor(self._executor, self._source.reading)
+            if reading.is_stopping:
+                self._on_stopping()
+            await loop.run_in_executor(self._executor, self._report, reading)
         except (MetadataError, RegistryError) as error:
             if not self._failing:
                 log.warning("the task's health is not reported for now: %s", error)
@@ -67,13 +80,18 @@ class HealthReporter:
         else:
             self._failing = False
 
-    def _report(self) -> None:
-        health = self._source.health()
-        if health is None or health.status in ("UNKNOWN", self.reported):
+    def _report(self, reading: TaskReading) -> None:
+        status, since = _UNKNOWN, ""
+        if reading.health is not None and reading.health.status != _UNKNOWN:
+            status, since = reading.health.status, reading.health.since
+        if status in (_UNKNOWN, self.reported) and reading.is_stopping == self._reported_stopping:
             return
-        if self._sink.report_health(self._task_id, health.status, health.since):
-            log.info("reported the task's health", extra={"status": health.status, "since": health.since})
-            self.reported = health.status
+        if self._sink.report_health(self._task_id, status, since, reading.is_stopping):
+            extra = {"status": status, "since": since, "is_stopping": reading.is_stopping}
+            log.info("reported the task's health", extra=extra)
+            self._reported_stopping = reading.is_stopping
+            if status != _UNKNOWN:
+                self.reported = status
 
     def close(self) -> None:
         """Let the thread end."""

@@ -31,6 +31,12 @@ CONTENT_TYPE: Final = b"application/grpc"
 # Metadata that is too large is what gRPC's own servers call exhausted.
 _BY_CLIENT_STATUS: Final = {400: INTERNAL, 405: UNIMPLEMENTED, 431: RESOURCE_EXHAUSTED}
 
+# Of an answer that stops in the middle.
+CUT: Final[Fields] = [
+    (b"grpc-status", b"%d" % UNAVAILABLE),
+    (b"grpc-message", b"the connection to the service broke off"),
+]
+
 # Codes that say that the endpoint, not the request, is at fault; linkerd's list without PERMISSION_DENIED.
 FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS))
 

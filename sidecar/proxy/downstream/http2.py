@@ -119,8 +119,11 @@ class Http2DownstreamStream(Http2Stream):
         raise RuntimeError("a tunnel over an HTTP/2 stream")
 
     def abort(self) -> None:
-        """Cut the answer."""
-        self._connection.reset(self, INTERNAL_ERROR)
+        """Cut the answer; a gRPC client hears UNAVAILABLE, since of a reset it makes INTERNAL, which nobody retries."""
+        if self.is_grpc and self.answer is Answer.BEGUN:
+            self._connection.send_end(self, grpc.CUT)
+        else:
+            self._connection.reset(self, INTERNAL_ERROR)
 
     def close(self) -> None:
         """Cut the answer: there is no other way to end a stream early."""

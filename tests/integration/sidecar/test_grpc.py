@@ -302,6 +302,19 @@ def test_a_draining_endpoint_finishes_and_gets_nothing_new(stage: Stage, three: 
         assert list(answers) == []
 
 
+def test_a_stream_that_is_cut_ends_unavailable(stage: Stage, tmp_path: Path) -> None:
+    with serving("cut", tmp_path) as task:
+        address = stage.publish("cutting", task.record(), protocol="grpc")
+        with Client(address.host, address.port) as client:
+            requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+            answers = client.chat()(iter(requests.get, None), timeout=20)
+            requests.put(b"a")
+            assert next(answers) == b"A"
+            task.stage.sidecar.process.kill()
+            assert client.failure(lambda: next(answers)).code() is StatusCode.UNAVAILABLE
+            requests.put(None)
+
+
 def test_no_endpoint(stage: Stage) -> None:
     address = stage.publish("nobody", protocol="grpc")
     with Client(address.host, address.port) as client:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -223,6 +224,19 @@ def test_a_drain_finishes_what_is_under_way(own: Stage) -> None:
     assert own.sidecar.process.wait(10) == 0
     slow.close()
     idle.close()
+
+
+def test_a_drain_serves_callers_for_as_long_as_they_come(own: Stage) -> None:
+    """Fast requests are hardly ever under way at the moment in which the drain looks."""
+    own.backend("app-1", own.environment["TRAMO_APP_ADDRESS"], 8080)
+    app = own.address(15100)
+    until(lambda: app.get() == (200, b"app-1"), 5, "the app to be reached")
+    own.sidecar.signal()
+    until(lambda: own.sidecar.page("/ready")[0] == 503, 5, "readiness to go")
+    for _ in range(20):
+        assert app.get() == (200, b"app-1")
+        time.sleep(0.15)  # the callers' pace
+    assert own.sidecar.process.wait(10) == 0
 
 
 def test_a_drain_that_was_asked_for_by_post_ends_with_sigterm(own: Stage) -> None:

@@ -17,6 +17,7 @@ from sidecar.metadata import (
     TaskHealth,
     TaskIdentity,
     TaskMetadata,
+    TaskReading,
     identify,
 )
 
@@ -80,7 +81,7 @@ def test_a_task_that_no_service_started(endpoint: FakeEndpoint) -> None:
 
 
 def test_the_health_of_the_containers_that_have_a_check(endpoint: FakeEndpoint) -> None:
-    assert metadata(endpoint).health() is None
+    assert metadata(endpoint).reading().health is None
     early, late = "2026-11-22T12:00:00Z", "2026-11-22T12:05:00Z"
     for statuses, combined in (
         (["HEALTHY", "HEALTHY"], "HEALTHY"),
@@ -92,7 +93,7 @@ def test_the_health_of_the_containers_that_have_a_check(endpoint: FakeEndpoint) 
         ]
         containers = [{"Name": "app", "Health": checks[0]}, {"Name": "plain"}, {"Name": "side", "Health": checks[1]}]
         endpoint.body = json.dumps(TASK | {"Containers": containers}).encode()
-        assert metadata(endpoint).health() == TaskHealth(combined, late)
+        assert metadata(endpoint).reading().health == TaskHealth(combined, late)
 
 
 def test_the_gates_health_does_not_count(endpoint: FakeEndpoint) -> None:
@@ -100,9 +101,15 @@ def test_the_gates_health_does_not_count(endpoint: FakeEndpoint) -> None:
     app = {"Name": "app", "Health": {"status": "HEALTHY", "statusSince": since}}
     gate = {"Name": "gate", "Health": {"status": "UNHEALTHY", "statusSince": since}, "Labels": {"tramo.gate": "true"}}
     endpoint.body = json.dumps(TASK | {"Containers": [app, gate]}).encode()
-    assert metadata(endpoint).health() == TaskHealth("HEALTHY", since)
+    assert metadata(endpoint).reading().health == TaskHealth("HEALTHY", since)
     endpoint.body = json.dumps(TASK | {"Containers": [gate]}).encode()
-    assert metadata(endpoint).health() is None
+    assert metadata(endpoint).reading().health is None
+
+
+@pytest.mark.parametrize(("desired", "is_stopping"), [("RUNNING", False), ("STOPPED", True)])
+def test_ecs_says_that_it_stops_the_task(endpoint: FakeEndpoint, desired: str, is_stopping: bool) -> None:
+    endpoint.body = json.dumps(TASK | {"DesiredStatus": desired}).encode()
+    assert metadata(endpoint).reading() == TaskReading(None, is_stopping)
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b'{"Cluster": 5}'])

@@ -158,15 +158,15 @@ def test_without_credentials(api: FakeApi, credentials: Exception | None) -> Non
 
 
 def test_health_reports(api: FakeApi) -> None:
-    assert client(api.url).report_health("a1/b", "HEALTHY", "2026-11-22T12:00:00Z")
+    assert client(api.url).report_health("a1/b", "HEALTHY", "2026-11-22T12:00:00Z", False)
     method, path, fields, body = api.requests[0]
     assert (method, path) == ("POST", "/prod/v1/namespaces/shop.local/tasks/a1%2Fb/health")
     assert json.loads(body) == {"status": "HEALTHY", "observed_at": "2026-11-22T12:00:00Z"}
     assert fields["content-type"] == "application/json"
-    client(api.url).report_health("a1", "UNHEALTHY", "")
-    assert json.loads(api.requests[1][3]) == {"status": "UNHEALTHY"}
+    client(api.url).report_health("a1", "UNHEALTHY", "", True)
+    assert json.loads(api.requests[1][3]) == {"status": "UNHEALTHY", "desired_status": "STOPPED"}
     api.status = 404
-    assert not client(api.url).report_health("a1", "HEALTHY", "")
+    assert not client(api.url).report_health("a1", "HEALTHY", "", False)
     api.status = 500
     with pytest.raises(RegistryError):
-        client(api.url).report_health("a1", "HEALTHY", "")
+        client(api.url).report_health("a1", "HEALTHY", "", False)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sidecar.metadata import MetadataError, TaskHealth
+from sidecar.metadata import MetadataError, TaskHealth, TaskReading
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import RegistryError
 from sidecar.registry.health import HealthReporter
@@ -19,25 +19,35 @@ class FakeEcs:
         self.readings = list(readings)
         self.registered = True
         self.away = False
-        self.reports: list[tuple[str, str, str]] = []
+        self.is_stopping = False
+        self.reports: list[tuple[str, str, str, bool]] = []
+        self.drains: list[int] = []  # how many reports were made before each call to drain
 
-    def health(self) -> TaskHealth | None:
+    def reading(self) -> TaskReading:
         reading = self.readings.pop(0)
         if isinstance(reading, Exception):
             raise reading
-        return TaskHealth(reading, "2026-11-22T12:00:00Z") if reading is not None else None
+        health = TaskHealth(reading, "2026-11-22T12:00:00Z") if reading is not None else None
+        return TaskReading(health, self.is_stopping)
 
-    def report_health(self, task_id: str, status: str, observed_at: str) -> bool:
+    def report_health(self, task_id: str, status: str, observed_at: str, is_stopping: bool) -> bool:
         if self.away:
             raise RegistryError("away")
         if self.registered:
-            self.reports.append((task_id, status, observed_at))
+            self.reports.append((task_id, status, observed_at, is_stopping))
         return self.registered
+
+    def drain(self) -> None:
+        self.drains.append(len(self.reports))
+
+
+def reporter_of(ecs: FakeEcs) -> HealthReporter:
+    return HealthReporter(Runtime(asyncio.get_running_loop()), "a1", ecs, ecs, ecs.drain)
 
 
 def run(ecs: FakeEcs) -> HealthReporter:
     async def main() -> HealthReporter:
-        reporter = HealthReporter(Runtime(asyncio.get_running_loop()), "a1", ecs, ecs)
+        reporter = reporter_of(ecs)
         while ecs.readings:
             await reporter.step()
         reporter.close()
@@ -49,8 +59,8 @@ def run(ecs: FakeEcs) -> HealthReporter:
 def test_changes_are_reported_once() -> None:
     ecs = FakeEcs("UNKNOWN", "HEALTHY", "HEALTHY", "UNHEALTHY", "UNKNOWN", "UNHEALTHY", "HEALTHY")
     assert run(ecs).reported == "HEALTHY"
-    assert [status for _, status, _ in ecs.reports] == ["HEALTHY", "UNHEALTHY", "HEALTHY"]
-    assert ecs.reports[0] == ("a1", "HEALTHY", "2026-11-22T12:00:00Z")
+    assert [status for _, status, _, _ in ecs.reports] == ["HEALTHY", "UNHEALTHY", "HEALTHY"]
+    assert ecs.reports[0] == ("a1", "HEALTHY", "2026-11-22T12:00:00Z", False)
 
 
 def test_a_task_without_health_checks_reports_nothing() -> None:
@@ -62,7 +72,7 @@ def test_a_task_without_health_checks_reports_nothing() -> None:
 def test_what_the_api_did_not_take_is_reported_again(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         ecs = FakeEcs(*["HEALTHY"] * 5)
-        reporter = HealthReporter(Runtime(asyncio.get_running_loop()), "a1", ecs, ecs)
+        reporter = reporter_of(ecs)
         ecs.registered = False
         await reporter.step()
         ecs.away = True
@@ -76,6 +86,36 @@ def test_what_the_api_did_not_take_is_reported_again(caplog: pytest.LogCaptureFi
 
     asyncio.run(main())
     assert caplog.text.count("is not reported for now") == 1
+
+
+@pytest.mark.parametrize(
+    ("health", "told"),
+    [("HEALTHY", ("a1", "HEALTHY", "2026-11-22T12:00:00Z", True)), (None, ("a1", "UNKNOWN", "", True))],
+)
+def test_a_task_that_must_stop_drains_and_says_so_once(health: str | None, told: tuple[str, str, str, bool]) -> None:
+    ecs = FakeEcs(health, health)
+    ecs.is_stopping = True
+    run(ecs)
+    assert ecs.drains[0] == 0, "the drain waits for no report"
+    assert ecs.reports == [told]
+
+
+def test_the_end_of_a_task_is_reported_until_the_api_has_it() -> None:
+    async def main() -> None:
+        ecs = FakeEcs("HEALTHY", "HEALTHY", "UNHEALTHY")
+        ecs.is_stopping, ecs.away = True, True
+        reporter = reporter_of(ecs)
+        await reporter.step()
+        ecs.away = False
+        await reporter.step()
+        await reporter.step()
+        reporter.close()
+        assert [(status, stopping) for _, status, _, stopping in ecs.reports] == [
+            ("HEALTHY", True),
+            ("UNHEALTHY", True),
+        ]
+
+    asyncio.run(main())
 
 
 def test_an_endpoint_that_does_not_answer_is_asked_again() -> None:
