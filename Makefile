@@ -80,7 +80,7 @@ docs: .venv/installed ## write the generated parts of docs/ anew
 
 lock: ## write the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  pyproject.toml --group test --group lint -o requirements-dev.txt
+	  pyproject.toml --extra cli --group test --group lint -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group functions -c requirements-dev.txt -o functions/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

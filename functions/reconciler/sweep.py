@@ -130,8 +130,9 @@ class Sweep:
         """Return the cluster with which the next sweep must start, None when all were swept."""
         for number, cluster in enumerate(clusters):
             if not self._try_cluster(cluster, listed=True):
-                # One that a whole sweep could not finish comes last the next time.
-                return clusters[number or 1 % len(clusters)]
+                if number > 0 or len(clusters) == 1:
+                    return cluster
+                return clusters[1]  # the first, which a whole sweep could not finish, comes last the next time
         return None
 
     def _remember(self, cluster: str | None, known: str | None) -> None:

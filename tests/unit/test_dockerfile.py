@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import sys
 import tomllib
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from sidecar.__main__ import USAGE
 
@@ -79,3 +85,38 @@ def test_the_image_is_compiled_and_has_no_compiler() -> None:
     assert "gcc" in build
     assert "gcc" not in final
     assert re.findall(r"^COPY (\S+)", final, re.MULTILINE) == ["--from=build"]
+
+
+def imported(folder: Path) -> set[str]:
+    """The top-level modules of others that the files of a folder import."""
+    found: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add((node.module or "").partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {folder.name}
+
+
+def with_dependencies(names: set[str]) -> set[str]:
+    """Distributions with all that they need, without their extras."""
+    found: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found:
+            continue
+        found.add(name)
+        for line in requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.add(requirement.name)
+    return found
+
+
+def test_the_image_holds_what_the_sidecar_imports_and_nothing_else() -> None:
+    distributions = packages_distributions()
+    direct: set[str] = {canonicalize_name(distributions[module][0]) for module in imported(ROOT / "sidecar")}
+    assert {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]} == direct
+    assert set(pins("sidecar/requirements.txt")) == with_dependencies(direct)

@@ -4,7 +4,7 @@ Rules:
 1. A name and port belong to one service of a namespace: the first that claimed them. Others that want them
    keep what they want as a conflict, for all to see, and are reached by their other aliases.
 2. A claim ends when its service no longer wants the alias, or when the service has no living task and another
-   wants it. The reconciler looks for both (`retry`).
+   wants it. The reconciler looks for both (`ServiceStore.retry_aliases`).
 """
 
 # PynamoDB's maps have no annotations on some of their methods.

@@ -47,7 +47,7 @@ class PolicyConflictError(Exception):
 
 
 class ServiceStore:
-    """Reads and writes SERVICE# and VIP# items."""
+    """Reads and writes SERVICE# items."""
 
     def __init__(self, table: Table, choose: Callable[[list[str]], str] = random.choice) -> None:
         self._table = table

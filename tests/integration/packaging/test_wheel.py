@@ -69,7 +69,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("environment")
     done(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
-    done(BINARIES / "uv", "pip", "install", "--python", python, "--constraint", "requirements-dev.txt", wheel)
+    done(BINARIES / "uv", "pip", "install", "--python", python, "--constraint", "requirements-dev.txt", f"{wheel}[cli]")
     return environment / "bin"
 
 
