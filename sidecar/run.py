@@ -8,16 +8,16 @@ callers have read that the task went, work under way ends, at most TRAMO_DRAIN_S
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import signal
 import time
-from typing import Final, cast
+from contextlib import AsyncExitStack
+from typing import Final
 
 import botocore.session
 
-import sidecar
+from sidecar import __version__
 from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
 from sidecar.config import Config
@@ -33,7 +33,6 @@ from sidecar.registry.client import RegistryClient
 from sidecar.registry.gate import Gate
 from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
-from sidecar.telemetry.cloudwatch import CloudWatch, CloudWatchSink
 from sidecar.telemetry.setup import Telemetry
 from sidecar.telemetry.vitals import Vitals
 
@@ -48,76 +47,89 @@ log = logging.getLogger("tramo")
 
 async def run(config: Config) -> int:
     """The life of the sidecar on a running loop."""
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
-    identity = await loop.run_in_executor(None, _identify, metadata)
-    session = botocore.session.Session()
-    runtime = Runtime(loop, clock=time.monotonic)
-    meters = Meters(config.service_name or identity.service_name, config.cluster_name or identity.cluster_name)
-    mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
-    gate = Gate(identity.task_id, [service.name for service in config.inbound])
-    hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
-
-    async def apply(snapshot: Snapshot) -> None:
-        renamed = await mesh.apply(snapshot)
-        gate.observe(snapshot, runtime.now(), poller.longest_interval)
-        if hosts is not None and (renamed or not hosts.holds()):
-            hosts.write(mesh.hosts())
-
-    def connect() -> RegistryClient:
-        return RegistryClient(config.api_url, config.namespace, config.region, session)
-
-    cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
-    poller = Poller(runtime, config.namespace, connect(), cache, apply, config.poll_seconds)
-    vitals = Vitals(meters, mesh.destinations, poller, runtime.now)
-    telemetry = Telemetry(runtime, config)
-    try:
-        await telemetry.start(vitals, config.service_name or identity.service_name)
-    except OSError as error:
-        log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
-        return EXIT_CONFIGURATION
-    sink = None
-    if config.metrics == "cloudwatch":
-        sink = CloudWatchSink(runtime, vitals.take, lambda: _cloudwatch(config.region), config.metrics_seconds)
-    pages = Pages(config, mesh, poller, sink, meters, vitals, gate)
-    try:
-        admin = await loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
-    except OSError as error:
-        log.error("cannot listen on TRAMO_ADMIN %s:%d: %s", *config.admin, error)
-        return EXIT_CONFIGURATION
-    runtime.start()
-    pages.inbound_bound = await mesh.start()
-    if not pages.inbound_bound:
-        return EXIT_CONFIGURATION
-    log.info("started", extra={"version": sidecar.__version__, "namespace": config.namespace})
-    await poller.load()
-    runtime.spawn(poller.run(), "registry poller")
-    if sink is not None:
-        runtime.spawn(sink.run(), "cloudwatch sink")
-    reporter = None
-    if metadata is not None and identity.task_id:
-        reporter = HealthReporter(runtime, identity.task_id, metadata, connect(), mesh.drain)
-        runtime.spawn(reporter.run(), "health reporter")
-    runtime.spawn(MemoryWatch(runtime).run(), "memory watch")
-    gc.collect()
-    gc.freeze()  # what is here now stays: the collector need not walk it again
-    await stop.wait()
-    callers_come = INTERVALS * poller.longest_interval if config.inbound else 0.0
-    await drain(mesh, callers_come, config.drain_seconds)
-    mesh.close()
-    admin.close()
-    if sink is not None:
-        await sink.close()
-    telemetry.close()
-    if reporter is not None:
-        reporter.close()
-    poller.close()
-    runtime.stop()
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        sidecar = Sidecar(config)
+        if not await sidecar.start(stack):
+            return EXIT_CONFIGURATION
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not walk it again
+        await stop.wait()
+        await drain(sidecar.mesh, sidecar.callers_come(), config.drain_seconds)
     log.info("stopped")
     return 0
+
+
+class Sidecar:
+    """The parts of the sidecar, put together. What starts is ended by the stack, the last first."""
+
+    def __init__(self, config: Config) -> None:
+        self.mesh: Mesh
+        self._config = config
+        self._hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
+        self._session = botocore.session.Session()
+        self._runtime = Runtime(asyncio.get_running_loop(), clock=time.monotonic)
+        self._gate: Gate
+        self._poller: Poller
+
+    async def start(self, stack: AsyncExitStack) -> bool:
+        """Start everything. Return False, after the log has said why, when an address is wrong or taken."""
+        config, runtime = self._config, self._runtime
+        metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
+        identity = await runtime.loop.run_in_executor(None, _identify, metadata)
+        service = config.service_name or identity.service_name
+        meters = Meters(service, config.cluster_name or identity.cluster_name)
+        stack.callback(runtime.stop)
+        self.mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
+        self._gate = Gate(identity.task_id, [each.name for each in config.inbound])
+        cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
+        self._poller = Poller(runtime, config.namespace, self._registry(), cache, self._apply, config.poll_seconds)
+        stack.callback(self._poller.close)
+        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime.now)
+        telemetry = Telemetry(runtime, config, vitals)
+        stack.push_async_callback(telemetry.close)
+        try:
+            await telemetry.start(service)
+        except OSError as error:
+            log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
+            return False
+        pages = Pages(config, self.mesh, self._poller, telemetry.cloudwatch, meters, vitals, self._gate)
+        try:
+            admin = await runtime.loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
+        except OSError as error:
+            log.error("cannot listen on TRAMO_ADMIN %s:%d: %s", *config.admin, error)
+            return False
+        stack.callback(admin.close)
+        stack.callback(self.mesh.close)
+        runtime.start()
+        pages.inbound_bound = await self.mesh.start()
+        if not pages.inbound_bound:
+            return False
+        log.info("started", extra={"version": __version__, "namespace": config.namespace})
+        await self._poller.load()
+        runtime.spawn(self._poller.run(), "registry poller")
+        telemetry.send()
+        if metadata is not None and identity.task_id:
+            reporter = HealthReporter(runtime, identity.task_id, metadata, self._registry(), self.mesh.drain)
+            stack.callback(reporter.close)
+            runtime.spawn(reporter.run(), "health reporter")
+        runtime.spawn(MemoryWatch(runtime).run(), "memory watch")
+        return True
+
+    def callers_come(self) -> float:
+        """For how many seconds callers that have not heard of a drain may still come."""
+        return INTERVALS * self._poller.longest_interval if self._config.inbound else 0.0
+
+    def _registry(self) -> RegistryClient:
+        return RegistryClient(self._config.api_url, self._config.namespace, self._config.region, self._session)
+
+    async def _apply(self, snapshot: Snapshot) -> None:
+        renamed = await self.mesh.apply(snapshot)
+        self._gate.observe(snapshot, self._runtime.now(), self._poller.longest_interval)
+        if self._hosts is not None and (renamed or not self._hosts.holds()):
+            self._hosts.write(self.mesh.hosts())
 
 
 async def drain(mesh: Mesh, least: float, seconds: float) -> None:
@@ -147,24 +159,3 @@ def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
     except MetadataError as error:
         log.warning("%s", error)
         return TaskIdentity()
-
-
-def _cloudwatch(region: str) -> CloudWatch:
-    from botocore.config import Config as ClientConfig
-
-    # A session of its own, which ends here: it holds the endpoints of all services in all regions.
-    client = botocore.session.Session().create_client(
-        "cloudwatch",
-        region_name=region,
-        config=ClientConfig(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
-    )
-    _release_memory()
-    return cast("CloudWatch", client)  # its methods are made at run time from the service's model
-
-
-def _release_memory() -> None:
-    """Give free memory back to the kernel, where the C library can (glibc): 2 to 3 MiB once a client is made."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -2,7 +2,7 @@
 
 Rules:
 - Every metric of both planes is on the dashboard; a test compares it with what the planes send.
-- The body stands in the template itself, one widget a line, because a template that includes files would need
+- The body stands in the template itself, one widget a block, because a template that includes files would need
   a bucket before the first deployment.
 - `sections.json` is the same dashboard for `tramo dashboard`, which may run where the functions' code is not.
 """
@@ -63,10 +63,24 @@ def variable() -> dict[str, Any]:
 
 
 def body() -> str:
-    """Return the dashboard's body: JSON for `Fn::Sub`, one widget a line."""
+    """Return the dashboard's body: JSON for `Fn::Sub`, one widget a block, one metric a line."""
     widgets = [each for section in sections() for each in (heading(section), *map(widget, section.graphs))]
-    lines = ",\n".join(_compact(each) for each in place(widgets))
+    lines = ",\n".join(_block(each) for each in place(widgets))
     return f'{{"start":"-PT3H","variables":[{_compact(variable())}],"widgets":[\n{lines}\n]}}\n'
+
+
+def _block(widget: dict[str, Any]) -> str:
+    """Return a widget over several lines, so that a change of one metric is a change of one line."""
+    place = _compact({name: value for name, value in widget.items() if name != "properties"})
+    properties = ",\n".join(f" {json.dumps(name)}:{_listed(value)}" for name, value in widget["properties"].items())
+    return f'{place[:-1]},"properties":{{\n{properties}\n}}}}'
+
+
+def _listed(value: object) -> str:
+    if not isinstance(value, list):
+        return _compact(value)
+    lines = ",\n".join(f"  {_compact(each)}" for each in value)
+    return f"[\n{lines}\n ]"
 
 
 def _compact(value: object) -> str:
