@@ -158,11 +158,15 @@ def get_task(namespace: str, task: str) -> Any:
 def post_task_health(namespace: str, task: str) -> Any:
     """Take a sidecar's report of its task: health, that it must stop, findings."""
     name, task_id = requests.namespace_name(namespace), requests.task_id(task)
+    caller = request().context.get("identity")
     if settings.checks_tasks:
-        requests.check_task(request().context.get("identity"), task_id)
+        requests.check_task(caller, task_id)
     report = reports.task_report(requests.body(request().raw_body), time.time())
     if report.is_empty:
         return {"outcome": "ignored"}  # no report is what UNKNOWN means
+    known = store.tasks.get(name, task_id)
+    if known is not None and settings.checks_tasks:
+        requests.check_role(caller, known)
     try:
         outcome = store.tasks.report(name, task_id, report)
     except ReportConflictError as error:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from api.problems import Problem
 from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.rules import TaskRecord
 
 LARGEST_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100
@@ -20,7 +21,7 @@ LARGEST_BODY_BYTES: Final = 16 * 1024
 MOST_NAMES: Final = 500
 LARGEST_REVISION: Final = 10**15
 
-_ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::[0-9]+:assumed-role/[^/]+/(?P<session>.+)")
+_ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::(?P<account>[0-9]+):assumed-role/(?P<role>[^/]+)/(?P<session>.+)")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # int() refuses some thousands of digits in its own way
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
@@ -63,6 +64,22 @@ def check_task(identity: Mapping[str, Any] | None, task: str) -> None:
         f"a task may only report its own health: the caller is {caller}, the report is of {task}; "
         "call with the task role's credentials, or turn the check off with the parameter TaskIdentity"
     )
+    raise Problem(403, "not-this-task", detail, "task")
+
+
+def check_role(identity: Mapping[str, Any] | None, task: TaskRecord) -> None:
+    """Refuse a session that is not of the task's own role; `check_task` has passed it.
+
+    Whoever may assume any role names the session as he likes, so the name alone proves nothing.
+    """
+    session = _ROLE_SESSION.fullmatch(str((identity or {}).get("userArn") or ""))
+    account = task.task_arn.split(":")[4]
+    role = (task.task_role or "").rpartition("/")[2]  # a session's ARN does not show the path of its role
+    if session is not None and role and (session["account"], session["role"]) == (account, role):
+        return
+    caller = f"role {session['role']} of account {session['account']}" if session else "nobody"
+    own = f"role {role} of account {account}" if role else "none: its definition has no taskRoleArn"
+    detail = f"a task reports with its own task role, which is {own}; the caller is {caller}"
     raise Problem(403, "not-this-task", detail, "task")
 
 

@@ -62,9 +62,11 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
     record = record_of(event, definition, host_address)
     store.tasks.ensure_namespace(definition.namespace, now)
     started_by = _ecs_service_of(event)
+    offered = {endpoint.service for endpoint in record.endpoints}
     conflicts = {
         offer.service: store.services.declare(definition.namespace, offer, event.created_at or 0.0, now, started_by)
         for offer in definition.offers
+        if offer.service in offered
     }
     applied = store.tasks.apply(record)
     return Registered(

@@ -15,6 +15,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Any, Final
 
+from infra.local.identity import DEFAULT_ROLE
 from infra.local.settings import ACCOUNT, LocalError
 
 SIDECAR_LABEL: Final = "tramo.sidecar"
@@ -134,6 +135,7 @@ def parse(document: Mapping[str, Any], *, revision: int, region: str) -> TaskDef
         "compatibilities": ["EC2", "FARGATE"],
         "volumes": [],
         "placementConstraints": [],
+        "taskRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{DEFAULT_ROLE}",
         **document,
         "revision": revision,
         "taskDefinitionArn": f"arn:aws:ecs:{region}:{ACCOUNT}:task-definition/{family}:{revision}",

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from infra.local.definition import Container, TaskDefinition
-from infra.local.identity import DEFAULT_ROLE
 from infra.local.service import Failure
 from infra.local.settings import ACCOUNT
 from infra.local.state import ContainerState, Health, Status, TaskState
@@ -60,8 +59,7 @@ class TaskIdentity:
     @property
     def role(self) -> str:
         """Return the name of the role that the task has."""
-        arn = self.definition.document.get("taskRoleArn")
-        return str(arn).rpartition("/")[2] if arn else DEFAULT_ROLE
+        return str(self.definition.document["taskRoleArn"]).rpartition("/")[2]
 
     def override(self, container: str) -> Mapping[str, Any]:
         """Return the override of a container, empty if there is none."""

@@ -9,6 +9,8 @@ Rules:
    the list), without one on the container's port.
 4. The docker label `tramo.gate: "true"` marks the container whose health says that callers know the task. That is
    more than the endpoints' own health, and follows from it, so it never counts for it.
+5. `"standalone": true` in the configuration, a field of ours: tasks offer their services though no ECS service
+   started them. Without it a migration that RunTask starts from a service's definition would get its traffic.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
         )
     reader = LabelReader(name, labelled[0], containers, sidecars[0] if sidecars else None)
     configuration = reader.configuration()
-    if configuration.get("enabled") is False:
+    if not reader.flag(configuration, "enabled", absent=True):
         return None
     namespace = reader.namespace(configuration)
     # ECS's own default is bridge for tasks on EC2; Fargate demands that awsvpc is written out.
@@ -81,6 +83,8 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
         offers=reader.offers(configuration, namespace, network_mode),
         health_wait_seconds=_health_wait(checks.values()),
         health_checked=tuple(checks),
+        standalone=reader.flag(configuration, "standalone", absent=False),
+        role=task_definition.get("taskRoleArn") or None,
     )
 
 

@@ -1,8 +1,8 @@
 """A task's state as ECS tells it, from an event or from an API answer. Pure.
 
 Rules:
-1. Only what the registry needs is kept; unknown fields are ignored and `overrides` are never looked at, since
-   they may hold secrets.
+1. Only what the registry needs is kept; unknown fields are ignored. Of `overrides` only the task role is looked
+   at: containers' environments may hold secrets.
 2. Attachments are selected by their type, never by their place: a task may have several.
 3. What may come late (address, start time) is None until it is there. What must be there and is not, is named
    in the error.
@@ -68,6 +68,7 @@ class TaskEvent:
     `address` is the task's own address (awsvpc), IPv4 before IPv6; `bindings` are its host ports (bridge).
     `health` is only in API answers: HEALTHY or UNHEALTHY, None for UNKNOWN or not told; `container_health` has the
     same of each container, by name, without those of which nothing is known.
+    `role_override` is the task role that RunTask gave in the place of the definition's.
     """
 
     task_arn: str
@@ -92,6 +93,7 @@ class TaskEvent:
     stopped_reason: str | None
     health: str | None
     container_health: Mapping[str, str] = field(default_factory=dict)
+    role_override: str | None = None
 
     @property
     def task_id(self) -> str:
@@ -187,6 +189,7 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
             for container in _objects(task.get("containers"))
             if container.get("healthStatus") in _KNOWN_HEALTH
         },
+        role_override=_role_override(task),
     )
 
 
@@ -216,6 +219,12 @@ def _quoted(value: object) -> str:
 
 def _objects(value: object) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def _role_override(task: Mapping[str, Any]) -> str | None:
+    overrides = task.get("overrides")
+    role = overrides.get("taskRoleArn") if isinstance(overrides, Mapping) else None
+    return role if isinstance(role, str) and role else None
 
 
 def _address(task: Mapping[str, Any], prefix: str, arn: str | None) -> str | None:

@@ -20,6 +20,7 @@ from registry.domain.bounds import (
     SERVICES_PER_TASK,
     shortened,
 )
+from registry.domain.names import fault_of
 from registry.domain.offer import (
     DNS_NAME_PATTERN,
     NAME_PATTERN,
@@ -113,6 +114,13 @@ class LabelReader:
     def _integer(self, value: Any, path: str, lowest: int, highest: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             raise self._error(path, f"{_quoted(value)} is not allowed", f"write a number from {lowest} to {highest}")
+        return value
+
+    def flag(self, configuration: Mapping[str, Any], field: str, absent: bool) -> bool:
+        """Return a boolean of the configuration; `absent` is its value when it is not there."""
+        value = configuration.get(field, absent)
+        if not isinstance(value, bool):
+            raise self._error(f"$.{field}", f"{_quoted(value)} is not allowed", "write true or false, without quotes")
         return value
 
     def namespace(self, configuration: Mapping[str, Any]) -> str:
@@ -223,6 +231,10 @@ class LabelReader:
                 names = [alias["dnsName"]]
             for dns_name in names:
                 checked = self._name(dns_name, f"{where}.dnsName", DNS_NAME_PATTERN, _DNS_NAME_RULE)
+                # Not the name below the namespace: a namespace need not be a DNS name.
+                fault = fault_of(checked) if checked == names[0] else None
+                if fault is not None:
+                    raise self._error(f"{where}.dnsName", f"{_quoted(checked)} {fault}", "choose another dnsName")
                 if Alias(checked, port) not in aliases:
                     aliases.append(Alias(checked, port))
         if len(aliases) > ALIASES_PER_SERVICE:

@@ -77,7 +77,8 @@ class Definition:
 
     `health_checked` names the essential containers whose health checks count for the endpoints: all that have one but
     the gate. `health_wait_seconds` is None when there are none, else how long UNKNOWN health keeps a running task from
-    traffic.
+    traffic. `standalone` tasks offer their services though no ECS service started them. `role` is the ARN of the task
+    role.
     """
 
     arn: str
@@ -88,3 +89,5 @@ class Definition:
     offers: tuple[Offer, ...]
     health_wait_seconds: float | None
     health_checked: tuple[str, ...] = ()
+    standalone: bool = False
+    role: str | None = None

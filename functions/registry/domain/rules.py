@@ -13,6 +13,7 @@ Rules:
    That the wait is over is a fact too (`waited`), written by the reconciler, since no event tells it.
 6. A task whose sidecar has seen that ECS wants it to stop is draining from then on. ECS never takes that back, so
    no event and no later report does either. Findings of the sidecar are kept until its next ones.
+7. A task that no ECS service started has no endpoints, unless its definition says `standalone`.
 
         starting ──▶ ready ◀──▶ unhealthy
             │          │            │
@@ -124,6 +125,7 @@ class TaskRecord:
     stop_code: str | None
     stopped_reason: str | None
     health_wait: float | None
+    task_role: str | None = None
     health: Health | None = None
     health_at: float | None = None
     waited: bool = False
@@ -209,7 +211,7 @@ def record_of(event: TaskEvent, definition: Definition, host_address: str | None
         launch_type=event.launch_type,
         zone=event.zone,
         address=event.address if in_task_network else host_address,
-        endpoints=tuple(_endpoint(offer, event, definition.network_mode) for offer in definition.offers),
+        endpoints=_endpoints(event, definition),
         created_at=event.created_at,
         started_at=event.started_at,
         stopping_at=event.stopping_at,
@@ -218,9 +220,24 @@ def record_of(event: TaskEvent, definition: Definition, host_address: str | None
         stop_code=event.stop_code,
         stopped_reason=event.stopped_reason,
         health_wait=definition.health_wait_seconds,
+        task_role=event.role_override or definition.role,
         gone=gone,
         expires_at=_expiry(event.stopped_at or event.changed_at) if gone else None,
     )
+
+
+def started_by_service(event: TaskEvent) -> bool:
+    """Return whether an ECS service started the task.
+
+    RunTask lets its caller choose either of the two marks, so both must be there.
+    """
+    return (event.group or "").startswith("service:") and (event.started_by or "").startswith("ecs-svc/")
+
+
+def _endpoints(event: TaskEvent, definition: Definition) -> tuple[Endpoint, ...]:
+    if not definition.standalone and not started_by_service(event):
+        return ()
+    return tuple(_endpoint(offer, event, definition.network_mode) for offer in definition.offers)
 
 
 def _endpoint(offer: Offer, event: TaskEvent, network_mode: str) -> Endpoint:

@@ -151,6 +151,7 @@ class TaskItem(Item):
     stop_code = UnicodeAttribute(null=True)
     stopped_reason = UnicodeAttribute(null=True)
     health_wait = NumberAttribute(null=True)
+    task_role = UnicodeAttribute(null=True)
     health = UnicodeAttribute(null=True)
     health_at = NumberAttribute(null=True)
     waited = BooleanAttribute(null=True)

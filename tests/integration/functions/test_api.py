@@ -415,7 +415,6 @@ def test_the_etag_of_a_service_changes_with_its_endpoints(api: Api) -> None:
     ("caller", "allowed"),
     [
         (session("aa"), True),
-        (session("aa", role="ecsTaskRole"), True),
         (session("bb"), False),
         (session("aa2"), False),
         (session("somebody/aa"), False),
@@ -437,6 +436,34 @@ def test_a_task_may_only_report_its_own_health(api: Api, caller: str | None, all
         found = api.store.tasks.get(api.namespace, "aa")
         assert found is not None
         assert found.health is None
+
+
+@pytest.mark.parametrize(
+    ("caller", "told"),
+    [
+        (session("aa", role="ecsTaskRole"), "role ecsTaskRole of account 123456789012"),
+        (session("aa").replace("123456789012", "999999999999"), "role orders of account 999999999999"),
+    ],
+)
+def test_a_task_reports_with_its_own_role(api: Api, caller: str, told: str) -> None:
+    response = api.call("POST", "tasks/aa/health", {"status": "UNHEALTHY"}, caller=caller)
+    assert problem(response, 403, "not-this-task", "task") == (
+        "a task reports with its own task role, which is role orders of account 123456789012; the caller is " + told
+    )
+    found = api.store.tasks.get(api.namespace, "aa")
+    assert found is not None
+    assert found.health is None
+
+
+def test_nobody_reports_for_a_task_without_a_role(api: Api) -> None:
+    api.task("cc", task_role=None)
+    response = api.call("POST", "tasks/cc/health", {"status": "UNHEALTHY"})
+    assert "its definition has no taskRoleArn" in problem(response, 403, "not-this-task", "task")
+
+
+def test_the_path_of_a_role_is_not_in_its_sessions(api: Api) -> None:
+    api.task("cc", task_role="arn:aws:iam::123456789012:role/team/shop/orders")
+    assert api.call("POST", "tasks/cc/health", {"status": "UNHEALTHY"}).json_body == {"outcome": "applied"}
 
 
 def test_the_check_of_the_task_can_be_turned_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ def registered(deployed: Deployed, namespace: str) -> str:
     ecs = aws.client("ecs", deployed.endpoint)
     answer = ecs.register_task_definition(
         family="orders",
+        taskRoleArn=definition["taskRoleArn"],
         networkMode="awsvpc",
         containerDefinitions=[{**each, "memory": 128} for each in definition["containerDefinitions"]],
     )
@@ -94,7 +95,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
     resource = "/v1/namespaces/{namespace}/tasks/{task}/health"
     report = gateway_event("POST", resource, namespace="handlers.local", task="f00d")
     report["headers"] = {"content-type": "application/json"}
-    report["requestContext"]["identity"] = {"userArn": "arn:aws:sts::123456789012:assumed-role/orders-task/f00d"}
+    report["requestContext"]["identity"] = {"userArn": "arn:aws:sts::123456789012:assumed-role/orders/f00d"}
     report["body"] = '{"status": "HEALTHY"}'
     assert deployed.api(report, deployed.context)["statusCode"] == 200
     assert metrics(capfd.readouterr().out) == {"HealthReports": 1}

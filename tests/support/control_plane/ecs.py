@@ -47,6 +47,7 @@ def task_definition(
     network_mode: str | None = "awsvpc",
     health_check: Mapping[str, Any] | None = None,
     raw_label: str | None = None,
+    role: str | None = "orders",
 ) -> dict[str, Any]:
     """Return a task definition with an application on port 8080 named http and, if wished, a sidecar."""
     mapping: dict[str, Any] = {"name": "http", "containerPort": 8080, "protocol": "tcp"}
@@ -81,6 +82,8 @@ def task_definition(
     }
     if network_mode:
         result["networkMode"] = network_mode
+    if role:
+        result["taskRoleArn"] = f"arn:aws:iam::{ACCOUNT}:role/{role}"
     return result
 
 

@@ -111,6 +111,33 @@ def test_without_label_or_switched_off_it_is_not_ours() -> None:
     assert parse(task_definition(raw_label='{"enabled": false}')) is None
 
 
+@pytest.mark.parametrize("field", ["enabled", "standalone"])
+@pytest.mark.parametrize("value", ["false", "true", "no", 0, 1, None, [], {}])
+def test_a_switch_is_true_or_false_and_nothing_else(field: str, value: Any) -> None:
+    raw = json.dumps({"namespace": "shop.local", "services": [], field: value})
+    error = mistake(task_definition(raw_label=raw))
+    assert (error.path, error.remedy) == (
+        f"label tramo.service-connect at $.{field}",
+        "write true or false, without quotes",
+    )
+
+
+def test_only_a_label_that_says_so_is_standalone() -> None:
+    assert not parsed().standalone
+    raw = json.dumps({"namespace": "shop.local", "standalone": True})
+    found = parse(task_definition(raw_label=raw))
+    assert found is not None
+    assert found.standalone
+
+
+@pytest.mark.parametrize("name", ["localhost", "169.254.170.2", "..", ".", "orders.", "metadata.google.internal"])
+def test_a_name_that_no_service_may_have_is_a_mistake(name: str) -> None:
+    services = [{"portName": "http", "clientAliases": [{"port": 80}, {"port": 80, "dnsName": name}]}]
+    error = mistake(task_definition(services=services))
+    assert error.path == "label tramo.service-connect at $.services[0].clientAliases[1].dnsName"
+    assert json.dumps(name) in error.mistake
+
+
 def test_the_label_may_stand_on_the_sidecar() -> None:
     definition = task_definition()
     app, sidecar = definition["containerDefinitions"]

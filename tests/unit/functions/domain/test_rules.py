@@ -139,6 +139,35 @@ def test_a_host_mode_task_has_its_hosts_address_and_its_own_port() -> None:
     assert (found.address, found.endpoints[0].port) == ("10.0.9.9", 15100)
 
 
+@pytest.mark.parametrize(
+    ("group", "started_by", "of_a_service"),
+    [
+        ("service:orders", "ecs-svc/1", True),
+        ("family:orders", "ecs-svc/1", False),
+        ("service:orders", "somebody", False),
+        ("service:orders", None, False),
+        ("family:orders", None, False),
+        (None, None, False),
+    ],
+)
+def test_a_task_that_no_service_started_offers_nothing_unless_its_label_says_so(
+    group: str | None, started_by: str | None, of_a_service: bool
+) -> None:
+    started = event("fargate_running")
+    started["detail"] |= {"group": group, "startedBy": started_by}
+    task = parse_event(started)
+    assert bool(record_of(task, definition(), None).endpoints) is of_a_service
+    alone = dataclasses.replace(definition(), standalone=True)
+    assert len(record_of(task, alone, None).endpoints) == 1
+
+
+def test_a_task_has_the_role_of_its_definition_or_the_one_that_runtask_gave() -> None:
+    assert record().task_role == "arn:aws:iam::123456789012:role/orders"
+    started = event("fargate_running")
+    started["detail"]["overrides"]["taskRoleArn"] = "arn:aws:iam::123456789012:role/other"
+    assert record_of(parse_event(started), definition(), None).task_role == "arn:aws:iam::123456789012:role/other"
+
+
 def test_tombstones_expire() -> None:
     gone = record("fargate_stopped")
     assert gone.gone
