@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.core.findings import Finding, unknown_variables
+
 
 class ConfigError(ValueError):
     """The environment does not describe a sidecar."""
@@ -148,6 +150,7 @@ class Config:
     drain_seconds: float
     log_level: str
     metadata_uri: str
+    findings: tuple[Finding, ...]
 
 
 def read(environment: Mapping[str, str]) -> Config:
@@ -188,6 +191,7 @@ def read(environment: Mapping[str, str]) -> Config:
         drain_seconds=_seconds(values, "TRAMO_DRAIN_SECONDS"),
         log_level=_choice(values, "TRAMO_LOG_LEVEL", LOG_LEVELS),
         metadata_uri=values["ECS_CONTAINER_METADATA_URI_V4"],
+        findings=tuple(unknown_variables(environment, [variable.name for variable in VARIABLES])),
     )
 
 

@@ -23,9 +23,11 @@ from sidecar.admin.server import AdminConnection
 from sidecar.config import Config
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
+from sidecar.findings import Findings
 from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata, identify
 from sidecar.names.hosts import HostsFile
 from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.listeners import RETRY_SECONDS
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.overload import MemoryWatch
 from sidecar.registry.cache import SnapshotCache
@@ -87,7 +89,9 @@ class Sidecar:
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
         self._poller = Poller(runtime, config.namespace, self._registry(), cache, self._apply, config.poll_seconds)
         stack.callback(self._poller.close)
-        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime.now)
+        sources = [lambda: config.findings, self.mesh.findings, *([self._hosts.findings] if self._hosts else [])]
+        findings = Findings(*sources)
+        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime.now, findings.current)
         telemetry = Telemetry(runtime, config, vitals)
         stack.push_async_callback(telemetry.close)
         try:
@@ -95,7 +99,7 @@ class Sidecar:
         except OSError as error:
             log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
             return False
-        pages = Pages(config, self.mesh, self._poller, telemetry.cloudwatch, meters, vitals, self._gate)
+        pages = Pages(config, self.mesh, self._poller, telemetry.cloudwatch, meters, vitals, self._gate, findings)
         try:
             admin = await runtime.loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
         except OSError as error:
@@ -112,10 +116,14 @@ class Sidecar:
         runtime.spawn(self._poller.run(), "registry poller")
         telemetry.send()
         if metadata is not None and identity.task_id:
-            reporter = HealthReporter(runtime, identity.task_id, metadata, self._registry(), self.mesh.drain)
+            reporter = HealthReporter(
+                runtime, identity.task_id, metadata, self._registry(), findings.current, self.mesh.drain
+            )
             stack.callback(reporter.close)
             runtime.spawn(reporter.run(), "health reporter")
         runtime.spawn(MemoryWatch(runtime).run(), "memory watch")
+        runtime.spawn(findings.run(), "findings")
+        runtime.spawn(self._retry(), "listener retry")
         return True
 
     def callers_come(self) -> float:
@@ -130,6 +138,12 @@ class Sidecar:
         self._gate.observe(snapshot, self._runtime.now(), self._poller.longest_interval)
         if self._hosts is not None and (renamed or not self._hosts.holds()):
             self._hosts.write(self.mesh.hosts())
+
+    async def _retry(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if await self.mesh.retry() and self._hosts is not None:
+                self._hosts.write(self.mesh.hosts())
 
 
 async def drain(mesh: Mesh, least: float, seconds: float) -> None:

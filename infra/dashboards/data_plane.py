@@ -132,6 +132,7 @@ def sidecars() -> Section:
                 *((name, "Sum") for name in endpoints),
             ),
             graph("Refused by the forward proxy", *_flags(SIDECAR_METRICS)),
+            graph("Mistakes that sidecars see in their tasks", ("Findings", "Sum")),
         ),
     )
 

@@ -17,6 +17,7 @@ from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import ACTIONS, PAGES
 from sidecar.config import VARIABLES
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
+from sidecar.core.findings import KINDS
 from sidecar.core.flags import FLAGS
 from sidecar.core.metrics import COUNTER, METRICS
 
@@ -75,6 +76,12 @@ def _condition(alarm: Alarm) -> str:
     return f"{value} > {alarm.threshold:g}{unit} for {alarm.period * alarm.periods // 60} min"
 
 
+def findings() -> str:
+    """The kinds of findings as a table."""
+    rows = [f"| {kind.code} | {kind.level} | {kind.meaning} |\n" for kind in KINDS]
+    return "| code | level | what |\n|---|---|---|\n" + "".join(rows)
+
+
 def log_fields() -> str:
     """The fields of the access log as a table."""
     rows = []
@@ -98,6 +105,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "metric_cost": metric_cost.table,
     "log_fields": log_fields,
     "flags": flags,
+    "findings": findings,
 }
 
 

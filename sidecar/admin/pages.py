@@ -18,6 +18,7 @@ from sidecar.config import LOG_LEVELS, Config
 from sidecar.core.meters import Meters
 from sidecar.core.metrics import COUNTER, GAUGE
 from sidecar.core.routing.endpoint import Endpoint
+from sidecar.findings import Findings
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.redirect import State
 from sidecar.proxy.upstream.destination import Destination
@@ -32,7 +33,7 @@ Page = tuple[int, dict[str, Any]]
 
 PAGES: Final = {
     "/": "the list of pages",
-    "/ready": "200 when traffic can be taken: listeners and redirect stand, a snapshot is there, no drain; else 503",
+    "/ready": "200 when traffic can be taken (listeners stand, a snapshot, no drain), else 503; and the findings",
     "/live": "200 while the process answers",
     "/gate": "200 once callers know this task's endpoints, for the gate container; else 503 with what it waits for",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
@@ -63,6 +64,7 @@ class Pages:
         meters: Meters,
         vitals: Vitals,
         gate: Gate,
+        findings: Findings,
     ) -> None:
         self._config = config
         self._mesh = mesh
@@ -71,6 +73,7 @@ class Pages:
         self._meters = meters
         self._vitals = vitals
         self._gate = gate
+        self._findings = findings
         self._pages: dict[str, Callable[[], Page]] = {
             "/": lambda: (200, {"pages": PAGES, "actions": ACTIONS}),
             "/ready": self._ready,
@@ -144,7 +147,8 @@ class Pages:
         if redirect is not None:
             checks["redirect"] = redirect.state is State.IN_PLACE
             ready = ready and checks["redirect"]
-        return (200 if ready else 503), {"ready": ready, **checks}
+        findings = [finding.document() for finding in self._findings.current()]
+        return (200 if ready else 503), {"ready": ready, **checks, "findings": findings}
 
     def _gate_page(self) -> Page:
         now = self._mesh.runtime.now()
@@ -243,7 +247,7 @@ class Pages:
             "redirect": mesh.redirect.state.value if mesh.redirect is not None else None,
             "listening": [f"{host}:{port}" for host, port in mesh.inbound.addresses() + mesh.outbound.addresses()],
             "not_listening": {
-                f"{address.host}:{address.port}": why
+                f"{address.host}:{address.port}": why.text
                 for listeners in (mesh.inbound, mesh.outbound)
                 for address, why in listeners.failed.items()
             },

@@ -158,7 +158,7 @@ class ClientMeter(Meter):
 class SidecarMeter(Meter):
     """The sidecar itself: what it routes by and what it uses."""
 
-    __slots__ = ("_taken_uptime", "cpu_seconds", "memory", "snapshot_age", "snapshot_revision", "uptime")
+    __slots__ = ("_taken_uptime", "cpu_seconds", "findings", "memory", "snapshot_age", "snapshot_revision", "uptime")
 
     def __init__(self) -> None:
         Meter.__init__(self, "", SIDECAR_METRICS)
@@ -167,6 +167,7 @@ class SidecarMeter(Meter):
         self.cpu_seconds = 0.0  # since the process was started, as is `uptime`
         self.uptime = 0.0  # seconds, when the sidecar last looked
         self.memory = 0  # bytes
+        self.findings = 0
         self._taken_uptime = 0.0
 
     def take(self) -> list[tuple[Metric, float]]:

@@ -281,6 +281,15 @@ SIDECAR_METRICS: Final = (
         attribute="memory",
         meaning="resident memory of the sidecar",
     ),
+    Metric(
+        name="Findings",
+        unit=COUNT,
+        key=SIDECAR_KEY,
+        kind=GAUGE,
+        series="tramo_findings",
+        attribute="findings",
+        meaning="mistakes that the sidecar sees in its own task; its page /ready lists them",
+    ),
     *_flags(SIDECAR_KEY, "tramo_forward_response_flags", (NR, DPE)),
 )
 METRICS: Final = (*SERVER_METRICS, *CLIENT_METRICS, RESPONSE_TIME, *SIDECAR_METRICS)

@@ -6,22 +6,23 @@ Rules:
 - IPv4 only. A second, IPv6 line made NGINX prefer an address where nobody listens
   (github.com/aws/containers-roadmap issue 2742).
 - What somebody else changed in the file meanwhile is noticed by its time and size, and our part is written again.
-- A file that cannot be written is reported once, with the other ways to find a service; traffic goes on.
+- A file that cannot be written is a finding, with the other ways to find a service; traffic goes on.
+- Lines of Service Connect, which uses 127.255.0.0/16, are a finding: where both have a name, its line comes first.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from pathlib import Path
 from typing import Final
 
+from sidecar.core.findings import Finding, hosts_not_written, service_connect
+
 BEGIN: Final = "# tramo: services of the namespace, written by the sidecar"
 END: Final = "# tramo: end"
+SERVICE_CONNECT_PREFIX: Final = "127.255."
 _LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
-
-log = logging.getLogger("tramo.names")
 
 
 def merge(text: str, names: dict[str, list[str]]) -> str:
@@ -41,12 +42,23 @@ def merge(text: str, names: dict[str, list[str]]) -> str:
     return "".join(kept)
 
 
+def names_of_service_connect(text: str) -> list[str]:
+    """The names in the lines that ECS wrote for Service Connect."""
+    found: dict[str, None] = {}
+    for line in text.splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        if address.startswith(SERVICE_CONNECT_PREFIX):
+            found.update(dict.fromkeys(names))
+    return list(found)
+
+
 class HostsFile:
     """The hosts file that the containers of this task share."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._failed = False
+        self._error = ""
+        self._service_connect: list[str] = []  # its names
         self._written: tuple[int, int] | None = None  # time and size of the file after our last write
 
     def holds(self) -> bool:
@@ -65,21 +77,26 @@ class HostsFile:
         try:
             before = self._path.read_bytes()
             # Whatever bytes others wrote there come back as they were.
-            after = merge(before.decode("utf-8", "surrogateescape"), names).encode("utf-8", "surrogateescape")
+            text = before.decode("utf-8", "surrogateescape")
+            self._service_connect = names_of_service_connect(text)
+            after = merge(text, names).encode("utf-8", "surrogateescape")
             if after != before:
                 with self._path.open("r+b") as file:
                     file.write(after)
                     file.truncate()
         except OSError as error:
-            if not self._failed:
-                log.warning(
-                    "cannot write names into %s: %s; use HTTP_PROXY, a private hosted zone or the services' "
-                    "loopback addresses instead, and set TRAMO_HOSTS_FILE=off to say so",
-                    *(self._path, error),
-                )
-            self._failed = True
+            self._error = error.strerror or str(error)
             self._written = None
             return False
-        self._failed = False
+        self._error = ""
         self._written = self._signature()
         return True
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with the file, as it was when it was last written."""
+        found = []
+        if self._error:
+            found.append(hosts_not_written(str(self._path), self._error))
+        if self._service_connect:
+            found.append(service_connect(str(self._path), self._service_connect))
+        return found

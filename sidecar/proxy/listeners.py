@@ -3,13 +3,13 @@
 Rules:
 - A listener that stays in the new set keeps its socket and its connections; only its destination may be swapped.
 - A listener that goes stops accepting; connections that it accepted live on until they end.
-- An address that cannot be bound is reported and tried again with the next snapshot; the others go on.
+- An address that cannot be bound is a finding and tried again every few seconds, a bounded number at a time; the
+  others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
@@ -26,9 +26,12 @@ from sidecar.proxy.downstream.frontend import Frontend, TakeOver
 from sidecar.proxy.tcp import TcpSession
 from sidecar.proxy.upstream.destination import Destination
 
-log = logging.getLogger("tramo.listeners")
-
 BACKLOG: Final = 1024
+
+
+RETRY_SECONDS: Final = 5.0
+RETRIED_AT_ONCE: Final = 256
+"""About 10 ms of work: with thousands of addresses that an app has taken, each is tried every minute or so."""
 
 
 class Address(NamedTuple):
@@ -36,6 +39,13 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+
+class Failure(NamedTuple):
+    """Why an address is not listened on: the error's number, and its text."""
+
+    number: int
+    text: str
 
 
 class Listener(Protocol):
@@ -134,21 +144,18 @@ class Listeners:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._bound: dict[Address, tuple[Listener, asyncio.Server]] = {}
-        self.failed: dict[Address, str] = {}
+        self._wanted: dict[Address, Destination] = {}
+        self.failed: dict[Address, Failure] = {}
         # Outbound requests are counted as the services' clients see them; nobody reads this side's count.
         self._unread = ServerMeter("")
 
     async def bind(self, address: Address, listener: Listener) -> bool:
-        """Listen. Return False, and say why in the log, when the address cannot be bound."""
+        """Listen. Return False when the address cannot be bound; `failed` says why."""
         try:
             server = await listen(self._runtime, address, listener.accept)
         except OSError as error:
-            if self.failed.get(address) != str(error):
-                log.error(
-                    "cannot listen on %s:%d: %s; ports below 1024 need root or CAP_NET_BIND_SERVICE",
-                    *(address.host, address.port, error),
-                )
-            self.failed[address] = str(error)
+            self.failed.pop(address, None)  # it goes behind the others: those are tried first the next time
+            self.failed[address] = Failure(error.errno or 0, error.strerror or str(error))
             return False
         self.failed.pop(address, None)
         self._bound[address] = (listener, server)
@@ -159,6 +166,7 @@ class Listeners:
         for address in [address for address in self._bound if address not in wanted]:
             self._unbind(address)
         self.failed = {address: why for address, why in self.failed.items() if address in wanted}
+        self._wanted = wanted
         for address, destination in wanted.items():
             await pace.rest()
             bound = self._bound.get(address)
@@ -167,6 +175,15 @@ class Listeners:
                     continue
                 self._unbind(address)
             await self.bind(address, listener_for(destination, OUTBOUND, self._unread))
+
+    async def retry(self, pace: Pace) -> bool:
+        """Try addresses again that could not be bound, the longest tried first. Return whether one was bound."""
+        bound = False
+        for address in list(self.failed)[:RETRIED_AT_ONCE]:
+            await pace.rest()
+            if address in self._wanted:
+                bound |= await self.bind(address, listener_for(self._wanted[address], OUTBOUND, self._unread))
+        return bound
 
     def _unbind(self, address: Address) -> None:
         _, server = self._bound.pop(address)

@@ -4,7 +4,7 @@ Rules:
 - A destination lives as long as its service is in the namespace; a new snapshot updates it in place, so no
   connection is closed and no request is lost by it.
 - Only what changed is touched: a delta of one service costs the same in a namespace of ten and of ten thousand.
-  Listeners and names are gone through again only when an alias or an address changed, or one could not be bound.
+  Listeners and names are gone through again only when an alias or an address changed.
 - Every service is listened for at its virtual address, on the ports of its aliases; or, where the task's rules redirect
   the virtual addresses, one listener takes them all.
 - The inbound side depends on the configuration alone: it stands before the first snapshot. Of a service's policy only
@@ -13,11 +13,15 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from sidecar.config import Config
 from sidecar.core.direction import INBOUND
+from sidecar.core.findings import MOST_FINDINGS, Finding, cause, not_bound
 from sidecar.core.meters import Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import of_local_app
@@ -57,6 +61,7 @@ class Mesh:
         self._apps: dict[str, Destination] = {}
         self._drained_at = 0.0
         self._checks = HealthChecks(runtime)
+        self._listening = asyncio.Lock()  # held while listeners change: two that change them would bind twice
 
     async def start(self) -> bool:
         """Bind all listeners that no snapshot is needed for. Return whether all of them stand."""
@@ -74,6 +79,9 @@ class Mesh:
             bound &= await self.inbound.bind(Address(*self._config.forward_proxy), listener)
         if self.redirect is not None:
             bound &= await self.redirect.start()
+        for address, why in self.inbound.failed.items():
+            remedy = cause(why.number, address.port)
+            log.error("cannot listen on %s:%d: %s; %s", address.host, address.port, why.text, remedy)
         return bound
 
     def resolve(self, name: str, port: int) -> Destination | None:
@@ -99,10 +107,18 @@ class Mesh:
             self.destinations.pop(name).close()
             self._meters.depart(name)
         renamed = renamed or bool(gone)
-        if renamed or self.outbound.failed:
-            await self._listen(snapshot, pace)
+        if renamed:
+            async with self._listening:
+                await self._listen(snapshot, pace)
         self.snapshot = snapshot  # last: who sees this revision can call its services
         return renamed
+
+    async def retry(self) -> bool:
+        """Try again to listen where it could not be done. Return whether names changed, so the hosts file, too."""
+        if not self.outbound.failed:
+            return False
+        async with self._listening:
+            return await self.outbound.retry(Pace(self.runtime.now))
 
     async def _listen(self, snapshot: Snapshot, pace: Pace) -> None:
         wanted: dict[Address, Destination] = {}
@@ -132,13 +148,34 @@ class Mesh:
         return f"{self._network}.{third}.{fourth}"
 
     def hosts(self) -> dict[str, list[str]]:
-        """Names by address, for the hosts file."""
+        """Names by address, for the hosts file. A name is left out if one of its ports could not be bound.
+
+        Another process of the task has that port and would answer instead of the service: no answer is better.
+        """
         found: dict[str, list[str]] = {}
-        if self.snapshot is not None:
-            for record in self.snapshot.services.values():
-                names = found.setdefault(self.local_address(record.vip), [])
-                names += [alias.dns_name for alias in record.aliases if alias.dns_name not in names]
+        for record in self._records():
+            address = self.local_address(record.vip)
+            lost = {alias.dns_name for alias in record.aliases if Address(address, alias.port) in self.outbound.failed}
+            names = dict.fromkeys(alias.dns_name for alias in record.aliases if alias.dns_name not in lost)
+            if names:
+                found[address] = list(names)
         return found
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with the outbound side."""
+        if self.redirect is not None:
+            return self.redirect.findings()
+        failed = dict(islice(self.outbound.failed.items(), MOST_FINDINGS))
+        if not failed:
+            return []
+        names: dict[Address, list[str]] = {}
+        for record in self._records():
+            for alias in record.aliases:
+                names.setdefault(Address(self.local_address(record.vip), alias.port), []).append(alias.dns_name)
+        return [not_bound(*address, names.get(address, []), *why) for address, why in failed.items()]
+
+    def _records(self) -> Iterable[ServiceRecord]:
+        return self.snapshot.services.values() if self.snapshot is not None else ()
 
     def drain(self) -> float:
         """No new work is asked for; what is under way, and what still comes, is finished. Return since when."""

@@ -20,10 +20,11 @@ import socket
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core.direction import OUTBOUND
+from sidecar.core.findings import Finding, no_redirect
 from sidecar.core.flags import NR
 from sidecar.core.meters import ServerMeter
 from sidecar.proxy.base.sockets import original_destination, reset
-from sidecar.proxy.listeners import Address, Listener, listen, listener_for
+from sidecar.proxy.listeners import Address, Failure, Listener, listen, listener_for
 
 if TYPE_CHECKING:
     from sidecar.core.meters import SidecarMeter
@@ -57,7 +58,7 @@ class Redirect:
 
     def __init__(self, runtime: Runtime, address: Address, probe: Address, meter: SidecarMeter) -> None:
         self.state = State.UNKNOWN
-        self.failed: dict[Address, str] = {}  # never: an entry of the table cannot be taken by others
+        self.failed: dict[Address, Failure] = {}  # never: an entry of the table cannot be taken by others
         self.address = address
         self._runtime = runtime
         self._probe = probe
@@ -84,6 +85,14 @@ class Redirect:
         kept = set(wanted.values())
         self._listeners = {known: listener for known, listener in self._listeners.items() if known in kept}
 
+    async def retry(self, pace: Pace) -> bool:
+        """There is nothing to try again."""
+        return False
+
+    def findings(self) -> list[Finding]:
+        """That calls do not arrive, if so."""
+        return [no_redirect(*self._probe, self.address.port)] if self.state is State.MISSING else []
+
     def protocol_for(self, called: Address | None) -> asyncio.BaseProtocol | None:
         """Who serves a call of this address; None if nobody does."""
         if called is None or called == self.address:
@@ -109,9 +118,7 @@ class Redirect:
             if self.state is State.IN_PLACE:
                 log.info("calls of the services' addresses are redirected to this sidecar")
                 return
-            if self.state is State.UNKNOWN:
-                self.state = State.MISSING
-                log.error("no redirect is in place: a call of %s:%d did not arrive here", *self._probe)
+            self.state = State.MISSING
             await asyncio.sleep(PROBE_PAUSE_SECONDS)
 
     async def _knock(self) -> None:

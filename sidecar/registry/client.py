@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -20,6 +20,8 @@ import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
+
+from sidecar.core.findings import Finding
 
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 10.0
@@ -77,20 +79,26 @@ class RegistryClient:
             raise _refused("GET", url, status)
         return Answer(body, answer.get("etag", ""), poll_seconds)
 
-    def report_health(self, task_id: str, status: str, observed_at: str, is_stopping: bool) -> bool:
+    def report_health(
+        self, task_id: str, status: str, observed_at: str, is_stopping: bool, findings: Sequence[Finding] | None = None
+    ) -> bool:
         """Say that ECS holds this task HEALTHY, UNHEALTHY or UNKNOWN since that time (ISO 8601, empty = now).
 
-        `is_stopping` says besides that its DesiredStatus is STOPPED. Return False when the task is not registered yet.
-        Raises RegistryError.
+        `is_stopping` says besides that its DesiredStatus is STOPPED. The findings replace those of the report before;
+        None says nothing about them, and an API that takes none is sent the rest. Return False when the task is not
+        registered yet. Raises RegistryError.
         """
         url = f"{self._url}/tasks/{quote(task_id, safe='')}/health"
-        report = {"status": status}
+        report: dict[str, object] = {"status": status}
         if observed_at:
             report["observed_at"] = observed_at
         if is_stopping:
             report["desired_status"] = "STOPPED"
-        body = msgspec.json.encode(report)
-        code, _, _ = self._call("POST", url, {"content-type": "application/json"}, body)
+        if findings is not None:
+            report["findings"] = [finding.document() for finding in findings]
+        code, _, _ = self._call("POST", url, {"content-type": "application/json"}, msgspec.json.encode(report))
+        if code in (400, 422) and findings is not None:
+            return self.report_health(task_id, status, observed_at, is_stopping)
         if code not in (200, 404):
             raise _refused("POST", url, code)
         return code == 200

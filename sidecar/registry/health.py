@@ -7,16 +7,18 @@ Rules:
 - A task without health checks has no health to report.
 - That the task must stop (DesiredStatus STOPPED) is told to this sidecar first, which drains, and then reported: ECS
   ends the app at the same moment, and its event may be seconds on the way.
+- A change of the sidecar's findings is reported too, with the health as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from sidecar.core.findings import Finding
 from sidecar.metadata import MetadataError, TaskReading
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import RegistryError
@@ -39,7 +41,9 @@ class HealthSource(Protocol):
 class HealthSink(Protocol):
     """Where it is reported."""
 
-    def report_health(self, task_id: str, status: str, observed_at: str, is_stopping: bool) -> bool:
+    def report_health(
+        self, task_id: str, status: str, observed_at: str, is_stopping: bool, findings: Sequence[Finding]
+    ) -> bool:
         """See RegistryClient.report_health."""
 
 
@@ -47,7 +51,13 @@ class HealthReporter:
     """Reports changes of the task's health, and its end. `on_stopping` is called when ECS begins to stop the task."""
 
     def __init__(
-        self, runtime: Runtime, task_id: str, source: HealthSource, sink: HealthSink, on_stopping: Callable[[], object]
+        self,
+        runtime: Runtime,
+        task_id: str,
+        source: HealthSource,
+        sink: HealthSink,
+        findings: Callable[[], Sequence[Finding]],
+        on_stopping: Callable[[], object],
     ) -> None:
         self.reported = _UNKNOWN  # the status that the API knows
         self._reported_stopping = False
@@ -56,6 +66,8 @@ class HealthReporter:
         self._task_id = task_id
         self._source = source
         self._sink = sink
+        self._findings = findings
+        self._reported_findings: Sequence[Finding] = []
         self._failing = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="health")
 
@@ -72,7 +84,7 @@ class HealthReporter:
             reading = await loop.run_in_executor(self._executor, self._source.reading)
             if reading.is_stopping:
                 self._on_stopping()
-            await loop.run_in_executor(self._executor, self._report, reading)
+            await loop.run_in_executor(self._executor, self._report, reading, self._findings())
         except (MetadataError, RegistryError) as error:
             if not self._failing:
                 log.warning("the task's health is not reported for now: %s", error)
@@ -80,16 +92,17 @@ class HealthReporter:
         else:
             self._failing = False
 
-    def _report(self, reading: TaskReading) -> None:
+    def _report(self, reading: TaskReading, findings: Sequence[Finding]) -> None:
         status, since = _UNKNOWN, ""
         if reading.health is not None and reading.health.status != _UNKNOWN:
             status, since = reading.health.status, reading.health.since
-        if status in (_UNKNOWN, self.reported) and reading.is_stopping == self._reported_stopping:
+        rest = (reading.is_stopping, findings)
+        if status in (_UNKNOWN, self.reported) and rest == (self._reported_stopping, self._reported_findings):
             return
-        if self._sink.report_health(self._task_id, status, since, reading.is_stopping):
-            extra = {"status": status, "since": since, "is_stopping": reading.is_stopping}
+        if self._sink.report_health(self._task_id, status, since, *rest):
+            extra = {"status": status, "since": since, "is_stopping": reading.is_stopping, "findings": len(findings)}
             log.info("reported the task's health", extra=extra)
-            self._reported_stopping = reading.is_stopping
+            self._reported_stopping, self._reported_findings = rest
             if status != _UNKNOWN:
                 self.reported = status
 

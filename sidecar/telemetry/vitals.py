@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import Final
 
@@ -34,11 +34,13 @@ class Vitals:
         destinations: Mapping[str, Destination],
         poller: Poller,
         now: Callable[[], float],
+        findings: Callable[[], Sized],
     ) -> None:
         self._meters = meters
         self._destinations = destinations
         self._poller = poller
         self._now = now
+        self._findings = findings
         self._started = now()
 
     def take(self) -> list[Datum]:
@@ -54,6 +56,7 @@ class Vitals:
         own.cpu_seconds = time.process_time()
         own.uptime = uptime_seconds()
         own.memory = resident_bytes()
+        own.findings = len(self._findings())
         for name, meter in self._meters.clients.items():
             destination = self._destinations.get(name)
             endpoints = destination.cluster.endpoints if destination is not None else []

@@ -344,8 +344,13 @@ def test_an_alias_that_cannot_be_bound_costs_only_itself(stage: Stage) -> None:
         stage.publish("beside", stage.backend("beside-1"))
         assert Address(vip, 81).get() == (200, b"squatted-1")
         assert f"{vip}:80" in stage.sidecar.page("/config")[1]["not_listening"]
-    stage.publish("beside", stage.backend("beside-2"))
-    assert Address(vip, 80).get() == (200, b"squatted-1"), "the next snapshot tries again"
+        status, page = stage.sidecar.page("/ready")
+        assert (status, [each["where"] for each in page["findings"]]) == (200, [f"{vip}:80"])
+        assert "squatted" not in stage.hosts.read_text(), "no answer is better than that of another process"
+        until(lambda: "squatted cannot be called" in stage.sidecar.log.read_text(), 10, "the finding to be logged")
+    until(lambda: f"{vip} squatted" in stage.hosts.read_text(), 20, "the address to be tried again")
+    assert Address(vip, 80).get() == (200, b"squatted-1")
+    assert stage.sidecar.page("/ready")[1]["findings"] == []
 
 
 def test_raw_bytes_to_the_admin_port(stage: Stage) -> None:

@@ -159,8 +159,9 @@ def test_without_rules_the_sidecar_is_not_ready_and_with_them_it_is(tmp_path: Pa
     with task_network():
         stage = redirected(tmp_path)
         try:
-            until(lambda: "no redirect is in place" in stage.sidecar.log.read_text(), 20, "the sidecar to say so")
+            until(lambda: "set proxyConfiguration" in stage.sidecar.log.read_text(), 20, "the sidecar to say so")
             status, page = stage.sidecar.page("/ready")
+            assert [each["code"] for each in page["findings"]] == ["TRM0307"]
             assert (status, page["redirect"], page["snapshot"]) == (503, False, True)
             redirect(PORT, GROUP)
             stage.sidecar.wait_ready()

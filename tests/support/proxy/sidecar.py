@@ -28,6 +28,7 @@ from tests.support.wire.answers import AnswerServer
 CODE: Final = Path(sidecar.__file__).parents[1]
 """Where the tests take the sidecar from, the tree or a compiled wheel: the process takes it from there too."""
 NAMESPACE: Final = "test.local"
+CREDENTIALS: Final = {name: value for name, value in ENVIRONMENT.items() if name.startswith("AWS_")}
 POLL_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 15.0
 _LOCK_PORT: Final = 47_615
@@ -259,7 +260,7 @@ class Sidecar:
         with log.open("ab") as stderr, log.with_suffix(".out").open("ab") as stdout:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sidecar"],
-                env={**inherited, **ENVIRONMENT, **environment},
+                env={**inherited, **CREDENTIALS, **environment},
                 cwd=CODE,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

@@ -10,8 +10,10 @@ from typing import Any
 
 from sidecar import config as configuration
 from sidecar.admin.pages import ACTIONS, PAGES, Pages
+from sidecar.core.findings import Finding, app_refuses
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
+from sidecar.findings import Findings
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
 from sidecar.registry.client import Answer, RegistryError
@@ -60,9 +62,11 @@ class Case:
         self.runtime = Runtime(asyncio.get_running_loop())
         self.mesh = Mesh(self.runtime, config, self.meters, "")
         self.poller = Poller(self.runtime, "shop.local", Away(), None, self.mesh.apply, 5.0)
-        vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime.now)
         self.gate = Gate("a", ["orders"])
-        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals, self.gate)
+        self.found: list[Finding] = []
+        findings = Findings(lambda: self.found)
+        vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime.now, findings.current)
+        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals, self.gate, findings)
 
 
 def run(test: Callable[[Case], Awaitable[None]]) -> None:
@@ -79,7 +83,7 @@ def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
     async def test(case: Case) -> None:
         assert case.pages.get("/ready") == (
             503,
-            {"ready": False, "inbound": False, "snapshot": False, "draining": False},
+            {"ready": False, "inbound": False, "snapshot": False, "draining": False, "findings": []},
         )
         case.pages.inbound_bound = True
         assert case.pages.get("/ready")[0] == 503
@@ -97,6 +101,19 @@ def test_the_gate_opens_once_callers_know_this_task() -> None:
         assert case.pages.get("/gate")[0] == 503
         case.gate.observe(snapshot(), case.runtime.now() - MARGIN_SECONDS - 5.0, 5.0)
         assert case.pages.get("/gate") == (200, {"state": "open"})
+
+    run(test)
+
+
+def test_findings_are_listed_and_counted_and_do_not_end_readiness() -> None:
+    async def test(case: Case) -> None:
+        case.pages.inbound_bound = True
+        await case.mesh.apply(snapshot())
+        case.found.append(app_refuses("orders", "127.0.0.1", 8080))
+        status, page = case.pages.get("/ready")
+        assert status == 200
+        assert [finding["code"] for finding in page["findings"]] == ["TRM0303"]
+        assert b"tramo_findings 1" in case.pages.metrics(None)[1]
 
     run(test)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,15 +82,32 @@ def test_an_unchanged_file_is_not_written(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_cannot_be_written_is_a_finding_until_it_can(tmp_path: Path) -> None:
     hosts = HostsFile(str(tmp_path / "missing" / "hosts"))
     assert not hosts.write(NAMES)
-    assert not hosts.write(NAMES)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "TRAMO_HOSTS_FILE=off" in caplog.text
+    (found,) = hosts.findings()
+    assert (found.code, found.level) == ("TRM0305", "warning")
+    assert "No such file" in found.what
+    assert "TRAMO_HOSTS_FILE=off" in found.remedy
     (tmp_path / "missing").mkdir()
     (tmp_path / "missing" / "hosts").touch()
     assert hosts.write(NAMES)
+    assert hosts.findings() == []
+
+
+def test_lines_of_service_connect_are_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text(
+        "127.0.0.1 localhost\n127.255.0.1 auth-server\n2600:f0f0:0:0:0:0:0:1 auth-server\n# 127.255.0.9 x\n"
+    )
+    hosts = HostsFile(str(path))
+    hosts.write(NAMES)
+    (found,) = hosts.findings()
+    assert (found.code, found.where) == ("TRM0306", str(path))
+    assert "Service Connect answers to auth-server in this task" in found.what
+    path.write_text("127.0.0.1 localhost\n")
+    hosts.write(NAMES)
+    assert hosts.findings() == []
 
 
 def test_a_file_that_somebody_else_has_changed_no_longer_holds_the_names(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sidecar import config as configuration
+from sidecar.core.findings import MOST_FINDINGS
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.proxy.base.pace import SLICE_SECONDS, Pace
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.proxy.listeners import Address
+from sidecar.proxy.listeners import RETRIED_AT_ONCE, Address
 from sidecar.proxy.mesh import Mesh
 from tests.support.proxy.sidecar import network
 
@@ -141,14 +142,53 @@ def test_another_protocol_is_listened_for_in_its_own_way() -> None:
     run(test)
 
 
-def test_an_address_that_could_not_be_bound_is_tried_again_with_the_next_snapshot() -> None:
+def test_an_address_that_could_not_be_bound_is_tried_again_until_it_can() -> None:
     async def test(case: Case) -> None:
         with socket.create_server(case.address(2)):
             await case.take(document(1, service(2), service(3)))
             assert list(case.mesh.outbound.failed) == [case.address(2)]
-        assert not await case.take(document(2, service(3, "10.9.9.9"), since=1, removed=[]))
+            assert not await case.mesh.retry()
+        assert await case.mesh.retry(), "the hosts file has a name more"
         assert case.mesh.outbound.failed == {}
         assert case.mesh.outbound.addresses() == [case.address(2), case.address(3)]
+        assert not await case.mesh.retry()
+
+    run(test)
+
+
+def test_a_name_whose_port_an_app_has_taken_is_no_name_of_the_hosts_file() -> None:
+    async def test(case: Case) -> None:
+        both = service(2)
+        both["aliases"] = [{"dns_name": name, "port": port} for name, port in (("a", 81), ("a", PORT), ("b", 81))]
+        with socket.create_server((f"{case.prefix}.0.2", PORT)):
+            await case.take(document(1, both, service(3)))
+            assert case.mesh.hosts() == {case.address(2).host: ["b"], case.address(3).host: ["s3"]}
+            (found,) = case.mesh.findings()
+            assert (found.code, found.where) == ("TRM0304", f"{case.prefix}.0.2:{PORT}")
+            assert found.what == "a cannot be called: Address already in use"
+            assert "listens on port 8080 already" in found.remedy
+        await case.mesh.retry()
+        assert case.mesh.hosts()[case.address(2).host] == ["a", "b"]
+        assert case.mesh.findings() == []
+
+    run(test)
+
+
+def test_an_app_on_all_addresses_takes_the_port_of_every_service_and_each_is_tried_in_turn() -> None:
+    async def test(case: Case) -> None:
+        count = RETRIED_AT_ONCE + 10
+        with socket.create_server(("0.0.0.0", PORT)):
+            await case.take(document(1, *(service(number) for number in range(2, 2 + count))))
+            assert len(case.mesh.outbound.failed) == count
+            assert case.mesh.hosts() == {}
+            assert len(case.mesh.findings()) == MOST_FINDINGS
+            last = list(case.mesh.outbound.failed)[-1]
+            await case.mesh.retry()
+            assert list(case.mesh.outbound.failed).index(last) == 9, "the ten that were not tried are the next"
+        await case.mesh.retry()
+        assert len(case.mesh.outbound.failed) == 10
+        await case.mesh.retry()
+        assert case.mesh.outbound.failed == {}
 
     run(test)
 

@@ -13,6 +13,7 @@ import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import CredentialRetrievalError
 
+from sidecar.core.findings import app_refuses
 from sidecar.registry.client import NamespaceUnknownError, RegistryClient, RegistryError
 
 
@@ -147,6 +148,23 @@ def test_an_unknown_namespace_is_told_apart(api: FakeApi) -> None:
 def test_an_api_that_is_not_there() -> None:
     with pytest.raises(RegistryError, match="cannot be reached"):
         client("http://127.0.0.1:1").fetch("", None)
+
+
+def test_findings_go_with_the_health(api: FakeApi) -> None:
+    finding = app_refuses("orders", "127.0.0.1", 8080)
+    assert client(api.url).report_health("a1", "HEALTHY", "", False, [finding])
+    assert json.loads(api.requests[0][3]) == {"status": "HEALTHY", "findings": [finding.document()]}
+    assert set(finding.document()) == {"code", "level", "where", "what", "remedy"}
+
+
+def test_an_api_that_takes_no_findings_hears_of_the_health(api: FakeApi) -> None:
+    api.status = 422
+    with pytest.raises(RegistryError):
+        client(api.url).report_health("a1", "HEALTHY", "", False, [])
+    assert [json.loads(body) for _, _, _, body in api.requests] == [
+        {"status": "HEALTHY", "findings": []},
+        {"status": "HEALTHY"},
+    ]
 
 
 @pytest.mark.parametrize("credentials", [None, CredentialRetrievalError(provider="role", error_msg="away")])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from sidecar.core.findings import Finding, app_refuses
 from sidecar.metadata import MetadataError, TaskHealth, TaskReading
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import RegistryError
@@ -22,6 +24,8 @@ class FakeEcs:
         self.is_stopping = False
         self.reports: list[tuple[str, str, str, bool]] = []
         self.drains: list[int] = []  # how many reports were made before each call to drain
+        self.found: list[Finding] = []
+        self.reported_findings: list[list[str]] = []  # their places, of each report
 
     def reading(self) -> TaskReading:
         reading = self.readings.pop(0)
@@ -30,19 +34,25 @@ class FakeEcs:
         health = TaskHealth(reading, "2026-11-22T12:00:00Z") if reading is not None else None
         return TaskReading(health, self.is_stopping)
 
-    def report_health(self, task_id: str, status: str, observed_at: str, is_stopping: bool) -> bool:
+    def report_health(
+        self, task_id: str, status: str, observed_at: str, is_stopping: bool, findings: Sequence[Finding]
+    ) -> bool:
         if self.away:
             raise RegistryError("away")
         if self.registered:
             self.reports.append((task_id, status, observed_at, is_stopping))
+            self.reported_findings.append([finding.where for finding in findings])
         return self.registered
+
+    def findings(self) -> list[Finding]:
+        return list(self.found)
 
     def drain(self) -> None:
         self.drains.append(len(self.reports))
 
 
 def reporter_of(ecs: FakeEcs) -> HealthReporter:
-    return HealthReporter(Runtime(asyncio.get_running_loop()), "a1", ecs, ecs, ecs.drain)
+    return HealthReporter(Runtime(asyncio.get_running_loop()), "a1", ecs, ecs, ecs.findings, ecs.drain)
 
 
 def run(ecs: FakeEcs) -> HealthReporter:
@@ -122,3 +132,19 @@ def test_an_endpoint_that_does_not_answer_is_asked_again() -> None:
     ecs = FakeEcs(MetadataError("away"), "HEALTHY")
     run(ecs)
     assert len(ecs.reports) == 1
+
+
+def test_findings_are_reported_when_they_change_whatever_the_health_is() -> None:
+    async def main() -> None:
+        ecs = FakeEcs(None, None, "HEALTHY", "HEALTHY", "HEALTHY", "HEALTHY")
+        reporter = reporter_of(ecs)
+        finding = app_refuses("orders", "127.0.0.1", 8080)
+        for found in ([], [finding], [finding], [finding], [], []):
+            ecs.found = found
+            await reporter.step()
+        reporter.close()
+        assert [status for _, status, *_ in ecs.reports] == ["UNKNOWN", "HEALTHY", "HEALTHY"]
+        assert ecs.reported_findings == [[finding.where], [finding.where], []]
+        assert reporter.reported == "HEALTHY"
+
+    asyncio.run(main())

@@ -1,0 +1,159 @@
+"""What the sidecar finds wrong in its own task: one line for each kind of mistake, with what to do about it.
+
+Rules:
+- A finding is what is so now. It goes by itself when its cause goes, and an `error` means that something does not work.
+- `where` names the thing that must be changed, `what` the mistake, `remedy` the change.
+- Texts and their number have bounds, because they travel in the health report.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+ERROR: Final = "error"
+WARNING: Final = "warning"
+MOST_FINDINGS: Final = 16
+LONGEST_WHERE: Final = 120
+LONGEST_TEXT: Final = 240
+_MOST_NAMES: Final = 3
+"""Names that a text lists before it says how many more there are."""
+
+
+class Kind(NamedTuple):
+    """A kind of finding; the documentation is generated from it."""
+
+    code: str
+    level: str
+    meaning: str
+
+
+UNKNOWN_VARIABLE: Final = Kind("TRM0301", WARNING, "a variable that begins with TRAMO_ and that no sidecar knows")
+INBOUND_MISMATCH: Final = Kind("TRM0302", ERROR, "TRAMO_INBOUND does not say what the label and portMappings say")
+APP_REFUSES: Final = Kind("TRM0303", ERROR, "nothing listens on the app's port")
+NOT_BOUND: Final = Kind(
+    "TRM0304", ERROR, "a service's address cannot be listened on; its names are not in the hosts file"
+)
+HOSTS_NOT_WRITTEN: Final = Kind("TRM0305", WARNING, "the hosts file cannot be written")
+SERVICE_CONNECT: Final = Kind("TRM0306", WARNING, "Service Connect has names in the task's hosts file")
+NO_REDIRECT: Final = Kind("TRM0307", ERROR, "TRAMO_REDIRECT is set, and calls of services' addresses do not arrive")
+KINDS: Final = (
+    UNKNOWN_VARIABLE,
+    INBOUND_MISMATCH,
+    APP_REFUSES,
+    NOT_BOUND,
+    HOSTS_NOT_WRITTEN,
+    SERVICE_CONNECT,
+    NO_REDIRECT,
+)
+
+
+class Finding(NamedTuple):
+    """One mistake."""
+
+    code: str
+    level: str
+    where: str
+    what: str
+    remedy: str
+
+    def document(self) -> dict[str, str]:
+        """As pages and reports have it."""
+        return self._asdict()
+
+
+def _finding(kind: Kind, where: str, what: str, remedy: str) -> Finding:
+    return Finding(
+        kind.code, kind.level, where[:LONGEST_WHERE] or "-", what[:LONGEST_TEXT] or kind.meaning, remedy[:LONGEST_TEXT]
+    )
+
+
+def unknown_variables(names: Iterable[str], known: Sequence[str]) -> list[Finding]:
+    """Variables of the environment that look like the sidecar's and are not."""
+    found = []
+    for name in sorted(names):
+        if not name.startswith("TRAMO_") or name in known:
+            continue
+        close = difflib.get_close_matches(name, known, 1)
+        remedy = f"did you mean {close[0]}?" if close else "remove it, or see docs/configuration.md for all of them"
+        found.append(
+            _finding(UNKNOWN_VARIABLE, name, f"{name} is no variable of the sidecar, so it does nothing", remedy)
+        )
+    return found
+
+
+def inbound_mismatch(service: str, configured: str, expected: str) -> Finding:
+    """TRAMO_INBOUND against what the task definition says; both in the words of TRAMO_INBOUND, empty for nothing."""
+    if not configured:
+        what = f"the label tramo.service-connect offers {expected}, which TRAMO_INBOUND leaves out"
+    elif not expected:
+        what = f"TRAMO_INBOUND has {configured}, which the label tramo.service-connect does not offer"
+    else:
+        what = f"TRAMO_INBOUND has {configured}, the label and portMappings say {expected}"
+    return _finding(
+        INBOUND_MISMATCH, f"TRAMO_INBOUND, {service}", what, "leave TRAMO_INBOUND out: the label says it all"
+    )
+
+
+def app_refuses(service: str, address: str, port: int) -> Finding:
+    """Nobody listens where the app should."""
+    what = f"nothing listens on {address}:{port}, where TRAMO_INBOUND or portMappings say that the app of {service} is"
+    return _finding(APP_REFUSES, f"app port {port}", what, "see the app's log, and check containerPort")
+
+
+def not_bound(host: str, port: int, names: Sequence[str], number: int, text: str) -> Finding:
+    """An address of a service that cannot be listened on, for the reason that this error number gives."""
+    return _finding(NOT_BOUND, f"{host}:{port}", f"{_listed(names)} cannot be called: {text}", cause(number, port))
+
+
+def cause(number: int, port: int) -> str:
+    """What to do about an address that cannot be bound."""
+    if number == errno.EADDRINUSE:
+        return (
+            f"a process of this task listens on port {port} already: give the alias a port that no app of the task "
+            "listens on, such as 80, or set proxyConfiguration and TRAMO_REDIRECT"
+        )
+    if number == errno.EACCES:
+        return (
+            f"port {port} is below net.ipv4.ip_unprivileged_port_start: run the sidecar as root, or set this "
+            "systemControl to 0"
+        )
+    return "see docs/names.md, section Ports"
+
+
+def hosts_not_written(path: str, error: str) -> Finding:
+    """The hosts file cannot be written."""
+    remedy = (
+        'run the sidecar with "user": "0" and no readonlyRootFilesystem; or use a private hosted zone or HTTP_PROXY '
+        "and set TRAMO_HOSTS_FILE=off"
+    )
+    return _finding(HOSTS_NOT_WRITTEN, path, f"names cannot be written: {error}", remedy)
+
+
+def service_connect(path: str, names: Sequence[str]) -> Finding:
+    """Service Connect is in the same task."""
+    what = f"Service Connect answers to {_listed(names)} in this task; where both have a name, its line comes first"
+    remedy = "turn Service Connect off for this ECS service, or keep the names apart"
+    return _finding(SERVICE_CONNECT, path, what, remedy)
+
+
+def no_redirect(host: str, port: int, to: int) -> Finding:
+    """The network rules of the task do not lead here."""
+    what = f"a call of {host}:{port} did not arrive at the sidecar's port {to}"
+    remedy = (
+        f"set proxyConfiguration in the task definition: type APPMESH, ProxyEgressPort {to}, and EgressIgnoredIPs "
+        "without 240.0.0.0/4; it works in awsvpc mode only"
+    )
+    return _finding(NO_REDIRECT, "proxyConfiguration", what, remedy)
+
+
+def ordered(found: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then by code and place, each once, no more than travel in a report."""
+    return sorted(set(found), key=lambda each: (each.level != ERROR, each.code, each.where))[:MOST_FINDINGS]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,49 @@
+"""All findings of this sidecar, gathered from those who see them.
+
+Rules:
+- Nobody keeps a list: each source says what is wrong now, and is asked when somebody wants to know.
+- A finding is logged once when it appears and once when it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sidecar.core.findings import ERROR, Finding, ordered
+
+INTERVAL_SECONDS: Final = 1.0
+
+log = logging.getLogger("tramo.findings")
+
+Source = Callable[[], Sequence[Finding]]
+
+
+class Findings:
+    """What is wrong now, whoever sees it."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+        self._logged: frozenset[Finding] = frozenset()
+
+    def current(self) -> list[Finding]:
+        """All findings, errors first, within the bound of a report."""
+        return ordered(finding for source in self._sources for finding in source())
+
+    async def run(self) -> None:
+        """Log for ever."""
+        while True:
+            self.step()
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    def step(self) -> None:
+        """Log what is new and what is gone."""
+        found = frozenset(self.current())
+        for finding in ordered(found - self._logged):
+            level = logging.ERROR if finding.level == ERROR else logging.WARNING
+            log.log(level, "%s: %s; %s", finding.where, finding.what, finding.remedy, extra={"code": finding.code})
+        for finding in ordered(self._logged - found):
+            log.info("%s: no longer so", finding.where, extra={"code": finding.code})
+        self._logged = found

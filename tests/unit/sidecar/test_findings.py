@@ -1,0 +1,34 @@
+"""Findings of several sources, and their log."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from sidecar.core.findings import Finding, app_refuses, service_connect
+from sidecar.findings import Findings
+
+REFUSES = app_refuses("orders", "127.0.0.1", 8080)
+BESIDE = service_connect("/etc/hosts", ["auth"])
+
+
+def test_each_finding_is_logged_when_it_comes_and_when_it_goes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    one: list[Finding] = []
+    two: list[Finding] = [BESIDE]
+    findings = Findings(lambda: one, lambda: two)
+    for found in ([], [REFUSES], [REFUSES], []):
+        one[:] = found
+        findings.step()
+    assert [(record.levelname, record.code) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("WARNING", "TRM0306"),
+        ("ERROR", "TRM0303"),
+        ("INFO", "TRM0303"),
+    ]
+    assert "127.0.0.1:8080" in caplog.text
+
+
+def test_errors_of_all_sources_come_first() -> None:
+    findings = Findings(lambda: [BESIDE], lambda: [REFUSES])
+    assert findings.current() == [REFUSES, BESIDE]
