@@ -1,7 +1,9 @@
 """Publisher: a batch of the table's stream to one build per namespace.
 
-The records of a namespace whose build failed are reported as failed, so that Lambda brings the batch again
-from the first of them; namespaces that were published find nothing to change then.
+The records of a namespace whose build failed for the moment are reported as failed, so that Lambda brings the
+batch again from the first of them; namespaces that were published find nothing to change then. What another try
+would not help (`failures.py`) is logged and counted instead: it would hold up all other namespaces of the shard
+for as long as Lambda tries. The reconciler compares the namespace with its snapshot each minute.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from registry import metric_names
 from registry.dynamodb.store import open_store
+from registry.failures import Failure, failure_of
 from registry.publishing import Changes, Publisher
 from registry.settings import Settings
 
@@ -60,31 +63,41 @@ def key_of(record: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _services_in(record: Mapping[str, Any]) -> set[str]:
     """Return the services in a task's images: where its endpoints are or were."""
-    return {
-        endpoint["M"]["service"]["S"]
+    names = (
+        endpoint.get("M", {}).get("service", {}).get("S")
         for image in ("NewImage", "OldImage")
         for endpoint in record["dynamodb"].get(image, {}).get("endpoints", {}).get("L", ())
-    }
+    )
+    return {name for name in names if name}
 
 
 def publish_all(
     publisher: Publisher, changes: Mapping[str, Changes], clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Exception]:
-    """Publish each namespace and return what went wrong, by namespace."""
+    """Publish each namespace and return what went wrong for the moment, by namespace."""
     failed: dict[str, Exception] = {}
     _count(metric_names.SNAPSHOTS_PUBLISHED, 0)  # so that a batch which changes nothing is seen, too
+    _count(metric_names.PUBLISH_FAILURES, 0)
     for namespace, change in changes.items():
         began = clock()
         try:
             published = publisher.publish(namespace, change)
         except Exception as error:
-            # One namespace's trouble must not keep the others back; its records are reported as failed.
-            logger.exception("the namespace is not published", namespace=namespace)
-            failed[namespace] = error
+            # One namespace's trouble must not keep the others back.
+            failure = failure_of(error)
+            logger.exception("the namespace is not published", namespace=namespace, failure=failure.value)
+            if failure is Failure.PASSING:
+                failed[namespace] = error
+            else:
+                _count(metric_names.PUBLISH_FAILURES, 1)
             continue
         _count(metric_names.SNAPSHOTS_PUBLISHED, int(published.is_new))
         _count(metric_names.PUBLISH_CONFLICTS, published.conflicts)
         _count(metric_names.PUBLISH_TIME, round(1000 * (clock() - began), 3))
+        if published.left_out:
+            logger.error(
+                "services are too large to be published", namespace=namespace, services=sorted(published.left_out)[:20]
+            )
         logger.info(
             "published" if published.is_new else "nothing changed",
             namespace=namespace,

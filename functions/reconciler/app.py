@@ -54,6 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         (metric_names.TASKS_LEFT_OUT, report.left_out),
         (metric_names.DRIFT, report.drift),
         (metric_names.PUBLICATION_DRIFT, report.published),
+        (metric_names.SERVICES_LEFT_OUT, report.services_left_out),
         (metric_names.ALIAS_CONFLICTS, report.conflicts),
         (metric_names.SWEEP_FAILURES, report.failures),
         (metric_names.SNAPSHOT_SERVICES, report.services),

@@ -23,10 +23,11 @@ TASKS_AT_ONCE = 500  # keeps what one publication reads and writes well below it
 class Repaired:
     """How many tasks and services were published again, and how many aliases are wanted by two services.
 
-    Beside them the services and endpoints that were found published.
+    Beside them the services and endpoints that were found published, and how many services do not fit.
     """
 
     drift: int = 0
+    left_out: int = 0
     conflicts: int = 0
     services: int = 0
     endpoints: int = 0
@@ -50,8 +51,10 @@ class Publications:
         head = self._store.snapshots.head(namespace, consistent=True)
         parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
         published = [document for part in parts.values() for document in part.services.values()]
+        drift, left_out = self._publish(namespace, tasks, services, parts.values())
         return Repaired(
-            drift=self._publish(namespace, tasks, services, parts.values()),
+            drift=drift,
+            left_out=left_out,
             conflicts=sum(len(each.conflicts) for each in services.values()),
             services=len(published),
             endpoints=sum(len(document["endpoints"]) for document in published),
@@ -75,15 +78,18 @@ class Publications:
         tasks: Sequence[TaskRecord],
         services: Mapping[str, ServiceRecord],
         parts: Collection[Part],
-    ) -> int:
+    ) -> tuple[int, int]:
+        """Return how much was published again, and how many services do not fit."""
         found = compare(tasks, services, parts, self._now)
         if not found:
-            return 0
+            return 0, 0
         drift = 0
+        left_out: set[str] = set()
         ids = sorted(found.tasks)
         for start in range(0, max(1, len(ids)), TASKS_AT_ONCE):
             some = frozenset(ids[start : start + TASKS_AT_ONCE])
             published = self._publisher.publish(namespace, Changes(some, found.services))
+            left_out |= published.left_out
             if published.is_new:
                 drift += len(some) or len(found.services)
         if drift:
@@ -94,4 +100,6 @@ class Publications:
                 services=sorted(found.services)[:20],
                 drift=drift,
             )
-        return drift
+        if left_out:
+            self._warn("services are too large to be published", namespace=namespace, services=sorted(left_out)[:20])
+        return drift, len(left_out)

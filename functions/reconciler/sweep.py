@@ -53,9 +53,10 @@ class _OutOfTimeError(Exception):
 class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
-    `published` counts the tasks and services that had to be published again, `conflicts` the aliases that two
-    services want, `services` and `endpoints` what the snapshots held before, `findings` what sidecars find wrong,
-    `left_out` the tasks and `failures` the clusters and namespaces for which something went wrong.
+    `published` counts the tasks and services that had to be published again, `services_left_out` those that are too
+    large for it, `conflicts` the aliases that two services want, `services` and `endpoints` what the snapshots held
+    before, `findings` what sidecars find wrong, `left_out` the tasks and `failures` the clusters and namespaces for
+    which something went wrong.
     """
 
     swept: int = 0
@@ -65,6 +66,7 @@ class Report:
     entombed: int = 0
     left_out: int = 0
     published: int = 0
+    services_left_out: int = 0
     conflicts: int = 0
     services: int = 0
     endpoints: int = 0
@@ -165,6 +167,7 @@ class Sweep:
     def _compare(self, namespace: str, records: Sequence[TaskRecord]) -> None:
         repaired = self._publications.repair(namespace, records)
         self._report.published += repaired.drift
+        self._report.services_left_out += repaired.left_out
         self._report.conflicts += repaired.conflicts
         self._report.services += repaired.services
         self._report.endpoints += repaired.endpoints

@@ -55,6 +55,12 @@ PUBLICATION_DRIFT: Final = Metric(
     "reconciler",
     "Tasks and services whose published form a sweep had to correct: lost publications.",
 )
+SERVICES_LEFT_OUT: Final = Metric(
+    "ServicesLeftOut",
+    "Count",
+    "reconciler",
+    "Services that are published as they once were, since they have grown too large, at each sweep.",
+)
 ALIAS_CONFLICTS: Final = Metric(
     "AliasConflicts", "Count", "reconciler", "Aliases that a service wants and another one holds, at each sweep."
 )
@@ -78,6 +84,12 @@ PUBLISH_CONFLICTS: Final = Metric(
     "Count",
     "publisher",
     "Attempts to publish that lost against another publisher and were made again.",
+)
+PUBLISH_FAILURES: Final = Metric(
+    "PublishFailures",
+    "Count",
+    "publisher",
+    "Publications of a namespace that another try would not help; the reconciler compares the namespace each minute.",
 )
 PUBLISH_TIME: Final = Metric(
     "PublishTime",

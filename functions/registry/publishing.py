@@ -8,7 +8,8 @@ Rules:
    changed and which services a task may have been in.
 3. Unchanged content makes no revision.
 4. A part that is missing or damaged, or a missing HEAD, is built anew from all tasks and services.
-5. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
+5. A service that does not fit into its part stays as it was published last (`fitting.py`); all else is published.
+6. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
    was only slow, it loses instead and tries again.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from registry.domain.fitting import fit
 from registry.domain.layout import Head, part_of
 from registry.domain.rules import TaskRecord
 from registry.domain.snapshot import (
@@ -31,7 +33,7 @@ from registry.domain.snapshot import (
     service_document,
     update_part,
 )
-from registry.dynamodb.snapshot_store import StoredPart
+from registry.dynamodb.snapshot_store import PartTooLargeError, StoredPart
 from registry.dynamodb.store import Store
 
 ATTEMPTS: Final = 8
@@ -52,11 +54,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The revision of the namespace after a build, whether it is new, and how many attempts were lost."""
+    """The revision of the namespace after a build, whether it is new, and how many attempts were lost.
+
+    `left_out` are services that are not published as they are, since they do not fit.
+    """
 
     revision: int
     is_new: bool
     conflicts: int
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,17 @@ class Publisher:
         if reading is None:
             return None
         updated = _build(reading, known.next_revision)
-        if known.revision and not updated:
-            return Published(known.revision, is_new=False, conflicts=conflicts)
-        if self._store.snapshots.publish(namespace, known, self._clock(), updated, reading.stored):
-            return Published(known.next_revision, is_new=True, conflicts=conflicts)
-        return None
+        left_out: frozenset[str] = frozenset()
+        while True:
+            if known.revision and not updated:
+                return Published(known.revision, is_new=False, conflicts=conflicts, left_out=left_out)
+            try:
+                if self._store.snapshots.publish(namespace, known, self._clock(), updated, reading.stored):
+                    return Published(known.next_revision, is_new=True, conflicts=conflicts, left_out=left_out)
+            except PartTooLargeError as error:
+                left_out |= _shrink(updated, reading, error.number, self._store.snapshots.largest_part)
+            else:
+                return None
 
     def _read(self, namespace: str, head: Head, changes: Changes) -> _Reading | None:
         """Return what there is after a head, None when it is no longer the head."""
@@ -195,6 +207,15 @@ def _build(reading: _Reading, revision: int) -> dict[int, Part]:
         elif number in reading.rebuilt:
             updated[number] = part
     return updated
+
+
+def _shrink(updated: dict[int, Part], reading: _Reading, number: int, most: int) -> frozenset[str]:
+    """Make a part fit `most` bytes, or leave it as it is stored; return the services whose changes are left out."""
+    before = _part(reading, number)
+    updated[number], left_out = fit(updated[number], before, most)
+    if updated[number] == before and number not in reading.rebuilt:
+        del updated[number]
+    return left_out
 
 
 def _documents(reading: _Reading) -> dict[str, Document | None]:

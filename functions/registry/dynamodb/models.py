@@ -8,6 +8,7 @@
 | NAMESPACE#{namespace} | VIP#{address} | VipItem |
 | NAMESPACE#{namespace} | HEAD | HeadItem |
 | NAMESPACE#{namespace} | PART#{00..63}#{A,B} | PartItem |
+| NAMESPACE#{namespace} | PART#{00..63}#{A,B}#{1..3} | PartItem, the rest of a large one |
 | NAMESPACE#{namespace} | CHANGES#{00..63}#{A,B} | PartItem |
 | NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
 | HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
@@ -93,6 +94,11 @@ def part_key(number: int, slot: int) -> str:
 def changes_key(number: int, slot: int) -> str:
     """Return the sort key of the changes of a part of the snapshot."""
     return f"CHANGES#{number:02d}#{'AB'[slot]}"
+
+
+def chunk_keys(key: str, count: int) -> list[str]:
+    """Return the sort keys of the items over which a text is spread; the first is its own."""
+    return [key, *(f"{key}#{number}" for number in range(1, count))]
 
 
 class Item(Model):
@@ -227,10 +233,11 @@ class HeadItem(Item):
 
 
 class PartItem(Item):
-    """The base of a part of a namespace's snapshot, or the changes since."""
+    """The base of a part of a namespace's snapshot, or the changes since. `chunks` is absent for one item alone."""
 
     revision = NumberAttribute(null=True)
     data = BinaryAttribute(legacy_encoding=False, null=True)
+    chunks = NumberAttribute(null=True)
 
 
 class SweepItem(Item):

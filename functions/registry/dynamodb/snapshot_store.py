@@ -5,7 +5,9 @@ Rules of writing, which keep readers from seeing half a snapshot without a trans
    as the writer read it.
 2. A slot takes only a greater revision than it holds. So a late writer cannot write over what HEAD points to by
    now, and slot and revision together name one text for ever.
-3. A writer that died leaves slots with the revision that is next, and they refuse that of others. `fence`
+3. A text above `CHUNK_BYTES` is spread over up to `CHUNKS` items of its slot, all at its revision. The first says
+   how many they are.
+4. A writer that died leaves slots with the revision that is next, and they refuse that of others. `fence`
    then makes HEAD's `next_revision` a greater one, after which the other cannot write HEAD, be it slow or dead.
 
 Rule of reading: a text at another revision than HEAD says was written after HEAD was read, so all is read again.
@@ -26,12 +28,25 @@ from pynamodb.expressions.update import Action
 from registry.domain.layout import Head, Place, Places, largest_changes, pack, place_after, unpack
 from registry.domain.part_changes import decode_changes, encode_changes
 from registry.domain.snapshot import Part, PartError, decode_part, encode_part
-from registry.dynamodb.models import HEAD, HeadItem, Table, changes_key, maybe, namespace_key, part_key, update_if
+from registry.dynamodb.models import (
+    HEAD,
+    HeadItem,
+    PartItem,
+    Table,
+    change,
+    changes_key,
+    chunk_keys,
+    maybe,
+    namespace_key,
+    part_key,
+    update_if,
+)
 
 READ_ATTEMPTS: Final = 5
 
-# An item may have 400 KB; the rest is for keys and attribute names.
-LARGEST_PART_BYTES: Final = 399_000
+CHUNK_BYTES: Final = 390_000  # an item may have 400 KB; the rest is for keys and attribute names
+CHUNKS: Final = 4  # a namespace's items take about 1,000 KB a second, and more when they have rested
+LARGEST_PART_BYTES: Final = CHUNKS * CHUNK_BYTES
 
 
 class SnapshotBusyError(Exception):
@@ -39,7 +54,11 @@ class SnapshotBusyError(Exception):
 
 
 class PartTooLargeError(Exception):
-    """A part does not fit into one item."""
+    """A part (`number`) does not fit into its items."""
+
+    def __init__(self, namespace: str, number: int, size: int, most: int) -> None:
+        self.number = number
+        super().__init__(f"namespace {namespace}, part {number}: {size} of {most} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +72,11 @@ class StoredPart:
 
 
 class SnapshotStore:
-    """Reads and writes HEAD, PART# and CHANGES# items."""
+    """Reads and writes HEAD, PART# and CHANGES# items. `largest_part` is in bytes."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, largest_part: int = LARGEST_PART_BYTES) -> None:
         self._table = table
+        self.largest_part = largest_part
         # The parts last read, for readers: what stands at a place never changes.
         self._cache: dict[tuple[str, int], StoredPart] = {}
 
@@ -165,10 +185,22 @@ class SnapshotStore:
         return found
 
     def _texts(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, tuple[int, bytes]]:
-        """Return revision and data of texts by their sort keys; missing ones are left out."""
+        """Return revision and data of texts by their sort keys; missing ones and halves are left out."""
+        first = self._items(namespace, keys, consistent)
+        counts = {key: int(maybe(item.chunks) or 1) for key, item in first.items()}
+        more = self._items(namespace, (each for key in first for each in chunk_keys(key, counts[key])[1:]), consistent)
+        found: dict[str, tuple[int, bytes]] = {}
+        for key, item in first.items():
+            chunks = [item, *(more[each] for each in chunk_keys(key, counts[key])[1:] if each in more)]
+            revisions = {int(each.revision or 0) for each in chunks}
+            if len(chunks) == counts[key] and len(revisions) == 1:
+                found[key] = (revisions.pop(), b"".join(maybe(each.data) or b"" for each in chunks))
+        return found
+
+    def _items(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, PartItem]:
         wanted = [(namespace_key(namespace), key) for key in sorted(keys)]
         items = self._table.parts.batch_get(wanted, consistent_read=consistent) if wanted else ()
-        return {item.sk: (int(item.revision or 0), maybe(item.data) or b"") for item in items}
+        return {item.sk: item for item in items}
 
     # Writing
 
@@ -219,7 +251,7 @@ class SnapshotStore:
             else:
                 base = place_after(None if before is None else before.base, known.next_revision)
                 places[number] = Places(base)
-                texts.append((part_key(number, base.slot), _base(namespace, number, part)))
+                texts.append((part_key(number, base.slot), self._base(namespace, number, part)))
         if not all(self._write(namespace, key, data, known.next_revision) for key, data in texts):
             return False
         heads = self._table.heads
@@ -231,11 +263,26 @@ class SnapshotStore:
         ]
         return update_if(self._item(namespace), actions, self._is(known))
 
+    def _base(self, namespace: str, number: int, part: Part) -> bytes:
+        data = encode_part(part)
+        if len(data) > self.largest_part:
+            raise PartTooLargeError(namespace, number, len(data), self.largest_part)
+        return data
+
     def _write(self, namespace: str, key: str, data: bytes, revision: int) -> bool:
+        """Write a text; return False when a slot has a later one."""
         model = self._table.parts
+        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+        count = len(chunks) if len(chunks) > 1 else None
         older: Condition = model.revision.does_not_exist() | (model.revision < revision)
-        item = model(namespace_key(namespace), key)
-        return update_if(item, [model.revision.set(revision), model.data.set(data)], older)
+        return all(
+            update_if(
+                model(namespace_key(namespace), each),
+                [model.revision.set(revision), model.data.set(chunk), change(model.chunks, None if place else count)],
+                older,
+            )
+            for place, (each, chunk) in enumerate(zip(chunk_keys(key, len(chunks)), chunks, strict=True))
+        )
 
     def _item(self, namespace: str) -> HeadItem:
         return self._table.heads(namespace_key(namespace), HEAD)
@@ -278,10 +325,3 @@ def _changes(stored: StoredPart, part: Part) -> bytes | None:
     largest = largest_changes(stored.base_bytes)
     data = encode_changes(stored.base, part) if largest else b""
     return data if 0 < len(data) <= largest else None
-
-
-def _base(namespace: str, number: int, part: Part) -> bytes:
-    data = encode_part(part)
-    if len(data) > LARGEST_PART_BYTES:
-        raise PartTooLargeError(f"namespace {namespace}, part {number}: {len(data)} of {LARGEST_PART_BYTES} bytes")
-    return data

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from publisher.app import NothingPublishedError
+from publisher.app import NothingPublishedError, failures_among
+from registry.metric_names import METRICS
+from registry.publishing import PublishConflictError
 from tests.integration.functions.conftest import Context, Deployed
 from tests.support.control_plane import aws
 from tests.support.control_plane.ecs import event, life, task_definition
@@ -103,8 +105,7 @@ def test_from_event_to_snapshot(deployed: Deployed, capfd: pytest.CaptureFixture
     counts = deployed.reconciler({}, deployed.context)
     assert counts["next_cluster"] is None
     swept = metrics(capfd.readouterr().out)
-    names = {"TasksSwept", "TasksLeftOut", "Drift", "PublicationDrift", "AliasConflicts", "SweepFailures"}
-    assert set(swept) == names | {"SnapshotServices", "SnapshotEndpoints"}
+    assert set(swept) == {each.name for each in METRICS if each.function == "reconciler"}
     assert swept["SnapshotServices"] >= 1
     assert swept["SnapshotEndpoints"] >= 1
 
@@ -145,28 +146,33 @@ def record(number: int, namespace: str, sk: str) -> dict[str, Any]:
     return {"eventName": "MODIFY", "dynamodb": {"SequenceNumber": str(number), "Keys": keys}}
 
 
-def test_the_records_of_a_namespace_that_fails_come_again(
-    deployed: Deployed, capfd: pytest.CaptureFixture[str]
+BAD = "n" * 3000
+"""A namespace that cannot be published: DynamoDB refuses keys above 2048 bytes."""
+
+
+def test_a_namespace_that_can_never_be_published_does_not_hold_up_its_shard(
+    deployed: Deployed, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # DynamoDB refuses keys above 1024 bytes: the one namespace that cannot be published.
-    bad = "n" * 3000
-    batch = [
-        record(1, "good.local", "TASK#aa"),
-        record(2, bad, "TASK#bb"),
-        record(3, "good.local", "SERVICE#x"),
-        record(4, bad, "HEAD"),
-    ]
-    answer = deployed.publisher({"Records": batch}, deployed.context)
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}, {"itemIdentifier": "4"}]}
-    assert metrics(capfd.readouterr().out)["SnapshotsPublished"] == 1
+    batch = [record(1, BAD, "TASK#bb"), record(2, "good.local", "TASK#aa"), record(3, BAD, "SERVICE#x")]
+    assert deployed.publisher({"Records": batch}, deployed.context) == {"batchItemFailures": []}
+    counted = metrics(capfd.readouterr().out)
+    assert (counted["SnapshotsPublished"], counted["PublishFailures"]) == (1, 1)
+    assert [each.__dict__["namespace"] for each in caplog.records if each.levelname == "ERROR"] == [BAD]
+    assert deployed.publisher({"Records": batch[:1]}, deployed.context) == {"batchItemFailures": []}
+
+
+def test_the_records_of_a_namespace_that_fails_for_now_come_again(deployed: Deployed) -> None:
+    batch = [record(1, "good.local", "TASK#aa"), record(2, "busy", "TASK#bb"), record(3, "good.local", "SERVICE#x")]
+    busy = {"busy": PublishConflictError("for a test")}
+    assert failures_among(batch, busy) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
     with pytest.raises(NothingPublishedError):
-        deployed.publisher({"Records": batch[1:2]}, deployed.context)
+        failures_among(batch[1:2], busy)
 
 
 def test_records_of_our_own_output_publish_nothing(deployed: Deployed, capfd: pytest.CaptureFixture[str]) -> None:
     own = [record(1, "x.local", "HEAD"), record(2, "x.local", "PART#07"), record(3, "x.local", "VIP#127.254.0.2")]
     assert deployed.publisher({"Records": own}, deployed.context) == {"batchItemFailures": []}
-    assert metrics(capfd.readouterr().out) == {"SnapshotsPublished": 0}
+    assert metrics(capfd.readouterr().out) == {"SnapshotsPublished": 0, "PublishFailures": 0}
 
 
 def test_chalices_local_server_serves_the_api(deployed: Deployed, tmp_path: Path) -> None:

@@ -280,6 +280,44 @@ def test_a_publisher_that_always_loses_gives_up(
     assert isinstance(failed[NAMESPACE], PublishConflictError)
 
 
+def noise(name: str, size: int) -> Document:
+    """Return a policy of so many bytes that gzip cannot shrink."""
+    return {"noise": random.Random(name).randbytes(size // 2).hex()}  # noqa: S311
+
+
+def test_a_service_that_does_not_fit_costs_that_service(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Its neighbours in the part go on, and it stays as it was published last."""
+    names = [f"s{number}" for number in range(200) if part_of(f"s{number}") == part_of("s0")][:3]
+    small = dataclasses.replace(store, snapshots=SnapshotStore(store.snapshots._table, largest_part=4000))
+    publisher = Publisher(small, lambda: NOW, lambda _: None)
+    declare(store, *names)
+    for each in names:
+        store.tasks.apply(task(f"t{each}", each))
+    publisher.publish(NAMESPACE, services(*names))
+    store.services.set_policy(NAMESPACE, names[0], noise("large", 12_000), None)
+    store.services.set_policy(NAMESPACE, names[1], noise("small", 500), None)
+    failed = publish_all(publisher, {NAMESPACE: services(*names)})
+    assert failed == {}
+    found = {each["name"]: each for each in document(small)["services"]}
+    assert (found[names[0]]["policy"], found[names[1]]["policy"]) == ({}, noise("small", 500))
+    assert endpoints(small) == {name: [f"t{name}"] for name in sorted(names)}
+    assert "too large" in caplog.text
+    again = publisher.publish(NAMESPACE, services(*names))
+    assert not again.is_new
+    assert again.left_out == {names[0]}
+    store.services.set_policy(NAMESPACE, names[0], noise("large", 600), None)
+    assert publisher.publish(NAMESPACE, services(names[0])).left_out == frozenset()
+
+
+def test_a_first_publication_leaves_out_what_does_not_fit(store: Store) -> None:
+    small = dataclasses.replace(store, snapshots=SnapshotStore(store.snapshots._table, largest_part=4000))
+    declare(store, "orders", "stock")
+    store.services.set_policy(NAMESPACE, "orders", noise("large", 12_000), None)
+    published = Publisher(small, lambda: NOW, lambda _: None).publish(NAMESPACE, services("orders"))
+    assert published.left_out == {"orders"}
+    assert list(endpoints(small)) == ["stock"]
+
+
 def test_one_namespaces_trouble_does_not_keep_others_back(store: Store, dynamodb_endpoint: str, table: str) -> None:
     def trouble() -> None:
         raise UpdateError("for a test")

@@ -3,16 +3,25 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 
 from registry.domain.layout import PARTS, Head, Place, Places
-from registry.domain.snapshot import Part
-from registry.dynamodb.models import Table, changes_key, namespace_key, part_key
-from registry.dynamodb.snapshot_store import PartTooLargeError, SnapshotBusyError, SnapshotStore
+from registry.domain.offer import Alias
+from registry.domain.snapshot import Part, ServiceRecord, encode_part, endpoints_of, service_document
+from registry.dynamodb.models import Table, changes_key, chunk_keys, namespace_key, part_key
+from registry.dynamodb.snapshot_store import (
+    CHUNK_BYTES,
+    LARGEST_PART_BYTES,
+    PartTooLargeError,
+    SnapshotBusyError,
+    SnapshotStore,
+)
 from registry.dynamodb.store import Store
 from tests.support.control_plane import aws
+from tests.support.control_plane.building import task
 from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = 1000.5
@@ -214,9 +223,55 @@ def test_all_parts_are_one_revision(store: Store) -> None:
 
 
 def test_a_part_that_no_item_holds_is_refused_before_the_first_write(store: Store) -> None:
-    too_large = part("a", bytes_of_noise=450_000)
-    with pytest.raises(PartTooLargeError, match=r"part 3: \d+ of 399000 bytes"):
+    too_large = part("a", bytes_of_noise=LARGEST_PART_BYTES)
+    with pytest.raises(PartTooLargeError, match=r"part 3: \d+ of 1560000 bytes"):
         publish(store, {1: part("b"), 3: too_large})
     head = latest(store)
     assert (head.revision, head.parts) == (0, {})
     assert store.snapshots._texts(NAMESPACE, [part_key(1, 0)], consistent=True) == {}
+
+
+@cache
+def crowded(endpoints: int) -> Part:
+    """Return a part with one service of so many endpoints, which repeat no more than those of ECS do."""
+    numbers = random.Random(5)  # noqa: S311 - a repeatable crowd
+    one = task("aa")
+    records = (
+        replace(
+            one,
+            task_arn=f"{one.task_arn}{numbers.randbytes(16).hex()}",
+            address=f"10.{number // 65536}.{number // 256 % 256}.{number % 256}",
+            started_at=NOW + number * 1.7,
+        )
+        for number in range(endpoints)
+    )
+    service = ServiceRecord("orders", "http", "127.254.0.2", (Alias("orders", 80),))
+    return Part({"orders": service_document(service, (endpoints_of(each)["orders"] for each in records), 1)})
+
+
+def test_a_service_of_20_000_endpoints_is_spread_over_items(store: Store) -> None:
+    whole = crowded(20_000)
+    assert len(encode_part(whole)) > CHUNK_BYTES
+    assert publish(store, {3: whole})
+    assert read(store)[3] == whole
+    one_more = Part({"orders": {**whole.services["orders"], "protocol": "grpc"}})
+    assert publish(store, {3: one_more})
+    assert read(store)[3] == one_more
+
+
+@pytest.mark.parametrize("damage", ["missing", "of another revision"])
+def test_half_a_text_is_left_out(store: Store, dynamodb_endpoint: str, table: str, damage: str) -> None:
+    publish(store, {3: part("a", bytes_of_noise=CHUNK_BYTES)})
+    key = {"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": chunk_keys(part_key(3, 0), 2)[1]}}
+    client = aws.client("dynamodb", dynamodb_endpoint)
+    if damage == "missing":
+        client.delete_item(TableName=table, Key=key)
+    else:
+        client.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET #r = :r",
+            ExpressionAttributeNames={"#r": "revision"},
+            ExpressionAttributeValues={":r": {"N": "9"}},
+        )
+    assert store.snapshots.stored(NAMESPACE, latest(store), [3]) == {}

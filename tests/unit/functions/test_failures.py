@@ -24,7 +24,7 @@ from tests.support.control_plane.ecs import failure
         UnknownTaskDefinitionError(),
         ExternalInstanceError(),
         VipsExhaustedError(),
-        PartTooLargeError(),
+        PartTooLargeError("shop.local", 3, 2, 1),
         RecursionError(),
         OverflowError(),
         KeyError("a bug of ours"),
