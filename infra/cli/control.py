@@ -11,12 +11,18 @@ from typing import Any
 
 from infra.local.settings import LocalError
 
+ANSWER_SECONDS = 30.0
+
+
+class NotUpError(LocalError):
+    """No cluster is up."""
+
 
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
         self._path = path
 
     def connect(self) -> None:
@@ -36,15 +42,19 @@ class ControlClient:
         return self.call("GET", "/status")
 
     def call(self, method: str, path: str) -> dict[str, Any]:
-        """Send a command. Raises LocalError if no cluster is up, or if it refuses."""
+        """Send a command. Raises NotUpError if no cluster is up, LocalError if it refuses or does not answer."""
         connection = _UnixConnection(self._path)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
             body = json.loads(answer.read() or b"{}")
-        except OSError as error:
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             message = f"no cluster is up (nobody listens on {self._path}): start one with tramo up DIRECTORY"
-            raise LocalError(message) from error
+            raise NotUpError(message) from error
+        except TimeoutError as error:
+            raise LocalError(f"the cluster has not answered within {ANSWER_SECONDS:g} s: it is up, but busy") from error
+        except OSError as error:
+            raise LocalError(f"{self._path}: {error}") from error
         finally:
             connection.close()
         if answer.status >= 400:

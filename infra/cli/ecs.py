@@ -1,4 +1,9 @@
-"""The ECS side of the commands, over the ECS API of the local cluster."""
+"""The ECS side of the commands, over the ECS API of the local cluster.
+
+A roll-out that is waited for ends in one of four ways: it is COMPLETED; the circuit breaker made it FAILED, or another
+one took its place; as many of its tasks failed as would open a circuit breaker; or the time is over. The last three are
+errors that name the task, the container with its exit code, and its log.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 
 _CONFIG: Final = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
 _PAUSE: Final = 0.2
+_HOPELESS: Final = 3
+"""Failed tasks after which a roll-out is given up: the least at which ECS's circuit breaker opens."""
+_MOST_TASKS: Final = 100
 
 T = TypeVar("T")
 
@@ -27,7 +35,8 @@ T = TypeVar("T")
 class Ecs:
     """One local cluster."""
 
-    def __init__(self, status: Mapping[str, Any]) -> None:
+    def __init__(self, status: Mapping[str, Any], state_directory: Path) -> None:
+        self._state_directory = state_directory
         self._cluster = str(status["cluster"])
         self._client: ECSClient = boto3.client(
             "ecs",
@@ -74,6 +83,69 @@ class Ecs:
         if not answer["services"]:
             raise LocalError(f"there is no service {name}")
         return service_row(answer["services"][0])
+
+    def wait_for_rollout(self, begun: Row, seconds: float) -> Row:
+        """Return the service's row when the deployment in the row is COMPLETED. Raises LocalError."""
+        name, deployment = begun["service"], begun["deployment"]
+        deadline = time.monotonic() + seconds
+        while True:
+            row = self.service(name)
+            if row["rollout"] == "COMPLETED" and row["deployment"] == deployment:
+                return row
+            late = time.monotonic() >= deadline
+            lost = row["deployment"] != deployment or row["rollout"] == "FAILED"
+            if lost or late or row["failed"] >= _HOPELESS:
+                raise LocalError(
+                    "; ".join((self._verdict(row, deployment, seconds), *self._failures(name, deployment)))
+                )
+            time.sleep(_PAUSE)
+
+    def _verdict(self, row: Row, deployment: str, seconds: float) -> str:
+        if row["deployment"] != deployment:
+            return f"the deployment of {row['service']} was replaced: {row['reason']}"
+        if row["rollout"] == "FAILED":
+            return f"the deployment of {row['service']} failed: {row['reason']}"
+        if row["failed"] >= _HOPELESS:
+            return f"the deployment of {row['service']} does not get on: {row['failed']} of its tasks failed"
+        shown = {key: row[key] for key in ("definition", "desired", "running", "pending", "rollout")}
+        return f"{row['service']} is not done after {seconds:g} s: {json.dumps(shown)}"
+
+    def check_run(self, task_id: str) -> None:
+        """Raise LocalError if the task has ended and not with success."""
+        answer = self._call(lambda: self._client.describe_tasks(cluster=self._cluster, tasks=[task_id]))
+        [task] = answer["tasks"]
+        codes = [container.get("exitCode") for container in task["containers"]]
+        if task["lastStatus"] == "STOPPED" and (task.get("stopCode") == "TaskFailedToStart" or any(codes)):
+            raise LocalError(self._ended(task))
+
+    def _failures(self, service: str, deployment: str) -> list[str]:
+        """Return the last task of the deployment that ended by itself, in words; empty if none did."""
+        listed = self._call(
+            lambda: self._client.list_tasks(cluster=self._cluster, serviceName=service, desiredStatus="STOPPED")
+        )
+        if not listed["taskArns"]:
+            return []
+        answer = self._call(
+            lambda: self._client.describe_tasks(cluster=self._cluster, tasks=listed["taskArns"][-_MOST_TASKS:])
+        )
+        ended = [
+            task
+            for task in answer["tasks"]
+            if task.get("startedBy") == deployment and task.get("stopCode") != "UserInitiated"
+        ]
+        return [self._ended(max(ended, key=lambda task: task["createdAt"]))] if ended else []
+
+    def _ended(self, task: Mapping[str, Any]) -> str:
+        """Return why a task ended, with the container that ended first and its log."""
+        task_id = task["taskArn"].rpartition("/")[2]
+        said = f"task {task_id[:8]} ended: {task.get('stoppedReason', 'unknown reason')}"
+        for container in task["containers"]:
+            code, reason = container.get("exitCode"), container.get("reason")
+            if code or reason:
+                what = f"exited with {code}" if reason is None else str(reason)
+                log = self._state_directory / "tasks" / task_id / f"{container['name']}.log"
+                return f"{said}: container {container['name']} {what}; its log is {log}"
+        return said
 
     def run(self, definition: Path | str) -> Row:
         """Start a task that belongs to no service."""
@@ -134,15 +206,26 @@ def task_row(task: Mapping[str, Any]) -> Row:
 def service_row(service: Mapping[str, Any]) -> Row:
     """Return the row of a service of DescribeServices."""
     primary = service["deployments"][0]
-    done = primary["rolloutState"] == "COMPLETED" and len(service["deployments"]) == 1
+    state = primary["rolloutState"]
+    if state == "COMPLETED" and not _as_wished(service):
+        state = "IN_PROGRESS"  # the deployment was done; a change of the desired count is not
     return {
         "service": service["serviceName"],
         "definition": service["taskDefinition"].rpartition("/")[2],
         "desired": service["desiredCount"],
         "running": service["runningCount"],
         "pending": service["pendingCount"],
-        "rollout": "COMPLETED" if done else "IN_PROGRESS",
+        "rollout": state,
+        "deployment": primary["id"],
+        "failed": primary["failedTasks"],
+        "reason": primary["rolloutStateReason"],
     }
+
+
+def _as_wished(service: Mapping[str, Any]) -> bool:
+    """Say whether a service has the tasks that it should have, and no others."""
+    counts = (service["runningCount"], service["pendingCount"])
+    return len(service["deployments"]) == 1 and counts == (service["desiredCount"], 0)
 
 
 def until(read: Callable[[], Row], done: Callable[[Row], bool], seconds: float) -> Row:

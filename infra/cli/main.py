@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.cli import tables
-from infra.cli.control import ControlClient
+from infra.cli.control import ControlClient, NotUpError
 from infra.cli.tables import Row, show
 from infra.local.settings import LocalError, state_directory
 from sidecar import __version__
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--time", type=_minutes, metavar="TIME", help="how far back, such as 15m or 3h; 3h in AWS, 10m locally"
     )
-    made.add_argument("--port", type=_count, default=9902, metavar="N", help="port of the page on 127.0.0.1 (9902)")
+    made.add_argument("--port", type=_port, default=9902, metavar="N", help="port of the page on 127.0.0.1 (9902)")
     made.add_argument("--terminal", action="store_true", help="print tables once, no page")
     made = command("cost", _cost, "say what a mesh costs in AWS a month")
     made.add_argument("--sidecars", type=_some, required=True, metavar="N", help="tasks with a sidecar")
@@ -139,6 +139,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return int(text)
+
+
+def _port(text: str) -> int:
+    port = _count(text)
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return port
 
 
 def _some(text: str) -> int:
@@ -201,7 +208,11 @@ def _development() -> Iterator[None]:
 
 def _down(options: argparse.Namespace) -> None:
     control = _control(options)
-    control.call("POST", "/down")
+    try:
+        control.call("POST", "/down")
+    except NotUpError:
+        sys.stderr.write(f"tramo: no cluster is up in {_state_directory(options)}\n")
+        return
     deadline = time.monotonic() + 60
     while control.is_up():
         if time.monotonic() > deadline:
@@ -225,10 +236,14 @@ def _status(options: argparse.Namespace) -> None:
         {**letter, "time": datetime.fromtimestamp(letter["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
         for letter in status["dead_letters"]
     ]
+    failing = status["failing"]
     if options.output == "json":
-        show(sys.stdout, "json", tables.STATUS, [{**row, "dead_letters": letters}])
+        show(sys.stdout, "json", tables.STATUS, [{**row, "failing": failing, "dead_letters": letters}])
         return
     show(sys.stdout, "table", tables.STATUS, [row])
+    if failing:
+        sys.stdout.write("\n")
+        show(sys.stdout, "table", tables.FAILING, failing)
     if letters:
         sys.stdout.write("\n")
         show(sys.stdout, "table", tables.DEAD_LETTERS, letters)
@@ -265,7 +280,7 @@ def _tasks(options: argparse.Namespace) -> None:
 def _ecs(options: argparse.Namespace) -> Ecs:
     from infra.cli.ecs import Ecs
 
-    return Ecs(_control(options).status())
+    return Ecs(_control(options).status(), _state_directory(options))
 
 
 def _scale(options: argparse.Namespace) -> None:
@@ -280,10 +295,8 @@ def _deploy(options: argparse.Namespace) -> None:
 
 
 def _show_rollout(options: argparse.Namespace, ecs: Ecs, row: Row) -> None:
-    from infra.cli.ecs import until
-
     if options.wait:
-        row = until(lambda: ecs.service(options.service), lambda r: r["rollout"] == "COMPLETED", options.wait)
+        row = ecs.wait_for_rollout(row, options.wait)
     show(sys.stdout, options.output, tables.SCALED, [row])
 
 
@@ -294,6 +307,7 @@ def _run(options: argparse.Namespace) -> None:
     row = ecs.run(_file_or_name(options.definition))
     if options.wait:
         row = until(lambda: ecs.task(row["task"]), lambda r: r["status"] in ("RUNNING", "STOPPED"), options.wait)
+        ecs.check_run(row["task"])
     show(sys.stdout, options.output, tables.TASKS, [row])
 
 

@@ -77,6 +77,16 @@ STATUS: Final = (
     Column("ECS", "ecs"),
     Column("AWS", "aws"),
 )
+FAILING: Final = (
+    Column("FAILING", "service"),
+    Column("DEFINITION", "definition"),
+    Column("FAILED TASKS", "failed_tasks", right=True),
+    Column("ROLLOUT", "rollout"),
+    Column("CONTAINER", "container"),
+    Column("EXIT CODE", "exit_code", right=True),
+    Column("REASON", "reason"),
+    Column("LOG", "log"),
+)
 DEAD_LETTERS: Final = (
     Column("TIME", "time"),
     Column("FUNCTION", "function"),
@@ -93,6 +103,7 @@ _STYLES: Final = {
     "draining": "yellow",
     "starting": "yellow",
     "IN_PROGRESS": "yellow",
+    "FAILED": "red",
 }
 
 

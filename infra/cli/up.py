@@ -16,12 +16,15 @@ from typing import IO, Any, Final
 
 from rich.console import Console
 
+from infra.cli.addresses import calls
 from infra.cli.tables import console
 from infra.local.machine import Machine
 from infra.local.settings import LocalError, Settings
+from infra.local.state import Status, StopCode
 from infra.local.up import machine
 
 _ANNOUNCE_SECONDS: Final = 600.0
+_FAILURES: Final = (StopCode.TASK_FAILED_TO_START, StopCode.ESSENTIAL_CONTAINER_EXITED)
 
 
 def up(directory: Path, state_directory: Path, names: str) -> None:
@@ -45,7 +48,7 @@ async def _up(settings: Settings, stream: IO[str]) -> None:
     output = console(stream)
     async with machine(settings) as (made, control):
         introduce(output, made)
-        made.listeners.append(_Narrator(output).tell)
+        made.listeners.append(_Narrator(output, settings.state_directory).tell)
         announcement = asyncio.create_task(_announce(output, made), name="announcement")
         await _first(asked.wait(), control.down.wait())
         announcement.cancel()
@@ -69,6 +72,19 @@ async def _announce(output: Console, made: Machine) -> None:
     """Say it when everything has started."""
     if await made.cluster.until(made.cluster.steady, _ANNOUNCE_SECONDS):
         output.print("every service is steady; try: tramo services, tramo endpoints NAME, tramo tasks")
+        for line in how_to_call(made):
+            output.print(line, soft_wrap=True)
+
+
+def how_to_call(made: Machine) -> list[str]:
+    """Return a line for each service that can be called: one of its tasks, from this machine."""
+    found: dict[str, str] = {}
+    for runner in made.cluster.tasks.values():
+        if runner.identity.service is not None and runner.state.status is Status.RUNNING:
+            for name, address in calls(runner.identity.definition, runner.identity.address):
+                found.setdefault(name, address)
+    width = max(map(len, found), default=0)
+    return [f"  {name:<{width}}  {address}" for name, address in sorted(found.items())]
 
 
 def introduce(output: Console, made: Machine) -> None:
@@ -95,8 +111,9 @@ def introduce(output: Console, made: Machine) -> None:
 class _Narrator:
     """Says a line whenever a task's status or wish changes."""
 
-    def __init__(self, output: Console) -> None:
+    def __init__(self, output: Console, logs: Path) -> None:
         self._output = output
+        self._logs = logs
         self._last: dict[str, tuple[str, str]] = {}
 
     def tell(self, event: Mapping[str, Any]) -> None:
@@ -108,5 +125,17 @@ class _Narrator:
         if detail["lastStatus"] == "STOPPED":
             del self._last[arn]
         will_stop = "will stop: " + detail.get("stoppedReason", "") if now == ("RUNNING", "STOPPED") else ""
+        if detail["lastStatus"] == "STOPPED" and detail.get("stopCode") in _FAILURES:
+            will_stop = self._failure(detail)
         task = f"{arn.rpartition('/')[2][:8]} {detail['group']:<16}"
         self._output.print(f"{datetime.now():%H:%M:%S} {task} {now[0]:<14} {will_stop}".rstrip(), soft_wrap=True)
+
+    def _failure(self, detail: Mapping[str, Any]) -> str:
+        """Return why a task ended by itself, with the container and its log."""
+        task_id = detail["taskArn"].rpartition("/")[2]
+        for container in detail["containers"]:
+            code, reason = container.get("exitCode"), container.get("reason")
+            if code or reason:
+                log = self._logs / "tasks" / task_id / f"{container['name']}.log"
+                return f"container {container['name']} {reason or f'exited with {code}'}; its log is {log}"
+        return str(detail.get("stoppedReason", ""))

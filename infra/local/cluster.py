@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from infra.local import api_model, ecs_rules, events
 from infra.local import definition as definitions
-from infra.local import events
 from infra.local.definition import TaskDefinition
 from infra.local.environment import Endpoints
 from infra.local.network import Network
@@ -22,7 +22,7 @@ from infra.local.process import Launcher
 from infra.local.runner import TaskRunner
 from infra.local.scheduler import Breaker, Member, decide, next_zone
 from infra.local.service import Failure, Service, new_deployment
-from infra.local.settings import ACCOUNT, LocalError, Settings
+from infra.local.settings import ACCOUNT, MEBIBYTES_PER_TASK, LocalError, Settings
 from infra.local.state import Status, StopCode, TaskState
 from infra.local.task import TaskIdentity, event_detail, failure, is_healthy, new_identity, ready_at, zones
 
@@ -97,15 +97,18 @@ class Cluster:
             return revisions[-1]
         if revision.isdecimal() and 1 <= int(revision) <= len(revisions):
             return revisions[int(revision) - 1]
-        raise EcsError("ClientException", "Unable to describe task definition.")
+        known = api_model.meant(family, self._families) if not revisions else f"the last revision is {len(revisions)}"
+        raise EcsError(
+            "ClientException", f"Unable to describe task definition. {reference!r} is not registered: {known}"
+        )
 
     # ---------------------------------------------------------------------------------------- services
 
     def create_service(self, request: Mapping[str, Any]) -> Service:
         """Create a service from a CreateService input. Raises EcsError."""
-        name = request.get("serviceName")
-        if not isinstance(name, str) or not name:
-            raise EcsError("InvalidParameterException", "serviceName cannot be empty.")
+        if mistakes := api_model.mistakes("CreateService", request) or ecs_rules.service(request):
+            raise EcsError("InvalidParameterException", "; ".join(mistakes))
+        name = request["serviceName"]
         if name in self.services:
             raise EcsError("InvalidParameterException", f"Creation of service {name} was not idempotent.")
         wanted = self.definition(str(request.get("taskDefinition")))
@@ -115,7 +118,7 @@ class Cluster:
             name=name,
             cluster=self.name,
             region=self.settings.region,
-            desired_count=_count(request.get("desiredCount", 1)),
+            desired_count=self._count(request.get("desiredCount", 1), name),
             deployments=[new_deployment(wanted.arn, now)],
             created_at=now,
             minimum_healthy_percent=int(limits.get("minimumHealthyPercent", 100)),
@@ -142,7 +145,7 @@ class Cluster:
         service = self.service(reference)
         wanted = self.definition(definition).arn if definition else service.primary.definition_arn
         if desired_count is not None:
-            service.desired_count = _count(desired_count)
+            service.desired_count = self._count(desired_count, service.name)
             service.steady = False
             self._tell_action(service, "SERVICE_DESIRED_COUNT_UPDATED", "INFO")
         if force or wanted != service.primary.definition_arn:
@@ -150,6 +153,19 @@ class Cluster:
             self._tell_deployment(service, "SERVICE_DEPLOYMENT_IN_PROGRESS", "INFO")
         self._wake.set()
         return service
+
+    def _count(self, value: int, service: str) -> int:
+        """Return a desired count that ECS would take and this machine can hold. Raises EcsError."""
+        if mistake := ecs_rules.desired_count(value):
+            raise EcsError("InvalidParameterException", mistake)
+        others = sum(each.desired_count for each in self.services.values() if each.name != service)
+        if value + others > self.settings.capacity:
+            raise EcsError(
+                "InvalidParameterException",
+                f"desiredCount {value} is too much for this machine: it holds {self.settings.capacity} tasks at "
+                f"{MEBIBYTES_PER_TASK} MiB of its memory each, and {others} are wanted by other services",
+            )
+        return value
 
     def members(self, service: Service) -> list[Member]:
         """Return the service's tasks that have not STOPPED."""
@@ -367,9 +383,3 @@ class Cluster:
 
 def _breaker(raw: Mapping[str, Any]) -> Breaker | None:
     return Breaker(rollback=bool(raw.get("rollback", False))) if raw.get("enable") else None
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise EcsError("InvalidParameterException", f"desiredCount must be a number from 0 up, not {value!r}.")
-    return value

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 from infra.local.cluster import EcsError
 from infra.local.httpserver import Request, Response
 from infra.local.machine import Machine
+from infra.local.service import Failure, Service
 from infra.local.state import Status
 
 
@@ -70,6 +72,11 @@ class Control:
                 "running": sum(state.status is Status.RUNNING for state in tasks),
                 "all": sum(state.status is not Status.STOPPED for state in tasks),
             },
+            "failing": [
+                failing(service, failure, machine.settings.state_directory)
+                for service in cluster.services.values()
+                if (failure := service.last_failure) is not None
+            ],
             "events": machine.events_sent,
             "dead_letters": [
                 {"time": letter.time, "function": letter.function, "error": letter.error, "event": letter.event}
@@ -77,6 +84,22 @@ class Control:
             ],
             "function_log": str(machine.function_log),
         }
+
+
+def failing(service: Service, failure: Failure, state_directory: Path) -> dict[str, Any]:
+    """Return what is known of a service whose tasks fail."""
+    log = state_directory / "tasks" / failure.task_id / f"{failure.container}.log"
+    return {
+        "service": service.name,
+        "definition": service.primary.definition_arn.rpartition("/")[2],
+        "failed_tasks": sum(deployment.failed_tasks for deployment in service.deployments),
+        "rollout": service.primary.rollout.value,
+        "task": failure.task_id,
+        "container": failure.container,
+        "exit_code": failure.exit_code,
+        "reason": failure.reason,
+        "log": None if failure.container is None else str(log),
+    }
 
 
 def _answer(status: int, body: object) -> Response:

@@ -9,12 +9,13 @@ container and the field.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Any, Final
 
+from infra.local import api_model, ecs_rules
 from infra.local.identity import DEFAULT_ROLE
 from infra.local.settings import ACCOUNT, LocalError
 
@@ -121,12 +122,16 @@ def parse(document: Mapping[str, Any], *, revision: int, region: str) -> TaskDef
 
     Raises DefinitionError.
     """
-    family = document.get("family")
-    if not isinstance(family, str) or not _FAMILY.fullmatch(family):
+    if mistakes := api_model.mistakes("RegisterTaskDefinition", document):
+        raise DefinitionError("; ".join(mistakes))
+    family = document["family"]
+    if not _FAMILY.fullmatch(family):
         raise DefinitionError(f"family: {family!r} is not a name of letters, digits, '_' and '-'")
-    raw = document.get("containerDefinitions")
-    if not isinstance(raw, list) or not 1 <= len(raw) <= 10:
+    raw = document["containerDefinitions"]
+    if not 1 <= len(raw) <= 10:
         raise DefinitionError(f"{family}: containerDefinitions must list 1 to 10 containers")
+    if mistakes := ecs_rules.task_definition(document):
+        raise DefinitionError("; ".join(mistakes))
     containers = tuple(_container(family, entry) for entry in raw)
     _check_names(family, containers)
     stored = {
@@ -146,29 +151,24 @@ def parse(document: Mapping[str, Any], *, revision: int, region: str) -> TaskDef
     return TaskDefinition(family, revision, containers, proxy, stored)
 
 
-def _container(family: str, raw: object) -> Container:
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str) or not raw["name"]:
-        raise DefinitionError(f"{family}: every container needs a name")
+def _container(family: str, raw: Mapping[str, Any]) -> Container:
     where = f"{family}: container {raw['name']!r}"
     if raw.get("secrets"):
         raise DefinitionError(f"{where}: secrets cannot be resolved on this machine, use environment")
-    labels = _strings(where, "dockerLabels", raw.get("dockerLabels", {}))
-    command = (
-        *_list(where, "entryPoint", raw.get("entryPoint")),
-        *_list(where, "command", raw.get("command")),
-    )
+    labels = dict(raw.get("dockerLabels", {}))
+    command = (*raw.get("entryPoint", ()), *raw.get("command", ()))
     if not command and labels.get(SIDECAR_LABEL) != "true":
         raise DefinitionError(f"{where}: an image cannot be run here, give entryPoint or command")
     environment = raw.get("environment", [])
-    if not isinstance(environment, list) or not all(isinstance(e, Mapping) and "name" in e for e in environment):
-        raise DefinitionError(f"{where}: environment must be a list of name and value")
+    if not all("name" in entry for entry in environment):
+        raise DefinitionError(f"{where}: every entry of environment needs a name")
     return Container(
         name=raw["name"],
         image=str(raw.get("image", "")),
         command=command,
         environment={str(entry["name"]): str(entry.get("value", "")) for entry in environment},
         labels=labels,
-        essential=_boolean(where, "essential", raw.get("essential", True)),
+        essential=raw.get("essential", True),
         depends_on=_depends_on(where, raw.get("dependsOn", [])),
         health_check=_health_check(where, raw.get("healthCheck")),
         stop_timeout=_seconds(where, "stopTimeout", raw.get("stopTimeout")),
@@ -179,28 +179,26 @@ def _container(family: str, raw: object) -> Container:
     )
 
 
-def _user(where: str, raw: object) -> str | None:
+def _user(where: str, raw: str | None) -> str | None:
     """Return the user as numbers. Names are in the image, which is not here."""
     if raw is None:
         return None
-    if not isinstance(raw, str) or not _USER.fullmatch(raw):
+    if not _USER.fullmatch(raw):
         raise DefinitionError(f'{where}: user {raw!r} must be "uid" or "uid:gid" in numbers on this machine')
     return raw
 
 
-def _proxy(family: str, raw: object, containers: tuple[Container, ...]) -> ProxyConfiguration | None:
+def _proxy(family: str, raw: Mapping[str, Any] | None, containers: tuple[Container, ...]) -> ProxyConfiguration | None:
     """Return what the task's proxyConfiguration says; what must stand there is what ECS's CNI plugin asks for."""
     if raw is None:
         return None
     where = f"{family}: proxyConfiguration"
-    if not isinstance(raw, Mapping) or raw.get("type", "APPMESH") != "APPMESH":
+    if raw.get("type", "APPMESH") != "APPMESH":
         raise DefinitionError(f"{where}: type must be APPMESH")
     if raw.get("containerName") not in {container.name for container in containers}:
         raise DefinitionError(f"{where}: containerName {raw.get('containerName')!r} is not in the definition")
     properties = raw.get("properties", [])
-    if not isinstance(properties, list) or not all(isinstance(p, Mapping) and "name" in p for p in properties):
-        raise DefinitionError(f"{where}: properties must be a list of name and value")
-    values = {str(p["name"]): str(p.get("value", "")) for p in properties}
+    values = {p.get("name", ""): p.get("value", "") for p in properties}
     if unknown := set(values) - _PROXY_PROPERTIES:
         raise DefinitionError(f"{where}: {min(unknown)} is none of {', '.join(sorted(_PROXY_PROPERTIES))}")
 
@@ -233,25 +231,23 @@ def _number(where: str, field: str, text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def _depends_on(where: str, raw: object) -> tuple[tuple[str, Condition], ...]:
-    if not isinstance(raw, list):
-        raise DefinitionError(f"{where}: dependsOn must be a list")
+def _depends_on(where: str, raw: Sequence[Mapping[str, str]]) -> tuple[tuple[str, Condition], ...]:
     found: list[tuple[str, Condition]] = []
     for entry in raw:
         try:
             found.append((entry["containerName"], Condition(entry["condition"])))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise DefinitionError(
                 f"{where}: dependsOn needs containerName and one of {', '.join(Condition)}, not {entry!r}"
             ) from error
     return tuple(found)
 
 
-def _health_check(where: str, raw: object) -> HealthCheck | None:
+def _health_check(where: str, raw: Mapping[str, Any] | None) -> HealthCheck | None:
     if raw is None:
         return None
-    command = _list(where, "healthCheck.command", raw.get("command") if isinstance(raw, Mapping) else None)
-    if not isinstance(raw, Mapping) or not command or command[0] not in ("CMD", "CMD-SHELL", "NONE"):
+    command = tuple(raw["command"])
+    if not command or command[0] not in ("CMD", "CMD-SHELL", "NONE"):
         raise DefinitionError(f"{where}: healthCheck.command must begin with CMD or CMD-SHELL")
     if command[0] == "NONE":
         return None
@@ -289,26 +285,6 @@ def _check_names(family: str, containers: tuple[Container, ...]) -> None:
         resolved |= ready
     if len(resolved) < len(containers):
         raise DefinitionError(f"{family}: dependsOn goes round in a circle: {', '.join(sorted(set(names) - resolved))}")
-
-
-def _list(where: str, field: str, raw: object) -> tuple[str, ...]:
-    if raw is None:
-        return ()
-    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
-        raise DefinitionError(f"{where}: {field} must be a list of strings")
-    return tuple(raw)
-
-
-def _strings(where: str, field: str, raw: object) -> dict[str, str]:
-    if not isinstance(raw, Mapping) or not all(isinstance(value, str) for value in raw.values()):
-        raise DefinitionError(f"{where}: {field} must be an object of strings")
-    return {str(key): value for key, value in raw.items()}
-
-
-def _boolean(where: str, field: str, raw: object) -> bool:
-    if not isinstance(raw, bool):
-        raise DefinitionError(f"{where}: {field} must be true or false")
-    return raw
 
 
 def _seconds(where: str, field: str, raw: object) -> float | None:

@@ -8,13 +8,11 @@ report when their tasks stop. `up.py` starts it for a folder and puts the contro
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from infra.local import events, namespace, netns
 from infra.local.api_gateway import ApiGateway
@@ -25,6 +23,7 @@ from infra.local.cluster import Cluster, EcsError
 from infra.local.ecs_api import EcsApi
 from infra.local.environment import Endpoints
 from infra.local.eventbus import DeadLetters, EventBus, on_schedule
+from infra.local.folder import Folder
 from infra.local.functions import Function
 from infra.local.httpserver import HttpServer
 from infra.local.metadata import MetadataEndpoint
@@ -34,7 +33,6 @@ from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError, Settings
 from infra.local.streams import StreamDelivery, follow
 from infra.local.template import ControlPlane, load
 
-SERVICES_FILE: Final = "services.json"
 log = logging.getLogger(__name__)
 
 
@@ -126,15 +124,15 @@ class Machine:
             raise LocalError("unshare --mount is refused on this machine: be root, or use --names proxy")
         return possible
 
-    def create(self, definitions: list[Mapping[str, Any]], services: list[Mapping[str, Any]]) -> None:
-        """Register the definitions and create the services. Raises LocalError."""
-        for document in definitions:
+    def create(self, folder: Folder) -> None:
+        """Register the folder's definitions and create its services. Raises LocalError."""
+        for document in folder.definitions:
             self.cluster.register(document)
-        for service in services:
+        for service in folder.services:
             try:
                 self.cluster.create_service(service)
             except EcsError as error:
-                raise LocalError(f"{SERVICES_FILE}: service {service.get('serviceName')!r}: {error}") from error
+                raise LocalError(f"service {service['serviceName']}: {error}") from error
 
     async def _start_functions(
         self, plane: ControlPlane, host: str, ecs: str, launcher: Launcher, stack: AsyncExitStack
@@ -202,22 +200,3 @@ class Machine:
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("a part of the machine has ended: %r", error, exc_info=error)
-
-
-def read_directory(directory: Path) -> tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Return the cluster's name, the task definitions and the services of a folder. Raises LocalError."""
-    plan = _read(directory / SERVICES_FILE)
-    if not isinstance(plan.get("services"), list):
-        raise LocalError(f"{directory / SERVICES_FILE}: 'services' must be a list of CreateService inputs")
-    definitions = [_read(path) for path in sorted(directory.glob("*.json")) if path.name != SERVICES_FILE]
-    return str(plan.get("cluster", "default")), definitions, plan["services"]
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LocalError(f"{path}: {error}") from error
-    if not isinstance(document, dict):
-        raise LocalError(f"{path}: not a JSON object")
-    return document

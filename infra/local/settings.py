@@ -22,6 +22,18 @@ SECRET_KEY: Final = "local-secret-key-of-no-value"  # noqa: S105 - signs request
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 
+MEBIBYTES_PER_TASK: Final = 160
+"""What a task takes at most while a deployment has it twice: a sidecar, a small app and their checks."""
+
+_MOST_TASKS: Final = 200
+
+
+def capacity() -> int:
+    """Return how many tasks all services together may want on this machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return max(1, min(_MOST_TASKS, memory // MEBIBYTES_PER_TASK))
+
+
 class LocalError(Exception):
     """The local ECS cannot do what was asked; the message says what to change."""
 
@@ -56,6 +68,7 @@ class Settings:
     probe_seconds: float = (
         1.0  # at most, between health checks while a container starts; Docker's --health-start-interval
     )
+    capacity: int = field(default_factory=capacity)
     stream_poll_seconds: float = 0.25  # Lambda polls a stream four times a second
     retry_seconds: tuple[float, ...] = (1.0, 2.0)  # Lambda's two retries come after 1 and 2 minutes
     sidecar_environment: Mapping[str, str] = field(default_factory=lambda: {"TRAMO_METRICS_SECONDS": "5"})

@@ -11,23 +11,24 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from infra.local import folder
 from infra.local.control import Control
 from infra.local.httpserver import HttpServer
-from infra.local.machine import Machine, read_directory
+from infra.local.machine import Machine
 from infra.local.settings import LocalError, Settings
 
 
 @asynccontextmanager
 async def machine(settings: Settings) -> AsyncIterator[tuple[Machine, Control]]:
     """Bring up the folder of the settings; at the end nothing is left running. Raises LocalError."""
-    cluster, definitions, services = read_directory(settings.image_directory)
+    wanted = folder.read(settings.image_directory, settings.region)
     _prepare(settings)
-    made = Machine(settings, cluster)
+    made = Machine(settings, wanted.cluster)
     control = Control(made)
     server = HttpServer(control.handle)
     async with AsyncExitStack() as stack:
         await made.start(stack)
-        made.create(definitions, services)
+        made.create(wanted)
         await server.listen_unix(settings.control_socket)
         stack.callback(settings.control_socket.unlink, missing_ok=True)
         stack.push_async_callback(server.close)
@@ -36,7 +37,12 @@ async def machine(settings: Settings) -> AsyncIterator[tuple[Machine, Control]]:
 
 def _prepare(settings: Settings) -> None:
     """Make the state folder and clear what an earlier run left."""
-    settings.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise LocalError(
+            f"{settings.state_directory} cannot hold the cluster's files ({error.strerror}): choose another --state-dir"
+        ) from error
     if len(str(settings.control_socket)) > 100:  # sun_path has 108 bytes
         raise LocalError(f"{settings.control_socket} is too long for a Unix socket: set TRAMO_STATE_DIR")
     if is_up(settings.control_socket):

@@ -10,15 +10,19 @@ from pathlib import Path
 from statistics import mean
 
 from tests.rolling.rollout import roll
+from tests.rolling.server import Stop
 
 
 def main() -> int:
     """Deploy, print what was seen, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deployments", type=int, default=20, metavar="N", help="how many, default 20")
+    parser.add_argument("--app", type=Stop, choices=list(Stop), default=Stop.PATIENT, help="how the service stops")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tramo-rolling-") as directory:
-        report = asyncio.run(roll(Path(directory), options.deployments, lambda line: print(line, flush=True)))
+        report = asyncio.run(
+            roll(Path(directory), options.deployments, lambda line: print(line, flush=True), options.app)
+        )
     for name, tried in report.tried.items():
         print(f"{name:<5} {tried:>7} tried, {report.failed[name]} failed")
     print(f"{len(report.seconds)} deployments of {mean(report.seconds):.1f} s, {report.tasks} tasks replaced")

@@ -57,28 +57,34 @@ class Tally:
 class HttpCaller:
     """Requests on one kept connection. A connection that was closed between two requests is opened again."""
 
-    def __init__(self) -> None:
-        self._connection: http.client.HTTPConnection | None = None
+    def __init__(self, host: str = "http", port: int = 80) -> None:
+        self._host, self._port = host, port
+        self._kept: http.client.HTTPConnection | None = None
 
     def call(self, milliseconds: int) -> None:
         """Make one request."""
-        kept = self._connection is not None
-        try:
-            self._once(milliseconds)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            self._connection = None
-            if not kept:
-                raise
-            self._once(milliseconds)  # as every client does: the kept connection had ended before
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                self._once(kept, milliseconds)
+                return
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                pass  # as every client does: the kept connection had ended before, so the request goes on a new one
+        self._once(http.client.HTTPConnection(self._host, self._port, timeout=10), milliseconds)
 
-    def _once(self, milliseconds: int) -> None:
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection("http", 80, timeout=10)
-        self._connection.request("GET", f"/{milliseconds}")
-        answer = self._connection.getresponse()
-        body = answer.read()
+    def _once(self, connection: http.client.HTTPConnection, milliseconds: int) -> None:
+        """Make one request; keep the connection only if that went well."""
+        try:
+            connection.request("GET", f"/{milliseconds}")
+            answer = connection.getresponse()
+            body = answer.read()
+        except BaseException:
+            connection.close()
+            raise
         if answer.will_close:
-            self._connection = None
+            connection.close()
+        else:
+            self._kept = connection
         if (answer.status, body) != (200, f"/{milliseconds}".encode()):
             raise ValueError(f"{answer.status} {body!r}")
 

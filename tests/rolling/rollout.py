@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from infra.local.runner import TaskRunner
 from infra.local.settings import Settings
 from infra.local.state import Status, StopCode
 from infra.local.up import machine
+from tests.rolling.server import Stop
 
 HERE: Final = Path(__file__).parent
 NAMESPACE: Final = "rolling.local"
@@ -37,8 +38,8 @@ class Report:
     tasks: int
 
 
-def write_folder(directory: Path) -> None:
-    """Write the task definitions and services that the local ECS brings up."""
+def write_folder(directory: Path, stop: Stop) -> None:
+    """Write the task definitions and services that the local ECS brings up; `stop` is how the service ends."""
     directory.mkdir(parents=True)
     service = {"serviceName": "app", "taskDefinition": "app", "desiredCount": TASKS}
     (directory / "services.json").write_text(json.dumps({"cluster": "rolling", "services": [service]}))
@@ -52,18 +53,19 @@ def write_folder(directory: Path) -> None:
     ]
     inbound = ",".join(f"{name}={15100 + n}:{PORTS[name]}/{name}" for n, name in enumerate(PROTOCOLS))
     label = json.dumps({"namespace": NAMESPACE, "services": offers})
-    server = _container("app", "server.py", {"tramo.service-connect": label}) | {"portMappings": mappings}
+    server = _container("app", ["server.py", stop], {"tramo.service-connect": label}) | {"portMappings": mappings}
     _write(directory, "app", server, inbound)
-    client = _container("load", "load.py", {"tramo.service-connect": json.dumps({"namespace": NAMESPACE})})
+    client = _container("load", ["load.py"], {"tramo.service-connect": json.dumps({"namespace": NAMESPACE})})
     _write(directory, "load", client, "")
 
 
-def _container(name: str, program: str, labels: Mapping[str, str]) -> dict[str, Any]:
+def _container(name: str, program: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": name,
         "image": "rolling",
+        "memory": 256,
         "essential": True,
-        "command": ["python", str(HERE / program)],
+        "command": ["python", str(HERE / program[0]), *program[1:]],
         "dockerLabels": dict(labels),
         "dependsOn": [{"containerName": "sidecar", "condition": "HEALTHY"}],
         "stopTimeout": 60,
@@ -75,6 +77,7 @@ def _write(directory: Path, family: str, container: Mapping[str, Any], inbound: 
     sidecar = {
         "name": "sidecar",
         "image": "tramo/sidecar",
+        "memory": 128,
         "essential": True,
         "dockerLabels": {"tramo.sidecar": "true"},
         "environment": [{"name": name, "value": value} for name, value in variables.items()],
@@ -85,9 +88,9 @@ def _write(directory: Path, family: str, container: Mapping[str, Any], inbound: 
     (directory / f"{family}.json").write_text(json.dumps(document))
 
 
-async def roll(directory: Path, deployments: int, say: Callable[[str], object]) -> Report:
+async def roll(directory: Path, deployments: int, say: Callable[[str], object], stop: Stop = Stop.PATIENT) -> Report:
     """Deploy the service so many times in a row under load and report. Raises LocalError and TimeoutError."""
-    write_folder(directory / "image")
+    write_folder(directory / "image", stop)
     settings = Settings(state_directory=directory / "state", image_directory=directory / "image", names="hosts")
     async with machine(settings) as (made, _):
         await _steady(made)

@@ -1,17 +1,28 @@
-"""The service that is deployed again and again: HTTP/1.1, gRPC and TCP in one task.
+"""The service that is deployed again and again: HTTP/1.1, gRPC and TCP in one task, with a way of stopping.
 
-A request or line may ask to be answered late: `/300` and `300` after 300 ms. On SIGTERM it goes on serving until nobody
-has come for a while, as an app does whose callers learn a little later that it goes away.
+A request or line may ask to be answered late: `/300` and `300` after 300 ms. What happens on SIGTERM is chosen by the
+argument:
+
+- `ordinary`, as gunicorn, uvicorn, nginx or Node do it: accept no more, finish what is under way, exit. A kept
+  connection without a request is closed.
+- `abrupt`: exit at once; what is under way is cut.
+- `patient`: serve on until nobody has come for a while, as an app does that knows that its callers learn of it late.
+
+A TCP session is under way until its client ends it: the ordinary service waits for it, at most LONGEST_SECONDS.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -23,6 +34,15 @@ TCP_PORT: Final = 7000
 METHOD: Final = "/rolling.Calls/Wait"
 QUIET_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 50.0
+_POLL_SECONDS: Final = 0.05
+
+
+class Stop(StrEnum):
+    """What the service does on SIGTERM."""
+
+    ORDINARY = "ordinary"
+    ABRUPT = "abrupt"
+    PATIENT = "patient"
 
 
 class Work:
@@ -42,6 +62,12 @@ class Work:
             self._active -= 1
             self._last = time.monotonic()
 
+    @property
+    def active(self) -> bool:
+        """True while something is under way."""
+        with self._lock:
+            return self._active > 0
+
     def quiet_for(self) -> float:
         """Return for how long nothing has been under way."""
         with self._lock:
@@ -52,10 +78,11 @@ WORK: Final = Work()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1."""
+    """HTTP/1.1. `closing` is set when no further request is taken on a connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    closing = threading.Event()
 
     def do_GET(self) -> None:
         with WORK:
@@ -63,11 +90,20 @@ class Handler(BaseHTTPRequestHandler):
             body = self.path.encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
+            if self.closing.is_set():
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no line for each request."""
+
+
+class HttpServer(ThreadingHTTPServer):
+    """The HTTP server; a long queue of connections, as servers of production have."""
+
+    request_queue_size = 128
+    daemon_threads = True
 
 
 class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # its base has no types
@@ -98,27 +134,40 @@ async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         writer.close()
 
 
-async def main() -> None:
-    """Serve until SIGTERM, and then until it is quiet."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds, or after LONGEST_SECONDS."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_SECONDS):
+            while not condition():  # noqa: ASYNC110 - the conditions are about threads
+                await asyncio.sleep(_POLL_SECONDS)
+
+
+async def main(stop: Stop) -> None:
+    """Serve until SIGTERM, then stop as is chosen."""
     host = os.environ.get("HOST", "0.0.0.0")
-    http = ThreadingHTTPServer((host, HTTP_PORT), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
+    http = HttpServer((host, HTTP_PORT), Handler)
+    threading.Thread(target=http.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
     calls = grpc.server(ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),))
     calls.add_generic_rpc_handlers((Calls(),))
     calls.add_insecure_port(f"{host}:{GRPC_PORT}")
     calls.start()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with await asyncio.start_server(session, host, TCP_PORT):
-        await stop.wait()
-        asked = time.monotonic()
-        while min(WORK.quiet_for(), time.monotonic() - asked) < QUIET_SECONDS:
-            if time.monotonic() - asked > LONGEST_SECONDS:
-                break
-            await asyncio.sleep(0.05)
-    calls.stop(None)
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    lines = await asyncio.start_server(session, host, TCP_PORT)
+    await asked.wait()
+    if stop is Stop.ABRUPT:
+        os._exit(0)  # without a word to anybody
+    if stop is Stop.PATIENT:
+        began = time.monotonic()
+        await until(lambda: min(WORK.quiet_for(), time.monotonic() - began) >= QUIET_SECONDS)
+    Handler.closing.set()
+    lines.close()
     http.shutdown()
+    http.server_close()
+    finished = calls.stop(LONGEST_SECONDS)
+    await until(lambda: not WORK.active and finished.is_set())
+    os._exit(0)  # threads that wait on connections without a request would hold it
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(Stop(sys.argv[1] if len(sys.argv) > 1 else Stop.ORDINARY)))

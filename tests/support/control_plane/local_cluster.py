@@ -20,7 +20,7 @@ SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
 def container(script: str = SLEEP, **changes: Any) -> dict[str, Any]:
     """Return a container definition that runs a shell script."""
-    return {"name": "app", "image": "none", "command": ["sh", "-c", script], "stopTimeout": 5, **changes}
+    return {"name": "app", "image": "none", "memory": 64, "command": ["sh", "-c", script], "stopTimeout": 5, **changes}
 
 
 def definition(*containers: dict[str, Any], family: str = "app") -> dict[str, Any]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from infra.local.definition import Condition, DefinitionError, HealthCheck, parse
+from infra.local.definition import Condition, DefinitionError, HealthCheck, ProxyConfiguration, parse
 
 SHOP = Path("infra/examples/shop")
 
 
 def container(**changes: Any) -> dict[str, Any]:
-    return {"name": "app", "image": "i", "command": ["run"], **changes}
+    return {"name": "app", "image": "i", "memory": 64, "command": ["run"], **changes}
 
 
 def document(*containers: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -40,6 +40,8 @@ def test_defaults_are_those_of_ecs() -> None:
 def test_what_is_read_of_a_container() -> None:
     sidecar = {
         "name": "sidecar",
+        "image": "i",
+        "memory": 64,
         "dockerLabels": {"tramo.sidecar": "true"},
         "healthCheck": {"command": ["CMD-SHELL", "probe || exit 1"], "interval": 5, "startPeriod": 20},
     }
@@ -66,10 +68,10 @@ def test_what_is_read_of_a_container() -> None:
         (document(family="a b"), "family"),
         (document(containerDefinitions=[]), "1 to 10"),
         (document(networkMode="bridge"), "awsvpc"),
-        (document({"image": "i"}), "needs a name"),
+        (document({"image": "i", "memory": 64}), "name must be"),
         (document(container(), container()), "same name"),
-        (document({"name": "a", "image": "nginx"}), "entryPoint or command"),
-        (document(container(command="run")), "command must be a list"),
+        (document({"name": "a", "image": "nginx", "memory": 64}), "entryPoint or command"),
+        (document(container(command="run")), "command must be a list, not run"),
         (document(container(essential="yes")), "essential"),
         (document(container(essential=False)), "at least one container must be essential"),
         (document(container(environment={"A": "1"})), "environment"),
@@ -90,9 +92,62 @@ def test_what_is_read_of_a_container() -> None:
             document(container(), container(name="b", dependsOn=[{"containerName": "app", "condition": "SUCCESS"}])),
             "essential",
         ),
+        (document(container(user="www-data")), "in numbers"),
+        (document(container(portMappings=[{"containerPort": 8080, "appProtocol": "tcp"}])), "http, http2, grpc"),
     ],
 )
 def test_what_ecs_would_refuse_is_refused(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        read(raw)
+
+
+@pytest.mark.parametrize("user", ["0", "0:1337", "1000:1000"])
+def test_a_user_is_read(user: str) -> None:
+    [only] = read(document(container(user=user))).containers
+    assert only.user == user
+
+
+def proxy(**properties: str) -> dict[str, Any]:
+    pairs = [{"name": name, "value": value} for name, value in properties.items()]
+    return document(proxyConfiguration={"type": "APPMESH", "containerName": "app", "properties": pairs})
+
+
+def test_the_proxy_configuration_is_read() -> None:
+    given = proxy(
+        ProxyIngressPort="15000",
+        AppPorts="8080, 9090",
+        ProxyEgressPort="15001",
+        IgnoredGID="1337",
+        EgressIgnoredPorts="22",
+        EgressIgnoredIPs="0.0.0.0/1,10.0.0.0/8",
+        IgnoredUID="",
+    )
+    assert read(given).proxy == ProxyConfiguration(
+        egress_port=15001,
+        ingress_port=15000,
+        app_ports=(8080, 9090),
+        ignored_gid=1337,
+        ignored_ports=(22,),
+        ignored_networks=("0.0.0.0/1", "10.0.0.0/8"),
+    )
+    assert read(document()).proxy is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (proxy(IgnoredGID="1"), "ProxyEgressPort is missing"),
+        (proxy(ProxyEgressPort="15001"), "IgnoredUID or IgnoredGID"),
+        (proxy(ProxyEgressPort="15001", IgnoredGID="1", AppPorts="80"), "AppPorts needs ProxyIngressPort"),
+        (proxy(ProxyEgressPort="0", IgnoredGID="1"), "ProxyEgressPort must be 1 to 65535, not '0'"),
+        (proxy(ProxyEgressPort="15001", IgnoredGID="x"), "IgnoredGID must be"),
+        (proxy(ProxyEgressPort="15001", IgnoredGID="1", EgressIgnoredIPs="10.0.0.1/8"), "EgressIgnoredIPs"),
+        (proxy(ProxyEgressport="15001", IgnoredGID="1"), "ProxyEgressport is none of"),
+        (document(proxyConfiguration={"containerName": "other"}), "containerName 'other' is not in the definition"),
+        (document(proxyConfiguration={"containerName": "app", "type": "ENVOY"}), "must be APPMESH"),
+    ],
+)
+def test_a_proxy_configuration_that_the_plugin_would_refuse_is_refused(raw: dict[str, Any], message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         read(raw)
 

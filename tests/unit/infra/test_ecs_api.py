@@ -102,7 +102,9 @@ def test_tasks_are_described_and_what_is_missing_is_told(tmp_path: Path) -> None
 def test_task_definitions(tmp_path: Path) -> None:
     def use(ecs: ECSClient) -> None:
         made = ecs.register_task_definition(
-            family="other", networkMode="awsvpc", containerDefinitions=[{"name": "a", "image": "i", "command": ["x"]}]
+            family="other",
+            networkMode="awsvpc",
+            containerDefinitions=[{"name": "a", "image": "i", "memory": 64, "command": ["x"]}],
         )["taskDefinition"]
         found = ecs.describe_task_definition(taskDefinition="other:1")["taskDefinition"]
         assert found == made

@@ -21,7 +21,8 @@ HELPER = {"name": "helper", "command": ["run"], "essential": False}
 
 
 def definition(*containers: dict[str, Any]) -> TaskDefinition:
-    raw = {"family": "f", "networkMode": "awsvpc", "containerDefinitions": list(containers)}
+    given = [{"image": "i", "memory": 64, **container} for container in containers]
+    raw = {"family": "f", "networkMode": "awsvpc", "containerDefinitions": given}
     return parse(raw, revision=1, region="us-east-1")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from infra.cli import control
 from infra.cli.main import main
 from infra.local.cluster import Cluster
+from infra.local.control import failing
 from infra.local.ecs_api import EcsApi
 from infra.local.httpserver import HttpServer, Request, Response
 from sidecar import __version__
@@ -41,7 +44,7 @@ class Running:
 
     async def _serve(self) -> None:
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        async with cluster(self._directory) as made:
+        async with cluster(self._directory, settle_seconds=0.2) as made:
             made.register(definition())
             made.create_service({"serviceName": "s", "taskDefinition": "app", "desiredCount": 1})
             ecs, control = HttpServer(EcsApi(made).handle), HttpServer(lambda r: self._control(made, r))
@@ -64,6 +67,11 @@ class Running:
             "api": {"url": "http://api/live", "away": True},
             "services": {"steady": 1, "all": 1},
             "tasks": {"running": 1, "all": 1},
+            "failing": [
+                failing(service, service.last_failure, self._directory)
+                for service in made.services.values()
+                if service.last_failure is not None
+            ],
             "events": 7,
             "dead_letters": [{"time": 0.0, "function": "Registrar", "error": "on purpose", "event": {"a": 1}}],
         }
@@ -120,10 +128,80 @@ def test_status_shows_dead_letters(running: Path, capsys: pytest.CaptureFixture[
     assert "1970-01-01T00:00:00Z" in shown
 
 
+def definition_file(directory: Path, script: str, **changes: Any) -> str:
+    path = directory / "given.json"
+    path.write_text(json.dumps(definition(container(script, **changes))))
+    return str(path)
+
+
+def test_a_deployment_that_crashes_at_once_is_an_error_that_names_container_exit_code_and_log(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, running, "scale", "s", "1", "--wait", "20")
+    file = definition_file(running, "exit 7")
+    arguments = ["deploy", "s", "--task-definition", file, "--wait", "60"]
+    assert main(["--state-dir", str(running), *arguments]) == 1
+    said = capsys.readouterr().err
+    assert "the deployment of s does not get on: 3 of its tasks failed" in said
+    assert "Essential container in task exited: container app exited with 7; its log is" in said
+    log = Path(said.rstrip().rpartition(" ")[2])
+    assert log.is_file()
+    [status] = call(capsys, running, "status")
+    [failure] = status["failing"]
+    assert (failure["service"], failure["container"], failure["exit_code"]) == ("s", "app", 7)
+    assert main(["--state-dir", str(running), "status"]) == 0
+    assert "FAILING" in capsys.readouterr().out
+
+
+def test_a_deployment_that_takes_too_long_is_an_error(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe = {"command": ["CMD", "false"], "interval": 5, "startPeriod": 60}
+    file = definition_file(running, "sleep 600", healthCheck=probe)
+    assert main(["--state-dir", str(running), "deploy", "s", "--task-definition", file, "--wait", "1"]) == 1
+    assert "s is not done after 1 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 5", 1)])
+def test_a_task_that_ends_is_done_if_it_ended_well(
+    running: Path, capsys: pytest.CaptureFixture[str], script: str, code: int
+) -> None:
+    assert main(["--state-dir", str(running), "run", definition_file(running, script), "--wait", "20"]) == code
+    assert ("container app exited with 5" in capsys.readouterr().err) == (code == 1)
+
+
 def test_down(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--state-dir", str(running), "down"]) == 0
     assert main(["--state-dir", str(running), "status"]) == 1
     assert "no cluster is up" in capsys.readouterr().err
+    assert main(["--state-dir", str(running), "down"]) == 0, "there is nothing to do"
+    assert "no cluster is up" in capsys.readouterr().err
+
+
+def test_a_cluster_that_does_not_answer_is_not_called_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "ANSWER_SECONDS", 0.1)
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(tmp_path / "control.sock"))
+        busy.listen()
+        assert main(["--state-dir", str(tmp_path), "status"]) == 1
+    assert "it is up, but busy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("directory", ["/proc/nope", "/etc/hosts", "x" * 120])
+def test_where_no_state_directory_can_be_no_cluster_is_up(
+    directory: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--state-dir", directory, "status"]) == 1
+    assert main(["--state-dir", directory, "up", str(tmp_path)]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["dashboard", "--port", "99999"])
+    assert caught.value.code == 2
+    assert "'99999' is not a port from 0 to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -154,7 +232,7 @@ def test_what_cannot_be_done_is_1(
     assert message in captured.err
 
 
-@pytest.mark.parametrize("command", ["status", "tasks", "services", "down"])
+@pytest.mark.parametrize("command", ["status", "tasks", "services"])
 def test_without_a_cluster_every_command_says_how_to_start_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

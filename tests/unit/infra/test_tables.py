@@ -39,13 +39,16 @@ GONE = {
     "healthStatus": "UNKNOWN",
     "stoppedReason": "Essential container in task exited",
 }
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "serviceName": "orders",
     "taskDefinition": "arn:aws:ecs:us-east-1:123456789012:task-definition/orders:2",
     "desiredCount": 3,
     "runningCount": 4,
     "pendingCount": 1,
-    "deployments": [{"rolloutState": "IN_PROGRESS"}, {"rolloutState": "IN_PROGRESS"}],
+    "deployments": [
+        {"id": f"ecs-svc/{n}", "rolloutState": "IN_PROGRESS", "rolloutStateReason": "in progress.", "failedTasks": 0}
+        for n in range(2)
+    ],
 }
 PHASE = report.Phase("orders scales from 1 to 3", 412, 0, {"a11733 v1": 212, "feedbe v1": 200}, {"feedbe": 1.25}, 4.0)
 
@@ -167,6 +170,8 @@ def test_colour_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_rollout_is_complete_with_one_completed_deployment() -> None:
-    done: dict[str, Any] = {**SERVICE, "deployments": [{"rolloutState": "COMPLETED"}]}
+    one = {**SERVICE["deployments"][0], "rolloutState": "COMPLETED"}
+    done: dict[str, Any] = {**SERVICE, "runningCount": 3, "pendingCount": 0, "deployments": [one]}
     assert service_row(done)["rollout"] == "COMPLETED"
-    assert service_row({**SERVICE, "deployments": [{"rolloutState": "COMPLETED"}] * 2})["rollout"] == "IN_PROGRESS"
+    assert service_row({**done, "deployments": [one, one]})["rollout"] == "IN_PROGRESS"
+    assert service_row({**done, "desiredCount": 4})["rollout"] == "IN_PROGRESS", "it scales"

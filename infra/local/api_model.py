@@ -1,0 +1,71 @@
+"""Whether an input fits the ECS API: names and types of its fields at any depth, by the model that botocore ships.
+
+What AWS's own tools refuse before they ask ECS is refused here, with the path of the field and the name that was
+probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
+from botocore.validate import ParamValidator
+
+_UNKNOWN: Final = re.compile(r'Unknown parameter in (.*): "(.*)", must be one of: (.*)')
+_MISSING: Final = re.compile(r'Missing required parameter in (.*): "(.*)"')
+_TYPE: Final = re.compile(
+    r"Invalid type for parameter (.*?), value: (.*), type: <class '\w+'>, valid types: (.*)", re.DOTALL
+)
+_CLASS: Final = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
+_TYPES: Final = {
+    "int": "a whole number",
+    "str": "a string",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "an object",
+}
+_PYTHON_ONLY: Final = ("tuple", "bytes", "bytearray")
+
+
+def mistakes(operation: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the input of an operation of ECS, nothing if it fits."""
+    report = ParamValidator().validate(dict(parameters), _input(operation))
+    return [_said(line) for line in report.generate_report().splitlines() if line]
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the question for the name that was probably meant, the known ones if none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if not near:
+        near = [each for each in names if each.lower() == name.lower()]
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
+
+
+@functools.cache
+def _input(operation: str) -> Shape:
+    model = ServiceModel(Loader().load_service_model("ecs", "service-2"))
+    return model.operation_model(operation).input_shape or model.shape_for(f"{operation}Request")
+
+
+def _said(line: str) -> str:
+    if match := _UNKNOWN.fullmatch(line):
+        return f"{_path(match[1], match[2])} is not known: {meant(match[2], match[3].split(', '))}"
+    if match := _MISSING.fullmatch(line):
+        return f"{_path(match[1], match[2])} is missing"
+    if match := _TYPE.fullmatch(line):
+        wanted = " or ".join(
+            dict.fromkeys(_TYPES.get(name, name) for name in _CLASS.findall(match[3]) if name not in _PYTHON_ONLY)
+        )
+        hint = "; JSON in a label is written as a string" if ".dockerLabels." in f".{match[1]}" else ""
+        return f"{match[1]} must be {wanted}, not {match[2]}{hint}"
+    return line
+
+
+def _path(parent: str, name: str) -> str:
+    return name if parent in ("input", "") else f"{parent}.{name}"

@@ -1,0 +1,72 @@
+"""The three ways in which an app stops: each does to a request under way and to a late one what it says."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.local.network import LoopbackNetwork
+from tests.rolling import server
+from tests.rolling.server import HTTP_PORT, TCP_PORT, Stop
+from tests.support.waiting import until
+
+
+@contextmanager
+def running(stop: Stop) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    network = LoopbackNetwork()
+    host = network.take()
+    process = subprocess.Popen([sys.executable, str(Path(server.__file__)), stop], env={**os.environ, "HOST": host})
+    try:
+        until(lambda: listens(host, TCP_PORT), 30, "the server")
+        yield process, host
+    finally:
+        process.kill()
+        process.wait()
+        network.close()
+
+
+def listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
+@contextmanager
+def slow_request(host: str) -> Iterator[http.client.HTTPConnection]:
+    """Send a request that takes a second."""
+    with closing(http.client.HTTPConnection(host, HTTP_PORT, timeout=20)) as connection:
+        connection.request("GET", "/1000")
+        yield connection
+
+
+def test_ordinary_accepts_no_more_and_finishes_what_is_under_way() -> None:
+    with running(Stop.ORDINARY) as (process, host), slow_request(host) as under_way:
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not listens(host, HTTP_PORT), 20, "the end of listening")
+        assert not listens(host, TCP_PORT)
+        assert under_way.getresponse().status == 200
+        assert process.wait(20) == 0
+
+
+def test_abrupt_cuts_what_is_under_way() -> None:
+    with running(Stop.ABRUPT) as (process, host), slow_request(host) as under_way:
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            under_way.getresponse()
+        assert process.wait(20) == 0
+
+
+def test_patient_takes_late_requests() -> None:
+    with running(Stop.PATIENT) as (process, host), slow_request(host) as under_way:
+        process.send_signal(signal.SIGTERM)
+        with slow_request(host) as late:
+            assert under_way.getresponse().status == late.getresponse().status == 200
+        assert process.wait(20) == 0
