@@ -68,6 +68,7 @@ NO_ROUTE: Final = LocalReply(NR, "no service of this name in the namespace; see 
 NO_HEALTHY_UPSTREAM: Final = LocalReply(UH, "the service has no endpoint that can take a request")
 UPSTREAM_CONNECT_FAILURE: Final = LocalReply(UF, "no connection to the service could be made")
 UPSTREAM_OVERFLOW: Final = LocalReply(UO, "the circuit breaker of the service is open")
+UPSTREAM_REFUSED: Final = LocalReply(UF, "the service did not take the request")
 UPSTREAM_RESET: Final = LocalReply(UC, "the service closed the connection before it answered")
 UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(UPE, "the service's answer was not valid HTTP")
 REQUEST_TIMEOUT: Final = LocalReply(UT, "the service did not answer within the request time-out")

@@ -10,8 +10,10 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from sidecar.core.direction import OUTBOUND, Direction
@@ -188,6 +190,20 @@ class Listeners:
     def _unbind(self, address: Address) -> None:
         _, server = self._bound.pop(address)
         server.close()
+
+    def unbind(self, address: Address) -> None:
+        """Stop listening there, but take the connections that the kernel has accepted already."""
+        listener, server = self._bound[address]
+        rest = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
+        rest.setblocking(False)
+        self._unbind(address)
+        with rest, suppress(BlockingIOError):
+            for _ in range(BACKLOG):
+                connection, _peer = rest.accept()
+                self._runtime.spawn(self._take(listener, connection), f"accept {address.port}")
+
+    async def _take(self, listener: Listener, connection: socket.socket) -> None:
+        await self._runtime.loop.connect_accepted_socket(listener.accept, connection)
 
     def drain(self) -> None:
         """Tell all clients that their connections end. Listening goes on: late ones are served too."""

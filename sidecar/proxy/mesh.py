@@ -7,8 +7,8 @@ Rules:
   Listeners and names are gone through again only when an alias or an address changed.
 - Every service is listened for at its virtual address, on the ports of its aliases; or, where the task's rules redirect
   the virtual addresses, one listener takes them all.
-- The inbound side depends on the configuration alone: it stands before the first snapshot. Of a service's policy only
-  what it says about the service's clients counts there.
+- The inbound side depends on the configuration and on the app alone: it stands before the first snapshot. Of a
+  service's policy only what it says about the service's clients counts there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sidecar.core.snapshot import Alias, ServiceRecord, Snapshot
 from sidecar.proxy.base.pace import Pace
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.forward import ForwardListener
+from sidecar.proxy.ingress import Ingress
 from sidecar.proxy.listeners import Address, Listeners, listener_for
 from sidecar.proxy.redirect import Redirect
 from sidecar.proxy.upstream.destination import Destination, local_app, outbound
@@ -73,10 +74,14 @@ class Mesh:
             )
             self._apps[service.name] = destination
             address = Address(self._config.listen_address, service.ingress_port)
-            bound &= await self.inbound.bind(address, listener_for(destination, INBOUND, meter))
+            app = Address(self._config.app_address, service.app_port)
+            listener = listener_for(destination, INBOUND, meter)
+            ingress = Ingress(self.runtime, self.inbound, address, listener, app)
+            destination.on_unreachable = ingress.suspect
+            bound &= await ingress.start()
         if self._config.forward_proxy is not None:
-            listener = ForwardListener(self.runtime, self.resolve, self._meters.sidecar)
-            bound &= await self.inbound.bind(Address(*self._config.forward_proxy), listener)
+            forward = ForwardListener(self.runtime, self.resolve, self._meters.sidecar)
+            bound &= await self.inbound.bind(Address(*self._config.forward_proxy), forward)
         if self.redirect is not None:
             bound &= await self.redirect.start()
         for address, why in self.inbound.failed.items():

@@ -2,7 +2,11 @@
 
 Rules:
 - An endpoint is picked per connection; one that cannot be connected is followed by another, as often as the
-  service's policy retries. Nothing was sent by then, so this is always safe.
+  service's policy retries, and beyond that while another is in routing. Nothing was sent by then: it is always safe.
+- A session that is reset within the connect time-out, before a byte came from its endpoint, was not taken: a kernel
+  resets what an app has not accepted when it stops listening, and a sidecar what its app did not take. It goes on with
+  another endpoint, with all that the client sent, at most `MAX_EARLY_BYTES`. What an app has read and closed ends with
+  FIN, and that is the end of the session.
 - Each session is one of the connections that the circuit breaker allows, from its client's arrival to its end. Beyond
   them, and while memory is short, a client is closed at once.
 - Bytes that the client sends before the connection stands wait, at most `MAX_EARLY_BYTES`.
@@ -16,16 +20,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from sidecar.core.direction import Direction
+from sidecar.core.direction import INBOUND, Direction
 from sidecar.core.flags import OM, UF, UH, UO, URX, Flags
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.base.sockets import keep_connection_alive
+from sidecar.proxy.base.sockets import keep_connection_alive, reset
 from sidecar.proxy.upstream.destination import Destination
 
 MAX_EARLY_BYTES: Final = 65_536
+LONGEST_REPLAY_SECONDS: Final = 1.0
+"""Where the policy has no connect time-out."""
 
 
 class _Side(asyncio.Protocol):
@@ -38,6 +44,7 @@ class _Side(asyncio.Protocol):
         self.peer: _Side | None = None
         self.early: list[bytes] = []  # what came before the other socket stood
         self.early_bytes = 0
+        self.was_reset = False  # before it had a peer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
@@ -49,6 +56,8 @@ class _Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes to pass on."""
         self.session.moved(self, len(data))
+        if self.session.replay is not None:
+            self.session.remember(self, data)
         if self.peer is None:
             self.keep(data)
         else:
@@ -93,7 +102,9 @@ class _Side(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The socket is gone: the pair is over."""
+        """The socket is gone: the pair is over, unless the endpoint has never taken it."""
+        if self.session.goes_on(self, error):
+            return
         who = "client" if self is self.session.client else "service"
         what = "closed the connection" if error is None else f"broke off: {error}"
         self.session.finish(self, f"the {who} {what}")
@@ -128,6 +139,10 @@ class TcpSession(Timed):
         self._on_closed = on_closed
         self._greeting = greeting  # what the client reads first once the connection stands (CONNECT)
         self._refusal = refusal  # what it reads if none can be made
+        self._direction = direction
+        self.replay: list[bytes] | None = None  # what the client sent, while the endpoint may not have taken it
+        self._replay_bytes = 0
+        self._replay_until = 0.0
         self._tried: list[Endpoint] = []
         self._endpoint: Endpoint | None = None
         self._moved_at = self._runtime.now()
@@ -178,10 +193,10 @@ class TcpSession(Timed):
 
     async def _connect(self) -> None:
         cluster = self._destination.cluster
-        for _ in range(cluster.policy.retries.count + 1):
+        while self._may_try():
             now = self._runtime.now()
             endpoint = cluster.pick(now, self._runtime.random(48), self._tried)
-            if endpoint is None or self._finished:
+            if endpoint is None:
                 break
             endpoint.begin(now)
             try:
@@ -190,6 +205,9 @@ class TcpSession(Timed):
                         lambda: _Side(self), endpoint.address, endpoint.port
                     )
             except OSError:
+                self._failed(endpoint)
+                continue
+            if server.was_reset:  # before this task heard that it was connected
                 self._failed(endpoint)
                 continue
             keep_connection_alive(transport)
@@ -201,19 +219,32 @@ class TcpSession(Timed):
             return
         self._refuse(_reason(len(self._tried)), "no endpoint could be connected")
 
+    def _may_try(self) -> bool:
+        """Whether another endpoint is to be tried: by the policy's count, and beyond it while one is in routing."""
+        if self._finished:
+            return False
+        return len(self._tried) <= self._destination.cluster.policy.retries.count or self._knows_another()
+
+    def _knows_another(self) -> bool:
+        cluster = self._destination.cluster
+        return cluster.policy.retries.count > 0 and cluster.has_another(self._tried, self._runtime.now())
+
     def _failed(self, endpoint: Endpoint) -> None:
         destination = self._destination
-        ejected = destination.cluster.fail(endpoint, self._runtime.now())
+        ejected = destination.cluster.refuse(endpoint, self._runtime.now())
         endpoint.end()
         self._tried.append(endpoint)
         destination.meter.connect_errors += 1
         destination.meter.ejections += ejected
+        destination.on_unreachable()
 
     def _refuse(self, flags: Flags, why: str) -> None:
         transport = self.client.transport
         if transport is not None and self._refusal and not self._finished:
             transport.write(self._refusal)
             transport.close()
+        elif transport is not None and self._direction is INBOUND and not self._finished:
+            reset(transport)  # the calling sidecar hears that nobody has taken the session
         if not self._finished:
             self._flags = flags
         self.finish(how=why)
@@ -227,7 +258,12 @@ class TcpSession(Timed):
             return
         if self._greeting:
             client.write(self._greeting)
+            self._greeting = b""
         client.peer, server.peer = server, client
+        self.replay = list(client.early)
+        self._replay_bytes = client.early_bytes
+        seconds = self._destination.cluster.policy.timeouts.connect_seconds or LONGEST_REPLAY_SECONDS
+        self._replay_until = self._runtime.now() + seconds
         client.join(server)
         server.join(client)
         if client.ended and server.ended:
@@ -236,6 +272,44 @@ class TcpSession(Timed):
         seconds = self._destination.cluster.policy.timeouts.tcp_idle_seconds
         if seconds > 0:
             self._runtime.wheel.schedule(self, self._moved_at + seconds)
+
+    def remember(self, side: _Side, data: bytes) -> None:
+        """Keep what the client sends until the endpoint has shown that it took the session."""
+        if self.replay is None:
+            return
+        self._replay_bytes += len(data)
+        late = self._runtime.now() > self._replay_until
+        if side is not self.client or late or self._replay_bytes > MAX_EARLY_BYTES:
+            self.replay = None
+        else:
+            self.replay.append(data)
+
+    def goes_on(self, side: _Side, error: Exception | None) -> bool:
+        """A socket is gone. Return whether the session goes on with another endpoint: this one has not taken it."""
+        replay, endpoint, client = self.replay, self._endpoint, self.client
+        if side is client or not isinstance(error, ConnectionError):
+            return False
+        if side.peer is None:
+            side.was_reset = True
+            return True
+        if replay is None or endpoint is None:
+            return False
+        if self._finished or client.transport is None or client.transport.is_closing():
+            return False
+        if self._runtime.now() > self._replay_until:
+            return False
+        self.replay = self._endpoint = None
+        self._failed(endpoint)
+        if not self._knows_another():
+            self._flags = (UF,)
+            if self._direction is INBOUND:
+                reset(client.transport)
+            return False
+        self._runtime.wheel.cancel(self)
+        client.peer = None
+        client.early, client.early_bytes = replay, self._replay_bytes
+        self._runtime.spawn(self._connect(), f"tcp {self._destination.cluster.name}")
+        return True
 
     def moved(self, side: _Side, count: int) -> None:
         """This side has sent so many bytes."""

@@ -6,6 +6,8 @@ Rules:
 - Ejection is capped: never more than `max_ejection_percent` of the ready endpoints at once, those that fail their
   health checks included, and never the only one. Health checks have no cap: when all endpoints fail them, or are
   ejected, all that are ready are tried.
+- An endpoint whose app cannot be reached leaves routing at once and uncapped, for seconds: its tasks stop, or have not
+  begun. When no others are left, all that are ready are tried.
 - An ejected endpoint that is due for its probe gets the next request, whatever the balancer thinks of it: else its
   old failures would keep it out long after its time.
 - A snapshot that takes the last endpoints away while they were ready is believed, but they stay as the last resort
@@ -155,6 +157,21 @@ class Cluster:
         if ejected:
             self._choices_valid = False
         return ejected
+
+    def refuse(self, endpoint: Endpoint, now: float) -> bool:
+        """No request reaches an app on this endpoint. Return whether it leaves routing for it."""
+        if not any(other.state == "ready" for other in self.endpoints if other is not endpoint):
+            return self.fail(endpoint, now)
+        left = endpoint.refuse(now)
+        self._choices_valid = False
+        return left
+
+    def has_another(self, tried: list[Endpoint], now: float) -> bool:
+        """Whether an endpoint is in routing that was not tried."""
+        return any(
+            endpoint.state == "ready" and endpoint.available(now) and endpoint not in tried
+            for endpoint in self.endpoints
+        )
 
     def check(self, endpoint: Endpoint, failure: str, now: float) -> bool:
         """A health check of this endpoint ended. Return whether this takes it out of routing or brings it back."""

@@ -7,6 +7,9 @@ Rules of ejection (per endpoint; the cluster caps how many may be out at once):
 A time-out that ends and lets the whole load back onto a dead endpoint would fail many requests at once; one
 probe fails at most one, and that one is retried elsewhere.
 
+- HEALTHY or PROBING → EJECTED by a refusal, where no request reaches the app: for `REFUSAL_SECONDS`, twice as long each
+  time, at most `LONGEST_REFUSAL_SECONDS`, the time in which callers learn that a task stops.
+
 Rules of latency: an exponentially weighted mean that jumps up at once and decays over `DECAY_SECONDS` (peak
 EWMA). A failed attempt counts as `FAILURE_PENALTY_SECONDS`, so that fast errors do not attract traffic.
 """
@@ -21,6 +24,9 @@ from sidecar.core.routing.policy import HealthCheck, OutlierDetection
 
 DECAY_SECONDS: Final = 10.0
 FAILURE_PENALTY_SECONDS: Final = 0.25
+
+REFUSAL_SECONDS: Final = 1.0
+LONGEST_REFUSAL_SECONDS: Final = 8.0
 
 NEVER: Final = -1e9
 """Long before any clock's now."""
@@ -50,6 +56,7 @@ class Endpoint:
         "latency",
         "latency_at",
         "port",
+        "refusals",
         "requests",
         "same_zone",
         "state",
@@ -69,6 +76,7 @@ class Endpoint:
         self.health = HEALTHY
         self.ejected_until = 0.0
         self.ejections = 0  # in a row
+        self.refusals = 0  # in a row
         self.failures_in_a_row = 0
         self.first_failure = 0.0
         self.joined_at = NEVER  # when it began to take requests beside others, for slow start
@@ -122,6 +130,7 @@ class Endpoint:
     def succeed(self, now: float, latency: float) -> None:
         """The request was answered after `latency` seconds."""
         self.failures_in_a_row = 0
+        self.refusals = 0
         if self.health == PROBING:
             self.health = HEALTHY
             self.joined_at = now
@@ -145,6 +154,17 @@ class Endpoint:
         if self.failures_in_a_row < policy.consecutive_failures or not may_eject:
             return False
         self._eject(now, policy)
+        return True
+
+    def refuse(self, now: float) -> bool:
+        """No request reaches an app here. Return whether this takes the endpoint out of routing."""
+        self.failures += 1
+        if self.health == EJECTED:
+            return False
+        self.health = EJECTED
+        self.ejected_until = now + min(REFUSAL_SECONDS * 2.0**self.refusals, LONGEST_REFUSAL_SECONDS)
+        self.refusals = min(self.refusals + 1, 10)
+        self.failures_in_a_row = 0
         return True
 
     def _eject(self, now: float, policy: OutlierDetection) -> None:

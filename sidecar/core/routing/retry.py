@@ -7,6 +7,9 @@ Rules:
   before an answer, or the answer is 502, 503 or 504.
 - Never once a byte of the answer went to the client, nor when the body was too long to keep, nor what the policy's
   `on` leaves out.
+- A refused attempt takes its endpoint out of routing at once (`Cluster.refuse`). While another endpoint is in routing
+  that was not tried, one more attempt follows, beyond the policy's count and outside the budget: so nothing fails
+  however many tasks of a service stop together, and each endpoint can cause it only once.
 - All attempts share the request's time-out, and retries share a budget: at most `budget_percent` of the requests
   of the last `WINDOW_SECONDS` (and always `MINIMUM_RETRIES`, or a quiet service could never retry).
 """
@@ -22,6 +25,8 @@ MINIMUM_RETRIES: Final = 10
 MAX_KEPT_BODY_BYTES: Final = 65_536
 """A body is kept for a retry up to this size, linkerd's: larger ones are rare and would hold memory."""
 
+REFUSED: Final = -1
+"""No request reaches an app there: no connection could be made, or the endpoint's sidecar can make none to its app."""
 UNPROCESSED: Final = 0
 """Failure before the application saw the request."""
 PERHAPS_PROCESSED: Final = 1
@@ -30,7 +35,7 @@ PERHAPS_PROCESSED: Final = 1
 
 def may_retry(method: bytes, failure: int) -> bool:
     """Whether an attempt that failed so may be made again, as far as the request's meaning goes."""
-    return failure == UNPROCESSED or method in IDEMPOTENT_METHODS
+    return failure in (REFUSED, UNPROCESSED) or method in IDEMPOTENT_METHODS
 
 
 class RetryBudget:

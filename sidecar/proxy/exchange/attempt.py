@@ -76,6 +76,14 @@ class Attempt(Timed):
             if ejected:
                 destination.meter.ejections += 1
 
+    def refuse(self) -> None:
+        """No request reaches an app on the endpoint."""
+        if not self._judged:
+            self._judged = True
+            destination = self._destination
+            if destination.cluster.refuse(self.endpoint, destination.runtime.now()):
+                destination.meter.ejections += 1
+
     def abandon(self) -> None:
         """The attempt says nothing about the endpoint."""
         if not self._judged:

@@ -22,15 +22,16 @@ from sidecar.core.errors import (
     UPSTREAM_CONNECT_FAILURE,
     UPSTREAM_OVERFLOW,
     UPSTREAM_PROTOCOL_ERROR,
+    UPSTREAM_REFUSED,
     UPSTREAM_RESET,
     LocalReply,
 )
-from sidecar.core.flags import DC, URX, Flag, Flags, joined
+from sidecar.core.flags import DC, UF, URX, Flag, Flags, joined
 from sidecar.core.http import grpc
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
-from sidecar.core.routing.retry import PERHAPS_PROCESSED, UNPROCESSED, may_retry
+from sidecar.core.routing.retry import PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry
 from sidecar.proxy.base.interfaces import ExchangeEvents, TunnelEvents
 from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.base.interfaces import Client, Observer, Upstream
     from sidecar.proxy.upstream.destination import Destination
 
+_UNREACHABLE: Final = UF.code.encode()
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
@@ -153,8 +155,9 @@ class Exchange(ExchangeEvents):
         """No connection could be made."""
         if self._attempt is not None:
             self._attempt.pool = None
-            self._attempt.fail()
-        self._retry_or(UNPROCESSED, CONNECT_FAILURE, UPSTREAM_CONNECT_FAILURE)
+            self._attempt.refuse()
+        self._destination.on_unreachable()
+        self._retry_or(REFUSED, CONNECT_FAILURE, UPSTREAM_CONNECT_FAILURE)
 
     def _retry_or(self, failure: int, kind: str, reply: LocalReply) -> None:
         """Make another attempt if the rules allow it, else answer so."""
@@ -168,6 +171,8 @@ class Exchange(ExchangeEvents):
         policy = cluster.policy.retries
         if not self._body.is_kept or kind not in policy.on or not may_retry(self._head.method, failure):
             return False
+        if failure == REFUSED and policy.count and cluster.has_another(self._tried, self._destination.runtime.now()):
+            return True
         if self._attempts > policy.count:
             if self._attempts > 1:
                 self._flag(URX)
@@ -250,8 +255,7 @@ class Exchange(ExchangeEvents):
             return
         self._measure()
         if self._failed(head):
-            self._judge_failure()
-            if self._retry_answer(head):
+            if self._retry_failed(head):
                 return
         elif not self._head.is_grpc:
             self._judge_success()
@@ -271,12 +275,17 @@ class Exchange(ExchangeEvents):
             return grpc.status_of(head.fields) in grpc.FAILURES
         return head.status >= 500
 
-    def _retry_answer(self, head: ResponseHead) -> bool:
-        """Make another attempt in place of this failed answer, if the rules allow it."""
-        if head.get(UNPROCESSED_FIELD) is not None:
-            failure, kind = UNPROCESSED, "503"  # of a gRPC answer the status is 200
-        else:
+    def _retry_failed(self, head: ResponseHead) -> bool:
+        """Judge the endpoint by this failed answer, and make another attempt in its place if the rules allow it."""
+        if head.get(UNPROCESSED_FIELD) is None:
             failure, kind = PERHAPS_PROCESSED, str(head.status)
+        else:
+            flags = head.get(FLAG_FIELD) or b""
+            failure, kind = REFUSED if flags.startswith(_UNREACHABLE) else UNPROCESSED, "503"  # gRPC's status is 200
+        if failure == REFUSED and self._attempt is not None:
+            self._attempt.refuse()
+        else:
+            self._judge_failure()
         if not self._take_retry(failure, kind):
             return False
         if self._connection is not None:
@@ -322,7 +331,7 @@ class Exchange(ExchangeEvents):
         if self._response_begun:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
-            self._retry_or(UNPROCESSED, REFUSED_STREAM, UPSTREAM_RESET)
+            self._retry_or(UNPROCESSED, REFUSED_STREAM, UPSTREAM_REFUSED)
 
     def on_upstream_invalid(self, reason: str) -> None:
         """The endpoint sent what is not HTTP."""

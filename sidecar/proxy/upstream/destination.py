@@ -8,6 +8,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sidecar.core.meters import ClientMeter, Meter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
@@ -18,6 +20,10 @@ from sidecar.proxy.upstream.health_checks import HealthChecks
 from sidecar.proxy.upstream.http1_pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Http1Pool
 from sidecar.proxy.upstream.http2_pool import Http2Pool
 from sidecar.proxy.upstream.pool import Pool
+
+
+def _nobody_asks() -> None:
+    """Only the inbound side wants to know at once that its app is not there."""
 
 
 class Destination:
@@ -41,6 +47,7 @@ class Destination:
         self._checks = checks
         self._to_app = to_app
         self._pools: dict[Endpoint, Pool] = {}
+        self.on_unreachable: Callable[[], None] = _nobody_asks  # called when no connection could be made
 
     def pool(self, endpoint: Endpoint) -> Pool:
         """The connections to this endpoint, in the service's protocol."""

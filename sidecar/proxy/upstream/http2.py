@@ -340,6 +340,8 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             exchange, stream.exchange = stream.exchange, None
             if exchange is not None and self._codec.broken:
                 exchange.on_upstream_invalid("malformed HTTP/2")
+            elif exchange is not None and not self.settled:
+                exchange.on_upstream_refused()  # a server's first word is SETTINGS: nobody has read anything here
             elif exchange is not None:
                 exchange.on_upstream_lost(saw_response=False)
 

@@ -140,7 +140,7 @@ def test_admin_pages_are_there(stage: Stage) -> None:
     assert stage.sidecar.page("/nothing")[0] == 404
     config = stage.sidecar.page("/config")[1]
     assert config["namespace"] == NAMESPACE
-    assert f"{stage.prefix}.250.1:15100" in config["listening"]
+    assert f"{stage.prefix}.0.1:15001" in config["listening"]
 
 
 def test_nothing_is_left_under_way(stage: Stage) -> None:

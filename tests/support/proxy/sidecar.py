@@ -370,7 +370,26 @@ class Stage:
         """Start an endpoint."""
         found = Backend(name, address or f"{self.prefix}.240.1", port)
         self.backends.append(found)
+        if port and found.address == self.environment["TRAMO_APP_ADDRESS"]:
+            self.wait_open(port)
         return found
+
+    def wait_open(self, app_port: int) -> None:
+        """Wait until the sidecar has seen that the app listens on this port."""
+        (ingress,) = [
+            service["ingress_port"]
+            for service in self.sidecar.page("/config")[1]["inbound"]
+            if service["app_port"] == app_port
+        ]
+        until(lambda: self.is_open(ingress), 10, f"the ingress port {ingress}")
+
+    def is_open(self, ingress_port: int) -> bool:
+        """Whether callers can connect to this ingress port."""
+        try:
+            self.address(ingress_port).socket().close()
+        except ConnectionRefusedError:
+            return False
+        return True
 
     def refusing(self, name: str) -> dict[str, Any]:
         """An endpoint where nobody listens."""

@@ -10,7 +10,7 @@ import pytest
 from sidecar.core.direction import INBOUND, OUTBOUND
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Timeouts
-from sidecar.proxy.tcp import TcpSession
+from sidecar.proxy.tcp import MAX_EARLY_BYTES, TcpSession
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
 from tests.support.proxy.rig import Bench
 
@@ -137,6 +137,99 @@ def test_another_endpoint_follows_one_that_refuses() -> None:
     run(test)
 
 
+def test_a_session_that_no_app_took_goes_on_with_another_endpoint() -> None:
+    async def test() -> None:
+        case = Case(None, None, endpoints=2)
+        case.client.receive(b"early ")
+        await case.loop.settle()
+        case.client.receive(b"late")
+        case.client.receive_eof()
+        first = case.server
+        assert first.take() == b"early late"
+        first.break_off()
+        await case.loop.settle()
+        assert case.server is not first
+        assert case.server.take() == b"early late"
+        assert case.server.eof_written, "what the client said is said again"
+        assert not case.client.is_closing()
+        assert case.bench.client_meter.connect_errors == 1
+        case.server.receive(b"answer")
+        assert case.client.take() == b"answer"
+        case.server.receive_eof()
+        assert case.settled()
+
+    run(test)
+
+
+def answered(case: Case) -> None:
+    case.server.receive(b"hello")
+
+
+def too_late(case: Case) -> None:
+    case.loop.advance(2.0)
+
+
+def too_much(case: Case) -> None:
+    case.client.receive(b"x" * (MAX_EARLY_BYTES + 1))
+
+
+@pytest.mark.parametrize("happened", [answered, too_late, too_much])
+def test_a_session_that_an_app_may_have_taken_is_not_repeated(happened: Callable[[Case], None]) -> None:
+    async def test() -> None:
+        case = Case(None, None, endpoints=2)
+        await case.loop.settle()
+        happened(case)
+        first = case.server
+        first.break_off()
+        await case.loop.settle()
+        assert case.server is first
+        assert case.client.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_a_session_that_the_only_endpoint_resets_is_over() -> None:
+    async def test() -> None:
+        case = Case(None, None)
+        case.client.receive(b"hi")
+        await case.loop.settle()
+        first = case.server
+        first.break_off()
+        await case.loop.settle()
+        assert case.server is first
+        assert case.client.lost
+        assert case.settled()
+
+    run(test)
+
+
+def test_an_orderly_end_without_a_word_is_the_sessions_end() -> None:
+    async def test() -> None:
+        case = Case(None, None, endpoints=2)
+        case.client.receive(b"log this")
+        await case.loop.settle()
+        first = case.server
+        first.lose()
+        await case.loop.settle()
+        assert case.server is first
+        assert case.settled()
+
+    run(test)
+
+
+def test_as_many_endpoints_are_tried_as_are_in_routing() -> None:
+    async def test() -> None:
+        case = Case(*[ConnectionRefusedError()] * 5, None, endpoints=6)
+        case.client.receive(b"hi")
+        await case.loop.settle()
+        assert case.server.take() == b"hi"
+        case.client.break_off()
+        assert case.settled()
+
+    run(test)
+
+
 def test_when_all_refuse_the_client_is_closed() -> None:
     async def test() -> None:
         case = Case(*[ConnectionRefusedError()] * 3)
@@ -153,6 +246,7 @@ def test_a_break_ends_both(who: str) -> None:
     async def test() -> None:
         case = Case(None)
         await case.loop.settle()
+        case.server.receive(b"hello")
         (case.client if who == "client" else case.server).break_off()
         assert case.client.lost
         assert case.server.lost
@@ -174,9 +268,11 @@ def test_a_client_that_leaves_while_connecting() -> None:
 
 def test_a_server_that_breaks_before_it_is_joined() -> None:
     async def test() -> None:
-        case = Case(FakeTransport.break_off)
+        case = Case(FakeTransport.break_off, None, endpoints=2)
+        case.client.receive(b"hi")
         await case.loop.settle()
-        assert case.client.lost
+        assert case.server.take() == b"hi", "the other one serves"
+        case.client.break_off()
         assert case.settled()
 
     run(test)

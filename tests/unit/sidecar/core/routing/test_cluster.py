@@ -432,3 +432,45 @@ def test_endpoints_that_start_slowly_take_all_when_nobody_else_is_there() -> Non
     update(found, record(0, "draining"), record(1), record(2), policy=SLOW)
     assert abs(share(found, "e1", NOW) - 0.5) < 0.02
     assert found.pick(NOW, 0, [found.endpoints[1]]) is found.endpoints[2]
+
+
+def test_an_endpoint_that_refuses_leaves_at_once_and_returns_by_a_probe() -> None:
+    found = cluster(3)
+    refusing = found.endpoints[0]
+    assert found.refuse(refusing, NOW)
+    assert not found.refuse(refusing, NOW), "once for all that were under way"
+    assert {found.pick(NOW, draw, []) for draw in DRAWS} == set(found.endpoints[1:])
+    now = NOW
+    for seconds in (1.0, 2.0, 4.0, 8.0, 8.0):
+        assert refusing.ejected_until == now + seconds
+        now = refusing.ejected_until
+        assert found.pick(now, 0, []) is refusing
+        refusing.begin(now)
+        assert {found.pick(now, draw, []) for draw in DRAWS} == set(found.endpoints[1:]), "one request probes"
+        assert found.refuse(refusing, now)
+        refusing.end()
+    now = refusing.ejected_until
+    refusing.begin(now)
+    refusing.succeed(now, 0.01)
+    assert refusing.health == HEALTHY
+    assert found.refuse(refusing, now)
+    assert refusing.ejected_until == now + 1.0, "a success ends the doubling"
+
+
+@given(refusing=st.sets(st.integers(0, 5)))
+def test_refusals_have_no_cap_but_somebody_is_always_tried(refusing: set[int]) -> None:
+    found = cluster(6)
+    for number in refusing:
+        found.refuse(found.endpoints[number], NOW)
+    expected = set(range(6)) - refusing or set(range(6))
+    picked = {found.pick(NOW, draw, []) for draw in DRAWS}
+    assert picked <= {found.endpoints[number] for number in expected}
+    assert found.has_another([], NOW) is (len(refusing) < 6)
+
+
+def test_the_only_endpoint_is_judged_as_ever() -> None:
+    found = cluster(1)
+    for _ in range(20):
+        assert not found.refuse(found.endpoints[0], NOW)
+    assert found.endpoints[0].health == HEALTHY
+    assert found.pick(NOW, 0, []) is found.endpoints[0]
