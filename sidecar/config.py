@@ -30,7 +30,12 @@ class Variable:
 
 
 VARIABLES: Final = (
-    Variable("TRAMO_NAMESPACE", None, "the namespace whose services this task can call"),
+    Variable(
+        "TRAMO_NAMESPACE",
+        "",
+        "the namespace whose services this task can call; default that of the label `tramo.service-connect` of any "
+        "container of the task",
+    ),
     Variable("TRAMO_API_URL", None, "the control plane's API, the stack's output ApiUrl"),
     Variable("AWS_REGION", None, "the region of the API and of the metrics; ECS sets it on Fargate"),
     Variable("TRAMO_INBOUND", "", "services of this task: name=ingressPort:appPort/protocol, comma separated"),

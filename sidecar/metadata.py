@@ -13,6 +13,8 @@ from typing import Final
 import msgspec
 import urllib3
 
+from sidecar.core.label import NAME as LABEL
+
 GATE_LABEL: Final = "tramo.gate"
 SECONDS: Final = 1.0
 IDENTIFY_ATTEMPTS: Final = 8
@@ -28,6 +30,7 @@ class TaskIdentity:
     service_name: str = ""
     cluster_name: str = ""
     zone: str = ""
+    label: str = ""  # tramo.service-connect, of whichever container
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,11 @@ class TaskMetadata:
         """Who this task is. Raises MetadataError."""
         task = self._read()
         return TaskIdentity(
-            task.TaskARN.rpartition("/")[2], task.ServiceName, task.Cluster.rpartition("/")[2], task.AvailabilityZone
+            task_id=task.TaskARN.rpartition("/")[2],
+            service_name=task.ServiceName,
+            cluster_name=task.Cluster.rpartition("/")[2],
+            zone=task.AvailabilityZone,
+            label=next((each.Labels[LABEL] for each in task.Containers if LABEL in each.Labels), ""),
         )
 
     def reading(self) -> TaskReading:

@@ -13,6 +13,7 @@ import logging
 import signal
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final
 
 import botocore.session
@@ -21,6 +22,8 @@ from sidecar import __version__
 from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
 from sidecar.config import Config
+from sidecar.core.label import NAME as LABEL
+from sidecar.core.label import Label, compared, read
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
 from sidecar.findings import Findings
@@ -78,9 +81,14 @@ class Sidecar:
 
     async def start(self, stack: AsyncExitStack) -> bool:
         """Start everything. Return False, after the log has said why, when an address is wrong or taken."""
-        config, runtime = self._config, self._runtime
-        metadata = TaskMetadata(config.metadata_uri) if config.metadata_uri else None
+        runtime = self._runtime
+        metadata = TaskMetadata(self._config.metadata_uri) if self._config.metadata_uri else None
         identity = await runtime.loop.run_in_executor(None, _identify, metadata)
+        label = read(identity.label) if identity.label else None
+        config = self._config = _completed(self._config, label)
+        if not config.namespace:
+            log.error("TRAMO_NAMESPACE is not set, and no container of this task has a label %s that says it", LABEL)
+            return False
         service = config.service_name or identity.service_name
         meters = Meters(service, config.cluster_name or identity.cluster_name)
         stack.callback(runtime.stop)
@@ -144,6 +152,16 @@ class Sidecar:
             await asyncio.sleep(RETRY_SECONDS)
             if await self.mesh.retry() and self._hosts is not None:
                 self._hosts.write(self.mesh.hosts())
+
+
+def _completed(config: Config, label: Label | None) -> Config:
+    """The configuration with what the label says besides, and with what the two say differently."""
+    if label is None:
+        return config
+    namespace = config.namespace or label.namespace
+    inbound = {service.name: service.ingress_port for service in config.inbound}
+    found = compared(label, namespace, inbound)
+    return replace(config, namespace=namespace, findings=(*config.findings, *found))
 
 
 async def drain(mesh: Mesh, least: float, seconds: float) -> None:

@@ -131,6 +131,30 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--metrics", choices=("cloudwatch", "emf", "off"), default="cloudwatch", help="the sidecars' TRAMO_METRICS"
     )
+    made = command("inject", _inject, "write the finished task definition: with sidecar, gate and labels", output=False)
+    made.add_argument("definition", type=Path, metavar="TASKDEF.json", help="as register-task-definition takes it")
+    made.add_argument(
+        "--service-connect",
+        type=Path,
+        metavar="FILE",
+        help="serviceConnectConfiguration, or a service with one; without it the label that the task definition has",
+    )
+    made.add_argument("--image", default="", metavar="IMAGE", help="the sidecar's image; default the one it has")
+    made.add_argument(
+        "--api-url",
+        default=os.environ.get("TRAMO_API_URL", ""),
+        metavar="URL",
+        help="the stack's output ApiUrl (TRAMO_API_URL); default the one the sidecar has",
+    )
+    made.add_argument(
+        "--redirect", action="store_true", help="one listener for all services, by proxyConfiguration: apps on any port"
+    )
+    made.add_argument(
+        "--user",
+        default="0",
+        metavar="UID",
+        help="the sidecar's user; without root names need a hosted zone or a proxy",
+    )
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser
 
@@ -344,6 +368,21 @@ def _cost(options: argparse.Namespace) -> None:
     show(sys.stdout, options.output, cost_table.COLUMNS, cost_table.rows(use))
     if options.output == "table":
         sys.stdout.write(f"\n{cost_table.NOTE}\n")
+
+
+def _inject(options: argparse.Namespace) -> None:
+    with _development():
+        from infra.cli.inject import inject_file
+
+        inject_file(
+            options.definition,
+            options.service_connect,
+            sys.stdout,
+            image=options.image,
+            api_url=options.api_url,
+            redirect=options.redirect,
+            user=options.user,
+        )
 
 
 def _file_or_name(text: str) -> Path | str:

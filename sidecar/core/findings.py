@@ -31,7 +31,9 @@ class Kind(NamedTuple):
 
 
 UNKNOWN_VARIABLE: Final = Kind("TRM0301", WARNING, "a variable that begins with TRAMO_ and that no sidecar knows")
-INBOUND_MISMATCH: Final = Kind("TRM0302", ERROR, "TRAMO_INBOUND does not say what the label and portMappings say")
+INBOUND_MISMATCH: Final = Kind(
+    "TRM0302", ERROR, "TRAMO_INBOUND does not have the services and ingress ports of the label"
+)
 APP_REFUSES: Final = Kind("TRM0303", ERROR, "nothing listens on the app's port")
 NOT_BOUND: Final = Kind(
     "TRM0304", ERROR, "a service's address cannot be listened on; its names are not in the hosts file"
@@ -39,6 +41,7 @@ NOT_BOUND: Final = Kind(
 HOSTS_NOT_WRITTEN: Final = Kind("TRM0305", WARNING, "the hosts file cannot be written")
 SERVICE_CONNECT: Final = Kind("TRM0306", WARNING, "Service Connect has names in the task's hosts file")
 NO_REDIRECT: Final = Kind("TRM0307", ERROR, "TRAMO_REDIRECT is set, and calls of services' addresses do not arrive")
+NAMESPACE_MISMATCH: Final = Kind("TRM0308", ERROR, "TRAMO_NAMESPACE is not the label's namespace")
 KINDS: Final = (
     UNKNOWN_VARIABLE,
     INBOUND_MISMATCH,
@@ -47,6 +50,7 @@ KINDS: Final = (
     HOSTS_NOT_WRITTEN,
     SERVICE_CONNECT,
     NO_REDIRECT,
+    NAMESPACE_MISMATCH,
 )
 
 
@@ -91,10 +95,15 @@ def inbound_mismatch(service: str, configured: str, expected: str) -> Finding:
     elif not expected:
         what = f"TRAMO_INBOUND has {configured}, which the label tramo.service-connect does not offer"
     else:
-        what = f"TRAMO_INBOUND has {configured}, the label and portMappings say {expected}"
-    return _finding(
-        INBOUND_MISMATCH, f"TRAMO_INBOUND, {service}", what, "leave TRAMO_INBOUND out: the label says it all"
-    )
+        what = f"TRAMO_INBOUND has {configured}, the label tramo.service-connect says {expected}"
+    remedy = "tramo inject writes TRAMO_INBOUND from the label and portMappings"
+    return _finding(INBOUND_MISMATCH, f"TRAMO_INBOUND, {service}", what, remedy)
+
+
+def namespace_mismatch(configured: str, expected: str) -> Finding:
+    """TRAMO_NAMESPACE against the label."""
+    what = f"TRAMO_NAMESPACE is {configured}, and this task's label says {expected}: it never sees itself"
+    return _finding(NAMESPACE_MISMATCH, "TRAMO_NAMESPACE", what, "leave TRAMO_NAMESPACE out: the label says it")
 
 
 def app_refuses(service: str, address: str, port: int) -> Finding:

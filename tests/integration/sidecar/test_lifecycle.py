@@ -30,6 +30,7 @@ from tests.support.proxy.sidecar import (
 )
 from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
+from tests.support.wire.answers import AnswerServer
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -291,6 +292,24 @@ def test_a_bad_configuration_is_named(tmp_path: Path, changes: dict[str, str], s
         assert "Traceback" not in sidecar.log.read_text()
     finally:
         sidecar.stop()
+
+
+def test_the_namespace_is_the_labels_and_what_differs_from_the_label_is_named(tmp_path: Path) -> None:
+    label = {"namespace": NAMESPACE, "services": [{"portName": "app"}, {"portName": "raw"}, {"portName": "more"}]}
+    task = {
+        "TaskARN": "arn:aws:ecs:eu-west-1:123456789012:task/main/a1",
+        "Containers": [{"Name": "sidecar"}, {"Name": "app", "Labels": {"tramo.service-connect": json.dumps(label)}}],
+    }
+    metadata = AnswerServer(lambda target, fields: (200, {}, json.dumps(task).encode()))
+    environment = {"TRAMO_NAMESPACE": "", "TRAMO_ACESS_LOG": "json", "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
+    try:
+        with open_stage(tmp_path, **environment) as stage:
+            assert stage.sidecar.page("/config")[1]["namespace"] == NAMESPACE
+            found = stage.sidecar.page("/ready")[1]["findings"]
+            assert [each["where"] for each in found] == ["TRAMO_INBOUND, more", "TRAMO_ACESS_LOG"]
+            assert found[1]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"
+    finally:
+        metadata.close()
 
 
 @pytest.mark.parametrize("taken", ["TRAMO_ADMIN", "TRAMO_FORWARD_PROXY", "ingress"])

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from sidecar.config import VARIABLES, Config, ConfigError, InboundService, read
 
-NEEDED = {"TRAMO_NAMESPACE": "shop.local", "TRAMO_API_URL": "https://api.example/prod/", "AWS_REGION": "eu-west-1"}
+NEEDED = {"TRAMO_API_URL": "https://api.example/prod/", "AWS_REGION": "eu-west-1"}
 
 
 def test_the_defaults() -> None:
     config = read(NEEDED)
-    assert (config.namespace, config.api_url, config.region) == ("shop.local", "https://api.example/prod", "eu-west-1")
+    assert (config.namespace, config.api_url, config.region) == ("", "https://api.example/prod", "eu-west-1")
     assert config.inbound == ()
     assert config.forward_proxy == ("127.0.0.1", 15001)
     assert config.admin == ("127.0.0.1", 9901)

@@ -42,7 +42,7 @@ def test_many_names_are_counted() -> None:
 def test_inbound_is_compared_in_its_own_words() -> None:
     assert "leaves out" in findings.inbound_mismatch("a", "", "a=15100:80/http").what
     assert "does not offer" in findings.inbound_mismatch("a", "a=15100:80/http", "").what
-    assert "say a=15100:81/http" in findings.inbound_mismatch("a", "a=15100:80/http", "a=15100:81/http").what
+    assert "says a=15101" in findings.inbound_mismatch("a", "a=15100", "a=15101").what
 
 
 def test_errors_come_first_and_the_rest_is_cut() -> None:
@@ -60,6 +60,7 @@ def test_no_text_is_longer_than_a_report_takes(names: list[str], number: int, te
         findings.hosts_not_written(text, text),
         findings.service_connect(text, names),
         findings.inbound_mismatch(text, text, text),
+        findings.namespace_mismatch(text, text),
         findings.app_refuses(text, text, 1),
         findings.no_redirect(text, 1, 2),
     ):

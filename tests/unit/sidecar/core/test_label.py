@@ -1,0 +1,52 @@
+"""The label as the sidecar reads it, and its comparison with the variables."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.label import Label, compared, read
+
+TEXT = json.dumps(
+    {
+        "namespace": "shop.local",
+        "services": [
+            {"portName": "orders", "clientAliases": [{"port": 80}]},
+            {"portName": "grpc", "discoveryName": "events", "ingressPortOverride": 9999},
+            {"portName": "third"},
+        ],
+    }
+)
+SERVICES = {"orders": 15100, "events": 9999, "third": 15102}
+
+
+def test_a_label_has_a_namespace_and_ingress_ports() -> None:
+    assert read(TEXT) == Label("shop.local", SERVICES)
+    assert read('{"namespace": "a"}') == Label("a", {})
+
+
+def test_what_cannot_be_read_or_is_turned_off_says_nothing() -> None:
+    for text in ("", "{", "[]", '{"namespace": 1}', '{"enabled": false, "namespace": "a"}', "[" * 100_000):
+        assert read(text) is None
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_label_or_none(text: str) -> None:
+    assert read(text) is None or isinstance(read(text), Label)
+
+
+def test_variables_that_fit_the_label_are_no_finding() -> None:
+    assert compared(Label("shop.local", SERVICES), "shop.local", dict(SERVICES)) == []
+
+
+def test_each_difference_is_named() -> None:
+    found = compared(Label("shop.local", SERVICES), "shop", {"orders": 15101, "events": 9999, "other": 15100})
+    assert [(each.code, each.where) for each in found] == [
+        ("TRM0308", "TRAMO_NAMESPACE"),
+        ("TRM0302", "TRAMO_INBOUND, orders"),
+        ("TRM0302", "TRAMO_INBOUND, third"),
+        ("TRM0302", "TRAMO_INBOUND, other"),
+    ]
+    assert found[1].what == "TRAMO_INBOUND has orders=15101, the label tramo.service-connect says orders=15100"
