@@ -34,6 +34,7 @@ async def cluster(
     events: list[dict[str, Any]] | None = None,
     of_services: list[dict[str, Any]] | None = None,
     network: Network | None = None,
+    private_hosts: bool = False,
     **times: Any,
 ) -> AsyncIterator[Cluster]:
     """Yield a cluster named test whose events go into the lists: details of tasks', whole ones of services."""
@@ -56,7 +57,7 @@ async def cluster(
             launcher=launcher,
             network=network,
             endpoints=Endpoints("http://aws", "http://metrics", "http://ecs", "http://api", "http://metadata"),
-            private_hosts=False,
+            private_hosts=private_hosts,
             publish=lambda detail: events.append(dict(detail)) if events is not None else None,
             tell=lambda event: of_services.append(dict(event)) if of_services is not None else None,
         )
