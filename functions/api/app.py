@@ -19,6 +19,7 @@ from chalice.app import Chalice, IAMAuthorizer, Request, Response
 from api import answers, openapi, reading, reports, requests
 from api.problems import Problem, as_problems
 from registry import metric_names
+from registry.domain.lineage import Version
 from registry.domain.snapshot import ServiceRecord
 from registry.dynamodb.service_store import PolicyConflictError
 from registry.dynamodb.store import open_store
@@ -137,15 +138,16 @@ def policy_answer(record: ServiceRecord | None, namespace: str, service: str) ->
 def get_snapshot(namespace: str) -> Any:
     """Return a namespace's snapshot: all of it, what changed since a revision, or 304."""
     name = requests.namespace_name(namespace)
-    since = requests.whole_number(query(), "since", 0, requests.LARGEST_REVISION)
     wanted = requests.names(query(), "services")
-    known = requests.known_revisions(request().headers.get("if-none-match"))
-    head = reading.head_of(store, name, max(known | {since or 0}))
+    known = requests.known_versions(request().headers.get("if-none-match"))
+    since = requests.since(query(), known)
+    head = reading.head_of(store, name, known if since is None else known | {since})
     headers = {"Tramo-Poll-Seconds": str(settings.poll_seconds)}
-    if head.revision in known:
-        return Response("", status_code=304, headers={**headers, "ETag": requests.etag(head.revision)})
+    if head.version in known:
+        return Response("", status_code=304, headers={**headers, "ETag": requests.etag(head.version)})
     document = reading.snapshot(store, name, head, since, wanted)
-    return Response(document, headers={**headers, "ETag": requests.etag(document["revision"])})
+    version = Version(document.get("epoch", ""), document["revision"])
+    return Response(document, headers={**headers, "ETag": requests.etag(version)})
 
 
 @app.route("/v1/namespaces/{namespace}/tasks/{task}", methods=["GET"], authorizer=authorizer)

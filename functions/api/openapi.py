@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api import reports, requests
+from registry.domain.lineage import VERSION_PATTERN
 from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
 from registry.domain.reports import MOST_FINDINGS, Level
 from registry.domain.rules import State
@@ -208,7 +209,7 @@ _POLICY_TAG: Final = {"type": "string", "pattern": r'^(?:\*|"[0-9]{1,18}")$'}
 _ETAG: Final = {
     "ETag": {
         "required": True,
-        "schema": {"type": "string", "pattern": '^"[0-9a-f]+"$'},
+        "schema": {"type": "string", "pattern": '^"(?:[0-9a-f]+-)?[0-9a-f]+"$'},
         "description": "For If-None-Match and, where it is a policy's, If-Match.",
     }
 }
@@ -270,8 +271,11 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         (
             _query(
                 "since",
-                {"type": "integer", "minimum": 0, "maximum": requests.LARGEST_REVISION},
-                "Answer only what changed after this revision, if that is still known.",
+                {
+                    "type": "string",
+                    "pattern": f"^{VERSION_PATTERN.pattern}$",
+                },
+                "Epoch and revision, as in the ETag: answer only what changed since, if that is still known.",
             ),
             _query("services", _SERVICE_NAMES, "Names, separated by commas: answer only these."),
             _IF_NONE_MATCH,

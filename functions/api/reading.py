@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Final
 
 from api.problems import Problem
 from registry.domain.layout import Head, part_of
+from registry.domain.lineage import Version
 from registry.domain.reports import Finding
 from registry.domain.rules import since_of, state_of
 from registry.domain.snapshot import Document, assemble, can_delta, iso
@@ -17,10 +19,10 @@ from registry.dynamodb.store import Store
 MOST_TASKS_ASKED: Final = 100
 
 
-def head_of(store: Store, namespace: str, known: int) -> Head:
-    """Return a namespace's head, at least as new as the revision that the caller knows, where there is one."""
+def head_of(store: Store, namespace: str, known: Collection[Version] = ()) -> Head:
+    """Return a namespace's head, at least as new as the versions that the caller knows, where there is one."""
     head = store.snapshots.head(namespace, consistent=False)
-    if head is None or head.revision < known:
+    if head is None or not all(head.version.reaches(each) for each in known):
         # Half the price, but it may lag behind what this caller was told a moment ago.
         head = store.snapshots.head(namespace, consistent=True)
     if head is None:
@@ -28,14 +30,16 @@ def head_of(store: Store, namespace: str, known: int) -> Head:
     return head
 
 
-def snapshot(store: Store, namespace: str, head: Head, since: int | None, wanted: frozenset[str] | None) -> Document:
+def snapshot(
+    store: Store, namespace: str, head: Head, since: Version | None, wanted: frozenset[str] | None
+) -> Document:
     """Return the snapshot document: a delta if `since` is given and one is possible, else all."""
     numbers = None if wanted is None else frozenset(part_of(name) for name in wanted)
     try:
-        if since is not None and 0 < since <= head.revision:
-            found, parts = store.snapshots.read(namespace, head, newer_than=since, numbers=numbers)
-            if can_delta(parts.values(), found, since):
-                return assemble(namespace, found, parts.values(), since, wanted)
+        if since is not None and since.revision > 0 and head.version.reaches(since):
+            found, parts = store.snapshots.read(namespace, head, newer_than=since.revision, numbers=numbers)
+            if found.epoch == since.epoch and can_delta(parts.values(), found, since.revision):
+                return assemble(namespace, found, parts.values(), since.revision, wanted)
         found, parts = store.snapshots.read(namespace, head, numbers=numbers)
     except SnapshotBusyError as error:
         raise Problem(503, "busy", str(error), headers={"Retry-After": "1"}) from error
@@ -44,7 +48,7 @@ def snapshot(store: Store, namespace: str, head: Head, since: int | None, wanted
 
 def service(store: Store, namespace: str, name: str, now: float) -> Document:
     """Return one service as the snapshot shows it, and what only people want to know of it."""
-    head = head_of(store, namespace, 0)
+    head = head_of(store, namespace)
     services = snapshot(store, namespace, head, None, frozenset({name}))["services"]
     if not services:
         raise unknown_service(namespace, name)
@@ -118,7 +122,7 @@ def unknown_service(namespace: str, name: str) -> Problem:
 
 def service_page(store: Store, namespace: str, limit: int, after: str) -> dict[str, Any]:
     """Return services after a name, in order, with the number of their endpoints by state."""
-    head = head_of(store, namespace, 0)
+    head = head_of(store, namespace)
     document = snapshot(store, namespace, head, None, None)
     services = [each for each in document["services"] if each["name"] > after]
     page = services[:limit]

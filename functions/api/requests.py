@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from api.problems import Problem
+from registry.domain.lineage import Version, parse_version
 from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
 from registry.domain.rules import TaskRecord
 
@@ -19,7 +20,6 @@ DEFAULT_PAGE: Final = 100
 # A policy and a health report are small; API Gateway itself takes up to 10 MB.
 LARGEST_BODY_BYTES: Final = 16 * 1024
 MOST_NAMES: Final = 500
-LARGEST_REVISION: Final = 10**15
 
 _ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::(?P<account>[0-9]+):assumed-role/(?P<role>[^/]+)/(?P<session>.+)")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # int() refuses some thousands of digits in its own way
@@ -112,9 +112,26 @@ def place(query: Mapping[str, str], field: str) -> str:
     return _matching(text, NAME_PATTERN, field, "the `next` of the page before") if text else ""
 
 
-def etag(revision: int) -> str:
-    """Return the entity tag of a revision."""
-    return f'"{revision}"'
+def since(query: Mapping[str, str], known: frozenset[Version]) -> Version | None:
+    """Return the version after which changes are asked for, None when it is not there.
+
+    `known` are the versions that the reader names in If-None-Match. A sidecar of an earlier release sends the number
+    alone in `since`, and the epoch in its ETag.
+    """
+    text = query.get("since")
+    if text is None:
+        return None
+    found = parse_version(text)
+    if found is None:
+        detail = f"since={text[:40]} is not allowed; use the ETag of a snapshot without its quotes, such as 1f3a-42"
+        raise Problem(400, "bad-parameter", detail, "since")
+    same = [each for each in known if each.revision == found.revision]
+    return same[0] if same and not found.epoch else found
+
+
+def etag(version: int | Version) -> str:
+    """Return the entity tag of a policy's revision or a snapshot's version."""
+    return f'"{version}"'
 
 
 def matches(header: str | None, tag: str) -> bool:
@@ -122,9 +139,10 @@ def matches(header: str | None, tag: str) -> bool:
     return tag in _TAG.findall(header or "")
 
 
-def known_revisions(header: str | None) -> frozenset[int]:
-    """Return the revisions in an If-None-Match header; tags that are not ours match nothing."""
-    return frozenset(int(number) for number in _ETAG.findall(header or ""))
+def known_versions(header: str | None) -> frozenset[Version]:
+    """Return the versions in an If-None-Match header; tags that are not ours match nothing."""
+    found = (parse_version(tag.strip('"')) for tag in _TAG.findall(header or ""))
+    return frozenset(version for version in found if version is not None)
 
 
 def expected_revision(header: str | None) -> int | None:

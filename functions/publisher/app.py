@@ -29,7 +29,7 @@ logger = Logger()
 metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
-publisher = Publisher(open_store(settings.table, settings.region))
+publisher = Publisher(open_store(settings.table, settings.region), stream=settings.stream)
 
 
 class NothingPublishedError(Exception):

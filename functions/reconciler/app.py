@@ -26,7 +26,7 @@ metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
-publisher = Publisher(store)
+publisher = Publisher(store, stream=settings.stream)
 lookups = open_lookups(settings.region, TokenBucket(settings.ecs_calls_per_second))
 
 

@@ -2,7 +2,8 @@
 
 Aliases that services want and others hold are claimed once more before that. The build is the publisher's
 own, which reads everything anew and writes on condition, so that a repair at the same time as a publication
-does no harm, and one that finds nothing to change writes nothing.
+does no harm, and one that finds nothing to change writes nothing. A snapshot that was restored with its table gets a
+new epoch here, also when nothing changes.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Publications:
         """
         services = self._settle_aliases(namespace, tasks)
         head = self._store.snapshots.head(namespace, consistent=True)
+        if head is not None and self._publisher.is_foreign(head):
+            self._publisher.publish(namespace, Changes())
+            head = self._store.snapshots.head(namespace, consistent=True)
         parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
         published = [document for part in parts.values() for document in part.services.values()]
         drift, left_out = self._publish(namespace, tasks, services, parts.values())

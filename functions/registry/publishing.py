@@ -11,6 +11,8 @@ Rules:
 5. A service that does not fit into its part stays as it was published last (`fitting.py`); all else is published.
 6. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
    was only slow, it loses instead and tries again.
+6. A head with the name of another stream was copied from another table: this one was restored. It gets a new
+   epoch, so that readers take its snapshot whole.
 """
 
 from __future__ import annotations
@@ -82,15 +84,17 @@ class _Reading:
 
 
 class Publisher:
-    """Publishes namespaces of one store."""
+    """Publishes namespaces of one store. `stream` names the table's stream, if it is known: no two tables share one."""
 
     def __init__(
         self,
         store: Store,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
+        stream: str = "",
     ) -> None:
         self._store = store
+        self._stream = stream
         self._clock = clock
         self._pause = pause
 
@@ -115,10 +119,16 @@ class Publisher:
         """
         known = self._store.snapshots.latest(namespace)
         if known is None:
-            return self._store.snapshots.begin(namespace)
+            return self._store.snapshots.begin(namespace, self._stream)
+        if self.is_foreign(known):
+            return self._store.snapshots.renew(namespace, known, self._stream)
         if known == lost:
             return self._store.snapshots.fence(namespace, known)
         return known
+
+    def is_foreign(self, head: Head) -> bool:
+        """Return whether a head needs a new epoch: it has none, or comes from another table."""
+        return not head.epoch or (self._stream != "" and head.stream != self._stream)
 
     def _attempt(self, namespace: str, known: Head, changes: Changes, conflicts: int) -> Published | None:
         """Return what was published, None when another publisher came first."""

@@ -16,7 +16,8 @@ class Settings:
 
     `clusters` are names or ARNs (empty: all of the region). `poll_seconds` is what sidecars are told.
     `ecs_calls_per_second` is the most that the reconciler asks of ECS. `checks_tasks` is whether a role's session
-    may report the health of the task only after which it is named.
+    may report the health of the task only after which it is named. `stream` is the ARN of the table's stream, empty
+    for functions that do not publish.
     """
 
     table: str
@@ -25,6 +26,7 @@ class Settings:
     poll_seconds: int
     ecs_calls_per_second: int
     checks_tasks: bool
+    stream: str
 
     def has_cluster(self, name_or_arn: str) -> bool:
         """Return whether tasks of a cluster may join."""
@@ -44,6 +46,7 @@ class Settings:
             poll_seconds=_number(environment, "TRAMO_POLL_SECONDS", 5, 300),
             ecs_calls_per_second=_number(environment, "TRAMO_ECS_CALLS_PER_SECOND", 10, 100),
             checks_tasks=identity == "session",
+            stream=environment.get("TRAMO_STREAM", ""),
         )
 
 

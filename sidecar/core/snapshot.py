@@ -3,7 +3,8 @@
 Rules:
 - Unknown fields are ignored, missing, ill-typed or senseless ones are a `SnapshotError` that names the place: what
   stands in a snapshot is listened on, connected to and written into the hosts file.
-- A delta (it has `since`) applies only to the revision it was made from; a document never goes back.
+- A delta (it has `since`) applies only to the revision it was made from; a document never goes back. Both are said of
+  one epoch: a whole document of another epoch is taken whatever its revision, since the registry counts anew.
 - A service that a new document says again as it was keeps its record: whoever compares by `is` sees what changed.
 - One bad policy does not cost the namespace: that service runs with the default policy.
 - A namespace may have 20,000 endpoints: fields that only people read are left out, zones and states are one text for
@@ -24,6 +25,7 @@ from sidecar.core.routing.policy import DEFAULT, Policy
 SCHEMA: Final = 1
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
+Epoch = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{0,64}\Z")]  # it goes into a URL
 DnsName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,253}\Z")]
 
 
@@ -81,19 +83,26 @@ class Document(msgspec.Struct, frozen=True):
     revision: int
     services: tuple[ServiceRecord, ...]
     generated_at: str = ""
+    epoch: Epoch = ""
     since: int | None = None
     removed: tuple[str, ...] = ()
 
 
 class Snapshot:
-    """The services of a namespace at one revision."""
+    """The services of a namespace at one revision of an epoch, which is empty where the registry knows none."""
 
-    __slots__ = ("namespace", "revision", "services")
+    __slots__ = ("epoch", "namespace", "revision", "services")
 
-    def __init__(self, namespace: str, revision: int, services: dict[str, ServiceRecord]) -> None:
+    def __init__(self, namespace: str, revision: int, services: dict[str, ServiceRecord], epoch: str = "") -> None:
+        self.epoch = epoch
         self.namespace = namespace
         self.revision = revision
         self.services = services
+
+    @property
+    def version(self) -> str:
+        """Epoch and revision, as the registry writes them."""
+        return f"{self.epoch}-{self.revision}" if self.epoch else str(self.revision)
 
 
 _DOCUMENT: Final = msgspec.json.Decoder(Document)
@@ -144,20 +153,23 @@ def _check_addresses(service: ServiceRecord) -> None:
 
 def apply(current: Snapshot | None, document: Document) -> Snapshot:
     """The snapshot after this document. Raises SnapshotError when it does not fit the current one."""
-    if current is not None and document.revision < current.revision:
+    same_epoch = current is not None and document.epoch == current.epoch
+    if current is not None and same_epoch and document.revision < current.revision:
         raise SnapshotError(f"revision {document.revision} is older than {current.revision}")
     before = current.services if current is not None else {}
     if document.since is None:
-        return Snapshot(document.namespace, document.revision, {s.name: _kept(before, s) for s in document.services})
-    if current is None or document.since != current.revision:
-        have = "none" if current is None else str(current.revision)
-        raise SnapshotError(f"a delta since {document.since} came, but the revision here is {have}")
+        whole = {service.name: _kept(before, service) for service in document.services}
+        return Snapshot(document.namespace, document.revision, whole, document.epoch)
+    if current is None or not same_epoch or document.since != current.revision:
+        have = "none" if current is None else current.version
+        asked = Snapshot(document.namespace, document.since, {}, document.epoch).version
+        raise SnapshotError(f"a delta since {asked} came, but the revision here is {have}")
     services = dict(before)
     for name in document.removed:
         services.pop(name, None)
     for service in document.services:
         services[service.name] = _kept(before, service)
-    return Snapshot(document.namespace, document.revision, services)
+    return Snapshot(document.namespace, document.revision, services, document.epoch)
 
 
 def _kept(before: dict[str, ServiceRecord], service: ServiceRecord) -> ServiceRecord:
@@ -168,6 +180,5 @@ def _kept(before: dict[str, ServiceRecord], service: ServiceRecord) -> ServiceRe
 
 def encode(snapshot: Snapshot) -> bytes:
     """The snapshot as a whole document, for the disk cache."""
-    return msgspec.json.encode(
-        Document(SCHEMA, snapshot.namespace, snapshot.revision, tuple(snapshot.services.values()))
-    )
+    services = tuple(snapshot.services.values())
+    return msgspec.json.encode(Document(SCHEMA, snapshot.namespace, snapshot.revision, services, epoch=snapshot.epoch))

@@ -62,8 +62,8 @@ class RegistryClient:
             maxsize=1, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=False
         )
 
-    def fetch(self, etag: str, since: int | None) -> Answer:
-        """The snapshot unless it still has this ETag; only what changed after the revision `since` if given.
+    def fetch(self, etag: str, since: str | None) -> Answer:
+        """The snapshot unless it still has this ETag; only what changed after the version `since` if given.
 
         Raises RegistryError, and its subclass NamespaceUnknownError for 404.
         """

@@ -8,7 +8,7 @@ Rules:
 - A document that does not fit (a delta for another revision, a schema not known) makes the next request a full one.
 - A namespace that the API does not know yet is empty: its first tasks wait for their sidecars to be ready, and are
   registered only then. Once there was a snapshot, the same answer is a fault and changes nothing.
-- An older revision than the one at hand is a fault of the API and refused.
+- An older revision than the one at hand is a fault of the API and refused, but for one of another epoch.
 - Waiting, decoding and writing are done on a thread: the loop only takes over what came out.
 """
 
@@ -40,7 +40,7 @@ Decode = Callable[[bytes, str], Document]
 class Fetcher(Protocol):
     """What the poller needs of the API's client."""
 
-    def fetch(self, etag: str, since: int | None) -> Answer:
+    def fetch(self, etag: str, since: str | None) -> Answer:
         """See RegistryClient.fetch."""
 
 
@@ -113,7 +113,7 @@ class Poller:
 
     async def poll(self) -> None:
         """Ask once and apply what came."""
-        since = self.snapshot.revision if self.snapshot is not None and self._etag else None
+        since = self.snapshot.version if self.snapshot is not None and self._etag else None
         try:
             await self._take(*await self._on_thread(self._ask, self._etag, since))
         except (RegistryError, SnapshotError) as error:
@@ -146,7 +146,7 @@ class Poller:
         self.source = "api"
         self.confirmed_at = self._runtime.now()
 
-    def _ask(self, etag: str, since: int | None) -> tuple[Answer, Document | None, float]:
+    def _ask(self, etag: str, since: str | None) -> tuple[Answer, Document | None, float]:
         answer = self._client.fetch(etag, since)
         if answer.body is None:
             return answer, None, 0.0

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from registry.domain.lineage import Version
+
 PARTS: Final = 64
 SLOTS: Final = 2
 
@@ -57,13 +59,20 @@ class Head:
     """What a namespace's snapshot is made of: `parts` says where each part (by its number) stands.
 
     `next_revision` is for whoever publishes next. It is greater than `revision` by more than one when publishers
-    died. `revision` is 0 when nothing is published yet.
+    died. `revision` is 0 when nothing is published yet. `stream` names the table's stream when `epoch` was made.
     """
 
     revision: int
     generated_at: float
     parts: Mapping[int, Places]
     next_revision: int
+    epoch: str = ""
+    stream: str = ""
+
+    @property
+    def version(self) -> Version:
+        """What readers of this head have."""
+        return Version(self.epoch, self.revision)
 
 
 def part_of(service: str) -> int:

@@ -230,6 +230,7 @@ def assemble(
     result: Document = {
         "schema": SCHEMA,
         "namespace": namespace,
+        **({"epoch": head.epoch} if head.epoch else {}),
         "revision": head.revision,
         "generated_at": iso(head.generated_at),
         "services": sorted(services, key=lambda document: str(document["name"])),

@@ -226,6 +226,8 @@ class HistoryItem(Item):
 class HeadItem(Item):
     """The head of a namespace's snapshot. `parts` says where its parts stand (`layout.pack`)."""
 
+    epoch = UnicodeAttribute(null=True)
+    stream = UnicodeAttribute(null=True)
     revision = NumberAttribute(null=True)
     next_revision = NumberAttribute(null=True)
     generated_at = NumberAttribute(null=True)

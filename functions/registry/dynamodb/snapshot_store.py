@@ -9,6 +9,7 @@ Rules of writing, which keep readers from seeing half a snapshot without a trans
    how many they are.
 4. A writer that died leaves slots with the revision that is next, and they refuse that of others. `fence`
    then makes HEAD's `next_revision` a greater one, after which the other cannot write HEAD, be it slow or dead.
+5. A new HEAD has a new epoch (`lineage.py`), and so has one that was copied into another table.
 
 Rule of reading: a text at another revision than HEAD says was written after HEAD was read, so all is read again.
 """
@@ -18,6 +19,7 @@ Rule of reading: a text at another revision than HEAD says was written after HEA
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -43,6 +45,7 @@ from registry.dynamodb.models import (
 )
 
 READ_ATTEMPTS: Final = 5
+EPOCH_BYTES: Final = 6
 
 CHUNK_BYTES: Final = 390_000  # an item may have 400 KB; the rest is for keys and attribute names
 CHUNKS: Final = 4  # a namespace's items take about 1,000 KB a second, and more when they have rested
@@ -79,6 +82,7 @@ class SnapshotStore:
         self.largest_part = largest_part
         # The parts last read, for readers: what stands at a place never changes.
         self._cache: dict[tuple[str, int], StoredPart] = {}
+        self._epochs: dict[str, str] = {}  # of what is remembered: another epoch may use a place anew
 
     # Reading
 
@@ -103,6 +107,8 @@ class SnapshotStore:
             generated_at=float(item.generated_at or 0),
             parts=unpack(maybe(item.parts) or b""),
             next_revision=int(item.next_revision or revision + 1),
+            epoch=maybe(item.epoch) or "",
+            stream=maybe(item.stream) or "",
         )
 
     def read(
@@ -147,6 +153,9 @@ class SnapshotStore:
         self, namespace: str, head: Head, numbers: Iterable[int], consistent: bool
     ) -> dict[int, StoredPart]:
         """Return what of the parts stands as the head says, and remember it."""
+        if self._epochs.get(namespace) != head.epoch:
+            self._cache = {key: stored for key, stored in self._cache.items() if key[0] != namespace}
+            self._epochs[namespace] = head.epoch
         cached = {number: self._cache.get((namespace, number)) for number in numbers}
         found = self.stored(namespace, head, cached, consistent, {n: part for n, part in cached.items() if part})
         self._cache.update(((namespace, number), stored) for number, stored in found.items())
@@ -204,8 +213,8 @@ class SnapshotStore:
 
     # Writing
 
-    def begin(self, namespace: str) -> Head | None:
-        """Create a head where there is none; return None when another has done so.
+    def begin(self, namespace: str, stream: str) -> Head | None:
+        """Create a head where there is none, with a new epoch; return None when another has done so.
 
         Its next revision is above all that were ever published here: if a head was lost, readers have seen them.
         """
@@ -219,10 +228,20 @@ class SnapshotStore:
                 attributes_to_get=["pk", "sk", "revision"],
             ):
                 highest = max(highest, int(item.revision or 0))
-        head = Head(0, 0.0, {}, highest + 1)
+        head = Head(0, 0.0, {}, highest + 1, secrets.token_hex(EPOCH_BYTES), stream)
         heads = self._table.heads
         free: Condition = heads.revision.does_not_exist() & heads.next_revision.does_not_exist()
-        return head if update_if(self._item(namespace), [heads.next_revision.set(head.next_revision)], free) else None
+        actions = [heads.next_revision.set(head.next_revision), *self._lineage(head)]
+        return head if update_if(self._item(namespace), actions, free) else None
+
+    def renew(self, namespace: str, known: Head, stream: str) -> Head | None:
+        """Give a head a new epoch, since it comes from another table; return None when it has changed meanwhile."""
+        renewed = replace(known, epoch=secrets.token_hex(EPOCH_BYTES), stream=stream)
+        return renewed if update_if(self._item(namespace), self._lineage(renewed), self._is(known)) else None
+
+    def _lineage(self, head: Head) -> list[Action]:
+        heads = self._table.heads
+        return [heads.epoch.set(head.epoch), change(heads.stream, head.stream or None)]
 
     def fence(self, namespace: str, known: Head) -> Head | None:
         """Take the next revision away from a publisher that seems to be dead; return None when it is alive."""
@@ -292,6 +311,7 @@ class SnapshotStore:
         heads = self._table.heads
         same: Condition = heads.next_revision == known.next_revision
         same &= heads.revision == known.revision if known.revision else heads.revision.does_not_exist()
+        same &= heads.epoch == known.epoch if known.epoch else heads.epoch.does_not_exist()
         return same
 
 

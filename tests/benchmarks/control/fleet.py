@@ -61,10 +61,10 @@ class Registry:
     changed: int = 0
     news_bytes: int = 0
     revision: int = 0
-    _answers: dict[tuple[int, str, int | None], tuple[Answer, int]] = field(default_factory=dict)
+    _answers: dict[tuple[int, str, str | None], tuple[Answer, int]] = field(default_factory=dict)
     _documents: dict[int, Document] = field(default_factory=dict)
 
-    def fetch(self, etag: str, since: int | None) -> Answer:
+    def fetch(self, etag: str, since: str | None) -> Answer:
         """Answer as the API does to anybody who asks this now."""
         key = (self.revision, etag, since)
         found = self._answers.get(key)
@@ -78,7 +78,7 @@ class Registry:
             self.news_bytes += sent
         return answer
 
-    def _ask(self, etag: str, since: int | None) -> tuple[Answer, int]:
+    def _ask(self, etag: str, since: str | None) -> tuple[Answer, int]:
         url = f"/v1/namespaces/{NAMESPACE}/snapshot" + ("" if since is None else f"?since={since}")
         headers = {"Accept-Encoding": "gzip"} | ({"If-None-Match": etag} if etag else {})
         found = self.gateway.call("GET", url, headers=headers)

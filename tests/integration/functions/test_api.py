@@ -40,6 +40,16 @@ class Api:
         self.task("aa")
         self.task("bb")
 
+    @property
+    def epoch(self) -> str:
+        head = self.store.snapshots.head(self.namespace, consistent=True)
+        assert head is not None
+        assert head.epoch
+        return head.epoch
+
+    def tag(self, revision: int) -> str:
+        return f'"{self.epoch}-{revision}"'
+
     def task(self, task_id: str, service: str = "orders", **changes: Any) -> None:
         self.store.tasks.apply(task(task_id, service, namespace=self.namespace, **changes))
         self.publish(tasks=frozenset({task_id}))
@@ -129,41 +139,48 @@ def test_a_snapshot_and_its_etag(api: Api) -> None:
     response = api.get("snapshot")
     check("snapshot", response.json_body)
     assert names(response) == ["orders", "stock"]
-    assert (response.headers["etag"], response.headers["tramo-poll-seconds"]) == ('"2"', "5")
+    assert (response.headers["etag"], response.headers["tramo-poll-seconds"]) == (api.tag(2), "5")
 
 
-@pytest.mark.parametrize("header", ['"2"', 'W/"2"', '"1", "2"', ' "2"'])
+@pytest.mark.parametrize("header", ["{2}", "W/{2}", "{1}, {2}", " {2}"])
 def test_an_unchanged_snapshot_is_not_sent_again(api: Api, header: str) -> None:
-    response = api.get("snapshot", If_None_Match=header)
+    response = api.get("snapshot", If_None_Match=header.format(*map(api.tag, range(3))))
     assert (response.status_code, response.body) == (304, b"")
-    assert (response.headers["etag"], response.headers["tramo-poll-seconds"]) == ('"2"', "5")
+    assert (response.headers["etag"], response.headers["tramo-poll-seconds"]) == (api.tag(2), "5")
 
 
-@pytest.mark.parametrize("header", ['"1"', '"3"', "2", '"two"', "*"])
+@pytest.mark.parametrize("header", ["{1}", "{3}", '"2"', '"0ddba11-2"', "2", '"two"', "*"])
 def test_another_snapshot_is_sent(api: Api, header: str) -> None:
-    assert names(api.get("snapshot", If_None_Match=header)) == ["orders", "stock"]
+    sent = header.format(*map(api.tag, range(4)))
+    assert names(api.get("snapshot", If_None_Match=sent)) == ["orders", "stock"]
 
 
 def test_a_delta(api: Api) -> None:
     api.task("cc", "stock")
-    response = api.get("snapshot?since=2")
+    response = api.get(f"snapshot?since={api.epoch}-2")
     check("snapshot", response.json_body)
     assert names(response) == ["stock"]
     body = response.json_body
-    assert (body["revision"], body["since"], body["removed"]) == (3, 2, [])
-    assert names(api.get("snapshot?since=3")) == []
-    assert names(api.get("snapshot?since=1")) == ["orders", "stock"]
+    assert (body["epoch"], body["revision"], body["since"], body["removed"]) == (api.epoch, 3, 2, [])
+    assert names(api.get(f"snapshot?since={api.epoch}-3")) == []
+    assert names(api.get(f"snapshot?since={api.epoch}-1")) == ["orders", "stock"]
 
 
-@pytest.mark.parametrize("since", ["0", "99"])
+def test_a_sidecar_that_sends_the_number_alone_gets_a_delta_for_its_etag(api: Api) -> None:
+    api.task("cc", "stock")
+    response = api.get("snapshot?since=2", If_None_Match=api.tag(2))
+    assert (names(response), response.json_body["since"]) == (["stock"], 2)
+
+
+@pytest.mark.parametrize("since", ["{epoch}-0", "{epoch}-99", "2", "0ddba11-2", "0"])
 def test_no_delta_from_what_was_never_published(api: Api, since: str) -> None:
-    response = api.get(f"snapshot?since={since}")
+    response = api.get(f"snapshot?since={since.format(epoch=api.epoch)}")
     assert names(response) == ["orders", "stock"]
     assert "since" not in response.json_body
 
 
-@pytest.mark.parametrize("since", ["x", "-1", "1.5", "", "9" * 20, "1" * 5000])
-def test_since_is_a_number(api: Api, since: str) -> None:
+@pytest.mark.parametrize("since", ["x", "-1", "1.5", "", "9" * 20, "1" * 5000, "-", "a1-", "A1-2", "a1-2-3"])
+def test_since_is_a_version(api: Api, since: str) -> None:
     problem(api.get(f"snapshot?since={since}"), 400, "bad-parameter", "since")
 
 

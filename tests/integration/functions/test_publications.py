@@ -144,3 +144,45 @@ def test_many_losses_are_published_some_at_a_time(
     assert repair() == 3
     assert endpoints(store)["orders"] == ["aa", "bb", "dd", "ee", "ff"]
     assert document(store)["revision"] == 3
+
+
+def restored(store: Store) -> tuple[Publisher, Callable[[], int]]:
+    """Return the publisher and the reconciler's repair for a copy of the table, which has another stream."""
+    publisher = Publisher(store, clock=lambda: NOW, pause=lambda _: None, stream="of the restored table")
+    publications = Publications(store, publisher, NOW, warn)
+    return publisher, lambda: publications.repair(NAMESPACE, list(store.tasks.all(NAMESPACE))).drift
+
+
+def test_a_restored_snapshot_has_another_epoch_though_nothing_changed(store: Store, publisher: Publisher) -> None:
+    populate(store, publisher)
+    before = document(store)
+    _, repair = restored(store)
+    assert repair() == 0
+    after = document(store)
+    assert after["epoch"] != before["epoch"]
+    assert after == before | {"epoch": after["epoch"]}
+    assert repair() == 0
+    assert document(store) == after, "once is enough"
+
+
+def test_a_change_of_a_restored_table_is_published_in_its_own_epoch(store: Store, publisher: Publisher) -> None:
+    populate(store, publisher)
+    before = document(store)["epoch"]
+    store.tasks.apply(task("dd", "stock"))
+    anew, _ = restored(store)
+    published = anew.publish(NAMESPACE, Changes(frozenset({"dd"})))
+    after = document(store)
+    assert published.is_new
+    assert (after["revision"], after["epoch"] == before) == (2, False)
+    assert endpoints(store)["stock"] == ["cc", "dd"]
+
+
+def test_a_snapshot_of_an_earlier_release_gets_an_epoch(
+    store: Store, publisher: Publisher, repair: Callable[[], int]
+) -> None:
+    populate(store, publisher)
+    heads = store.snapshots._table.heads
+    heads(namespace_key(NAMESPACE), HEAD).update(actions=[heads.epoch.remove(), heads.stream.remove()])
+    assert "epoch" not in document(store)
+    assert repair() == 0
+    assert document(store)["epoch"]

@@ -25,6 +25,7 @@ from tests.support.control_plane.building import task
 from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = 1000.5
+STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/tramo/stream/2026-11-22T12:00:00.000"
 
 
 def part(name: str, revision: int = 1, bytes_of_noise: int = 0) -> Part:
@@ -40,7 +41,7 @@ def large(revision: int = 1, **fields: Any) -> Part:
 
 
 def latest(store: Store) -> Head:
-    found = store.snapshots.latest(NAMESPACE) or store.snapshots.begin(NAMESPACE)
+    found = store.snapshots.latest(NAMESPACE) or store.snapshots.begin(NAMESPACE, STREAM)
     assert found is not None
     return found
 
@@ -66,15 +67,30 @@ def test_nothing_is_there_before_the_first_publication(store: Store) -> None:
 
 
 def test_a_head_that_was_only_begun_is_none_for_readers(store: Store) -> None:
-    assert store.snapshots.begin(NAMESPACE) == Head(0, 0.0, {}, 1)
-    assert store.snapshots.begin(NAMESPACE) is None
+    begun = store.snapshots.begin(NAMESPACE, STREAM)
+    assert begun is not None
+    assert begun == Head(0, 0.0, {}, 1, begun.epoch, STREAM)
+    assert store.snapshots.begin(NAMESPACE, STREAM) is None
     assert store.snapshots.head(NAMESPACE, consistent=True) is None
-    assert store.snapshots.latest(NAMESPACE) == Head(0, 0.0, {}, 1)
+    assert store.snapshots.latest(NAMESPACE) == begun
+
+
+def test_two_writers_who_find_no_head_have_one_epoch(store: Store) -> None:
+    """So do two who find one that comes from another table."""
+    won = store.snapshots.begin(NAMESPACE, STREAM)
+    assert store.snapshots.begin(NAMESPACE, STREAM) is None
+    assert won is not None
+    renewed = store.snapshots.renew(NAMESPACE, won, "the stream of a restored table")
+    assert store.snapshots.renew(NAMESPACE, won, "the stream of a restored table") is None
+    assert renewed is not None
+    assert renewed.epoch != won.epoch
+    assert not store.snapshots.publish(NAMESPACE, won, NOW, {3: part("a")}, {}), "it knows the old epoch"
+    assert store.snapshots.latest(NAMESPACE) == renewed
 
 
 def test_what_is_published_is_read_back(store: Store) -> None:
     head = publish_first(store)
-    assert head == Head(1, NOW, {3: Places(Place(0, 1)), 40: Places(Place(0, 1))}, 2)
+    assert head == Head(1, NOW, {3: Places(Place(0, 1)), 40: Places(Place(0, 1))}, 2, head.epoch, STREAM)
     assert store.snapshots.head(NAMESPACE, consistent=False) == head
     assert store.snapshots.read(NAMESPACE, head) == (head, {3: part("a"), 40: part("b")})
     stored = store.snapshots.stored(NAMESPACE, head, [3])
@@ -163,10 +179,13 @@ def test_a_new_head_begins_above_all_texts(store: Store, dynamodb_endpoint: str,
     publish(store, {3: large()})
     publish(store, {3: large(2)})
     store.snapshots._write(NAMESPACE, changes_key(3, 1), b"of the dead", 7)
+    before = latest(store).epoch
     aws.client("dynamodb", dynamodb_endpoint).delete_item(
         TableName=table, Key={"pk": {"S": namespace_key(NAMESPACE)}, "sk": {"S": "HEAD"}}
     )
-    assert store.snapshots.begin(NAMESPACE) == Head(0, 0.0, {}, 8)
+    begun = store.snapshots.begin(NAMESPACE, STREAM)
+    assert begun is not None
+    assert (begun.next_revision, begun.epoch == before) == (8, False)
 
 
 def test_a_reader_that_never_sees_a_whole_snapshot_says_so(store: Store, dynamodb_endpoint: str, table: str) -> None:

@@ -300,7 +300,7 @@ def faults(store: Store, storm: Plan) -> list[str]:
             item = items.get(task.task_id)
             if item is None or (item.version, item.last_status) != (version, status):
                 found.append(f"task {task.task_id}: {item}, not version {version} and {status}")
-    document = snapshot(store, storm.namespace, head_of(store, storm.namespace, 0), None, None)
+    document = snapshot(store, storm.namespace, head_of(store, storm.namespace), None, None)
     routed = {(each["name"], e["address"], e["state"]) for each in document["services"] for e in each["endpoints"]}
     wanted = {(task.service, task.address, "ready") for task in storm.new}
     found += [f"not in the snapshot: {each}" for each in sorted(wanted - routed)]

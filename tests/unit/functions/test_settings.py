@@ -8,15 +8,16 @@ LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
 
 
 def test_defaults() -> None:
-    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10, True)
+    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10, True, "")
 
 
 def test_all() -> None:
     environment = LEAST | {"TRAMO_CLUSTERS": " a, arn:aws:ecs:x:1:cluster/b ,,", "TRAMO_POLL_SECONDS": "30"}
-    environment["TRAMO_ECS_CALLS_PER_SECOND"] = "15"
+    environment |= {"TRAMO_ECS_CALLS_PER_SECOND": "15", "TRAMO_STREAM": "arn:aws:dynamodb:x:1:table/t/stream/1"}
     settings = Settings.from_environment(environment)
     assert settings.clusters == ("a", "arn:aws:ecs:x:1:cluster/b")
     assert (settings.poll_seconds, settings.ecs_calls_per_second) == (30, 15)
+    assert settings.stream.endswith("/stream/1")
 
 
 @pytest.mark.parametrize("name", ["TRAMO_TABLE", "AWS_REGION"])

@@ -49,7 +49,7 @@ def snapshot() -> Snapshot:
 class Away:
     """An API that does not answer."""
 
-    def fetch(self, etag: str, since: int | None) -> Answer:
+    def fetch(self, etag: str, since: str | None) -> Answer:
         raise RegistryError("away")
 
 

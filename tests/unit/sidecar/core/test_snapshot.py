@@ -15,6 +15,7 @@ from sidecar.core.routing.policy import DEFAULT
 from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode, encode
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "snapshots"
+EPOCH = "1f0c77d2a4b9"  # of shop and delta
 FILES = sorted(GOLDEN.glob("*.json"))
 
 
@@ -37,7 +38,7 @@ def test_golden_documents_are_read_whole(path: Path) -> None:
     raw = json.loads(path.read_text())
     document = decode(path.read_bytes(), raw["namespace"])
     assert document.revision == raw["revision"]
-    assert document.since == raw.get("since")
+    assert (document.since, document.epoch) == (raw.get("since"), raw.get("epoch", ""))
     assert list(document.removed) == raw.get("removed", [])
     assert [service.name for service in document.services] == [service["name"] for service in raw["services"]]
     for service, expected in zip(document.services, raw["services"], strict=True):
@@ -110,16 +111,33 @@ def test_only_addresses_are_taken_for_addresses(address: str) -> None:
 
 @pytest.mark.parametrize("revision", [None, 41, 43])
 def test_a_delta_for_another_revision_is_refused(revision: int | None) -> None:
-    current = None if revision is None else Snapshot("shop.local", revision, {})
-    with pytest.raises(SnapshotError, match="since 42"):
+    current = None if revision is None else Snapshot("shop.local", revision, {}, EPOCH)
+    with pytest.raises(SnapshotError, match="since 1f0c77d2a4b9-42"):
         apply(current, decode((GOLDEN / "delta.json").read_bytes(), "shop.local"))
 
 
 def test_a_document_never_goes_back() -> None:
     document = decode((GOLDEN / "shop.json").read_bytes(), "shop.local")
     with pytest.raises(SnapshotError, match="42 is older than 43"):
-        apply(Snapshot("shop.local", 43, {}), document)
-    assert apply(Snapshot("shop.local", 42, {}), document).revision == 42
+        apply(Snapshot("shop.local", 43, {}, EPOCH), document)
+    assert apply(Snapshot("shop.local", 42, {}, EPOCH), document).revision == 42
+
+
+def test_a_snapshot_of_another_epoch_is_taken_whole_whatever_its_revision() -> None:
+    before, restored = snapshot("shop"), golden("restored")
+    after = apply(before, decode(json.dumps(restored).encode(), "shop.local"))
+    assert (before.version, after.version) == ("1f0c77d2a4b9-42", "c3d4e5f60718-7")
+    assert list(after.services) == ["orders"]
+    back = apply(after, decode(json.dumps(golden("shop")).encode(), "shop.local"))
+    assert back.version == before.version
+    without = {name: value for name, value in restored.items() if name != "epoch"}
+    assert apply(before, decode(json.dumps(without).encode(), "shop.local")).version == "7"
+
+
+def test_a_delta_of_another_epoch_is_refused_though_its_number_fits() -> None:
+    delta = golden("delta") | {"epoch": "c3d4e5f60718"}
+    with pytest.raises(SnapshotError, match="since c3d4e5f60718-42 came, but the revision here is 1f0c77d2a4b9-42"):
+        apply(snapshot("shop"), decode(json.dumps(delta).encode(), "shop.local"))
 
 
 def test_another_namespace_and_schema_are_refused() -> None:

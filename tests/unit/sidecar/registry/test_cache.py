@@ -15,6 +15,7 @@ from sidecar.registry.cache import MINIMUM_DELTA_BYTES, SnapshotCache
 
 NAMESPACE = "shop.local"
 GOLDEN = Path(__file__).parents[3] / "golden" / "snapshots" / "shop.json"
+RESTORED = GOLDEN.with_name("restored.json")
 FIRST = 42
 
 
@@ -28,6 +29,7 @@ def delta(revision: int, size: int = 0) -> bytes:
     orders: dict[str, Any] = next(each for each in services if each["name"] == "orders")
     orders["endpoints"][0]["address"] = f"10.0.0.{revision % 250}"
     document = {"schema": 1, "namespace": NAMESPACE, "revision": revision, "since": revision - 1, "removed": []}
+    document["epoch"] = snapshot().epoch
     return json.dumps(document | {"services": [orders], "padding": "x" * size}).encode()
 
 
@@ -48,7 +50,7 @@ def test_what_was_stored_is_loaded(tmp_path: Path) -> None:
     assert cache.store(snapshot())
     loaded = cache.load(NAMESPACE)
     assert loaded is not None
-    assert (loaded.revision, loaded.services) == (FIRST, snapshot().services)
+    assert (loaded.version, loaded.services) == (snapshot().version, snapshot().services)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["snapshot.json"], "no temporary file stays"
 
 
@@ -60,6 +62,18 @@ def test_deltas_are_added_to_the_document(tmp_path: Path) -> None:
     loaded = SnapshotCache(str(path)).load(NAMESPACE)
     assert loaded is not None
     assert (loaded.revision, loaded.services) == (FIRST + 5, last.services)
+
+
+def test_a_snapshot_of_another_epoch_replaces_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    before = written(path, 2)
+    body = RESTORED.read_bytes()
+    restored = apply(before, decode(body, NAMESPACE))
+    cache = SnapshotCache(str(path))
+    assert cache.store(restored, body)
+    loaded = SnapshotCache(str(path)).load(NAMESPACE)
+    assert loaded is not None
+    assert (loaded.version, loaded.services) == (restored.version, restored.services)
 
 
 def test_a_journal_stays_within_a_bound(tmp_path: Path) -> None:

@@ -96,10 +96,10 @@ def test_a_snapshot(api: FakeApi) -> None:
 
 
 def test_requests_are_signed_for_the_api(api: FakeApi) -> None:
-    client(api.url).fetch('"42"', 42)
+    client(api.url).fetch('"a1-42"', "a1-42")
     _, path, fields, _ = api.requests[0]
-    assert path.endswith("/snapshot?since=42")
-    assert fields["if-none-match"] == '"42"'
+    assert path.endswith("/snapshot?since=a1-42")
+    assert fields["if-none-match"] == '"a1-42"'
     assert fields["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
     assert "/eu-west-1/execute-api/aws4_request" in fields["authorization"]
     assert fields["x-amz-security-token"] == "token"
@@ -108,8 +108,8 @@ def test_requests_are_signed_for_the_api(api: FakeApi) -> None:
 def test_nothing_new(api: FakeApi) -> None:
     api.status = 304
     api.fields = {"Tramo-Poll-Seconds": "9"}
-    answer = client(api.url).fetch('"42"', 42)
-    assert (answer.body, answer.etag, answer.poll_seconds) == (None, '"42"', 9.0)
+    answer = client(api.url).fetch('"a1-42"', "a1-42")
+    assert (answer.body, answer.etag, answer.poll_seconds) == (None, '"a1-42"', 9.0)
 
 
 def test_gzip(api: FakeApi) -> None:

@@ -53,7 +53,7 @@ class Api:
         self.asked: list[float] = []
         self._now = runtime_now
 
-    def fetch(self, etag: str, since: int | None) -> Answer:
+    def fetch(self, etag: str, since: str | None) -> Answer:
         self.asked.append(self._now())
         if self.away:
             raise RegistryError("away")

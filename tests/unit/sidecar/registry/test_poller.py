@@ -46,10 +46,10 @@ class FakeFetcher:
 
     def __init__(self, *steps: Step) -> None:
         self.steps = deque(steps)
-        self.asked: list[tuple[str, int | None]] = []
+        self.asked: list[tuple[str, str | None]] = []
         self.when_empty: Callable[[], object] = lambda: None  # called on the thread that fetches
 
-    def fetch(self, etag: str, since: int | None) -> Answer:
+    def fetch(self, etag: str, since: str | None) -> Answer:
         self.asked.append((etag, since))
         step = self.steps.popleft()
         if not self.steps:
@@ -92,7 +92,7 @@ def test_the_first_request_is_whole_and_the_next_ones_conditional() -> None:
     async def test() -> None:
         case = Case(answer(41, "orders"), Answer(None, '"41"', None), answer(42, "stock", since=41, removed=[]))
         await case.poll(3)
-        assert case.fetcher.asked == [("", None), ('"41"', 41), ('"41"', 41)]
+        assert case.fetcher.asked == [("", None), ('"41"', "41"), ('"41"', "41")]
         assert [snapshot.revision for snapshot in case.applied] == [41, 42]
         assert set(case.applied[-1].services) == {"orders", "stock"}
         assert (case.poller.source, case.poller.failures) == ("api", 0)
@@ -130,6 +130,20 @@ def test_an_older_revision_is_refused() -> None:
     run(test)
 
 
+def test_the_snapshot_of_a_restored_registry_is_taken_whole_and_followed_from_there() -> None:
+    async def test() -> None:
+        restored = Answer(document(3, "stock", epoch="b2"), '"b2-3"', None)
+        delta = Answer(document(4, "ledger", epoch="b2", since=3, removed=["stock"]), '"b2-4"', None)
+        case = Case(Answer(document(42, "orders", epoch="a1"), '"a1-42"', None), restored, delta)
+        await case.poll(3)
+        assert case.poller.failures == 0
+        assert [list(each.services) for each in case.applied] == [["orders"], ["stock"], ["ledger"]]
+        assert case.fetcher.asked == [("", None), ('"a1-42"', "a1-42"), ('"b2-3"', "b2-3")]
+        case.poller.close()
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     "bad", [answer(43, since=40, removed=[]), Answer(b"{", "x", None), Answer(document(43, schema=9), '"43"', None)]
 )
@@ -137,7 +151,7 @@ def test_after_a_document_that_does_not_fit_a_whole_one_is_asked_for(bad: Answer
     async def test() -> None:
         case = Case(answer(42, "orders"), bad, answer(43, "orders"))
         await case.poll(3)
-        assert case.fetcher.asked == [("", None), ('"42"', 42), ("", None)]
+        assert case.fetcher.asked == [("", None), ('"42"', "42"), ("", None)]
         assert case.poller.failures == 0
         case.poller.close()
 
@@ -150,7 +164,7 @@ def test_a_failing_api_changes_nothing() -> None:
         await case.poll(6)
         assert case.poller.failures == 5
         assert [snapshot.revision for snapshot in case.applied] == [42]
-        assert case.fetcher.asked[-1] == ('"42"', 42), "what was known is still known"
+        assert case.fetcher.asked[-1] == ('"42"', "42"), "what was known is still known"
         await case.poll()
         assert case.poller.failures == 0
         case.poller.close()
