@@ -84,9 +84,8 @@ def inject(document: Mapping[str, Any], settings: Settings, block: Mapping[str, 
         raise InjectError(
             f"networkMode is {task.get('networkMode', 'not set')}; write awsvpc: app and sidecar share one network"
         )
-    if block is not None:
-        _label(containers, block.get("serviceConnectConfiguration", block))
     sidecar = _sidecar(containers, settings)
+    _label(containers, sidecar, block)
     definition = _parsed(task)
     if not settings.redirect:
         _check_ports(definition.offers, containers)
@@ -118,25 +117,26 @@ def _apps(containers: Sequence[Container]) -> Iterator[Container]:
             yield each
 
 
-def _label(containers: list[Container], block: Any) -> None:
-    """Label the container that has the first service's port with this block, instead of the label that was there.
+def _label(containers: Sequence[Container], sidecar: Container, block: Any) -> None:
+    """Put the block, else the label that some container has, on the sidecar.
 
-    A task that offers nothing has it on its first essential container.
+    There the sidecar can read it from its start: a container that waits for the sidecar does not exist by then, and the
+    task metadata do not show it.
     """
-    if not isinstance(block, dict):
-        raise InjectError("the Service Connect block is not an object; give serviceConnectConfiguration as JSON")
-    services = block.get("services") or ()
-    wanted = services[0].get("portName") if services and isinstance(services[0], dict) else None
+    text = None
     for each in containers:
         labels = each.get("dockerLabels") or {}
-        if labels.pop(CONFIGURATION_LABEL, None) is not None and not labels:
+        text = labels.pop(CONFIGURATION_LABEL, text)
+        if each.get("dockerLabels") == {}:
             del each["dockerLabels"]
-    apps = [each for each in _apps(containers) if not each.get("firelensConfiguration")] or containers
-    owners = [each for each in apps if any(mapping.get("name") == wanted for mapping in each.get("portMappings") or ())]
-    owner = (owners or [each for each in apps if each.get("essential", True)] or apps)[0]
-    # Service Connect's own log settings are its proxy's; ours logs as the sidecar's container says.
-    kept = {field: value for field, value in block.items() if field != "logConfiguration"}
-    owner.setdefault("dockerLabels", {})[CONFIGURATION_LABEL] = json.dumps(kept)
+    if block is not None:
+        block = block.get("serviceConnectConfiguration", block)
+        if not isinstance(block, dict):
+            raise InjectError("the Service Connect block is not an object; give serviceConnectConfiguration as JSON")
+        # Service Connect's own log settings are its proxy's; ours logs as the sidecar's container says.
+        text = json.dumps({field: value for field, value in block.items() if field != "logConfiguration"})
+    if text is not None:
+        sidecar["dockerLabels"][CONFIGURATION_LABEL] = text
 
 
 def _sidecar(containers: list[Container], settings: Settings) -> Container:

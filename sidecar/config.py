@@ -33,8 +33,8 @@ VARIABLES: Final = (
     Variable(
         "TRAMO_NAMESPACE",
         "",
-        "the namespace whose services this task can call; default that of the label `tramo.service-connect` of any "
-        "container of the task",
+        "the namespace whose services this task can call; default that of the label `tramo.service-connect`, if it is "
+        "on the sidecar's own container",
     ),
     Variable("TRAMO_API_URL", None, "the control plane's API, the stack's output ApiUrl"),
     Variable("AWS_REGION", None, "the region of the API and of the metrics; ECS sets it on Fargate"),

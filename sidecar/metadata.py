@@ -30,7 +30,7 @@ class TaskIdentity:
     service_name: str = ""
     cluster_name: str = ""
     zone: str = ""
-    label: str = ""  # tramo.service-connect, of whichever container
+    label: str = ""  # tramo.service-connect, of a container that exists already
 
 
 @dataclass(frozen=True, slots=True)

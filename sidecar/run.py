@@ -87,7 +87,7 @@ class Sidecar:
         label = read(identity.label) if identity.label else None
         config = self._config = _completed(self._config, label)
         if not config.namespace:
-            log.error("TRAMO_NAMESPACE is not set, and no container of this task has a label %s that says it", LABEL)
+            log.error("TRAMO_NAMESPACE is not set: set it, or put the label %s on the sidecar's container", LABEL)
             return False
         service = config.service_name or identity.service_name
         meters = Meters(service, config.cluster_name or identity.cluster_name)

@@ -2,6 +2,8 @@
 
 Rules:
 - The registrar reads the label strictly and says what is wrong with it. Here a mistake is only the absence of a fact.
+- A container that waits for the sidecar to be healthy does not exist when the sidecar starts, and the task metadata do
+  not show its labels by then. So the label can be counted on only if it is the sidecar's own.
 - The label has no port of the app and no protocol: those are in `portMappings`, which the task metadata do not show. So
   TRAMO_INBOUND stays, and is compared with the label.
 """

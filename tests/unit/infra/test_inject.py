@@ -92,9 +92,9 @@ def test_the_readmes_containers_are_what_inject_writes() -> None:
     assert found["containerDefinitions"][0]["dependsOn"] == [{"containerName": "sidecar", "condition": "HEALTHY"}]
 
 
-def test_a_service_connect_block_becomes_a_label_of_the_container_that_has_the_port() -> None:
+def test_a_service_connect_block_becomes_a_label_of_the_sidecar() -> None:
     found = inject(task(), REAL, {"cluster": "shop", "serviceName": "web", "serviceConnectConfiguration": BLOCK})
-    label = json.loads(container(found, "web")["dockerLabels"]["tramo.service-connect"])
+    label = json.loads(container(found, "sidecar")["dockerLabels"]["tramo.service-connect"])
     assert label == {field: value for field, value in BLOCK.items() if field != "logConfiguration"}
     assert variables(found) == {
         "TRAMO_API_URL": REAL.api_url,
@@ -103,6 +103,18 @@ def test_a_service_connect_block_becomes_a_label_of_the_container_that_has_the_p
     offer = parse(found)
     assert offer is not None
     assert offer.has_sidecar
+
+
+def test_a_label_of_the_app_moves_to_the_sidecar_which_can_read_it_there() -> None:
+    labelled = task()
+    labels = {"team": "shop", "tramo.service-connect": json.dumps({"namespace": "shop.local"})}
+    labelled["containerDefinitions"][2]["dockerLabels"] = dict(labels)
+    found = inject(labelled, REAL)
+    assert container(found, "web")["dockerLabels"] == {"team": "shop"}
+    assert container(found, "sidecar")["dockerLabels"] == {
+        "tramo.sidecar": "true",
+        "tramo.service-connect": labels["tramo.service-connect"],
+    }
 
 
 def test_every_app_starts_behind_the_sidecar_and_what_it_waited_for_stays() -> None:
