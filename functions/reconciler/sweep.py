@@ -6,10 +6,11 @@ Rules:
 2. Health is in no event. Here it is learned from DescribeTasks, beside what sidecars report.
 3. Only the tasks that shall run are listed. Registered tasks that the list does not show are asked for by
    name, which finds lost stops as well; tasks that are stopping and were never registered are of no use.
-4. A registered task becomes a tombstone only when ECS itself says that it does not know the task (MISSING)
-   or its cluster, and only after a list of that cluster, or of all clusters, that was read to its end. A call
-   that fails or a list that is cut short proves nothing, nor does an answer about a task that changed a
-   moment ago: ECS's API is eventually consistent and may lag behind its events.
+4. A registered task becomes a tombstone only when ECS itself says in two sweeps that it does not know the task
+   (MISSING) or its cluster, and only after a list of that cluster, or of all clusters, that was read to its end. A
+   call that fails or a list that is cut short proves nothing, nor does an answer about a task that changed a
+   moment ago: ECS's API is eventually consistent and may lag behind its events. When ECS shows such a task again,
+   it lives again. An address or port that was not known is added when it is.
 5. The sweep stops when its time is nearly over. What it did stands; the next sweep starts with the cluster at
    which this one stopped. A cluster that one sweep cannot finish does not keep the others waiting. That the next
    sweep starts one cluster further is written before this one begins: should it be killed, it dies elsewhere the
@@ -32,15 +33,16 @@ from reconciler.publications import Publications
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent, parse_task
 from registry.domain.reports import TaskReport
-from registry.domain.rules import TaskRecord, health_of, wait_is_over
+from registry.domain.rules import TaskRecord, health_of, lacks_address, sight, wait_is_over
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import ReportOutcome
 from registry.failures import Failure, failure_of
-from registry.registration import Outcome, register
+from registry.registration import Outcome, complete, register
 
 PAGE: Final = 100  # DescribeTasks takes no more
 MARGIN_SECONDS: Final = 10.0  # for the page at work (a call takes 9 s at worst) and the metrics
 SETTLING_SECONDS: Final = 300.0  # after a task's last change, before its absence is believed
+ABSENCE_SECONDS: Final = 30.0  # between two sweeps that find a task missing: at once is the same stale answer
 PATIENCE: Final = 5  # tasks in a row for which calls fail, before the cluster is left out
 COMPARING_SHARE: Final = 0.5  # of a sweep's time, for comparing snapshots; the rest is for the clusters
 
@@ -262,8 +264,26 @@ class Sweep:
                 )
                 known = registered.record
                 self._registered[event.task_arn] = known
+        elif known.version == event.version:
+            known = self._look_again(known, event)
         if known is not None:
             self._learn_health(known, event)
+
+    def _look_again(self, known: TaskRecord, event: TaskEvent) -> TaskRecord:
+        """Take from a state that is known what was missing in it; return the record as it is then."""
+        found: TaskRecord | None = None
+        if known.absent_at is not None and self._store.tasks.sight(known):
+            found = sight(known)
+            self._report.drift += known.gone
+            self._warn("ECS shows a task that it did not know", task=event.task_arn, version=event.version)
+        if lacks_address(found or known):
+            found = complete(event, found or known, self._store, self._lookups) or found
+            if found is not None and not lacks_address(found):
+                self._report.drift += 1
+                self._warn("a task's endpoints have their address now", task=event.task_arn, address=found.address)
+        if found is not None:
+            self._registered[event.task_arn] = found
+        return found or known
 
     def _learn_health(self, known: TaskRecord, event: TaskEvent) -> None:
         as_known = event.health is not None and event.health == known.health  # nearly always: spares the definition
@@ -281,18 +301,23 @@ class Sweep:
         """Turn a task that ECS does not know into a tombstone (rule 4)."""
         if self._now - record.changed_at < SETTLING_SECONDS:
             return
-        if self._store.tasks.entomb(record, self._now):
+        if record.absent_at is None:
+            self._store.tasks.mark_absent(record, self._now)
+        elif self._now - record.absent_at >= ABSENCE_SECONDS and self._store.tasks.entomb(record, self._now):
             self._report.drift += 1
             self._report.entombed += 1
             self._warn("ECS no longer knows a registered task", task=record.task_arn)
 
     def _end_waits(self) -> None:
-        for record in self._registered.values():
-            if wait_is_over(record, self._now):
-                try:
+        self._failing = 0
+        try:
+            for record in self._registered.values():
+                if wait_is_over(record, self._now):
                     self._try_task(record.task_arn, partial(self._end_wait, record))
-                except _OutOfTimeError:
-                    return
+        except _OutOfTimeError:
+            return
+        except Exception as error:
+            self._failed("tasks go on waiting for their health", error)
 
     def _end_wait(self, record: TaskRecord) -> None:
         self._report.waits_over += self._store.tasks.mark_waited(record)

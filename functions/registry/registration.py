@@ -11,11 +11,12 @@ keep traffic on a task that is gone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent
+from registry.domain.offer import Definition
 from registry.domain.rules import TaskRecord, is_over, is_stop, record_of, stopped_record
 from registry.domain.service_events import ecs_service
 from registry.domain.snapshot import Conflict
@@ -55,11 +56,7 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
     definition = lookups.definition(event.task_definition_arn)
     if definition is None:
         return Registered(Outcome.IGNORED, None)
-    host_address: str | None = None
-    shares_host = definition.offers and definition.network_mode in ("bridge", "host")
-    if shares_host and event.container_instance_arn and not is_over(event):
-        host_address = lookups.host_address(event.cluster_arn, event.container_instance_arn)
-    record = record_of(event, definition, host_address)
+    record = _record(event, definition, lookups)
     store.tasks.ensure_namespace(definition.namespace, now)
     started_by = _ecs_service_of(event)
     offered = {endpoint.service for endpoint in record.endpoints}
@@ -74,6 +71,28 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
         record,
         {service: found for service, found in conflicts.items() if found},
     )
+
+
+def complete(event: TaskEvent, known: TaskRecord, store: Store, lookups: Lookups) -> TaskRecord | None:
+    """Add the address or the ports that were not known when this version of a task was registered.
+
+    A host that EC2 does not show yet, or a network interface that came late, makes no new version of the task.
+    Returns the completed record, None when there is nothing to add. Raises what `register` raises.
+    """
+    definition = lookups.definition(event.task_definition_arn)
+    if definition is None:
+        return None
+    found = _record(event, definition, lookups)
+    completed = replace(known, address=found.address, endpoints=found.endpoints)
+    return completed if completed != known and store.tasks.complete(completed) else None
+
+
+def _record(event: TaskEvent, definition: Definition, lookups: Lookups) -> TaskRecord:
+    host_address: str | None = None
+    shares_host = definition.offers and definition.network_mode in ("bridge", "host")
+    if shares_host and event.container_instance_arn and not is_over(event):
+        host_address = lookups.host_address(event.cluster_arn, event.container_instance_arn)
+    return record_of(event, definition, host_address)
 
 
 def _ecs_service_of(event: TaskEvent) -> str | None:

@@ -4,7 +4,9 @@ Rules:
 1. A record holds facts; the state of an endpoint is computed from them (`state_of`), so that the order in
    which facts arrive cannot matter.
 2. Facts of an event replace all facts of a lower version and nothing of a higher or equal one.
-3. A tombstone (`gone`) is never revived. A later version may still tell why the task stopped.
+3. A tombstone (`gone`) made of STOPPED is never revived; a later version may still tell why the task stopped. One
+   made because ECS did not know the task (`absent_at`) yields to a later version, and to ECS showing the task again:
+   absence is no proof.
 4. Health is a fact of its own with its own time, it matters only while the task is alive, and a tombstone
    holds none. UNKNOWN health is the absence of a report and never replaces one, so a task whose reporter
    falls silent does not flap. A report of the health that is known changes nothing, so that repeating it costs
@@ -101,7 +103,8 @@ class Endpoint:
 class TaskRecord:
     """The facts known of a task. Times are epoch seconds; `expires_at` is set on tombstones only.
 
-    `stop_seen_at` is when the sidecar first reported that ECS wants the task to stop.
+    `stop_seen_at` is when the sidecar first reported that ECS wants the task to stop, `absent_at` when a sweep first
+    found that ECS does not know the task.
     """
 
     namespace: str
@@ -131,6 +134,7 @@ class TaskRecord:
     waited: bool = False
     stop_seen_at: float | None = None
     findings: tuple[Finding, ...] = ()
+    absent_at: float | None = None
     gone: bool = False
     expires_at: int | None = None
 
@@ -186,6 +190,7 @@ def stopped_record(known: TaskRecord, event: TaskEvent) -> TaskRecord:
         changed_at=event.changed_at,
         stop_code=event.stop_code,
         stopped_reason=event.stopped_reason,
+        absent_at=None,
         gone=gone,
         expires_at=_expiry(event.stopped_at or event.changed_at) if gone else None,
     )
@@ -263,7 +268,7 @@ def accepts(known: TaskRecord | None, version: int, gone: bool) -> bool:
     """
     if known is None:
         return True
-    return known.version < version and (gone or not known.gone)
+    return known.version < version and (gone or not known.gone or known.absent_at is not None)
 
 
 def apply_record(known: TaskRecord | None, new: TaskRecord) -> TaskRecord:
@@ -296,10 +301,23 @@ def is_stale(known: TaskRecord, report: TaskReport) -> bool:
 
 
 def entomb(known: TaskRecord, now: float) -> TaskRecord:
-    """Return the tombstone of a task that ECS no longer knows."""
+    """Return the tombstone of a task that ECS no longer knows; it can be told from one made of STOPPED."""
     if known.gone:
         return known
-    return replace(known, **_NOTHING_OF_THE_LIVING, gone=True, expires_at=_expiry(now))
+    absent_at = now if known.absent_at is None else known.absent_at
+    return replace(known, **_NOTHING_OF_THE_LIVING, absent_at=absent_at, gone=True, expires_at=_expiry(now))
+
+
+def sight(known: TaskRecord) -> TaskRecord:
+    """Return what is known of a task when ECS shows it again as it was known: alive, if absence made it a tombstone."""
+    return known if known.absent_at is None else replace(known, absent_at=None, gone=False, expires_at=None)
+
+
+def lacks_address(record: TaskRecord) -> bool:
+    """Return whether a task runs whose endpoints nobody can reach: an address or a port was not known yet."""
+    if record.gone or _phase_of(record) is not _Phase.RUNNING or not record.endpoints:
+        return False
+    return record.address is None or any(endpoint.port is None for endpoint in record.endpoints)
 
 
 def _phase_of(record: TaskRecord) -> _Phase:

@@ -135,7 +135,7 @@ class FindingMap(MapAttribute[str, Any]):
 
 
 class TaskItem(Item):
-    """The facts known of a task; times are epoch seconds. `gone` marks a tombstone."""
+    """The facts known of a task; times are epoch seconds. `gone` marks a tombstone, which may rest on absence only."""
 
     task_arn = UnicodeAttribute(null=True)
     cluster_arn = UnicodeAttribute(null=True)
@@ -163,6 +163,7 @@ class TaskItem(Item):
     waited = BooleanAttribute(null=True)
     stop_seen_at = NumberAttribute(null=True)
     findings = ListAttribute(of=FindingMap, null=True)
+    absent_at = NumberAttribute(null=True)
     gone = BooleanAttribute(null=True)
     expires_at = NumberAttribute(null=True)
 

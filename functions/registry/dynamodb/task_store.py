@@ -45,7 +45,7 @@ REPORT_ATTEMPTS: Final = 4
 _EVENT_FACTS: Final = tuple(
     each.name
     for each in fields(TaskRecord)
-    if each.name not in {"namespace", "endpoints", "gone", "expires_at", *FACTS_OF_THE_LIVING}
+    if each.name not in {"namespace", "endpoints", "absent_at", "gone", "expires_at", *FACTS_OF_THE_LIVING}
 )
 
 
@@ -87,29 +87,29 @@ class TaskStore:
         model = self._table.tasks
         condition: Condition = model.version.does_not_exist() | (model.version < record.version)
         if not record.gone:
-            condition = condition & model.gone.does_not_exist()
+            condition = condition & (model.gone.does_not_exist() | model.absent_at.exists())
         return self._update(record.namespace, record.task_id, self._event_actions(record), condition)
 
     def _event_actions(self, record: TaskRecord) -> list[Action]:
         model = self._table.tasks
         actions = [change(getattr(model, name), getattr(record, name)) for name in _EVENT_FACTS]
-        actions.append(
-            model.endpoints.set(
-                [
-                    EndpointMap(
-                        service=each.service,
-                        port_name=each.port_name,
-                        protocol=each.protocol,
-                        port=each.port,
-                        container_port=each.container_port,
-                    )
-                    for each in record.endpoints
-                ]
-            )
-        )
-        if record.gone:
-            actions += self._tombstone_actions(record)
+        actions += [self._endpoints_action(record), model.absent_at.remove()]
+        actions += self._tombstone_actions(record) if record.gone else [model.gone.remove(), model.expires_at.remove()]
         return actions
+
+    def _endpoints_action(self, record: TaskRecord) -> Action:
+        found = [
+            EndpointMap(
+                service=each.service,
+                port_name=each.port_name,
+                protocol=each.protocol,
+                port=each.port,
+                container_port=each.container_port,
+            )
+            for each in record.endpoints
+        ]
+        action: Action = self._table.tasks.endpoints.set(found)
+        return action
 
     def _tombstone_actions(self, record: TaskRecord) -> list[Action]:
         model = self._table.tasks
@@ -160,23 +160,37 @@ class TaskStore:
 
     def mark_waited(self, record: TaskRecord) -> bool:
         """Write that the wait for health is over, unless the task has changed since it was read."""
-        model = self._table.tasks
-        return self._update(
-            record.namespace,
-            record.task_id,
-            [model.waited.set(True)],
-            (model.version == record.version) & model.gone.does_not_exist(),
-        )
+        return self._update_living(record, [self._table.tasks.waited.set(True)])
+
+    def complete(self, record: TaskRecord) -> bool:
+        """Write address and endpoints that were not known when this version was written; False if it has changed."""
+        address = change(self._table.tasks.address, record.address)
+        return self._update_living(record, [address, self._endpoints_action(record)])
+
+    def mark_absent(self, record: TaskRecord, now: float) -> bool:
+        """Write that ECS does not know a task, unless it has changed since it was read."""
+        return self._update_living(record, [self._table.tasks.absent_at.set(now)])
 
     def entomb(self, record: TaskRecord, now: float) -> bool:
-        """Turn a task that ECS no longer knows into a tombstone, unless it has changed since it was read."""
+        """Turn a task that ECS does not know into a tombstone, unless it has changed since it was read."""
+        tombstone = entomb(record, now)
+        absent_at = change(self._table.tasks.absent_at, tombstone.absent_at)
+        return self._update_living(record, [*self._tombstone_actions(tombstone), absent_at])
+
+    def sight(self, record: TaskRecord) -> bool:
+        """Write that ECS shows a task that was absent, unless it has changed since it was read."""
         model = self._table.tasks
         return self._update(
             record.namespace,
             record.task_id,
-            self._tombstone_actions(entomb(record, now)),
-            (model.version == record.version) & model.gone.does_not_exist(),
+            [model.absent_at.remove(), model.gone.remove(), model.expires_at.remove()],
+            (model.version == record.version) & model.absent_at.exists(),
         )
+
+    def _update_living(self, record: TaskRecord, actions: list[Action]) -> bool:
+        model = self._table.tasks
+        unchanged: Condition = (model.version == record.version) & model.gone.does_not_exist()
+        return self._update(record.namespace, record.task_id, actions, unchanged)
 
     def _update(self, namespace: str, task_id: str, actions: list[Action], condition: Condition) -> bool:
         return update_if(self._table.tasks(namespace_key(namespace), task_key(task_id)), actions, condition)
@@ -233,7 +247,7 @@ def _record(namespace: str, item: TaskItem) -> TaskRecord | None:
     facts = {name: getattr(item, name) for name in _EVENT_FACTS}
     endpoints = [each.as_dict() for each in maybe(item.endpoints) or ()]
     findings = [each.as_dict() for each in maybe(item.findings) or ()]
-    others = {name: getattr(item, name) for name in (*FACTS_OF_THE_LIVING, "gone", "expires_at")}
+    others = {name: getattr(item, name) for name in (*FACTS_OF_THE_LIVING, "absent_at", "gone", "expires_at")}
     return _record_of({**facts, **others, "endpoints": endpoints, "findings": findings}, namespace)
 
 
@@ -259,6 +273,7 @@ def _record_of(item: Mapping[str, Any], namespace: str) -> TaskRecord | None:
         waited=bool(item.get("waited")),
         stop_seen_at=item.get("stop_seen_at"),
         findings=tuple(_finding(each) for each in item.get("findings") or ()),
+        absent_at=item.get("absent_at"),
         gone=bool(item.get("gone")),
         expires_at=whole(item.get("expires_at")),
         **facts,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +9,9 @@ import pytest
 from pynamodb.exceptions import QueryError, UpdateError
 
 from reconciler.publications import Publications
-from reconciler.sweep import MARGIN_SECONDS, PATIENCE, SETTLING_SECONDS, Report, Sweep
+from reconciler.sweep import ABSENCE_SECONDS, MARGIN_SECONDS, PATIENCE, SETTLING_SECONDS, Report, Sweep
 from registrar.app import handle
+from registry import metric_names
 from registry.aws.ecs import Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
 from registry.domain.reports import Health
@@ -29,6 +29,7 @@ from tests.support.control_plane.ecs import (
     event,
     failure,
     life,
+    poison,
     task_definition,
 )
 
@@ -180,10 +181,89 @@ def test_tasks_that_ecs_forgot_become_tombstones(store: Store, lookups: Lookups,
     handle(life("aa")[3], store, lookups, NOW)
     handle(life("bb")[3], store, lookups, NOW)
     ecs.tasks[CLUSTER] = [detail("bb", 4)]
-    report = sweep(store, ecs)
+    assert sweep(store, ecs).entombed == 0
+    assert state(store, "aa") is State.READY
+    report = sweep(store, ecs, now=NOW + 60)
     assert (report.entombed, report.drift) == (1, 1)
     assert (state(store, "aa"), state(store, "bb")) == (State.GONE, State.READY)
-    assert sweep(store, ecs).entombed == 0
+    assert sweep(store, ecs, now=NOW + 120).entombed == 0
+
+
+def test_a_second_look_at_once_proves_no_absence(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    handle(life("aa")[3], store, lookups, NOW)
+    ecs.tasks[CLUSTER] = []
+    for later in (0.0, 1.0, ABSENCE_SECONDS - 1):
+        assert sweep(store, ecs, now=NOW + later).entombed == 0
+    assert sweep(store, ecs, now=NOW + ABSENCE_SECONDS).entombed == 1
+
+
+def test_a_task_that_was_missing_once_counts_from_its_next_absence(
+    store: Store, lookups: Lookups, ecs: FakeEcs
+) -> None:
+    handle(life("aa")[3], store, lookups, NOW)
+    for minute, shown in enumerate((False, True, False)):
+        ecs.tasks[CLUSTER] = [detail("aa", 4)] if shown else []
+        assert sweep(store, ecs, now=NOW + 60 * minute).entombed == 0
+    assert state(store, "aa") is State.READY
+
+
+@pytest.mark.parametrize(("version", "expected"), [(4, State.READY), (5, State.DRAINING)])
+def test_a_tombstone_made_of_absence_yields_to_a_sighting(
+    store: Store, lookups: Lookups, ecs: FakeEcs, version: int, expected: State
+) -> None:
+    handle(life("aa")[3], store, lookups, NOW)
+    ecs.tasks[CLUSTER] = []
+    for minute in (0, 1):
+        sweep(store, ecs, now=NOW + 60 * minute)
+    assert state(store, "aa") is State.GONE
+    assert handle(life("aa")[3], store, lookups, NOW) is metric_names.EVENTS_STALE  # that it once ran proves nothing
+    assert state(store, "aa") is State.GONE
+    ecs.tasks[CLUSTER] = [detail("aa", version, desiredStatus="RUNNING" if version == 4 else "STOPPED")]
+    if version == 5:
+        handle(life("aa")[4], store, lookups, NOW)
+    assert sweep(store, ecs, now=NOW + 120).drift == (version == 4)
+    assert state(store, "aa") is expected
+    record = store.tasks.get(NAMESPACE, "aa")
+    assert record is not None
+    assert (record.absent_at, record.expires_at) == (None, None)
+
+
+def test_a_tombstone_made_of_a_stop_yields_to_nothing(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    handle(life("aa")[7], store, lookups, NOW)
+    for version in (8, 9):
+        ecs.tasks[CLUSTER] = [detail("aa", 4) | {"version": version}]
+        assert sweep(store, ecs).drift == 0
+    assert state(store, "aa") is State.GONE
+
+
+def test_an_endpoint_without_its_hosts_address_is_completed(store: Store) -> None:
+    """EC2 shows an instance a little later than ECS its task; the task gets no new version for that."""
+    ecs = FakeEcs(task_definition("orders-bridge:2", network_mode="bridge"))
+    running = event("ec2_bridge")["detail"]
+    running["clusterArn"] = CLUSTER
+    ecs.tasks[CLUSTER] = [running]
+    handle(event("ec2_bridge"), store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    for _ in range(2):
+        assert sweep(store, ecs).drift == 0
+    (record,) = store.tasks.all(NAMESPACE)
+    assert record.address is None
+    ecs.instances[running["containerInstanceArn"]] = "i-0123"
+    ecs.addresses["i-0123"] = "10.0.9.9"
+    assert sweep(store, ecs).drift == 1
+    (record,) = store.tasks.all(NAMESPACE)
+    assert (record.address, record.endpoints[0].port) == ("10.0.9.9", 32770)
+    assert sweep(store, ecs).drift == 0
+
+
+def test_an_endpoint_without_its_own_address_is_completed(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    late = detail("aa", 4)
+    ecs.tasks[CLUSTER] = [{**late, "attachments": [], "containers": []}]
+    sweep(store, ecs)
+    ecs.tasks[CLUSTER] = [late]
+    assert sweep(store, ecs).drift == 1
+    record = store.tasks.get(NAMESPACE, "aa")
+    assert record is not None
+    assert record.address == "10.0.1.5"
 
 
 def test_a_task_that_changed_a_moment_ago_is_not_yet_missed(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
@@ -191,13 +271,15 @@ def test_a_task_that_changed_a_moment_ago_is_not_yet_missed(store: Store, lookup
     ecs.tasks[CLUSTER] = []
     record = store.tasks.get(NAMESPACE, "aa")
     assert record is not None
-    assert sweep(store, ecs, now=record.changed_at + SETTLING_SECONDS - 1).entombed == 0
-    assert sweep(store, ecs, now=record.changed_at + SETTLING_SECONDS).entombed == 1
+    for second in (-61, -1, 0):
+        assert sweep(store, ecs, now=record.changed_at + SETTLING_SECONDS + second).entombed == 0
+    assert sweep(store, ecs, now=record.changed_at + SETTLING_SECONDS + 60).entombed == 1
 
 
 def test_tasks_of_a_deleted_cluster_become_tombstones(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
     handle(life("aa")[3], store, lookups, NOW)
-    assert sweep(store, ecs).entombed == 1
+    assert sweep(store, ecs).entombed == 0
+    assert sweep(store, ecs, now=NOW + 60).entombed == 1
     assert state(store, "aa") is State.GONE
 
 
@@ -335,23 +417,11 @@ def breaking(store: Store, broken: dict[str, Exception]) -> Store:
     return dataclasses.replace(store, tasks=tasks)
 
 
-def poison() -> dict[str, dict[str, Any]]:
-    """Return task definitions that nobody can register, by what is wrong with them."""
-    nested = '{"namespace": "shop.local", "unknown": ' + 1000 * "[" + 1000 * "]" + "}"
-    return {
-        "nested": task_definition("nested:1", raw_label=nested),
-        "namespace": task_definition("namespace:1", namespace="n" * 1020),
-        "large": task_definition("large:1", raw_label=json.dumps({"namespace": "x", "unknown": "y" * 40_000})),
-    }
-
-
 def test_no_poison_keeps_a_sweep_from_the_tasks_after_it(store: Store) -> None:
     """Of each kind one task in the first cluster: what stands behind them, and the next cluster, are swept."""
     definitions = poison()
     ecs = FakeEcs(task_definition(), *definitions.values())
-    bad = [
-        detail(f"a{name}", 4) | {"taskDefinitionArn": each["taskDefinitionArn"]} for name, each in definitions.items()
-    ]
+    bad = [detail(f"a{number}", 4) | {"taskDefinitionArn": arn} for number, arn in enumerate(definitions)]
     late = detail("alate", 4) | {"startedAt": 1_795_349_160_000}
     wrong = copy.deepcopy(detail("aaddress", 4))
     wrong["attachments"][0]["details"][-1]["value"] = "10.0.1.5/24"

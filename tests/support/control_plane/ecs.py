@@ -87,6 +87,18 @@ def task_definition(
     return result
 
 
+def poison() -> dict[str, dict[str, Any]]:
+    """Return task definitions by their ARNs that nobody can register."""
+    nested = '{"namespace": "shop.local", "unknown": ' + 1000 * "[" + 1000 * "]" + "}"
+    large = json.dumps({"namespace": NAMESPACE, "unknown": "y" * 40_000})
+    found = (
+        task_definition("nested:1", raw_label=nested),
+        task_definition("large:1", raw_label=large),
+        task_definition("namespace:1", namespace="n" * 1020),
+    )
+    return {each["taskDefinitionArn"]: each for each in found}
+
+
 def life(
     task_id: str,
     *,

@@ -14,6 +14,7 @@ from registry.domain.offer import Definition
 from registry.domain.reports import Finding, Health, Level, TaskReport
 from registry.domain.rules import (
     TOMBSTONE_SECONDS,
+    Endpoint,
     State,
     TaskRecord,
     accepts,
@@ -22,7 +23,9 @@ from registry.domain.rules import (
     entomb,
     health_of,
     is_over,
+    lacks_address,
     record_of,
+    sight,
     since_of,
     state_of,
     wait_is_over,
@@ -282,6 +285,32 @@ def test_entombing() -> None:
     assert tomb.expires_at == 1000 + TOMBSTONE_SECONDS
     assert (tomb.health, tomb.stop_seen_at, tomb.findings) == (None, None, ())
     assert entomb(tomb, 2000.0) is tomb
+    assert tomb.absent_at == 1000.0
+
+
+def test_only_a_tombstone_made_of_absence_yields() -> None:
+    absent = entomb(record(version=3), 1000.0)
+    assert sight(absent) == record(version=3)
+    assert apply_record(absent, record(version=4)) == record(version=4)
+    assert apply_record(absent, record(version=3)) is absent
+    stopped = record("fargate_stopped", version=3)
+    assert sight(stopped) is stopped
+    assert apply_record(stopped, record(version=4)) is stopped
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("fargate_running", {}, False),
+        ("fargate_running", {"address": None}, True),
+        ("fargate_running", {"address": None, "endpoints": ()}, False),
+        ("fargate_running", {"endpoints": (Endpoint("orders", "http", "http", None, 8080),)}, True),
+        ("fargate_draining", {"address": None}, False),
+        ("fargate_stopped", {"address": None}, False),
+    ],
+)
+def test_whose_endpoints_nobody_can_reach(name: str, changes: dict[str, Any], expected: bool) -> None:
+    assert lacks_address(record(name, **changes)) is expected
 
 
 LIFE = [record_of(parse_event(each), definition(health_check=CHECK), None) for each in life("0123abcd")]
