@@ -66,7 +66,7 @@ attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an 
 fuzz: .venv/fuzz ## fuzz all parsers with atheris, 20 s each; ARGS="--seconds N" and names of targets
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-deployments: setup .tools/sidecar/installed ## twenty deployments in a row under load by HTTP/1.1, gRPC and TCP; other numbers in ARGS
+deployments: setup .tools/sidecar/installed .tools/rolling/installed ## twenty deployments in a row under load by HTTP/1.1, gRPC and TCP; other numbers in ARGS
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
@@ -146,6 +146,12 @@ clean: ## remove all that the other targets made
 	@test "$$(id -u)" -ne 0 || infra/packaging/need.sh iproute2 ip -V
 	@test "$$(id -u)" -ne 0 || infra/packaging/need.sh iptables iptables --version
 	@mkdir -p .tools/networks
+	@touch $@
+
+# What of the servers of production that `make deployments` can deploy is not in .venv.
+.tools/rolling/installed:
+	@test "$$(id -u)" -ne 0 || infra/packaging/need.sh redis-server redis-server --version
+	@mkdir -p .tools/rolling
 	@touch $@
 
 # What the tests look at pages and at Prometheus' text with.

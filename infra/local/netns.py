@@ -79,7 +79,13 @@ def missing() -> str | None:
     if os.geteuid():
         return "only root may make network namespaces"
     absent = [program for program in ("ip", "nsenter", "unshare") if shutil.which(program) is None]
-    return f"{', '.join(absent)} not found (Debian: iproute2, util-linux)" if absent else None
+    if absent:
+        return f"{', '.join(absent)} not found (Debian: iproute2, util-linux)"
+    try:
+        Namespace().close()
+    except NetworkError as error:  # root of a container without CAP_SYS_ADMIN
+        return str(error)
+    return None
 
 
 def _new() -> int:

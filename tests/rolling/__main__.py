@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from statistics import mean
 
+from tests.rolling.apps import APPS
 from tests.rolling.rollout import roll
 from tests.rolling.server import Stop
 
@@ -17,7 +18,7 @@ def main() -> int:
     """Deploy, print what was seen, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deployments", type=int, default=20, metavar="N", help="how many, default 20")
-    parser.add_argument("--app", type=Stop, choices=list(Stop), default=Stop.PATIENT, help="how the service stops")
+    parser.add_argument("--app", choices=list(APPS), default=Stop.PATIENT, help="what is deployed, and so how it stops")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tramo-rolling-") as directory:
         report = asyncio.run(

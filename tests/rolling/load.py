@@ -117,7 +117,22 @@ class TcpCaller:
                     raise ConnectionError("the session was cut")
 
 
-Caller = HttpCaller | GrpcCaller | TcpCaller
+class RedisCaller:
+    """Sessions with a redis-server, each on a connection of its own."""
+
+    def call(self, _: int) -> None:
+        """Hold one session."""
+        with socket.create_connection(("tcp", 80), timeout=10) as connection, connection.makefile("rwb") as file:
+            for number in range(EXCHANGES):
+                said = b"%d" % number
+                file.write(b"PING %s\r\n" % said)
+                file.flush()
+                if (file.readline(), file.readline()) != (b"$%d\r\n" % len(said), said + b"\r\n"):
+                    raise ConnectionError("the session was cut")
+                time.sleep(EXCHANGE_MILLISECONDS / 1000)
+
+
+Caller = HttpCaller | GrpcCaller | TcpCaller | RedisCaller
 
 
 def work(protocol: str, make: Callable[[], Caller], tally: Tally, stop: threading.Event) -> None:
@@ -139,7 +154,8 @@ def main() -> None:
     """Call until SIGTERM, finish what is under way, and say the last tally."""
     stop, tally = threading.Event(), Tally()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    kinds: dict[str, Callable[[], Any]] = {"http": HttpCaller, "grpc": GrpcCaller, "tcp": TcpCaller}
+    tcp = RedisCaller if "redis" in sys.argv[1:] else TcpCaller
+    kinds: dict[str, Callable[[], Any]] = {"http": HttpCaller, "grpc": GrpcCaller, "tcp": tcp}
     workers = [
         threading.Thread(target=work, args=(protocol, make, tally, stop))
         for protocol, make in kinds.items()

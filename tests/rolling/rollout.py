@@ -15,6 +15,7 @@ from infra.local.runner import TaskRunner
 from infra.local.settings import Settings
 from infra.local.state import Status, StopCode
 from infra.local.up import machine
+from tests.rolling.apps import APPS, speaks_redis
 from tests.rolling.server import Stop
 
 HERE: Final = Path(__file__).parent
@@ -38,8 +39,8 @@ class Report:
     tasks: int
 
 
-def write_folder(directory: Path, stop: Stop) -> None:
-    """Write the task definitions and services that the local ECS brings up; `stop` is how the service ends."""
+def write_folder(directory: Path, app: str) -> None:
+    """Write the task definitions and services that the local ECS brings up, for one of `APPS`."""
     directory.mkdir(parents=True)
     service = {"serviceName": "app", "taskDefinition": "app", "desiredCount": TASKS}
     (directory / "services.json").write_text(json.dumps({"cluster": "rolling", "services": [service]}))
@@ -47,32 +48,43 @@ def write_folder(directory: Path, stop: Stop) -> None:
         {"portName": name, "discoveryName": name, "clientAliases": [{"port": 80, "dnsName": name}]}
         for name in PROTOCOLS
     ]
-    mappings = [
-        {"name": name, "containerPort": port, "protocol": "tcp"} | ({} if name == "tcp" else {"appProtocol": name})
-        for name, port in PORTS.items()
-    ]
     inbound = ",".join(f"{name}={15100 + n}:{PORTS[name]}/{name}" for n, name in enumerate(PROTOCOLS))
     label = json.dumps({"namespace": NAMESPACE, "services": offers})
-    server = _container("app", ["server.py", stop], {"tramo.service-connect": label}) | {"portMappings": mappings}
-    _write(directory, "app", server, inbound)
-    client = _container("load", ["load.py"], {"tramo.service-connect": json.dumps({"namespace": NAMESPACE})})
-    _write(directory, "load", client, "")
+    _write(directory, "app", _app_containers(APPS[app], {"tramo.service-connect": label}), inbound)
+    command = ("python", str(HERE / "load.py"), *(("redis",) if speaks_redis(app) else ()))
+    client = _container("load", command, {"tramo.service-connect": json.dumps({"namespace": NAMESPACE})})
+    _write(directory, "load", [client], "")
 
 
-def _container(name: str, program: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:
+def _app_containers(commands: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the containers that offer the three ports: one has them all, or grpc and redis have theirs."""
+    owners = {"grpc": "grpc" if "grpc" in commands else "app", "tcp": "redis" if "redis" in commands else "app"}
+    containers = []
+    for name, command in commands.items():
+        mappings = [
+            {"name": protocol, "containerPort": port} | ({} if protocol == "tcp" else {"appProtocol": protocol})
+            for protocol, port in PORTS.items()
+            if owners.get(protocol, "app") == name
+        ]
+        made = _container(name, command, labels if name == "app" else {})
+        containers.append(made | {"portMappings": mappings})
+    return containers
+
+
+def _container(name: str, command: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": name,
         "image": "rolling",
         "memory": 256,
         "essential": True,
-        "command": ["python", str(HERE / program[0]), *program[1:]],
+        "command": list(command),
         "dockerLabels": dict(labels),
         "dependsOn": [{"containerName": "sidecar", "condition": "HEALTHY"}],
         "stopTimeout": 60,
     }
 
 
-def _write(directory: Path, family: str, container: Mapping[str, Any], inbound: str) -> None:
+def _write(directory: Path, family: str, containers: Sequence[Mapping[str, Any]], inbound: str) -> None:
     variables = {"TRAMO_NAMESPACE": NAMESPACE, "TRAMO_API_URL": "https://example.com", "TRAMO_INBOUND": inbound}
     sidecar = {
         "name": "sidecar",
@@ -84,13 +96,13 @@ def _write(directory: Path, family: str, container: Mapping[str, Any], inbound: 
         "healthCheck": {"command": ["CMD", "tramo-sidecar", "--ready"], "interval": 5, "startPeriod": 60},
         "stopTimeout": 30,
     }
-    document = {"family": family, "networkMode": "awsvpc", "containerDefinitions": [container, sidecar]}
+    document = {"family": family, "networkMode": "awsvpc", "containerDefinitions": [*containers, sidecar]}
     (directory / f"{family}.json").write_text(json.dumps(document))
 
 
-async def roll(directory: Path, deployments: int, say: Callable[[str], object], stop: Stop = Stop.PATIENT) -> Report:
+async def roll(directory: Path, deployments: int, say: Callable[[str], object], app: str = Stop.PATIENT) -> Report:
     """Deploy the service so many times in a row under load and report. Raises LocalError and TimeoutError."""
-    write_folder(directory / "image", stop)
+    write_folder(directory / "image", app)
     settings = Settings(state_directory=directory / "state", image_directory=directory / "image", names="hosts")
     async with machine(settings) as (made, _):
         await _steady(made)

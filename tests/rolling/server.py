@@ -8,6 +8,8 @@ argument:
 - `abrupt`: exit at once; what is under way is cut.
 - `patient`: serve on until nobody has come for a while, as an app does that knows that its callers learn of it late.
 
+More arguments name the protocols to serve, if not all.
+
 A TCP session is under way until its client ends it: the ordinary service waits for it, at most LONGEST_SECONDS.
 """
 
@@ -20,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +33,7 @@ import grpc  # type: ignore[import-untyped]  # grpcio comes without types
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 9090
 TCP_PORT: Final = 7000
+PROTOCOLS: Final = ("http", "grpc", "tcp")
 METHOD: Final = "/rolling.Calls/Wait"
 QUIET_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 50.0
@@ -142,32 +145,51 @@ async def until(condition: Callable[[], bool]) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
 
 
-async def main(stop: Stop) -> None:
-    """Serve until SIGTERM, then stop as is chosen."""
-    host = os.environ.get("HOST", "0.0.0.0")
+def serve_http(host: str) -> Callable[[], object]:
+    """Serve HTTP; return what ends it."""
     http = HttpServer((host, HTTP_PORT), Handler)
     threading.Thread(target=http.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+
+    def end() -> None:
+        Handler.closing.set()
+        http.shutdown()
+        http.server_close()
+
+    return end
+
+
+def serve_grpc(host: str) -> Callable[[], object]:
+    """Serve gRPC; return what ends it once the calls under way have ended."""
     calls = grpc.server(ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),))
     calls.add_generic_rpc_handlers((Calls(),))
     calls.add_insecure_port(f"{host}:{GRPC_PORT}")
     calls.start()
+    return lambda: calls.stop(LONGEST_SECONDS)
+
+
+async def main(stop: Stop, protocols: Collection[str]) -> None:
+    """Serve until SIGTERM, then stop as is chosen."""
+    host = os.environ.get("HOST", "0.0.0.0")
+    ends: list[Callable[[], object]] = []
+    if "http" in protocols:
+        ends.append(serve_http(host))
+    if "grpc" in protocols:
+        ends.append(serve_grpc(host))
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
-    lines = await asyncio.start_server(session, host, TCP_PORT)
+    if "tcp" in protocols:
+        ends.append((await asyncio.start_server(session, host, TCP_PORT)).close)
     await asked.wait()
     if stop is Stop.ABRUPT:
         os._exit(0)  # without a word to anybody
     if stop is Stop.PATIENT:
         began = time.monotonic()
         await until(lambda: min(WORK.quiet_for(), time.monotonic() - began) >= QUIET_SECONDS)
-    Handler.closing.set()
-    lines.close()
-    http.shutdown()
-    http.server_close()
-    finished = calls.stop(LONGEST_SECONDS)
-    await until(lambda: not WORK.active and finished.is_set())
+    for end in ends:
+        end()
+    await until(lambda: not WORK.active)
     os._exit(0)  # threads that wait on connections without a request would hold it
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Stop(sys.argv[1] if len(sys.argv) > 1 else Stop.ORDINARY)))
+    asyncio.run(main(Stop(sys.argv[1] if len(sys.argv) > 1 else Stop.ORDINARY), sys.argv[2:] or PROTOCOLS))

@@ -421,6 +421,23 @@ def test_services_that_ecs_would_refuse(tmp_path: Path, request_: dict[str, Any]
     run(tmp_path, work)
 
 
+def test_a_machine_takes_as_many_tasks_as_it_holds_and_says_so(tmp_path: Path) -> None:
+    async def work(made: Cluster) -> None:
+        made.register(definition())
+        made.create_service(service(1))
+        other = {**service(1), "serviceName": "other"}
+        with pytest.raises(EcsError, match=r"it holds 2 tasks .* 1 are wanted by other services"):
+            made.create_service({**other, "desiredCount": 2})
+        made.create_service(other)
+        with pytest.raises(EcsError, match="desiredCount 1000 is too much for this machine"):
+            made.update_service("s", desired_count=1000, definition=None, force=False)
+        with pytest.raises(EcsError, match="the quota of tasks per service"):
+            made.update_service("s", desired_count=5001, definition=None, force=False)
+        assert made.service("s").desired_count == 1
+
+    run(tmp_path, work, capacity=2)
+
+
 def test_definitions_and_tasks_are_found_by_their_names(tmp_path: Path) -> None:
     async def work(made: Cluster) -> None:
         first, second = made.register(definition()), made.register(definition())
