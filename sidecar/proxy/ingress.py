@@ -44,6 +44,7 @@ class Ingress:
         self, runtime: Runtime, listeners: Listeners, address: Address, listener: Listener, app: Address
     ) -> None:
         self.state = IngressState.CLOSED
+        self.closed_at = runtime.now()  # when it closed the last time
         self.address = address
         self.app = app
         self._runtime = runtime
@@ -62,6 +63,10 @@ class Ingress:
         """A connection to the app failed: look whether its port refuses, and wait for the app if so."""
         if self._following is None or self._following.done():
             self._following = self._runtime.spawn(self._follow(), f"ingress {self.address.port}")
+
+    def closed_for(self, now: float) -> float:
+        """For how many seconds callers could not connect; 0 if they can."""
+        return now - self.closed_at if self.state is IngressState.CLOSED else 0.0
 
     async def _follow(self) -> None:
         while not await self._is_served():  # noqa: ASYNC110 - the app tells nobody when it listens
@@ -91,5 +96,6 @@ class Ingress:
         if self.state is IngressState.CLOSED:
             return
         self.state = IngressState.CLOSED
+        self.closed_at = self._runtime.now()
         self._listeners.unbind(self.address)
         log.info("no callers: the app's port refuses", extra={"port": self.address.port, "app_port": self.app.port})

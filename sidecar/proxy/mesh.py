@@ -21,7 +21,7 @@ from typing import Final
 
 from sidecar.config import Config
 from sidecar.core.direction import INBOUND
-from sidecar.core.findings import MOST_FINDINGS, Finding, cause, not_bound
+from sidecar.core.findings import MOST_FINDINGS, Finding, app_refuses, cause, not_bound
 from sidecar.core.meters import Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import of_local_app
@@ -35,6 +35,8 @@ from sidecar.proxy.redirect import Redirect
 from sidecar.proxy.upstream.destination import Destination, local_app, outbound
 from sidecar.proxy.upstream.health_checks import HealthChecks
 
+APP_START_SECONDS: Final = 60.0
+"""An app that takes nothing for longer does not start; ECS gives a container's health check as long to begin with."""
 PROBE_VIP: Final = "127.254.0.1"
 """No service's: those begin behind it. The sidecar calls it to see whether it is redirected to itself."""
 
@@ -60,6 +62,7 @@ class Mesh:
         self.outbound = self.redirect or Listeners(runtime)
         self._aliases: dict[tuple[str, int], Destination] = {}
         self._apps: dict[str, Destination] = {}
+        self._ingresses: dict[str, Ingress] = {}
         self._drained_at = 0.0
         self._checks = HealthChecks(runtime)
         self._listening = asyncio.Lock()  # held while listeners change: two that change them would bind twice
@@ -78,6 +81,7 @@ class Mesh:
             listener = listener_for(destination, INBOUND, meter)
             ingress = Ingress(self.runtime, self.inbound, address, listener, app)
             destination.on_unreachable = ingress.suspect
+            self._ingresses[service.name] = ingress
             bound &= await ingress.start()
         if self._config.forward_proxy is not None:
             forward = ForwardListener(self.runtime, self.resolve, self._meters.sidecar)
@@ -167,9 +171,15 @@ class Mesh:
         return found
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the outbound side."""
-        if self.redirect is not None:
-            return self.redirect.findings()
+        """What is wrong with the app's ports and with the services' addresses."""
+        outbound = self._not_bound() if self.redirect is None else self.redirect.findings()
+        if self.runtime.draining:
+            return outbound  # the app ends too
+        now = self.runtime.now()
+        refusing = [item for item in self._ingresses.items() if item[1].closed_for(now) >= APP_START_SECONDS]
+        return [*outbound, *(app_refuses(name, *ingress.app) for name, ingress in refusing)]
+
+    def _not_bound(self) -> list[Finding]:
         failed = dict(islice(self.outbound.failed.items(), MOST_FINDINGS))
         if not failed:
             return []

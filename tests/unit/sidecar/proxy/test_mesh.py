@@ -15,7 +15,7 @@ from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.proxy.base.pace import SLICE_SECONDS, Pace
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.listeners import RETRIED_AT_ONCE, Address
-from sidecar.proxy.mesh import Mesh
+from sidecar.proxy.mesh import APP_START_SECONDS, Mesh
 from tests.support.proxy.sidecar import network
 
 NAMESPACE = "shop.local"
@@ -45,12 +45,17 @@ class Case:
     """A mesh on a network of its own."""
 
     def __init__(self, prefix: str) -> None:
+        self.clock = 0.0
         config = configuration.read(
             {
                 "TRAMO_NAMESPACE": NAMESPACE,
                 "TRAMO_API_URL": "https://api.example",
                 "AWS_REGION": "eu-west-1",
                 "TRAMO_VIP_NETWORK": f"{prefix}.0.0/16",
+                "TRAMO_LISTEN_ADDRESS": f"{prefix}.250.1",
+                "TRAMO_APP_ADDRESS": f"{prefix}.250.2",
+                "TRAMO_INBOUND": "own=15100:8080/http",
+                "TRAMO_FORWARD_PROXY": "off",
             }
         )
         self.prefix = prefix
@@ -60,6 +65,13 @@ class Case:
     async def take(self, data: bytes) -> bool:
         self.snapshot = apply(self.snapshot, decode(data, NAMESPACE))
         return await self.mesh.apply(self.snapshot)
+
+    async def condition(self, holds: Callable[[], bool], what: str) -> None:
+        for _ in range(500):
+            if holds():
+                return
+            await asyncio.sleep(0.02)
+        raise TimeoutError(f"waited for {what}")
 
     def address(self, number: int, port: int = PORT) -> Address:
         return Address(f"{self.prefix}.0.{number}", port)
@@ -189,6 +201,26 @@ def test_an_app_on_all_addresses_takes_the_port_of_every_service_and_each_is_tri
         assert len(case.mesh.outbound.failed) == 10
         await case.mesh.retry()
         assert case.mesh.outbound.failed == {}
+
+    run(test)
+
+
+def test_an_app_that_takes_nothing_long_after_the_start_is_a_finding_until_it_does() -> None:
+    async def test(case: Case) -> None:
+        mesh = case.mesh
+        mesh.runtime.now = lambda: case.clock
+        assert await mesh.start()
+        await case.condition(lambda: not mesh.inbound.addresses(), "the ingress to close")
+        case.clock += APP_START_SECONDS - 1
+        assert mesh.findings() == [], "it may still be starting"
+        case.clock += 1
+        (found,) = mesh.findings()
+        assert (found.code, found.where) == ("TRM0303", "app port 8080")
+        assert f"nothing listens on {case.prefix}.250.2:8080" in found.what
+        with socket.create_server((f"{case.prefix}.250.2", 8080)):
+            await case.condition(lambda: bool(mesh.inbound.addresses()), "the ingress to open")
+            assert mesh.findings() == []
+        mesh.runtime.stop()
 
     run(test)
 
