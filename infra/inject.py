@@ -20,6 +20,7 @@ from infra.gate import gate
 from registry.domain.definition import GATE_LABEL, SIDECAR_LABEL, parse
 from registry.domain.label import CONFIGURATION_LABEL
 from registry.domain.offer import Definition, DefinitionError, Offer
+from registry.domain.unknown_keys import unknown_keys
 
 REDIRECT_PORT: Final = 15002
 PROXY_PROPERTIES: Final = {
@@ -57,6 +58,11 @@ Container = dict[str, Any]
 
 class InjectError(Exception):
     """The task definition cannot be finished."""
+
+
+def warnings(document: Mapping[str, Any]) -> list[str]:
+    """What of a finished task definition does nothing: labels and fields that nobody knows."""
+    return [str(each) for each in unknown_keys(document)]
 
 
 @dataclass(frozen=True, slots=True)

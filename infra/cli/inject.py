@@ -14,18 +14,20 @@ FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 
 
 def inject_file(
-    path: Path, block: Path | None, stream: TextIO, *, image: str, api_url: str, redirect: bool, user: str
+    path: Path, block: Path | None, stream: TextIO, warn: TextIO, *, image: str, api_url: str, redirect: bool, user: str
 ) -> None:
-    """Write the finished task definition of a file. Raises LocalError."""
+    """Write the finished task definition of a file, and warnings. Raises LocalError."""
     if str(FUNCTIONS) not in sys.path:
         sys.path.append(str(FUNCTIONS))
-    from infra.inject import InjectError, Settings, inject
+    from infra.inject import InjectError, Settings, inject, warnings
 
     document, found = _read(path), _read(block) if block is not None else None
     try:
         finished = inject(document, Settings(image, api_url, redirect, user), found)
     except InjectError as error:
         raise LocalError(f"{path}: {error}") from error
+    for warning in warnings(finished):
+        warn.write(f"tramo: {path}: {warning}\n")
     stream.write(json.dumps(finished, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -378,6 +378,7 @@ def _inject(options: argparse.Namespace) -> None:
             options.definition,
             options.service_connect,
             sys.stdout,
+            sys.stderr,
             image=options.image,
             api_url=options.api_url,
             redirect=options.redirect,

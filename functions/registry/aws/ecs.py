@@ -5,10 +5,12 @@ Rules:
    and a container instance keeps its private address.
 2. That ECS does not know something is an answer (UnknownTaskDefinitionError, None), and so is that an instance
    is none of EC2's (ExternalInstanceError). Anything else that fails is raised as botocore raised it.
+3. Unknown keys of a task definition's labels are warned of when it is read, so once for a revision and process.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -18,6 +20,9 @@ from botocore.exceptions import ClientError
 from registry.domain.bounds import ip_address
 from registry.domain.definition import parse, short_name
 from registry.domain.offer import Definition, DefinitionError
+from registry.domain.unknown_keys import unknown_keys
+
+log = logging.getLogger("registry.ecs")
 
 REMEMBERED: Final = 2000
 
@@ -114,6 +119,8 @@ class Lookups:
                     f"({error.response['Error'].get('Message', '')}); was it deleted?"
                 ) from error
             raise
+        for key in unknown_keys(answer["taskDefinition"]):
+            log.warning("task definition %s, %s", short_name(arn), key)
         try:
             return parse(answer["taskDefinition"])
         except DefinitionError as error:

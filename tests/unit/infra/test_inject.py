@@ -20,6 +20,7 @@ from sidecar import config as configuration
 
 ROOT = Path(__file__).parents[3]
 SHOP = ROOT / "infra" / "examples" / "shop"
+DEFINITIONS = [path for path in sorted(SHOP.rglob("*.json")) if path.name != "services.json"]
 SETTINGS = Settings("<your registry>/tramo-sidecar", "<ApiUrl>")
 REAL = Settings("example.com/tramo-sidecar:1", "https://a1.execute-api.eu-west-1.amazonaws.com/live")
 BLOCK = {
@@ -218,11 +219,9 @@ def test_the_local_ecs_takes_what_inject_writes(redirect: bool) -> None:
     local.parse(inject(task(), Settings(REAL.image, REAL.api_url, redirect), BLOCK), revision=1, region="eu-west-1")
 
 
-@pytest.mark.parametrize("path", [*sorted(SHOP.glob("*.json")), SHOP / "releases" / "orders-2.json"], ids=str)
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.name)
 def test_the_shops_task_definitions_can_be_injected(path: Path) -> None:
     document = json.loads(path.read_text())
-    if "containerDefinitions" not in document:
-        pytest.skip("it is no task definition")
     found = inject(document, Settings())
     environment = {each["name"]: each["value"] for each in container(found, "sidecar")["environment"]}
     before = {each["name"]: each["value"] for each in container(document, "sidecar")["environment"]}
@@ -275,15 +274,19 @@ def test_another_proxy_is_not_taken_away() -> None:
 
 
 def test_the_command_writes_json_and_names_the_file_of_a_mistake(tmp_path: Path) -> None:
-    path, block, stream = tmp_path / "web.json", tmp_path / "connect.json", io.StringIO()
+    path, block, stream, warnings = tmp_path / "web.json", tmp_path / "connect.json", io.StringIO(), io.StringIO()
     path.write_text(json.dumps(task()))
     block.write_text(json.dumps(BLOCK))
     options: dict[str, Any] = {"image": REAL.image, "api_url": REAL.api_url, "redirect": False, "user": "0"}
-    inject_file(path, block, stream, **options)
+    inject_file(path, block, stream, warnings, **options)
     assert json.loads(stream.getvalue()) == inject(task(), REAL, BLOCK)
+    assert warnings.getvalue() == ""
+    block.write_text(json.dumps({**BLOCK, "name_space": "x"}))
+    inject_file(path, block, stream, warnings, **options)
+    assert "$.name_space: this key is not known and does nothing; did you mean namespace?" in warnings.getvalue()
     for text in ("{", "[]", json.dumps({"family": "x"})):
         path.write_text(text)
         with pytest.raises(LocalError, match=r"web\.json: "):
-            inject_file(path, block, stream, **options)
+            inject_file(path, block, stream, warnings, **options)
     with pytest.raises(LocalError, match="No such file"):
-        inject_file(tmp_path / "none.json", None, stream, **options)
+        inject_file(tmp_path / "none.json", None, stream, warnings, **options)

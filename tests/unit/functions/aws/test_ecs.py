@@ -37,6 +37,16 @@ def test_mistakes_are_remembered_but_not_what_ecs_does_not_know() -> None:
     assert lookups.definition(definition_arn("later:1")) is not None
 
 
+def test_an_unknown_key_of_a_label_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    fake = FakeEcs(task_definition("orders:7", raw_label='{"namespace": "shop.local", "service": []}'))
+    lookups = Lookups(lambda: fake, lambda: fake)
+    for _ in range(2):
+        assert lookups.definition(definition_arn("orders:7")) is not None
+    (record,) = caplog.records
+    assert "task definition orders:7" in record.message
+    assert "$.service: this key is not known and does nothing; did you mean services?" in record.message
+
+
 def test_the_memory_has_an_end() -> None:
     names = [f"orders:{number}" for number in range(module.REMEMBERED + 1)]
     fake = FakeEcs(*(task_definition(name) for name in names))
