@@ -66,8 +66,8 @@ attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an 
 fuzz: .venv/fuzz ## fuzz all parsers with atheris, 20 s each; ARGS="--seconds N" and names of targets
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-deployments: setup .tools/sidecar/installed .tools/rolling/installed ## twenty deployments in a row under load by HTTP/1.1, gRPC and TCP; other numbers in ARGS
-	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
+deployments: setup .tools/sidecar/installed .tools/rolling/installed ## deployments in a row, scale-in, a Spot interruption, under load by HTTP/1.1, gRPC, TCP; options in ARGS
+	@PYTHONPATH=functions TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
 
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build

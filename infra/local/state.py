@@ -50,6 +50,7 @@ class StopCode(StrEnum):
     ESSENTIAL_CONTAINER_EXITED = "EssentialContainerExited"
     USER_INITIATED = "UserInitiated"
     SERVICE_SCHEDULER_INITIATED = "ServiceSchedulerInitiated"
+    SPOT_INTERRUPTION = "SpotInterruption"
 
 
 @dataclass(frozen=True, slots=True)

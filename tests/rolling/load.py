@@ -1,9 +1,11 @@
 """The callers: HTTP requests, gRPC calls and TCP sessions by the services' names, all the time.
 
-Every tenth request or call takes 300 ms at the service, so that some are under way whenever a task is told to stop. A
-TCP session has ten exchanges in a second. What fails before a worker's first success is not counted: the first tasks of
-the services are still on their way. The tally goes to standard output, one JSON line twice a second; the last one has
-"final": true.
+Every second HTTP request is a POST, which may only be repeated when the first is known not to have been seen. Every
+tenth request or call takes 300 ms at the service, so that some are under way whenever a task is told to stop. A TCP
+session has ten exchanges in a second. What fails before a worker's first success is not counted: the first tasks of the
+services are still on their way. After a failure a worker rests for as long as a session takes: one that came back at
+once would count the same outage many times. The tally goes to standard output, one JSON line twice a second; the last
+one has "final": true.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import grpc  # type: ignore[import-untyped]  # grpcio comes without types
 
 WORKERS: Final = 3
 PAUSE_SECONDS: Final = 0.03
+PAUSE_AFTER_FAILURE_SECONDS: Final = 1.0
 EXCHANGES: Final = 10
 EXCHANGE_MILLISECONDS: Final = 100
 SLOW_MILLISECONDS: Final = 300
@@ -60,9 +63,11 @@ class HttpCaller:
     def __init__(self, host: str = "http", port: int = 80) -> None:
         self._host, self._port = host, port
         self._kept: http.client.HTTPConnection | None = None
+        self._posts = False
 
     def call(self, milliseconds: int) -> None:
         """Make one request."""
+        self._posts = not self._posts
         kept, self._kept = self._kept, None
         if kept is not None:
             try:
@@ -75,7 +80,9 @@ class HttpCaller:
     def _once(self, connection: http.client.HTTPConnection, milliseconds: int) -> None:
         """Make one request; keep the connection only if that went well."""
         try:
-            connection.request("GET", f"/{milliseconds}")
+            connection.request(
+                "POST" if self._posts else "GET", f"/{milliseconds}", b"x" * 100 if self._posts else None
+            )
             answer = connection.getresponse()
             body = answer.read()
         except BaseException:
@@ -145,6 +152,7 @@ def work(protocol: str, make: Callable[[], Caller], tally: Tally, stop: threadin
         except (OSError, ValueError, http.client.HTTPException, grpc.RpcError) as error:
             if reached:
                 tally.count(protocol, error)
+            stop.wait(PAUSE_AFTER_FAILURE_SECONDS)
         else:
             reached = True
             tally.count(protocol, None)

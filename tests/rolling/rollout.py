@@ -8,39 +8,65 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from infra.inject import Settings as Injection
+from infra.inject import inject
 from infra.local.machine import Machine
 from infra.local.runner import TaskRunner
 from infra.local.settings import Settings
 from infra.local.state import Status, StopCode
 from infra.local.up import machine
 from tests.rolling.apps import APPS, speaks_redis
-from tests.rolling.server import Stop
+from tests.rolling.server import INSIDE, Stop
 
 HERE: Final = Path(__file__).parent
 NAMESPACE: Final = "rolling.local"
 PROTOCOLS: Final = ("http", "grpc", "tcp")
 PORTS: Final = {"http": 8080, "grpc": 9090, "tcp": 7000}
 TASKS: Final = 2
-PATIENCE: Final = 90.0
+MOST_TASKS: Final = 6
+PATIENCE: Final = 240.0
 WARM: Final = 20
 """Requests, calls and sessions of each protocol before the first deployment."""
 
 
+class Count(NamedTuple):
+    """Requests, calls or sessions of one protocol."""
+
+    tried: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One thing that happened to the service, how long until it was steady again, and what callers saw, by protocol."""
+
+    name: str
+    seconds: float
+    counts: Mapping[str, Count]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the callers saw, by protocol: tried and failed; and how long each deployment took, in seconds."""
+    """All phases; the last failures; how many tasks ended, and how much was inside them when they did (abrupt ones)."""
 
-    tried: Mapping[str, int]
-    failed: Mapping[str, int]
+    phases: tuple[Phase, ...]
     errors: tuple[str, ...]
-    seconds: tuple[float, ...]
     tasks: int
+    inside: int
+
+    def total(self) -> dict[str, Count]:
+        """Add up the phases."""
+        counts = {name: [phase.counts[name] for phase in self.phases] for name in PROTOCOLS}
+        return {name: Count(sum(c.tried for c in each), sum(c.failed for c in each)) for name, each in counts.items()}
 
 
 def write_folder(directory: Path, app: str) -> None:
-    """Write the task definitions and services that the local ECS brings up, for one of `APPS`."""
+    """Write the task definitions and services that the local ECS brings up, for one of `APPS`.
+
+    The definitions are what `tramo inject` makes of a user's own.
+    """
     directory.mkdir(parents=True)
     service = {"serviceName": "app", "taskDefinition": "app", "desiredCount": TASKS}
     (directory / "services.json").write_text(json.dumps({"cluster": "rolling", "services": [service]}))
@@ -48,15 +74,12 @@ def write_folder(directory: Path, app: str) -> None:
         {"portName": name, "discoveryName": name, "clientAliases": [{"port": 80, "dnsName": name}]}
         for name in PROTOCOLS
     ]
-    inbound = ",".join(f"{name}={15100 + n}:{PORTS[name]}/{name}" for n, name in enumerate(PROTOCOLS))
-    label = json.dumps({"namespace": NAMESPACE, "services": offers})
-    _write(directory, "app", _app_containers(APPS[app], {"tramo.service-connect": label}), inbound)
+    _write(directory, "app", _app_containers(APPS[app]), {"namespace": NAMESPACE, "services": offers})
     command = ("python", str(HERE / "load.py"), *(("redis",) if speaks_redis(app) else ()))
-    client = _container("load", command, {"tramo.service-connect": json.dumps({"namespace": NAMESPACE})})
-    _write(directory, "load", [client], "")
+    _write(directory, "load", [_container("load", command)], {"namespace": NAMESPACE})
 
 
-def _app_containers(commands: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+def _app_containers(commands: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """Return the containers that offer the three ports: one has them all, or grpc and redis have theirs."""
     owners = {"grpc": "grpc" if "grpc" in commands else "app", "tcp": "redis" if "redis" in commands else "app"}
     containers = []
@@ -66,74 +89,131 @@ def _app_containers(commands: Mapping[str, Sequence[str]], labels: Mapping[str, 
             for protocol, port in PORTS.items()
             if owners.get(protocol, "app") == name
         ]
-        made = _container(name, command, labels if name == "app" else {})
-        containers.append(made | {"portMappings": mappings})
+        containers.append(_container(name, command) | {"portMappings": mappings})
     return containers
 
 
-def _container(name: str, command: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:
+def _container(name: str, command: Sequence[str]) -> dict[str, Any]:
     return {
         "name": name,
         "image": "rolling",
         "memory": 256,
         "essential": True,
         "command": list(command),
-        "dockerLabels": dict(labels),
-        "dependsOn": [{"containerName": "sidecar", "condition": "HEALTHY"}],
         "stopTimeout": 60,
     }
 
 
-def _write(directory: Path, family: str, containers: Sequence[Mapping[str, Any]], inbound: str) -> None:
-    variables = {"TRAMO_NAMESPACE": NAMESPACE, "TRAMO_API_URL": "https://example.com", "TRAMO_INBOUND": inbound}
-    sidecar = {
-        "name": "sidecar",
-        "image": "tramo/sidecar",
-        "memory": 128,
-        "essential": True,
-        "dockerLabels": {"tramo.sidecar": "true"},
-        "environment": [{"name": name, "value": value} for name, value in variables.items()],
-        "healthCheck": {"command": ["CMD", "tramo-sidecar", "--ready"], "interval": 5, "startPeriod": 60},
-        "stopTimeout": 30,
-    }
-    document = {"family": family, "networkMode": "awsvpc", "containerDefinitions": [*containers, sidecar]}
+def _write(directory: Path, family: str, containers: Sequence[Mapping[str, Any]], block: Mapping[str, Any]) -> None:
+    own = {"family": family, "networkMode": "awsvpc", "containerDefinitions": list(containers)}
+    document = inject(own, Injection(image="tramo/sidecar", api_url="https://example.com"), block)
     (directory / f"{family}.json").write_text(json.dumps(document))
 
 
-async def roll(directory: Path, deployments: int, say: Callable[[str], object], app: str = Stop.PATIENT) -> Report:
-    """Deploy the service so many times in a row under load and report. Raises LocalError and TimeoutError."""
+class Rollout:
+    """The service on a machine, under load."""
+
+    def __init__(self, made: Machine, say: Callable[[str], object]) -> None:
+        self.phases: list[Phase] = []
+        self._made = made
+        self._cluster = made.cluster
+        self._say = say
+        self.load = made.cluster.run_task("load")
+        self._known: dict[str, Count] = {}
+
+    async def warm_up(self) -> None:
+        """Wait until the callers reach every protocol."""
+        await _until("every protocol is called", lambda: _tried(self.load) >= WARM)
+        self._known = _counts(self.load)
+
+    async def phase(self, name: str, begin: Callable[[], object]) -> None:
+        """Let something happen, wait until the service is steady again, and note what the callers saw."""
+        began = time.monotonic()
+        begin()
+        await self._steady()
+        self.note(name, time.monotonic() - began)
+
+    def note(self, name: str, seconds: float) -> None:
+        """Note what the callers saw since the last time."""
+        before, self._known = self._known, _counts(self.load)
+        since = {
+            protocol: Count(now.tried - before[protocol].tried, now.failed - before[protocol].failed)
+            for protocol, now in self._known.items()
+        }
+        self.phases.append(Phase(name, seconds, since))
+        seen = ", ".join(f"{protocol} {count.failed} of {count.tried}" for protocol, count in since.items())
+        self._say(f"{name}: {seconds:.1f} s; failed: {seen}")
+
+    def deploy(self) -> None:
+        """Replace all tasks."""
+        self._cluster.update_service("app", desired_count=None, definition=None, force=True)
+
+    def scale(self, count: int) -> None:
+        """Ask for so many tasks."""
+        self._cluster.update_service("app", desired_count=count, definition=None, force=False)
+
+    def interrupt(self) -> None:
+        """Take one task's machine away, as Fargate Spot does: SIGTERM comes at once, a replacement later."""
+        self.serving()[0].stop(StopCode.SPOT_INTERRUPTION, "Your Spot Task was interrupted.")
+        self._cluster.service("app").steady = False
+
+    def serving(self) -> list[TaskRunner]:
+        """Return the service's tasks that run."""
+        runners = self._cluster.tasks.values()
+        return [r for r in runners if r.identity.service == "app" and r.state.status is Status.RUNNING]
+
+    def ended(self) -> list[TaskRunner]:
+        """Return the service's tasks that have stopped."""
+        runners = self._cluster.tasks.values()
+        return [r for r in runners if r.identity.service == "app" and r.state.status is Status.STOPPED]
+
+    async def _steady(self) -> None:
+        if not await self._cluster.until(self._cluster.steady, PATIENCE):
+            states = [(runner.identity.definition.name, runner.state.status) for runner in self._cluster.tasks.values()]
+            raise TimeoutError(f"the service was not steady within {PATIENCE:.0f} s: {states}")
+
+
+async def roll(
+    directory: Path, deployments: int, say: Callable[[str], object], app: str = Stop.ORDINARY, most: int = MOST_TASKS
+) -> Report:
+    """Deploy the service so many times in a row under load, scale it out and in, interrupt a task, and report.
+
+    Raises LocalError and TimeoutError.
+    """
     write_folder(directory / "image", app)
     settings = Settings(state_directory=directory / "state", image_directory=directory / "image", names="hosts")
     async with machine(settings) as (made, _):
-        await _steady(made)
-        load = made.cluster.run_task("load")
-        await _until("every protocol is called", lambda: _tried(load) >= WARM)
-        seconds: list[float] = []
-        known = set(made.cluster.tasks)
+        await _until_steady(made)
+        rollout = Rollout(made, say)
+        await rollout.warm_up()
         for number in range(1, deployments + 1):
-            begin = time.monotonic()
-            made.cluster.update_service("app", desired_count=None, definition=None, force=True)
-            await _steady(made)
-            seconds.append(time.monotonic() - begin)
-            say(f"deployment {number} of {deployments}: {seconds[-1]:.1f} s, {_short(_tally(load))}")
-        tasks = len(set(made.cluster.tasks) - known)
-        load.stop(StopCode.USER_INITIATED, "It is over")
-        await asyncio.wait_for(load.stopped.wait(), PATIENCE)
-        counts, errors = _tally(load)["counts"], _tally(load)["errors"]
+            await rollout.phase(f"deployment {number} of {deployments}", rollout.deploy)
+        await rollout.phase(f"scale-out {TASKS} to {most}", lambda: rollout.scale(most))
+        await rollout.phase(f"scale-in {most} to {TASKS}", lambda: rollout.scale(TASKS))
+        await rollout.phase("Spot interruption", rollout.interrupt)
+        rollout.load.stop(StopCode.USER_INITIATED, "It is over")
+        await asyncio.wait_for(rollout.load.stopped.wait(), PATIENCE)
+        rollout.note("end of the load", 0.0)
+        errors = tuple(_tally(rollout.load)["errors"])
+        ended = rollout.ended()
+        inside = sum(_inside(runner) for runner in ended)
         await asyncio.wait_for(made.cluster.stop(), PATIENCE)
-    return Report(
-        {name: counts[name]["tried"] for name in PROTOCOLS},
-        {name: counts[name]["failed"] for name in PROTOCOLS},
-        tuple(errors),
-        tuple(seconds),
-        tasks,
-    )
+    return Report(tuple(rollout.phases), errors, len(ended), inside)
 
 
-async def _steady(made: Machine) -> None:
+async def _until_steady(made: Machine) -> None:
     if not await made.cluster.until(made.cluster.steady, PATIENCE):
-        states = [(runner.identity.definition.name, runner.state.status) for runner in made.cluster.tasks.values()]
-        raise TimeoutError(f"the service was not steady within {PATIENCE:.0f} s: {states}")
+        raise TimeoutError(f"the service did not come up within {PATIENCE:.0f} s")
+
+
+def _counts(load: TaskRunner) -> dict[str, Count]:
+    return {name: Count(each["tried"], each["failed"]) for name, each in _tally(load)["counts"].items()}
+
+
+def _inside(runner: TaskRunner) -> int:
+    """Return how much was inside an abrupt app when it ended, by what it wrote."""
+    lines = runner.log("app").read_text(encoding="utf-8").splitlines()
+    return sum(int(line.removeprefix(INSIDE)) for line in lines if line.startswith(INSIDE))
 
 
 def _tried(load: TaskRunner) -> int:
@@ -149,10 +229,6 @@ def _tally(load: TaskRunner) -> dict[str, Any]:
     lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
     found: dict[str, Any] = json.loads(lines[-1]) if lines else {"counts": {}, "errors": []}
     return found
-
-
-def _short(tally: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {each['tried']} ({each['failed']} failed)" for name, each in tally["counts"].items())
 
 
 async def _until(what: str, condition: Callable[[], bool]) -> None:

@@ -37,6 +37,8 @@ PROTOCOLS: Final = ("http", "grpc", "tcp")
 METHOD: Final = "/rolling.Calls/Wait"
 QUIET_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 50.0
+INSIDE: Final = "inside:"
+"""What the abrupt service writes before how many requests, calls and sessions it cuts."""
 _POLL_SECONDS: Final = 0.05
 
 
@@ -66,10 +68,10 @@ class Work:
             self._last = time.monotonic()
 
     @property
-    def active(self) -> bool:
-        """True while something is under way."""
+    def active(self) -> int:
+        """How much is under way."""
         with self._lock:
-            return self._active > 0
+            return self._active
 
     def quiet_for(self) -> float:
         """Return for how long nothing has been under way."""
@@ -97,6 +99,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no line for each request."""
@@ -181,13 +187,13 @@ async def main(stop: Stop, protocols: Collection[str]) -> None:
         ends.append((await asyncio.start_server(session, host, TCP_PORT)).close)
     await asked.wait()
     if stop is Stop.ABRUPT:
+        print(INSIDE, WORK.active, flush=True)
         os._exit(0)  # without a word to anybody
     if stop is Stop.PATIENT:
         began = time.monotonic()
         await until(lambda: min(WORK.quiet_for(), time.monotonic() - began) >= QUIET_SECONDS)
-    for end in ends:
-        end()
-    await until(lambda: not WORK.active)
+    answered = [event for event in [end() for end in ends] if isinstance(event, threading.Event)]
+    await until(lambda: WORK.active == 0 and all(event.is_set() for event in answered))
     os._exit(0)  # threads that wait on connections without a request would hold it
 
 
