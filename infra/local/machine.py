@@ -31,7 +31,7 @@ from infra.local.network import LoopbackNetwork, Network
 from infra.local.process import Launcher
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError, Settings
 from infra.local.streams import StreamDelivery, follow
-from infra.local.template import ControlPlane, load
+from infra.local.template import ControlPlane, load, with_stream
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,10 @@ class Machine:
             "AWS_ENDPOINT_URL_ECS": ecs,
         }
         functions = [
-            Function(spec, launcher, environment, self.settings.region, self.function_log) for spec in plane.functions
+            Function(
+                with_stream(spec, self.aws.stream_arn), launcher, environment, self.settings.region, self.function_log
+            )
+            for spec in plane.functions
         ]
         await asyncio.gather(*(function.start() for function in functions))
         for function in functions:

@@ -5,8 +5,8 @@ the event pattern, the stream's batches and filters, the schedule and the routes
 else.
 
 Intrinsic functions: `!Ref` of a parameter is its value (the default, unless overridden), `!Ref` of a resource
-is the resource's name here; others stay as they are, because what they name (ARNs, roles) has no counterpart
-here.
+is the resource's name here; `!GetAtt` of the table's StreamArn is `STREAM_ARN` until the table is made; others stay
+as they are, because what they name (ARNs, roles) has no counterpart here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,10 @@ from infra.local.settings import REPOSITORY, LocalError
 TEMPLATE: Final = REPOSITORY / "template.yaml"
 _RATE: Final = re.compile(r"rate\((\d+) (second|minute|hour|day)s?\)")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+STREAM_ARN: Final = "{the table's stream}"
+"""What stands in a variable that wants it; who makes the table knows it."""
 
 
 class TemplateError(LocalError):
@@ -129,7 +133,7 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, tab
     tables = [name for name, resource in resources.items() if resource["Type"] == "AWS::DynamoDB::Table"]
     if len(tables) != 1:
         raise TemplateError(f"{path} has {len(tables)} tables, one was expected")
-    references |= {**(parameters or {}), tables[0]: table}
+    references |= {**(parameters or {}), tables[0]: table, f"{tables[0]}.StreamArn": STREAM_ARN}
     resolved = _resolve(resources, references)
     defaults = _resolve(document.get("Globals", {}), references).get("Function", {})
     properties = dict(resolved[tables[0]]["Properties"])
@@ -151,7 +155,7 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, tab
 
 def _resolve(value: Any, references: Mapping[str, str]) -> Any:  # a YAML value has no narrower type
     if isinstance(value, Intrinsic):
-        return references.get(str(value.value), value) if value.name == "Ref" else value
+        return references.get(str(value.value), value) if value.name in ("Ref", "GetAtt") else value
     if isinstance(value, dict):
         return {key: _resolve(item, references) for key, item in value.items()}
     if isinstance(value, list):
@@ -208,6 +212,12 @@ def _function(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], ro
         stream=stream,
         routes=tuple(routes),
     )
+
+
+def with_stream(function: FunctionSpec, arn: str) -> FunctionSpec:
+    """The function, with the ARN of the table's stream in the variables that want it."""
+    environment = {name: arn if value == STREAM_ARN else value for name, value in function.environment.items()}
+    return replace(function, environment=environment)
 
 
 def _events(function: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

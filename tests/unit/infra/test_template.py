@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.pattern import matches
-from infra.local.template import TemplateError, load
+from infra.local.template import TemplateError, load, with_stream
 
 
 def test_the_template_of_the_project() -> None:
@@ -62,6 +62,12 @@ def test_parameters_and_the_table_are_resolved(tmp_path: Path) -> None:
     assert function.environment == {"SECONDS": "5", "TABLE": "mine"}
     assert (function.timeout, function.memory, function.retries) == (3, 128, 2)
     assert function.code == tmp_path / "f"
+
+
+def test_a_variable_gets_the_tables_stream_once_there_is_one(tmp_path: Path) -> None:
+    variables = "Environment: {Variables: {STREAM: !GetAtt Table.StreamArn, TABLE: !Ref Table}}"
+    [function] = load(write(tmp_path, variables), table="mine").functions
+    assert with_stream(function, "arn:x").environment == {"STREAM": "arn:x", "TABLE": "mine"}
 
 
 @pytest.mark.parametrize(
