@@ -2,8 +2,10 @@
 
 Rules:
 - The task metadata endpoint is read once a second, and a change of HEALTHY or UNHEALTHY is reported at once.
-- What the API did not take is reported again with the next reading: a task is registered only once it is RUNNING,
-  which comes after its sidecar is healthy.
+- What the API did not take is reported again: a task is registered only once it is RUNNING, which comes after its
+  sidecar is healthy. The first `PROMPT_TRIES` are made with the next reading. Then the wait doubles up to
+  `MAX_BACKOFF_SECONDS`, spread by `JITTER`: a role that may not report, or a task that is never registered, would cost
+  a request a second for all its life. Only the news that the task must stop does not wait.
 - A task without health checks has no health to report.
 - That the task must stop (DesiredStatus STOPPED) is told to this sidecar first, which drains, and then reported: ECS
   ends the app at the same moment, and its event may be seconds on the way.
@@ -26,6 +28,10 @@ from sidecar.registry.client import RegistryError
 INTERVAL_SECONDS: Final = 1.0
 """The endpoint allows 40 requests a second for a task."""
 
+PROMPT_TRIES: Final = 5
+MAX_BACKOFF_SECONDS: Final = 60.0
+JITTER: Final = 0.5
+"""A fleet that is refused in one moment does not come back in one."""
 _UNKNOWN: Final = "UNKNOWN"
 
 log = logging.getLogger("tramo.health")
@@ -69,6 +75,9 @@ class HealthReporter:
         self._findings = findings
         self._reported_findings: Sequence[Finding] = []
         self._failing = False
+        self._refusals = 0  # in a row
+        self._wait_until = 0.0
+        self._tried_stopping = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="health")
 
     async def run(self) -> None:
@@ -84,7 +93,8 @@ class HealthReporter:
             reading = await loop.run_in_executor(self._executor, self._source.reading)
             if reading.is_stopping:
                 self._on_stopping()
-            await loop.run_in_executor(self._executor, self._report, reading, self._findings())
+            if self._may_report(reading):
+                await self._report(reading, list(self._findings()))
         except (MetadataError, RegistryError) as error:
             if not self._failing:
                 log.warning("the task's health is not reported for now: %s", error)
@@ -92,19 +102,42 @@ class HealthReporter:
         else:
             self._failing = False
 
-    def _report(self, reading: TaskReading, findings: Sequence[Finding]) -> None:
+    def _may_report(self, reading: TaskReading) -> bool:
+        return self._runtime.now() >= self._wait_until or (reading.is_stopping and not self._tried_stopping)
+
+    async def _report(self, reading: TaskReading, findings: Sequence[Finding]) -> None:
+        """Report what changed. Raises RegistryError."""
+        self._tried_stopping = reading.is_stopping
+        taken = False
+        try:
+            taken = await self._runtime.loop.run_in_executor(self._executor, self._send, reading, findings)
+        finally:
+            self._refusals = 0 if taken else self._refusals + 1
+            self._wait_until = self._runtime.now() + self._backoff_seconds()
+
+    def _backoff_seconds(self) -> float:
+        """How long to wait after so many refusals in a row; 0 = until the next reading."""
+        if self._refusals < PROMPT_TRIES:
+            return 0.0
+        longest = min(INTERVAL_SECONDS * 2.0 ** min(self._refusals - PROMPT_TRIES + 1, 10), MAX_BACKOFF_SECONDS)
+        return longest * (1.0 - JITTER * self._runtime.random(16) / 65536.0)
+
+    def _send(self, reading: TaskReading, findings: Sequence[Finding]) -> bool:
+        """Send what changed; return False when the API did not take it."""
         status, since = _UNKNOWN, ""
         if reading.health is not None and reading.health.status != _UNKNOWN:
             status, since = reading.health.status, reading.health.since
         rest = (reading.is_stopping, findings)
         if status in (_UNKNOWN, self.reported) and rest == (self._reported_stopping, self._reported_findings):
-            return
+            return True
         if self._sink.report_health(self._task_id, status, since, *rest):
             extra = {"status": status, "since": since, "is_stopping": reading.is_stopping, "findings": len(findings)}
             log.info("reported the task's health", extra=extra)
             self._reported_stopping, self._reported_findings = rest
             if status != _UNKNOWN:
                 self.reported = status
+            return True
+        return False
 
     def close(self) -> None:
         """Let the thread end."""

@@ -74,13 +74,17 @@ def functions(table: str = "tramo") -> dict[str, Function]:
             handler=properties["Handler"],
             timeout=properties["Timeout"],
             memory=properties["MemorySize"],
-            environment={
-                key: values[value["Ref"]] if isinstance(value, dict) else str(value)
-                for key, value in properties["Environment"]["Variables"].items()
-            },
+            environment={key: _value(value, values) for key, value in properties["Environment"]["Variables"].items()},
         )
         for name, properties in resources("AWS::Lambda::Function").items()
     }
+
+
+def _value(value: Any, values: Mapping[str, str]) -> str:
+    """Return a text of the template; an attribute of a resource stands for itself, such as Registry.StreamArn."""
+    if not isinstance(value, dict):
+        return str(value)
+    return values[value["Ref"]] if "Ref" in value else ".".join(value["Fn::GetAtt"])
 
 
 def _sources() -> Iterator[Path]:

@@ -66,7 +66,8 @@ def test_the_environment_of_the_functions() -> None:
     shared = {"TRAMO_TABLE": "tramo", "POWERTOOLS_METRICS_NAMESPACE": "Tramo", "LOG_LEVEL": "INFO"}
     own = {
         "Registrar": {"TRAMO_CLUSTERS": ""},
-        "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10"},
+        "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10", "TRAMO_STREAM": "Registry.StreamArn"},
+        "Publisher": {"TRAMO_STREAM": "Registry.StreamArn"},
         "Api": {"TRAMO_POLL_SECONDS": "5", "TRAMO_TASK_IDENTITY": "session"},
     }
     for name, function in sam.functions().items():

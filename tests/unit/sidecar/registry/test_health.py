@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -146,5 +147,68 @@ def test_findings_are_reported_when_they_change_whatever_the_health_is() -> None
         assert [status for _, status, *_ in ecs.reports] == ["UNKNOWN", "HEALTHY", "HEALTHY"]
         assert ecs.reported_findings == [[finding.where], [finding.where], []]
         assert reporter.reported == "HEALTHY"
+
+    asyncio.run(main())
+
+
+class FakeClock:
+    """A time that the test moves, and a runtime that goes by it and whose chance is always the same."""
+
+    def __init__(self, chance: int) -> None:
+        self.time = 0.0
+        self.runtime = Runtime(asyncio.get_running_loop(), clock=lambda: self.time)
+        self.runtime.random = lambda _: chance
+
+
+def tries(seconds: int, chance: int, stops_at: int | None = None) -> list[int]:
+    """Return the seconds at which a task that the API never takes reports, of so many."""
+    made: list[int] = []
+
+    async def main() -> None:
+        clock = FakeClock(chance)
+
+        class Refusing(FakeEcs):
+            def report_health(self, *_: object) -> bool:
+                made.append(int(clock.time))
+                raise RegistryError("403")
+
+        ecs = Refusing(*["HEALTHY"] * seconds)
+        reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain)
+        for second in range(seconds):
+            clock.time = float(second)
+            ecs.is_stopping = stops_at is not None and second >= stops_at
+            await reporter.step()
+        reporter.close()
+
+    asyncio.run(main())
+    return made
+
+
+def test_a_report_that_is_refused_again_and_again_is_made_ever_more_seldom() -> None:
+    latest = tries(600, chance=0)
+    assert latest[:9] == [0, 1, 2, 3, 4, 6, 10, 18, 34]
+    assert {after - before for before, after in itertools.pairwise(latest[10:])} == {60}
+    earliest = tries(600, chance=65535)
+    assert {after - before for before, after in itertools.pairwise(earliest[10:])} <= {30, 31}, "jitter"
+
+
+def test_a_task_that_must_stop_says_so_at_once_though_it_was_refused() -> None:
+    made = tries(300, chance=0, stops_at=200)
+    assert 200 in made
+    assert 201 not in made
+
+
+def test_what_is_taken_ends_the_back_off() -> None:
+    async def main() -> None:
+        ecs = FakeEcs(*["HEALTHY"] * 40, "UNHEALTHY")
+        clock = FakeClock(chance=0)
+        reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain)
+        ecs.registered = False
+        for second in range(41):
+            clock.time = float(second)
+            ecs.registered = second >= 10
+            await reporter.step()
+        assert [status for _, status, _, _ in ecs.reports] == ["HEALTHY", "UNHEALTHY"]
+        reporter.close()
 
     asyncio.run(main())
