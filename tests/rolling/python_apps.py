@@ -1,6 +1,7 @@
 """The HTTP service for servers of production: one app for WSGI (gunicorn) and one for ASGI (uvicorn).
 
-A request may ask to be answered late: `/300` after 300 ms. The servers stop in their own way.
+A request may ask to be answered late: `/300` after 300 ms. One that takes a second or more is announced on stdout, so
+that a test knows that it is under way. The servers stop in their own way.
 """
 
 from __future__ import annotations
@@ -31,4 +32,7 @@ async def asgi(
 
 
 def _seconds(path: str) -> float:
-    return int(path.strip("/") or 0) / 1000
+    seconds = int(path.strip("/") or 0) / 1000
+    if seconds >= 1:
+        print(path, flush=True)
+    return seconds

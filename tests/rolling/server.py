@@ -1,7 +1,7 @@
 """The service that is deployed again and again: HTTP/1.1, gRPC and TCP in one task, with a way of stopping.
 
-A request or line may ask to be answered late: `/300` and `300` after 300 ms. What happens on SIGTERM is chosen by the
-argument:
+A request or line may ask to be answered late: `/300` and `300` after 300 ms. A request that takes a second or more is
+announced on stdout, so that a test knows that it is under way. What happens on SIGTERM is chosen by the argument:
 
 - `ordinary`, as gunicorn, uvicorn, nginx or Node do it: accept no more, finish what is under way, exit. A kept
   connection without a request is closed.
@@ -91,7 +91,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with WORK:
-            time.sleep(int(self.path.strip("/") or 0) / 1000)
+            seconds = int(self.path.strip("/") or 0) / 1000
+            if seconds >= 1:
+                print(self.path, flush=True)
+            time.sleep(seconds)
             body = self.path.encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))

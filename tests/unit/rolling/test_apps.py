@@ -50,16 +50,17 @@ def test_a_server_of_production_finishes_what_is_under_way_and_accepts_no_more(t
                 stderr=log,
             )
             try:
-                stop_under_a_request(process, address)
+                stop_under_a_request(process, address, tmp_path / "log")
             finally:
                 process.kill()
                 process.wait()
 
 
-def stop_under_a_request(process: subprocess.Popen[bytes], address: str) -> None:
+def stop_under_a_request(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     until(lambda: listens(address), 60, "the server")
     with closing(http.client.HTTPConnection(address, HTTP_PORT, timeout=20)) as connection:
         connection.request("GET", "/1000")
+        until(lambda: b"/1000" in log.read_bytes(), 20, "the request to be under way")
         process.send_signal(signal.SIGTERM)
         until(lambda: not listens(address), 20, "the end of listening")
         answer = connection.getresponse()

@@ -24,13 +24,14 @@ from tests.support.waiting import until
 def running(stop: Stop) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     network = LoopbackNetwork()
     host = network.take()
-    process = subprocess.Popen([sys.executable, str(Path(server.__file__)), stop], env={**os.environ, "HOST": host})
+    command = [sys.executable, str(Path(server.__file__)), stop]
+    process = subprocess.Popen(command, env={**os.environ, "HOST": host}, stdout=subprocess.PIPE)
     try:
         until(lambda: listens(host, TCP_PORT), 30, "the server")
         yield process, host
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
         network.close()
 
 
@@ -40,15 +41,17 @@ def listens(host: str, port: int) -> bool:
 
 
 @contextmanager
-def slow_request(host: str) -> Iterator[http.client.HTTPConnection]:
-    """Send a request that takes a second."""
+def slow_request(process: subprocess.Popen[bytes], host: str) -> Iterator[http.client.HTTPConnection]:
+    """Send a request that takes a second, and wait until it is under way."""
     with closing(http.client.HTTPConnection(host, HTTP_PORT, timeout=20)) as connection:
         connection.request("GET", "/1000")
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"/1000\n"
         yield connection
 
 
 def test_ordinary_accepts_no_more_and_finishes_what_is_under_way() -> None:
-    with running(Stop.ORDINARY) as (process, host), slow_request(host) as under_way:
+    with running(Stop.ORDINARY) as (process, host), slow_request(process, host) as under_way:
         process.send_signal(signal.SIGTERM)
         until(lambda: not listens(host, HTTP_PORT), 20, "the end of listening")
         assert not listens(host, TCP_PORT)
@@ -57,7 +60,7 @@ def test_ordinary_accepts_no_more_and_finishes_what_is_under_way() -> None:
 
 
 def test_abrupt_cuts_what_is_under_way() -> None:
-    with running(Stop.ABRUPT) as (process, host), slow_request(host) as under_way:
+    with running(Stop.ABRUPT) as (process, host), slow_request(process, host) as under_way:
         process.send_signal(signal.SIGTERM)
         with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
             under_way.getresponse()
@@ -65,8 +68,8 @@ def test_abrupt_cuts_what_is_under_way() -> None:
 
 
 def test_patient_takes_late_requests() -> None:
-    with running(Stop.PATIENT) as (process, host), slow_request(host) as under_way:
+    with running(Stop.PATIENT) as (process, host), slow_request(process, host) as under_way:
         process.send_signal(signal.SIGTERM)
-        with slow_request(host) as late:
+        with slow_request(process, host) as late:
             assert under_way.getresponse().status == late.getresponse().status == 200
         assert process.wait(20) == 0
