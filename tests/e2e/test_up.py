@@ -20,11 +20,11 @@ from tests.support.control_plane.local_cluster import container, definition
 from tests.support.processes import descendants, left
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "infra" / "examples" / "shop"
-PATIENCE = 60
+PATIENCE = 120
 
 
 class Up:
