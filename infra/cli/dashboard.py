@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.cli.stack import CONFIG, open_session, resources
 from infra.dashboards import terminal
 from infra.dashboards.reader import Reader, ReadError
 from infra.dashboards.server import DashboardServer
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 AWS_MINUTES: Final = 180
 LOCAL_MINUTES: Final = 10
 """A local cluster keeps a quarter of an hour of metrics."""
-_CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 
 
 def aws_reader(stack: str | None, region: str | None) -> Reader:
@@ -33,24 +32,18 @@ def aws_reader(stack: str | None, region: str | None) -> Reader:
     Raises LocalError.
     """
     try:
-        session = boto3.Session(region_name=region)
-        if session.get_credentials() is None:
-            raise LocalError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
-        client = session.client("cloudwatch", config=_CONFIG)
-        references = _stack_resources(session, stack) if stack else {}
+        session = open_session(region)
+        client = session.client("cloudwatch", config=CONFIG)
+        references = _references(session, stack) if stack else {}
     except (BotoCoreError, ClientError) as error:
         raise LocalError(str(error)) from error
     where = session.region_name or client.meta.region_name
     return Reader(client, sections(), f"{stack}, {where}" if stack else where, references)
 
 
-def _stack_resources(session: boto3.Session, stack: str) -> dict[str, str]:
-    """Return the names of the stack's resources by what the template calls them."""
-    client = session.client("cloudformation", config=_CONFIG)
-    found = {"AWS::StackName": stack}
-    for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
-        for resource in page["StackResourceSummaries"]:
-            found[resource["LogicalResourceId"]] = resource.get("PhysicalResourceId", "")
+def _references(session: boto3.Session, stack: str) -> dict[str, str]:
+    """Return the names of the stack's resources as the dashboard's metrics refer to them."""
+    found = {"AWS::StackName": stack, **resources(session, stack)}
     if "DeadLetters" in found:  # a queue's id is its URL
         found["DeadLetters.QueueName"] = found["DeadLetters"].rpartition("/")[2]
     return found
@@ -64,7 +57,7 @@ def local_reader(status: Mapping[str, Any]) -> Reader:
         region_name=status["region"],
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
-        config=_CONFIG,
+        config=CONFIG,
     )
     # Its sidecars send every five seconds, and what is open is sent each time: a longer period would add it up.
     return Reader(client, sections(), f"local cluster {status['cluster']}", period=int(status["metrics_seconds"]))

@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     made = command("stop", _stop, "stop a task")
     made.add_argument("task", metavar="TASK", help="id of the task, or its beginning")
     waiting(made)
+    made = command("redrive", _redrive, "give dead letters back to the functions that failed to work them")
+    made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it the local cluster")
+    made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
+    made.add_argument("--dry-run", action="store_true", help="only show what would be redriven")
+    made.add_argument("--limit", type=_some, default=100, metavar="N", help="letters of one run at most, default 100")
     made = command("dashboard", _dashboard, "show the stack's dashboard on this machine", output=False)
     made.add_argument(
         "--stack", metavar="NAME", help="the stack in AWS; without it and --region the local cluster's metrics"
@@ -343,6 +348,19 @@ def _stop(options: argparse.Namespace) -> None:
     if options.wait:
         row = until(lambda: ecs.task(row["task"]), lambda r: r["status"] == "STOPPED", options.wait)
     show(sys.stdout, options.output, tables.TASKS, [row])
+
+
+def _redrive(options: argparse.Namespace) -> int:
+    from infra.cli import redrive
+
+    if options.stack:
+        rows = redrive.redrive_stack(options.stack, options.region, options.limit, options.dry_run)
+    elif options.dry_run:
+        rows = redrive.rows_of(_control(options).status()["dead_letters"][: options.limit])
+    else:
+        rows = redrive.rows_of(_control(options).call("POST", f"/redrive/{options.limit}")["letters"])
+    show(sys.stdout, options.output, tables.REDRIVEN, rows)
+    return int(any(row["outcome"] in (redrive.Outcome.FAILED, redrive.Outcome.UNKNOWN) for row in rows))
 
 
 def _dashboard(options: argparse.Namespace) -> None:

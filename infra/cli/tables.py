@@ -92,6 +92,13 @@ DEAD_LETTERS: Final = (
     Column("FUNCTION", "function"),
     Column("ERROR", "error"),
 )
+REDRIVEN: Final = (
+    Column("TIME", "time"),
+    Column("FUNCTION", "function"),
+    Column("EVENT", "event"),
+    Column("OUTCOME", "outcome"),
+    Column("ERROR", "error"),
+)
 
 _STYLES: Final = {
     "ready": "green",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from infra.dashboards.widgets import Line
-from registry.metric_names import DRIFT
+from registry.metric_names import DRIFT, SWEEP_FAILURES
 from sidecar.core.metrics import HEALTHY_ENDPOINTS, MESH_WIDE, SIDECAR_METRICS
 
 NAMESPACE: Final = "Tramo"
@@ -51,9 +51,16 @@ def alarms() -> list[Alarm]:
     return [
         Alarm(
             "DeadLettersAlarm",
-            "Events could not be handled and wait in the queue of dead letters. Read one, mend the cause, redrive.",
+            "Events could not be handled and wait in the queue of dead letters. Look at them with tramo redrive "
+            "--dry-run, end the cause, and have them handled with tramo redrive.",
             (Line("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "DeadLetters.QueueName"}, "Maximum"),),
             *(0, 60, 1),
+        ),
+        Alarm(
+            "SweepFailuresAlarm",
+            "The reconciler left out clusters or namespaces for 15 minutes; its log names them and says why.",
+            (Line(NAMESPACE, SWEEP_FAILURES.name, {"service": SWEEP_FAILURES.function}),),
+            *(0, 300, 3),
         ),
         Alarm(
             "DriftAlarm",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.cluster import EcsError
+from infra.local.eventbus import DeadLetter, redrive
 from infra.local.httpserver import Request, Response
 from infra.local.machine import Machine
 from infra.local.service import Failure, Service
@@ -39,9 +40,22 @@ class Control:
             case ("POST", "api", "back"):
                 await self._machine.api.back()
                 return _answer(200, {"api": "back"})
+            case ("POST", "redrive", limit) if limit.isdecimal():
+                return _answer(200, {"letters": await self._redrive(int(limit))})
             case ("POST", "tasks", task, "containers", container, "kill"):
                 return self._kill(task, container)
         return _answer(404, {"message": f"{request.method} {request.path} is not a command"})
+
+    async def _redrive(self, limit: int) -> list[dict[str, Any]]:
+        redriven = await redrive(self._machine.dead_letters, self._machine.functions, limit)
+        return [
+            {
+                **_letter(letter),
+                "error": letter.error if wrong is None else wrong,
+                "outcome": "worked" if wrong is None else "failed again",
+            }
+            for letter, wrong in redriven
+        ]
 
     def _kill(self, task: str, container: str) -> Response:
         try:
@@ -78,12 +92,13 @@ class Control:
                 if (failure := service.last_failure) is not None
             ],
             "events": machine.events_sent,
-            "dead_letters": [
-                {"time": letter.time, "function": letter.function, "error": letter.error, "event": letter.event}
-                for letter in machine.dead_letters.letters
-            ],
+            "dead_letters": [_letter(letter) for letter in machine.dead_letters.letters],
             "function_log": str(machine.function_log),
         }
+
+
+def _letter(letter: DeadLetter) -> dict[str, Any]:
+    return {"time": letter.time, "function": letter.function, "error": letter.error, "event": letter.event}
 
 
 def failing(service: Service, failure: Failure, state_directory: Path) -> dict[str, Any]:

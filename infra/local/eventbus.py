@@ -58,6 +58,26 @@ class DeadLetters:
         self.letters.append(DeadLetter(self._clock(), function, error, event))
 
 
+async def redrive(
+    dead_letters: DeadLetters, functions: Mapping[str, Invocable], limit: int
+) -> list[tuple[DeadLetter, str | None]]:
+    """Give the oldest letters back to their functions; return them with what went wrong. Those that fail stay."""
+    redriven: list[tuple[DeadLetter, str | None]] = []
+    for letter in list(dead_letters.letters)[:limit]:
+        wrong: str | None = None
+        try:
+            result = await functions[letter.function].invoke(letter.event)
+        except FunctionError as error:
+            wrong = str(error)
+        else:
+            if isinstance(result, Mapping) and result.get("batchItemFailures"):
+                wrong = "the function reported failed records"
+        if wrong is None:
+            dead_letters.letters.remove(letter)
+        redriven.append((letter, wrong))
+    return redriven
+
+
 class EventBus:
     """Delivers events to functions."""
 

@@ -50,6 +50,7 @@ class Machine:
         self.aws: Aws
         self.api: ApiGateway
         self.bus: EventBus
+        self.functions: Mapping[str, Function] = {}
         self.cluster: Cluster
         self.endpoints: Endpoints
         self.private_hosts = False
@@ -152,6 +153,7 @@ class Machine:
         await asyncio.gather(*(function.start() for function in functions))
         for function in functions:
             stack.push_async_callback(function.stop)
+        self.functions = {function.spec.name: function for function in functions}
         self.bus = EventBus(functions, self.dead_letters, self.settings.retry_seconds)
         stack.push_async_callback(self.bus.close)
         stack.push_async_callback(self._stop_background)

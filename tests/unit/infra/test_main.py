@@ -56,6 +56,10 @@ class Running:
             await ecs.close()
 
     async def _control(self, made: Cluster, request: Request) -> Response:
+        letter = {"time": 0.0, "function": "Registrar", "error": "on purpose", "event": {"a": 1}}
+        if request.path.startswith("/redrive/"):
+            limit = int(request.path.rpartition("/")[2])
+            return Response(200, json.dumps({"letters": [{**letter, "outcome": "failed again"}][:limit]}).encode())
         if request.method == "POST":
             self._done.set()
             return Response(202, b"{}")
@@ -73,7 +77,7 @@ class Running:
                 if service.last_failure is not None
             ],
             "events": 7,
-            "dead_letters": [{"time": 0.0, "function": "Registrar", "error": "on purpose", "event": {"a": 1}}],
+            "dead_letters": [letter],
         }
         return Response(200, json.dumps(status).encode())
 
@@ -126,6 +130,13 @@ def test_status_shows_dead_letters(running: Path, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "1/1 steady" in shown
     assert "1970-01-01T00:00:00Z" in shown
+
+
+def test_redriving_the_local_clusters_dead_letters(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [row] = call(capsys, running, "redrive", "--dry-run")
+    assert (row["function"], row["outcome"], row["error"]) == ("Registrar", "waiting", "on purpose")
+    assert main(["--state-dir", str(running), "redrive"]) == 1
+    assert "failed again" in capsys.readouterr().out
 
 
 def definition_file(directory: Path, script: str, **changes: Any) -> str:

@@ -1,0 +1,30 @@
+"""A stack in the user's own AWS account: the session that asks for it, and what its resources are called."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import boto3
+from botocore.config import Config
+
+from infra.local.settings import LocalError
+
+CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
+
+
+def open_session(region: str | None) -> boto3.Session:
+    """Return a session. Raises LocalError without credentials, and what botocore raises."""
+    session = boto3.Session(region_name=region)
+    if session.get_credentials() is None:
+        raise LocalError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
+    return session
+
+
+def resources(session: boto3.Session, stack: str) -> dict[str, str]:
+    """Return the names of the stack's resources by what the template calls them. Raises what botocore raises."""
+    client = session.client("cloudformation", config=CONFIG)
+    return {
+        resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
+        for page in client.get_paginator("list_stack_resources").paginate(StackName=stack)
+        for resource in page["StackResourceSummaries"]
+    }
