@@ -12,6 +12,7 @@ from typing import Any, Final
 from api.problems import Problem
 from registry.domain.lineage import Version, parse_version
 from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.policies import normalised
 from registry.domain.rules import TaskRecord
 
 LARGEST_PAGE: Final = 500
@@ -191,5 +192,5 @@ def policy(document: Any) -> dict[str, Any]:
         path = "$" + ".".join(["", *(str(part) for part in list(error.path or [])[1:])])
         reason = str(error.validation_message or error).removeprefix("data").lstrip(".")
         raise Problem(422, "bad-policy", f"the policy is not valid: {reason}", path) from error
-    checked: dict[str, Any] = document
+    checked: dict[str, Any] = normalised(document)
     return checked

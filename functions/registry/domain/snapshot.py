@@ -22,6 +22,7 @@ from typing import Any, Final
 from registry.domain.bounds import LATEST_TIME
 from registry.domain.layout import Head
 from registry.domain.offer import Alias, Timeouts
+from registry.domain.policies import normalised
 from registry.domain.rules import State, TaskRecord, since_of, state_of
 
 SCHEMA: Final = 1
@@ -105,7 +106,7 @@ def endpoints_of(task: TaskRecord) -> dict[str, Document]:
 
 def policy_of(service: ServiceRecord) -> Document:
     """Return the policy that callers see: the label's time-outs where the operator's policy says nothing."""
-    policy = dict(service.policy)
+    policy: Document = normalised(dict(service.policy))  # one that an earlier release stored may not be
     from_label = {
         name: value
         for name, value in (
