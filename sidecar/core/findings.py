@@ -129,6 +129,11 @@ def cause(number: int, port: int) -> str:
             f"port {port} is below net.ipv4.ip_unprivileged_port_start: run the sidecar as root, or set this "
             "systemControl to 0"
         )
+    if number == errno.EMFILE:
+        return (
+            "each address is an open file: raise the ulimit nofile of the sidecar's container, or set "
+            "proxyConfiguration and TRAMO_REDIRECT"
+        )
     return "see docs/names.md, section Ports"
 
 

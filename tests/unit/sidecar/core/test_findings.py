@@ -34,6 +34,12 @@ def test_a_port_in_use_and_a_port_that_needs_a_privilege_have_different_remedies
     assert "listens" not in denied.remedy
 
 
+def test_too_many_addresses_for_the_open_files_are_said_to_be_that() -> None:
+    found = findings.not_bound("127.254.9.9", 80, ["late"], errno.EMFILE, "Too many open files")
+    assert "ulimit nofile" in found.remedy
+    assert "TRAMO_REDIRECT" in found.remedy
+
+
 def test_many_names_are_counted() -> None:
     found = findings.service_connect("/etc/hosts", ["a", "b", "c", "d", "e"])
     assert "a, b, c and 2 more" in found.what
