@@ -9,6 +9,8 @@ Rules:
 - OPEN → CLOSED when the app's port refuses a connection. Traffic tells: after a connection to the app failed, the port
   is asked once; no connection is made for the sake of knowing while all goes well.
 - CLOSED → OPEN when it accepts one again: it is asked every `PROBE_SECONDS`, which costs next to nothing on loopback.
+- An app that takes no new connections soon closes the others: kept connections to it are given up, and what comes by
+  those of callers meets a refusal, which is repeated elsewhere, and not a connection in its last moment.
 - A port that does not refuse but does not answer either changes nothing: an app that is too busy is there.
 - Connections that the kernel has accepted, and not we yet, are accepted before the listener closes: they would be reset
   otherwise, and a caller could not know whether its request had been seen.
@@ -21,8 +23,8 @@ import logging
 from enum import Enum
 from typing import Final
 
-from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.listeners import Address, Listener, Listeners
+from sidecar.proxy.upstream.destination import Destination
 
 PROBE_SECONDS: Final = 0.2
 CONNECT_SECONDS: Final = 1.0
@@ -41,13 +43,14 @@ class Ingress:
     """Opens and closes one inbound listener."""
 
     def __init__(
-        self, runtime: Runtime, listeners: Listeners, address: Address, listener: Listener, app: Address
+        self, listeners: Listeners, address: Address, listener: Listener, destination: Destination, app: Address
     ) -> None:
         self.state = IngressState.CLOSED
-        self.closed_at = runtime.now()  # when it closed the last time
+        self.closed_at = destination.runtime.now()  # when it closed the last time
         self.address = address
         self.app = app
-        self._runtime = runtime
+        self._runtime = destination.runtime
+        self._destination = destination
         self._listeners = listeners
         self._listener = listener
         self._following: asyncio.Task[None] | None = None
@@ -56,6 +59,7 @@ class Ingress:
         """Listen, and close again if the app is not there yet. Return whether the address can be bound."""
         if not await self._open():
             return False
+        self._destination.on_unreachable = self.suspect
         self.suspect()
         return True
 
@@ -98,4 +102,5 @@ class Ingress:
         self.state = IngressState.CLOSED
         self.closed_at = self._runtime.now()
         self._listeners.unbind(self.address)
+        self._destination.close_idle()
         log.info("no callers: the app's port refuses", extra={"port": self.address.port, "app_port": self.app.port})

@@ -79,8 +79,7 @@ class Mesh:
             address = Address(self._config.listen_address, service.ingress_port)
             app = Address(self._config.app_address, service.app_port)
             listener = listener_for(destination, INBOUND, meter)
-            ingress = Ingress(self.runtime, self.inbound, address, listener, app)
-            destination.on_unreachable = ingress.suspect
+            ingress = Ingress(self.inbound, address, listener, destination, app)
             self._ingresses[service.name] = ingress
             bound &= await ingress.start()
         if self._config.forward_proxy is not None:

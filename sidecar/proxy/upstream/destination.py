@@ -74,6 +74,11 @@ class Destination:
         cluster = self.cluster
         self._retire(cluster.update(cluster.protocol, cluster.policy, (), "", self.runtime.now()))
 
+    def close_idle(self) -> None:
+        """Begin all requests from now on on new connections."""
+        for pool in self._pools.values():
+            pool.close_idle()
+
     def _retire(self, endpoints: list[Endpoint]) -> None:
         if self._checks is not None:
             self._checks.watch(self.cluster, self.meter)
