@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -146,12 +147,13 @@ class Lives(RuleBasedStateMachine):
                 assert (known.health_at, known.health) == (at, health)
 
 
+@pytest.mark.timeout(300)  # each history is some hundred calls of DynamoDB, on a machine that may be busy
 def test_any_life_ends_as_if_all_had_come_in_order(dynamodb_endpoint: str) -> None:
     machine = type("LivesThere", (Lives,), {"endpoint": dynamodb_endpoint})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=6,
+            max_examples=10,
             stateful_step_count=12,
             deadline=None,
             phases=[Phase.generate],  # to make a failure smaller takes minutes here
