@@ -38,6 +38,8 @@ def main() -> int:
         print(f"{len(seconds)} deployments of {mean(seconds):.1f} s; {report.tasks} tasks ended")
     for error in report.errors:
         print(f"  {error}")
+    if report.ended_by_app:
+        print(f"{report.ended_by_app} calls were taken by the app and cancelled by it as it stopped")
     failed = sum(count.failed for count in report.total().values())
     if options.app == Stop.ABRUPT:
         print(f"{failed} failed, of {report.inside} that were inside abrupt apps when they ended")

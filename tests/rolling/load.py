@@ -4,8 +4,9 @@ Every second HTTP request is a POST, which may only be repeated when the first i
 tenth request or call takes 300 ms at the service, so that some are under way whenever a task is told to stop. A TCP
 session has ten exchanges in a second. What fails before a worker's first success is not counted: the first tasks of the
 services are still on their way. After a failure a worker rests for as long as a session takes: one that came back at
-once would count the same outage many times. The tally goes to standard output, one JSON line twice a second; the last
-one has "final": true.
+once would count the same outage many times. A sidecar never answers a call with CANCELLED, but grpcio does so with a
+call that reaches it as it stops: those are counted apart. The tally goes to standard output, one JSON line twice a
+second; the last one has "final": true.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ EVERY: Final = 10
 METHOD: Final = "/rolling.Calls/Wait"
 
 
+class EndedByAppError(Exception):
+    """The app itself has ended what it had taken."""
+
+
 class Tally:
     """What was tried and what failed, by protocol."""
 
@@ -40,6 +45,7 @@ class Tally:
         self._lock = threading.Lock()
         self._counts: dict[str, list[int]] = {}
         self._errors: deque[str] = deque(maxlen=5)
+        self._ended_by_app = 0
 
     def count(self, protocol: str, error: Exception | None) -> None:
         """Count one request, call or session."""
@@ -50,11 +56,17 @@ class Tally:
                 counts[1] += 1
                 self._errors.append(f"{time.time():.3f} {protocol}: {type(error).__name__}: {error}")
 
+    def count_ended_by_app(self) -> None:
+        """Count what the app took and ended itself: no failure of the way to it."""
+        with self._lock:
+            self._ended_by_app += 1
+
     def line(self, *, final: bool) -> str:
         """Return the tally as a line of JSON."""
         with self._lock:
             counts = {name: {"tried": tried, "failed": failed} for name, (tried, failed) in self._counts.items()}
-            return json.dumps({"final": final, "counts": counts, "errors": list(self._errors)})
+            rest = {"errors": list(self._errors), "ended_by_app": self._ended_by_app}
+            return json.dumps({"final": final, "counts": counts, **rest})
 
 
 class HttpCaller:
@@ -106,7 +118,13 @@ class GrpcCaller:
     def call(self, milliseconds: int) -> None:
         """Make one call."""
         request = str(milliseconds).encode()
-        if self._call(request, timeout=10) != request:
+        try:
+            answer = self._call(request, timeout=10)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.CANCELLED:  # grpcio's own word for a call in its last moment
+                raise EndedByAppError from error
+            raise
+        if answer != request:
             raise ValueError("another answer than was asked for")
 
 
@@ -149,6 +167,8 @@ def work(protocol: str, make: Callable[[], Caller], tally: Tally, stop: threadin
         number += 1
         try:
             caller.call(0 if number % EVERY else SLOW_MILLISECONDS)
+        except EndedByAppError:
+            tally.count_ended_by_app()
         except (OSError, ValueError, http.client.HTTPException, grpc.RpcError) as error:
             if reached:
                 tally.count(protocol, error)

@@ -49,12 +49,16 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All phases; the last failures; how many tasks ended, and how much was inside them when they did (abrupt ones)."""
+    """All phases; the last failures; how many tasks ended, and how much was inside them when they did (abrupt ones).
+
+    `ended_by_app` counts calls that the app took and cancelled itself as it stopped.
+    """
 
     phases: tuple[Phase, ...]
     errors: tuple[str, ...]
     tasks: int
     inside: int
+    ended_by_app: int
 
     def total(self) -> dict[str, Count]:
         """Add up the phases."""
@@ -194,11 +198,11 @@ async def roll(
         rollout.load.stop(StopCode.USER_INITIATED, "It is over")
         await asyncio.wait_for(rollout.load.stopped.wait(), PATIENCE)
         rollout.note("end of the load", 0.0)
-        errors = tuple(_tally(rollout.load)["errors"])
+        last = _tally(rollout.load)
         ended = rollout.ended()
         inside = sum(_inside(runner) for runner in ended)
         await asyncio.wait_for(made.cluster.stop(), PATIENCE)
-    return Report(tuple(rollout.phases), errors, len(ended), inside)
+    return Report(tuple(rollout.phases), tuple(last["errors"]), len(ended), inside, last["ended_by_app"])
 
 
 async def _until_steady(made: Machine) -> None:
