@@ -20,7 +20,9 @@ from api import answers, openapi, reading, reports, requests
 from api.problems import Problem, as_problems
 from registry import metric_names
 from registry.domain.lineage import Version
-from registry.domain.snapshot import ServiceRecord
+from registry.domain.owners import NamespaceRules
+from registry.domain.service import ServiceRecord
+from registry.dynamodb.owner_store import RulesConflictError, StoredRules
 from registry.dynamodb.service_store import PolicyConflictError
 from registry.dynamodb.store import open_store
 from registry.dynamodb.task_store import ReportConflictError, ReportOutcome
@@ -81,7 +83,9 @@ def get_namespaces() -> Any:
 def get_services(namespace: str) -> Any:
     """List the services of a namespace by name, a page at a time."""
     limit = requests.whole_number(query(), "limit", 1, requests.LARGEST_PAGE) or requests.DEFAULT_PAGE
-    return reading.service_page(store, requests.namespace_name(namespace), limit, requests.place(query(), "next"))
+    return reading.service_page(
+        store, requests.namespace_name(namespace), limit, requests.place(query(), "next"), time.time()
+    )
 
 
 @app.route("/v1/namespaces/{namespace}/services/{service}", methods=["GET"], authorizer=authorizer)
@@ -132,6 +136,50 @@ def policy_answer(record: ServiceRecord | None, namespace: str, service: str) ->
     if record is None:
         raise reading.unknown_service(namespace, service)
     return Response(dict(record.policy), headers={"ETag": requests.etag(record.policy_revision)})
+
+
+@app.route("/v1/namespaces/{namespace}/services/{service}/owners", methods=["GET"], authorizer=authorizer)
+def get_owners(namespace: str, service: str) -> Any:
+    """Return whose a service is, who else may offer it, and the claims that were refused in the last week."""
+    name, wanted = requests.namespace_name(namespace), requests.service_name(service)
+    return reading.owners(store, name, wanted, store.services.get(name, wanted), time.time())
+
+
+@app.route("/v1/namespaces/{namespace}/services/{service}/owners", methods=["PUT"], authorizer=authorizer)
+def put_owners(namespace: str, service: str) -> Any:
+    """Say who may offer a service besides its owner; tasks that were refused get traffic within a minute."""
+    name, wanted = requests.namespace_name(namespace), requests.service_name(service)
+    allowed = requests.valid(requests.body(request().raw_body), "owners", "bad-owners")["allowed"]
+    record = store.services.set_allowed(name, wanted, allowed)
+    logger.info("who may offer a service was changed", namespace=name, service=wanted, allowed=allowed)
+    return reading.owners(store, name, wanted, record, time.time())
+
+
+@app.route("/v1/namespaces/{namespace}/rules", methods=["GET"], authorizer=authorizer)
+def get_rules(namespace: str) -> Any:
+    """Return whose tasks may offer services in a namespace; the ETag is for If-Match."""
+    return rules_answer(store.owners.rules(requests.namespace_name(namespace)))
+
+
+@app.route("/v1/namespaces/{namespace}/rules", methods=["PUT"], authorizer=authorizer)
+def put_rules(namespace: str) -> Any:
+    """Replace the rules of a namespace, also before the first task joins it; they hold within a minute."""
+    name = requests.namespace_name(namespace)
+    rules = NamespaceRules.from_document(requests.valid(requests.body(request().raw_body), "rules", "bad-rules"))
+    expected = requests.expected_revision(request().headers.get("if-match"))
+    try:
+        stored = store.owners.set_rules(name, rules, expected, time.time())
+    except RulesConflictError as error:
+        detail = f"the rules are at revision {error.revision}; read them and decide anew"
+        tag = {"ETag": requests.etag(error.revision)}
+        raise Problem(412, "precondition-failed", detail, "If-Match", tag) from error
+    logger.info("the rules of a namespace were changed", namespace=name, rules=rules.document())
+    return rules_answer(stored)
+
+
+def rules_answer(stored: StoredRules) -> Response:
+    """Return the rules of a namespace as an answer."""
+    return Response(stored.rules.document(), headers={"ETag": requests.etag(stored.revision)})
 
 
 @app.route("/v1/namespaces/{namespace}/snapshot", methods=["GET"], authorizer=authorizer)

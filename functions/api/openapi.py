@@ -28,6 +28,24 @@ _PROBLEM: Final = {
     },
 }
 
+_OWNERS: Final = {
+    "owners": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "The ECS service and the task role that claimed the name first.",
+    },
+    "allowed": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Who may offer the service besides, by an operator's word.",
+    },
+    "refused": {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/RefusedClaim"},
+        "description": "Claims that were refused in the last week.",
+    },
+}
+
 _SCHEMAS: Final[Mapping[str, Any]] = {
     "Problem": _PROBLEM,
     "Health": {
@@ -109,7 +127,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                 "type": "array",
                 "items": {
                     "type": "object",
-                    "required": ["name", "protocol", "vip", "revision", "aliases", "endpoints"],
+                    "required": ["name", "protocol", "vip", "revision", "aliases", "endpoints", "refused"],
                     "properties": {
                         "name": {"type": "string"},
                         "protocol": {"enum": ["http", "http2", "grpc", "tcp"]},
@@ -121,6 +139,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                             "additionalProperties": {"type": "integer", "minimum": 1},
                             "description": "Number of endpoints by state.",
                         },
+                        "refused": {"type": "array", "items": {"$ref": "#/components/schemas/RefusedClaim"}},
                     },
                 },
             },
@@ -132,13 +151,28 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             {"$ref": "#/components/schemas/service"},
             {
                 "type": "object",
-                "required": ["conflicts", "findings", "ecs_service", "history"],
+                "required": [
+                    "conflicts",
+                    "refused_aliases",
+                    "owners",
+                    "allowed",
+                    "refused",
+                    "findings",
+                    "ecs_service",
+                    "history",
+                ],
                 "properties": {
                     "conflicts": {
                         "type": "array",
                         "items": {"$ref": "#/components/schemas/Conflict"},
                         "description": "Aliases that the service wants and another one holds.",
                     },
+                    "refused_aliases": {
+                        "type": "array",
+                        "items": {"$ref": "#/components/schemas/alias"},
+                        "description": "Aliases that the service wants and the namespace's rules do not allow.",
+                    },
+                    **_OWNERS,
                     "findings": {
                         "type": "array",
                         "items": {
@@ -161,6 +195,17 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                 },
             },
         ]
+    },
+    "Owners": {"type": "object", "required": list(_OWNERS), "properties": _OWNERS},
+    "RefusedClaim": {
+        "type": "object",
+        "required": ["claimant", "task_definition", "reason", "at"],
+        "properties": {
+            "claimant": {"type": "string", "description": "What to allow, if it shall be allowed."},
+            "task_definition": {"type": "string"},
+            "reason": {"type": "string"},
+            "at": {"$ref": "#/components/schemas/time"},
+        },
     },
     "Conflict": {
         "type": "object",
@@ -264,6 +309,16 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         (_header("If-Match", "Remove only if the policy still has this ETag.", _POLICY_TAG),),
         None,
     ),
+    "get_owners": ("Owners", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),
+    "put_owners": ("Owners", 200, (400, 404, 413, 415, 422), (), "Allowed"),
+    "get_rules": ("Rules", 200, (304, 400), (_IF_NONE_MATCH,), None),
+    "put_rules": (
+        "Rules",
+        200,
+        (400, 412, 413, 415, 422),
+        (_header("If-Match", "Write only if the rules still have this ETag.", _POLICY_TAG),),
+        "Rules",
+    ),
     "get_snapshot": (
         "Snapshot",
         200,
@@ -335,11 +390,14 @@ def _schemas() -> dict[str, Any]:
     """Return all schemas; the snapshot's own definitions move beside it."""
     snapshot = _moved(requests.schema("snapshot"))
     definitions = snapshot.pop("$defs")
-    policy = dict(requests.schema("policy"))
-    for schema in (snapshot, policy):
+    bodies = {
+        name: dict(requests.schema(file))
+        for name, file in (("Policy", "policy"), ("Rules", "rules"), ("Allowed", "owners"))
+    }
+    for schema in (snapshot, *bodies.values()):
         schema.pop("$id", None)
         schema.pop("$schema", None)
-    return {**_SCHEMAS, **definitions, "Snapshot": snapshot, "Policy": policy}
+    return {**_SCHEMAS, **definitions, "Snapshot": snapshot, **bodies}
 
 
 def _moved(value: Any) -> Any:

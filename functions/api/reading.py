@@ -9,8 +9,10 @@ from typing import Any, Final
 from api.problems import Problem
 from registry.domain.layout import Head, part_of
 from registry.domain.lineage import Version
+from registry.domain.owners import Claim
 from registry.domain.reports import Finding
 from registry.domain.rules import since_of, state_of
+from registry.domain.service import ServiceRecord
 from registry.domain.snapshot import Document, assemble, can_delta, iso
 from registry.dynamodb.snapshot_store import SnapshotBusyError
 from registry.dynamodb.store import Store
@@ -53,13 +55,21 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
     if not services:
         raise unknown_service(namespace, name)
     record = store.services.get(namespace, name)
-    ecs_service = None if record is None else record.ecs_service
+    refused = store.owners.refused(namespace, now, name).get(name, [])
+    ecs_service = None if record is None else record.declared(services[0]["declared_by"]).ecs_service
     return {
         **services[0],
         "conflicts": [
             {"dns_name": each.alias.dns_name, "port": each.alias.port, "holder": each.holder}
             for each in (() if record is None else record.conflicts)
         ],
+        "refused_aliases": [
+            {"dns_name": each.dns_name, "port": each.port}
+            for each in (() if record is None else record.refused_aliases)
+        ],
+        "owners": [] if record is None else list(record.owners),
+        "allowed": [] if record is None else list(record.allowed),
+        "refused": [_refused(each) for each in refused],
         "findings": service_findings(store, namespace, services[0]),
         "ecs_service": ecs_service,
         "history": [
@@ -73,6 +83,26 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
             }
             for event in ([] if ecs_service is None else store.history.latest(ecs_service, now))
         ],
+    }
+
+
+def owners(store: Store, namespace: str, name: str, record: ServiceRecord | None, now: float) -> Document:
+    """Return whose a service is, who else may offer it, and whose claims were refused."""
+    if record is None:
+        raise unknown_service(namespace, name)
+    return {
+        "owners": list(record.owners),
+        "allowed": list(record.allowed),
+        "refused": [_refused(each) for each in store.owners.refused(namespace, now, name).get(name, [])],
+    }
+
+
+def _refused(claim: Claim) -> Document:
+    return {
+        "claimant": claim.claimant,
+        "task_definition": claim.task_definition,
+        "reason": claim.reason,
+        "at": iso(claim.at),
     }
 
 
@@ -120,12 +150,13 @@ def unknown_service(namespace: str, name: str) -> Problem:
     return Problem(404, "unknown-service", f"namespace {namespace} has no service {name}", "service")
 
 
-def service_page(store: Store, namespace: str, limit: int, after: str) -> dict[str, Any]:
-    """Return services after a name, in order, with the number of their endpoints by state."""
+def service_page(store: Store, namespace: str, limit: int, after: str, now: float) -> dict[str, Any]:
+    """Return services after a name, in order, with the number of their endpoints by state, and refused claims."""
     head = head_of(store, namespace)
     document = snapshot(store, namespace, head, None, None)
     services = [each for each in document["services"] if each["name"] > after]
     page = services[:limit]
+    refused = store.owners.refused(namespace, now)
     return {
         "namespace": namespace,
         "revision": document["revision"],
@@ -133,6 +164,7 @@ def service_page(store: Store, namespace: str, limit: int, after: str) -> dict[s
             {
                 **{field: each[field] for field in ("name", "protocol", "vip", "revision", "aliases")},
                 "endpoints": dict(Counter(endpoint["state"] for endpoint in each["endpoints"])),
+                "refused": [_refused(claim) for claim in refused.get(each["name"], ())],
             }
             for each in page
         ],

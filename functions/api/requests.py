@@ -183,14 +183,21 @@ def schema(name: str) -> dict[str, Any]:
 
 def policy(document: Any) -> dict[str, Any]:
     """Return a valid policy."""
+    return valid(document, "policy", "bad-policy")
+
+
+def valid(document: Any, name: str, kind: str) -> dict[str, Any]:
+    """Return a document that keeps to one of the registry's schemas, else raise a problem of this kind."""
     # Imported here: most invocations are polls of sidecars, which need no validator.
     from aws_lambda_powertools.utilities.validation import SchemaValidationError, validate
 
     try:
-        validate(event=document, schema=schema("policy"))
+        validate(event=document, schema=schema(name))
     except SchemaValidationError as error:
         path = "$" + ".".join(["", *(str(part) for part in list(error.path or [])[1:])])
         reason = str(error.validation_message or error).removeprefix("data").lstrip(".")
-        raise Problem(422, "bad-policy", f"the policy is not valid: {reason}", path) from error
+        raise Problem(
+            422, kind, f"the {name} {'is' if name == 'policy' else 'are'} not valid: {reason}", path
+        ) from error
     checked: dict[str, Any] = normalised(document)
     return checked

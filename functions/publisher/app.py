@@ -44,6 +44,8 @@ def changes_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
         namespace, kind, name = key_of(record)
         if kind == "SERVICE":
             services[namespace].add(name)
+        elif kind == "ALIAS":
+            services[namespace] |= _holders_in(record)
         elif kind == "TASK":
             tasks[namespace].add(name)
             services[namespace] |= _services_in(record)
@@ -69,6 +71,12 @@ def _services_in(record: Mapping[str, Any]) -> set[str]:
         for endpoint in record["dynamodb"].get(image, {}).get("endpoints", {}).get("L", ())
     )
     return {name for name in names if name}
+
+
+def _holders_in(record: Mapping[str, Any]) -> set[str]:
+    """Return the services in an alias's images: whose it is and was."""
+    images = (record["dynamodb"].get(image, {}) for image in ("NewImage", "OldImage"))
+    return {image["service"]["S"] for image in images if "service" in image}
 
 
 def publish_all(

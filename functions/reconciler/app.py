@@ -56,6 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         (metric_names.PUBLICATION_DRIFT, report.published),
         (metric_names.SERVICES_LEFT_OUT, report.services_left_out),
         (metric_names.ALIAS_CONFLICTS, report.conflicts),
+        (metric_names.SERVICE_CLAIMS_REFUSED, report.refused),
         (metric_names.SWEEP_FAILURES, report.failures),
         (metric_names.SNAPSHOT_SERVICES, report.services),
         (metric_names.SNAPSHOT_ENDPOINTS, report.endpoints),

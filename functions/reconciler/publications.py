@@ -1,8 +1,8 @@
 """Repair of what is published: compared with what is registered, and published again where it differs.
 
-Aliases that services want and others hold are claimed once more before that. The build is the publisher's
-own, which reads everything anew and writes on condition, so that a repair at the same time as a publication
-does no harm, and one that finds nothing to change writes nothing. A snapshot that was restored with its table gets a
+Before that, declarations and aliases change hands (`claims.py`). The build is the publisher's own, which reads
+everything anew and writes on condition, so that a repair at the same time as a publication does no harm, and one that
+finds nothing to change writes nothing. A snapshot that was restored with its table gets a
 new epoch here, also when nothing changes.
 """
 
@@ -10,21 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from registry.domain import claims
 from registry.domain.comparison import compare
 from registry.domain.rules import TaskRecord
-from registry.domain.snapshot import Part, ServiceRecord
+from registry.domain.service import ServiceRecord
+from registry.domain.snapshot import Document, Part
+from registry.dynamodb.service_store import RELEASED_AT_ONCE
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher
 
 TASKS_AT_ONCE = 500  # keeps what one publication reads and writes well below its function's time
+STEPS_AT_ONCE: Final = 500  # of aliases in one namespace: 5 s at 10 ms, the next sweep goes on
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """How many tasks and services were published again, and how many aliases are wanted by two services.
 
-    Beside them the services and endpoints that were found published, and how many services do not fit.
+    Beside them the services and endpoints that were found published, and how many services do not fit. `refused` counts
+    claims of names that running tasks may not have, `undeclared` has the ARNs of running tasks whose definitions have
+    not declared their services.
     """
 
     drift: int = 0
@@ -32,6 +39,8 @@ class Repaired:
     conflicts: int = 0
     services: int = 0
     endpoints: int = 0
+    undeclared: frozenset[str] = frozenset()
+    refused: int = 0
 
 
 class Publications:
@@ -48,33 +57,45 @@ class Publications:
 
         `tasks` are all of the namespace, read just now. Raises what the publisher raises.
         """
-        services = self._settle_aliases(namespace, tasks)
         head = self._store.snapshots.head(namespace, consistent=True)
         if head is not None and self._publisher.is_foreign(head):
             self._publisher.publish(namespace, Changes())
             head = self._store.snapshots.head(namespace, consistent=True)
         parts = self._store.snapshots.readable(namespace, head) if head is not None else {}
-        published = [document for part in parts.values() for document in part.services.values()]
+        published = {name: document for part in parts.values() for name, document in part.services.items()}
+        services = self._settle(namespace, tasks, published)
         drift, left_out = self._publish(namespace, tasks, services, parts.values())
         return Repaired(
             drift=drift,
             left_out=left_out,
             conflicts=sum(len(each.conflicts) for each in services.values()),
             services=len(published),
-            endpoints=sum(len(document["endpoints"]) for document in published),
+            endpoints=sum(len(document["endpoints"]) for document in published.values()),
+            undeclared=claims.undeclared(tasks, services),
+            refused=len(claims.refused(tasks, services, self._store.owners.rules(namespace).rules)),
         )
 
-    def _settle_aliases(self, namespace: str, tasks: Sequence[TaskRecord]) -> dict[str, ServiceRecord]:
-        """Return all services, after those with conflicts have tried again."""
-        services = self._store.services.all(namespace)
-        wanting = [each for each in services.values() if each.conflicts]
-        if not wanting:
+    def _settle(
+        self, namespace: str, tasks: Sequence[TaskRecord], published: Mapping[str, Document]
+    ) -> dict[str, ServiceRecord]:
+        """Return all services, after declarations have ended and aliases have changed hands."""
+        services, holders = self._store.services.registered(namespace)
+        living = claims.living_of(tasks, services)
+        if not claims.shrinking(services, holders, living, published) and not claims.moves(services, holders, living):
             return services
-        alive = frozenset(endpoint.service for task in tasks if not task.gone for endpoint in task.endpoints)
-        for service in wanting:
-            self._store.services.retry_aliases(namespace, service, alive.__contains__)
-        # Read anew: one that got an alias may have taken it from another.
-        return self._store.services.all(namespace)
+        # `tasks` may lag behind the services, and nothing is taken from a task that has just begun to live.
+        living = claims.living_of(self._store.tasks.all(namespace), services)
+        ends = claims.shrinking(services, holders, living, published)[:STEPS_AT_ONCE]
+        for end in ends:
+            # What is left over the next sweep finds unwanted.
+            release = end.release[:RELEASED_AT_ONCE]
+            self._store.services.shrink(namespace, end.service, end.declarations, release)
+        if ends:
+            services, holders = self._store.services.registered(namespace)
+        moves = claims.moves(services, holders, living)[:STEPS_AT_ONCE]
+        for move in moves:
+            self._store.services.aliases.move(namespace, move.alias, move.holder, move.service)
+        return self._store.services.all(namespace) if moves else services
 
     def _publish(
         self,

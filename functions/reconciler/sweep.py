@@ -37,7 +37,7 @@ from registry.domain.rules import TaskRecord, health_of, lacks_address, sight, w
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import ReportOutcome
 from registry.failures import Failure, failure_of
-from registry.registration import Outcome, complete, register
+from registry.registration import Outcome, complete, declare_again, register
 
 PAGE: Final = 100  # DescribeTasks takes no more
 MARGIN_SECONDS: Final = 10.0  # for the page at work (a call takes 9 s at worst) and the metrics
@@ -56,9 +56,9 @@ class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
     `published` counts the tasks and services that had to be published again, `services_left_out` those that are too
-    large for it, `conflicts` the aliases that two services want, `services` and `endpoints` what the snapshots held
-    before, `findings` what sidecars find wrong, `left_out` the tasks and `failures` the clusters and namespaces for
-    which something went wrong.
+    large for it, `conflicts` the aliases that two services want, `refused` the names that tasks claim and may not have,
+    `services` and `endpoints` what the snapshots held before, `findings` what sidecars find wrong, `left_out` the tasks
+    and `failures` the clusters and namespaces for which something went wrong.
     """
 
     swept: int = 0
@@ -70,6 +70,7 @@ class Report:
     published: int = 0
     services_left_out: int = 0
     conflicts: int = 0
+    refused: int = 0
     services: int = 0
     endpoints: int = 0
     findings: int = 0
@@ -101,6 +102,7 @@ class Sweep:
         self._failing = 0
         self._registered: dict[str, TaskRecord] = {}
         self._in_cluster: defaultdict[str, set[str]] = defaultdict(set)
+        self._undeclared: set[str] = set()
 
     def run(self, start: str | None = None) -> Report:
         """Sweep all clusters, beginning with `start`. Raises what reading the namespaces raises."""
@@ -171,6 +173,8 @@ class Sweep:
         self._report.published += repaired.drift
         self._report.services_left_out += repaired.left_out
         self._report.conflicts += repaired.conflicts
+        self._report.refused += repaired.refused
+        self._undeclared |= repaired.undeclared
         self._report.services += repaired.services
         self._report.endpoints += repaired.endpoints
 
@@ -266,6 +270,8 @@ class Sweep:
                 self._registered[event.task_arn] = known
         elif known.version == event.version:
             known = self._look_again(known, event)
+        if event.task_arn in self._undeclared:
+            declare_again(event, self._store, self._lookups, self._now)
         if known is not None:
             self._learn_health(known, event)
 

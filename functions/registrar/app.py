@@ -98,6 +98,13 @@ def handle(
                 alias=f"{conflict.alias.dns_name}:{conflict.alias.port}",
                 holder=conflict.holder,
             )
+    for claim in registered.refused:
+        logger.warning(
+            "the task may not offer the service: it gets no traffic of it",
+            service=claim.service,
+            claimant=claim.claimant,
+            reason=claim.reason,
+        )
     logger.info("task event " + registered.outcome)
     return _METRIC_OF_OUTCOME[registered.outcome]
 

@@ -4,7 +4,7 @@
 |---|---|
 | what AWS answers with one of `_REFUSALS` | permanent: the same request gets the same answer |
 | any other answer of AWS (throttled, not allowed, broken), no answer in time | passing |
-| others won each time, the snapshot changed under each reader | passing |
+| others won each time: publishers, registrars; the snapshot changed under each reader | passing |
 | an error of the operating system, no memory | passing |
 | everything else: our own errors and Python's | permanent: our code does the same with the same input |
 
@@ -25,6 +25,8 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
+from registry.dynamodb.alias_store import ClaimsBusyError
+from registry.dynamodb.service_store import ServiceBusyError
 from registry.dynamodb.snapshot_store import SnapshotBusyError
 from registry.dynamodb.task_store import ReportConflictError
 from registry.publishing import PublishConflictError
@@ -50,15 +52,8 @@ _REFUSALS: Final = frozenset(
     }
 )
 
-_PASSING: Final = (
-    BotoCoreError,
-    PynamoDBException,
-    PublishConflictError,
-    ReportConflictError,
-    SnapshotBusyError,
-    OSError,
-    MemoryError,
-)
+_BUSY: Final = (ClaimsBusyError, PublishConflictError, ReportConflictError, ServiceBusyError, SnapshotBusyError)
+_PASSING: Final = (BotoCoreError, PynamoDBException, *_BUSY, OSError, MemoryError)
 
 
 def failure_of(error: BaseException) -> Failure:

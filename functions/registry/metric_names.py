@@ -64,6 +64,13 @@ SERVICES_LEFT_OUT: Final = Metric(
 ALIAS_CONFLICTS: Final = Metric(
     "AliasConflicts", "Count", "reconciler", "Aliases that a service wants and another one holds, at each sweep."
 )
+SERVICE_CLAIMS_REFUSED: Final = Metric(
+    "ServiceClaimsRefused",
+    "Count",
+    "reconciler",
+    "Services that running tasks claim and may not have, since they belong to others or the namespace does not let "
+    "the tasks in, at each sweep.",
+)
 SWEEP_FAILURES: Final = Metric(
     "SweepFailures", "Count", "reconciler", "Clusters and namespaces that a sweep left out because a call failed."
 )

@@ -7,9 +7,10 @@ Rules:
 2. Tasks and services are read from their items, never taken from the stream's images: those only say what
    changed and which services a task may have been in.
 3. Unchanged content makes no revision.
-4. A part that is missing or damaged, or a missing HEAD, is built anew from all tasks and services.
-5. A service that does not fit into its part stays as it was published last (`fitting.py`); all else is published.
-6. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
+4. What callers get of a service is computed with each build, from its endpoints and declarations (`service.py`).
+5. A part that is missing or damaged, or a missing HEAD, is built anew from all tasks and services.
+6. A service that does not fit into its part stays as it was published last (`fitting.py`); all else is published.
+7. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
    was only slow, it loses instead and tries again.
 6. A head with the name of another stream was copied from another table: this one was restored. It gets a new
    epoch, so that readers take its snapshot whole.
@@ -26,10 +27,10 @@ from typing import Final
 from registry.domain.fitting import fit
 from registry.domain.layout import Head, part_of
 from registry.domain.rules import TaskRecord
+from registry.domain.service import ServiceRecord
 from registry.domain.snapshot import (
     Document,
     Part,
-    ServiceRecord,
     endpoints_of,
     endpoints_without,
     service_document,
@@ -236,9 +237,13 @@ def _documents(reading: _Reading) -> dict[str, Document | None]:
         endpoints[name] = endpoints_without(present, reading.replaced)
     for record in reading.tasks.values():
         for name, endpoint in endpoints_of(record).items():
-            if name in endpoints:
+            if name in endpoints and name in reading.services and reading.services[name].refusal(record) is None:
                 endpoints[name].append(endpoint)
     return {
-        name: service_document(reading.services[name], found, 0) if name in reading.services else None
+        name: (
+            service_document(reading.services[name], found, 0, _part(reading, part_of(name)).services.get(name))
+            if name in reading.services
+            else None
+        )
         for name, found in endpoints.items()
     }

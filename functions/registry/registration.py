@@ -6,6 +6,8 @@ simply made again.
 
 A stop of a registered task needs no task definition: one that was deleted, or an ECS that is throttled, does not
 keep traffic on a task that is gone.
+
+Only a task that runs or ran, and lives, says what a service is. A late event of a task says nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from enum import StrEnum
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent
 from registry.domain.offer import Definition
-from registry.domain.rules import TaskRecord, is_over, is_stop, record_of, stopped_record
+from registry.domain.owners import Claim, principals_of
+from registry.domain.rules import TaskRecord, accepts, has_run, is_over, is_stop, record_of, stopped_record
+from registry.domain.service import Conflict, declaration_of
 from registry.domain.service_events import ecs_service
-from registry.domain.snapshot import Conflict
+from registry.dynamodb.service_store import ClaimRefusedError
 from registry.dynamodb.store import Store
 
 
@@ -35,12 +39,14 @@ class Outcome(StrEnum):
 class Registered:
     """The outcome, and the record made of the event (None when the task is not ours).
 
-    `conflicts` are aliases, by service, that the task's services newly want and others hold.
+    `conflicts` are aliases, by service, that the task's services newly want and others hold, `refused` the
+    services that it may not offer.
     """
 
     outcome: Outcome
     record: TaskRecord | None
     conflicts: Mapping[str, tuple[Conflict, ...]] = field(default_factory=dict)
+    refused: tuple[Claim, ...] = ()
 
 
 def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Registered:
@@ -57,20 +63,13 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
     if definition is None:
         return Registered(Outcome.IGNORED, None)
     record = _record(event, definition, lookups)
+    known = store.tasks.get(record.namespace, record.task_id)
+    if not accepts(known, record.version, record.gone):
+        return Registered(Outcome.STALE, record)
     store.tasks.ensure_namespace(definition.namespace, now)
-    started_by = _ecs_service_of(event)
-    offered = {endpoint.service for endpoint in record.endpoints}
-    conflicts = {
-        offer.service: store.services.declare(definition.namespace, offer, event.created_at or 0.0, now, started_by)
-        for offer in definition.offers
-        if offer.service in offered
-    }
+    conflicts, refused = _declare(record, definition, store, now)
     applied = store.tasks.apply(record)
-    return Registered(
-        Outcome.APPLIED if applied else Outcome.STALE,
-        record,
-        {service: found for service, found in conflicts.items() if found},
-    )
+    return Registered(Outcome.APPLIED if applied else Outcome.STALE, record, conflicts, refused)
 
 
 def complete(event: TaskEvent, known: TaskRecord, store: Store, lookups: Lookups) -> TaskRecord | None:
@@ -87,6 +86,42 @@ def complete(event: TaskEvent, known: TaskRecord, store: Store, lookups: Lookups
     return completed if completed != known and store.tasks.complete(completed) else None
 
 
+def declare_again(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> None:
+    """Declare the services of a task whose declaration ended while it started. Raises what `register` does."""
+    definition = lookups.definition(event.task_definition_arn)
+    if definition is not None:
+        _declare(record_of(event, definition, None), definition, store, now)
+
+
+def _declare(
+    record: TaskRecord, definition: Definition, store: Store, now: float
+) -> tuple[dict[str, tuple[Conflict, ...]], tuple[Claim, ...]]:
+    """Declare the services of a task that runs.
+
+    Return the aliases that they newly want and others hold, and the services that the task may not offer.
+    """
+    if not has_run(record):
+        return {}, ()
+    offered = {endpoint.service for endpoint in record.endpoints}
+    created_at = record.created_at or record.changed_at
+    conflicts: dict[str, tuple[Conflict, ...]] = {}
+    refused: list[Claim] = []
+    for offer in definition.offers:
+        if offer.service not in offered:
+            continue
+        declaration = declaration_of(offer, record.task_definition, created_at, _ecs_service_of(record))
+        try:
+            found = store.services.declare(record.namespace, offer.service, declaration, now, record)
+        except ClaimRefusedError as error:
+            claim = Claim(offer.service, principals_of(record)[0], record.task_definition, error.reason, now)
+            store.owners.refuse(record.namespace, claim)
+            refused.append(claim)
+        else:
+            if found:
+                conflicts[offer.service] = found
+    return conflicts, tuple(refused)
+
+
 def _record(event: TaskEvent, definition: Definition, lookups: Lookups) -> TaskRecord:
     host_address: str | None = None
     shares_host = definition.offers and definition.network_mode in ("bridge", "host")
@@ -95,6 +130,6 @@ def _record(event: TaskEvent, definition: Definition, lookups: Lookups) -> TaskR
     return record_of(event, definition, host_address)
 
 
-def _ecs_service_of(event: TaskEvent) -> str | None:
-    kind, _, name = (event.group or "").partition(":")
-    return ecs_service(event.cluster_arn, name) if kind == "service" else None
+def _ecs_service_of(record: TaskRecord) -> str | None:
+    kind, _, name = (record.group or "").partition(":")
+    return ecs_service(record.cluster_arn, name) if kind == "service" else None

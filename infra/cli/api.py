@@ -9,7 +9,7 @@ import gzip
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -34,7 +34,7 @@ class ApiError(LocalError):
 
 
 class MeshApi:
-    """Reads namespaces, services and endpoints."""
+    """Reads namespaces, services and endpoints, and says who may offer a service."""
 
     def __init__(self, url: str, region: str, credentials: Credentials) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
@@ -79,12 +79,24 @@ class MeshApi:
         """Return one service with its endpoints."""
         return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")
 
+    def owners(self, namespace: str, name: str) -> Json:
+        """Return whose a service is, who else may offer it, and which claims were refused."""
+        return self._get(_owners_path(namespace, name))
+
+    def allow(self, namespace: str, name: str, principals: Sequence[str]) -> Json:
+        """Say who may offer a service besides its owner."""
+        return self._call("PUT", _owners_path(namespace, name), json.dumps({"allowed": list(principals)}).encode())
+
     def _get(self, path: str, query: dict[str, str] | None = None) -> Json:
-        url = self._url + path + (f"?{urlencode(query)}" if query else "")
-        signed = AWSRequest("GET", url, headers={"Accept": "application/json"})
+        return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> Json:
+        url = self._url + path
+        plain = {"Accept": "application/json", **({} if body is None else {"Content-Type": "application/json"})}
+        signed = AWSRequest(method, url, headers=plain, data=body)
         self._signer.add_auth(signed)
         headers = {**dict(signed.headers.items()), "Accept-Encoding": "gzip"}
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), checked in __init__
+        request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - http(s), checked in __init__
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
                 return _decode(answer.read(), answer.headers.get("Content-Encoding"))
@@ -94,6 +106,10 @@ class MeshApi:
             raise ApiError(f"the API answered {error.code}: {problem or error.reason}", error.code) from error
         except OSError as error:
             raise ApiError(f"the API at {self._url} cannot be reached: {error}") from error
+
+
+def _owners_path(namespace: str, name: str) -> str:
+    return f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}/owners"
 
 
 def _region_of(url: str) -> str:

@@ -88,7 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("down", _down, "stop the local cluster and everything in it", output=False)
     command("status", _status, "show the local cluster, and what its functions could not work")
-    remote(command("services", _services, "list the services of the mesh"))
+    made = command(
+        "services", _services, "list the services of the mesh, and the claims of their names that were refused"
+    )
+    remote(made)
+    allow = made.add_subparsers(metavar="ACTION").add_parser(
+        "allow", help="let another ECS service or task role offer one"
+    )
+    allow.add_argument("name", metavar="NAME", help="discovery name of the service")
+    allow.add_argument("claimant", metavar="CLAIMANT", help="as the list shows it: ARN of an ECS service or task role")
+    allow.set_defaults(run=_allow)
     made = command("endpoints", _endpoints, "list the endpoints of a service")
     made.add_argument("name", metavar="NAME", help="discovery name of the service")
     remote(made)
@@ -279,9 +288,18 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _services(options: argparse.Namespace) -> None:
-    from infra.cli.services import list_services
+    from infra.cli.services import list_services, refused_claims
 
-    show(sys.stdout, options.output, tables.SERVICES, list_services(*_mesh(options)))
+    rows = list_services(*_mesh(options))
+    show(sys.stdout, options.output, tables.SERVICES, rows)
+    if options.output == "table":
+        sys.stdout.write("".join(f"\n{line}\n" for line in refused_claims(rows)))
+
+
+def _allow(options: argparse.Namespace) -> None:
+    from infra.cli.services import allow
+
+    show(sys.stdout, options.output, tables.OWNERS, allow(*_mesh(options), options.name, options.claimant))
 
 
 def _endpoints(options: argparse.Namespace) -> None:

@@ -21,10 +21,38 @@ def list_services(api: MeshApi, namespaces: Sequence[str]) -> list[Row]:
             "ready": service["endpoints"].get("ready", 0),
             "endpoints": sum(service["endpoints"].values()),
             "revision": service["revision"],
+            "refused": service.get("refused", []),
         }
         for namespace in namespaces
         for service in api.services(namespace)
     ]
+
+
+def refused_claims(rows: Sequence[Row]) -> list[str]:
+    """Return a line for every claim of a service that was refused: both sides, and what to do."""
+    return [
+        f"{row['namespace']}: {claim['claimant']} ({claim['task_definition']}) may not offer {row['name']}: "
+        f"{claim['reason']}; if it shall: tramo services allow {row['name']} {claim['claimant']}"
+        for row in rows
+        for claim in row["refused"]
+    ]
+
+
+def allow(api: MeshApi, namespaces: Sequence[str], name: str, claimant: str) -> list[Row]:
+    """Let a claimant offer a service, and return its owners as a row. Raises LocalError if there is no such service."""
+    found = []
+    for namespace in namespaces:
+        try:
+            found.append((namespace, api.owners(namespace, name)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+    if len(found) != 1:
+        places = ", ".join(namespace for namespace, _ in found) or "no namespace"
+        raise LocalError(f"service {name!r} is in {places}; choose one that has it with --namespace")
+    ((namespace, known),) = found
+    owners = api.allow(namespace, name, sorted({*known["allowed"], claimant}))
+    return [{"namespace": namespace, "name": name, "owners": owners["owners"], "allowed": owners["allowed"]}]
 
 
 def list_endpoints(api: MeshApi, namespaces: Sequence[str], name: str) -> list[Row]:

@@ -37,6 +37,12 @@ SERVICES: Final = (
     Column("ENDPOINTS", "endpoints", right=True),
     Column("REVISION", "revision", right=True),
 )
+OWNERS: Final = (
+    Column("NAMESPACE", "namespace"),
+    Column("NAME", "name"),
+    Column("OWNERS", "owners"),
+    Column("ALLOWED", "allowed"),
+)
 ENDPOINTS: Final = (
     Column("NAMESPACE", "namespace"),
     Column("ID", "id"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from api import requests
 from api.problems import Problem
-from registry.domain.snapshot import ServiceRecord, service_document
+from registry.domain.service import Declaration, ServiceRecord
+from registry.domain.snapshot import service_document
 from sidecar.core.routing.policy import Policy
 from sidecar.core.snapshot import decode
 
@@ -49,7 +50,8 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 def test_a_policy_that_the_api_takes_is_read_by_the_sidecar_as_it_was_meant(document: dict[str, Any]) -> None:
     taken = requests.policy(json.loads(json.dumps(document)))
     assert taken == document
-    service = service_document(ServiceRecord("orders", "http", "127.254.0.2", (), policy=taken), (), 1)
+    said = Declaration("orders:7", "http", ())
+    service = service_document(ServiceRecord("orders", "127.254.0.2", (said,), policy=taken), (), 1)
     snapshot = {"schema": 1, "namespace": "shop.local", "revision": 1, "generated_at": "", "services": [service]}
     (record,) = decode(json.dumps(snapshot).encode(), "shop.local").services
     policy = msgspec.json.decode(record.policy, type=Policy)  # strict: an error is no default

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.domain.rules import TaskRecord
-from registry.domain.snapshot import Document, Part, ServiceRecord, endpoints_of, same_content, service_document
+from registry.domain.service import ServiceRecord
+from registry.domain.snapshot import Document, Part, endpoints_of, same_content, service_document
 
 PUBLISHING_SECONDS: Final = 60.0
 
@@ -51,8 +52,10 @@ def compare(
             if task not in unsettled and found.get(endpoint) != wanted[name].get(endpoint):
                 wrong_tasks.add(task)
                 wrong_services.add(name)
-        expected = None if service is None else service_document(service, (), 0)
-        if not same_content(expected, None if document is None else {**document, "endpoints": []}):
+        settled = [each for each in found.values() if each["id"].partition("/")[0] in unsettled]
+        endpoints = [*settled, *wanted[name].values()]
+        expected = None if service is None else service_document(service, endpoints, 0, document)
+        if not same_content(expected, document):
             wrong_services.add(name)
     return Difference(frozenset(wrong_tasks), frozenset(wrong_services))
 
@@ -68,6 +71,6 @@ def _wanted(
             unsettled.add(task.task_id)
             continue
         for name, endpoint in endpoints_of(task).items():
-            if name in services:
+            if name in services and services[name].refusal(task) is None:
                 wanted[name][endpoint["id"]] = endpoint
     return wanted, frozenset(unsettled)

@@ -364,6 +364,11 @@ def since_of(record: TaskRecord) -> float:
             return record.stopped_at or record.changed_at
 
 
+def has_run(record: TaskRecord) -> bool:
+    """Return whether a living task has come to run, so that what its definition says of services counts."""
+    return not record.gone and (record.started_at is not None or record.last_status == "RUNNING")
+
+
 def wait_is_over(record: TaskRecord, now: float) -> bool:
     """Return whether a task that still counts as starting has waited long enough for its health."""
     if record.waited or record.health_wait is None or record.health is not None:

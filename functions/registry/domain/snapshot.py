@@ -6,7 +6,8 @@ Rules:
    number.
 3. A part remembers the names that were removed from it and when. It forgets the oldest beyond
    `REMEMBERED_REMOVALS`; a delta from before the oldest one forgotten (`floor`) is not possible.
-4. Output is sorted, so that equal content is equal bytes.
+4. Protocol, aliases and time-outs of a service follow from its endpoints and its present document (`service.py`).
+5. Output is sorted, so that equal content is equal bytes.
 """
 
 from __future__ import annotations
@@ -21,48 +22,19 @@ from typing import Any, Final
 
 from registry.domain.bounds import LATEST_TIME
 from registry.domain.layout import Head
-from registry.domain.offer import Alias, Timeouts
+from registry.domain.offer import Timeouts
 from registry.domain.policies import normalised
 from registry.domain.rules import State, TaskRecord, since_of, state_of
+from registry.domain.service import Document as Document
+from registry.domain.service import ServiceRecord, configuration_of
 
 SCHEMA: Final = 1
 REMEMBERED_REMOVALS: Final = 100
 WEIGHT: Final = 100
 
-# JSON objects. The schema, not the type checker, is their judge.
-Document = dict[str, Any]
-
 
 class PartError(Exception):
     """A stored part cannot be decoded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """An alias that a service wants and another one, the holder, has."""
-
-    alias: Alias
-    holder: str
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceRecord:
-    """A service as registered: what callers need besides its endpoints.
-
-    `aliases` are those that it holds, `conflicts` those that it wants, too. `ecs_service` (cluster/name) is
-    where it was last declared, None for tasks that no service started.
-    """
-
-    name: str
-    protocol: str
-    vip: str
-    aliases: tuple[Alias, ...]
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    policy: Mapping[str, Any] = field(default_factory=dict)
-    policy_revision: int = 0
-    conflicts: tuple[Conflict, ...] = ()
-    ecs_service: str | None = None
-    declared_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +59,7 @@ def endpoints_of(task: TaskRecord) -> dict[str, Document]:
     if state is State.GONE or task.address is None:
         return {}
     since = iso(since_of(task))
+    created_at = iso(task.created_at or task.changed_at)
     return {
         endpoint.service: {
             "id": f"{task.task_id}/{endpoint.port_name}",
@@ -95,8 +68,10 @@ def endpoints_of(task: TaskRecord) -> dict[str, Document]:
             "zone": task.zone,
             "state": state.value,
             "weight": WEIGHT,
+            "protocol": endpoint.protocol,
             "task_definition": task.task_definition,
             "deployment": task.started_by,
+            "created_at": created_at,
             "since": since,
         }
         for endpoint in task.endpoints
@@ -104,32 +79,37 @@ def endpoints_of(task: TaskRecord) -> dict[str, Document]:
     }
 
 
-def policy_of(service: ServiceRecord) -> Document:
+def policy_of(policy: Mapping[str, Any], timeouts: Timeouts) -> Document:
     """Return the policy that callers see: the label's time-outs where the operator's policy says nothing."""
-    policy: Document = normalised(dict(service.policy))  # one that an earlier release stored may not be
+    found: Document = normalised(dict(policy))  # one that an earlier release stored may not be
     from_label = {
         name: value
         for name, value in (
-            ("request_seconds", service.timeouts.request_seconds),
-            ("idle_seconds", service.timeouts.idle_seconds),
+            ("request_seconds", timeouts.request_seconds),
+            ("idle_seconds", timeouts.idle_seconds),
         )
         if value is not None
     }
     if from_label:
-        policy["timeouts"] = from_label | policy.get("timeouts", {})
-    return policy
+        found["timeouts"] = from_label | found.get("timeouts", {})
+    return found
 
 
-def service_document(service: ServiceRecord, endpoints: Iterable[Document], revision: int) -> Document:
-    """Return a service as the snapshot shows it."""
+def service_document(
+    service: ServiceRecord, endpoints: Iterable[Document], revision: int, present: Document | None = None
+) -> Document:
+    """Return a service as the snapshot shows it; `present` is how it shows it now."""
+    endpoints = sorted(endpoints, key=lambda endpoint: str(endpoint["id"]))
+    found = configuration_of(service, endpoints, present)
     return {
         "name": service.name,
-        "protocol": service.protocol,
+        "protocol": found.protocol,
+        "declared_by": found.declared_by,
         "vip": service.vip,
         "revision": revision,
-        "aliases": [{"dns_name": alias.dns_name, "port": alias.port} for alias in service.aliases],
-        "policy": policy_of(service),
-        "endpoints": sorted(endpoints, key=lambda endpoint: str(endpoint["id"])),
+        "aliases": [{"dns_name": alias.dns_name, "port": alias.port} for alias in found.aliases],
+        "policy": policy_of(service.policy, found.timeouts),
+        "endpoints": endpoints,
     }
 
 

@@ -1,10 +1,12 @@
-"""Claims of aliases in DynamoDB. IO.
+"""Who has which alias, in DynamoDB. IO.
 
 Rules:
-1. A name and port belong to one service of a namespace: the first that claimed them. Others that want them
-   keep what they want as a conflict, for all to see, and are reached by their other aliases.
-2. A claim ends when its service no longer wants the alias, or when the service has no living task and another
-   wants it. The reconciler looks for both (`ServiceStore.retry_aliases`).
+1. A name and port belong to one service of a namespace, the one that the alias's item names: that is the only truth.
+   What services want stands in their declarations, and a conflict is the difference.
+2. A free alias goes to the first service that claims it. What a definition newly wants is claimed in one transaction,
+   all that is free or nothing.
+3. Each other step is one conditional write too: `move` gives an alias to another service if its holder is still the
+   one that is known, `ServiceStore.shrink` ends claims together with the declarations that made them.
 """
 
 # PynamoDB's maps have no annotations on some of their methods.
@@ -13,21 +15,20 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Final
 
+from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
 
 from registry.domain.offer import Alias
-from registry.domain.snapshot import Conflict
-from registry.dynamodb.models import Table, alias_key, maybe, namespace_key, update_if
+from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, alias_key, maybe, namespace_key, update_if
+
+CLAIM_ATTEMPTS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What a service got of the aliases that it wants."""
-
-    granted: tuple[Alias, ...]
-    conflicts: tuple[Conflict, ...]
+class ClaimsBusyError(Exception):
+    """Other services claimed the same aliases each time. The event is given back."""
 
 
 class AliasStore:
@@ -36,48 +37,55 @@ class AliasStore:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def claim(self, namespace: str, service: str, wanted: Iterable[Alias]) -> Claims:
-        """Claim aliases for a service; what is its own already stays so."""
-        granted: list[Alias] = []
-        conflicts: list[Conflict] = []
-        for alias in wanted:
-            holder = self._claim(namespace, service, alias)
-            if holder is None:
-                granted.append(alias)
-            else:
-                conflicts.append(Conflict(alias, holder))
-        return Claims(tuple(granted), tuple(conflicts))
+    def claim(self, namespace: str, service: str, wanted: Iterable[Alias]) -> dict[Alias, str]:
+        """Give a service what is free of the aliases that it wants, and return whose all of them are then."""
+        wanted = tuple(wanted)
+        for _ in range(CLAIM_ATTEMPTS):
+            holders = self.holders(namespace, wanted)
+            free = [alias for alias in wanted if alias not in holders]
+            if not free or self._take(namespace, service, free):
+                return holders | dict.fromkeys(free, service)
+        raise ClaimsBusyError(f"namespace {namespace}: {service} lost its claims {CLAIM_ATTEMPTS} times to others")
 
-    def _claim(self, namespace: str, service: str, alias: Alias) -> str | None:
-        """Return None when the alias is now the service's, else the service whose it is."""
-        while not self._take(namespace, service, alias, instead_of=service):
-            holder = self._holder(namespace, alias)
-            if holder is not None:
-                return holder
-            # The holder has given it up meanwhile.
-        return None
-
-    def take_over(self, namespace: str, service: str, conflict: Conflict) -> bool:
-        """Give a service an alias in the place of its holder; return False when it is another's by now."""
-        return self._take(namespace, service, conflict.alias, instead_of=conflict.holder)
-
-    def _take(self, namespace: str, service: str, alias: Alias, instead_of: str) -> bool:
-        model = self._table.aliases
-        free: Condition = model.service.does_not_exist() | (model.service == instead_of)
-        item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
-        return update_if(item, [model.service.set(service)], free)
-
-    def _holder(self, namespace: str, alias: Alias) -> str | None:
+    def _take(self, namespace: str, service: str, free: Iterable[Alias]) -> bool:
         model = self._table.aliases
         try:
-            item = model.get(namespace_key(namespace), alias_key(alias.dns_name, alias.port), consistent_read=True)
-        except model.DoesNotExist:
-            return None
-        return maybe(item.service)
+            with TransactWrite(connection=self._table.connection) as transaction:
+                for alias in free:
+                    transaction.update(
+                        model(namespace_key(namespace), alias_key(alias.dns_name, alias.port)),
+                        actions=[model.service.set(service)],
+                        condition=model.service.does_not_exist() | (model.service == service),
+                    )
+        except TransactWriteError as error:
+            if error.cause_response_code != TRANSACTION_CANCELLED:
+                raise
+            return False
+        return True
 
-    def release(self, namespace: str, service: str, aliases: Iterable[Alias]) -> None:
-        """End a service's claims; those of others stay."""
+    def holders(self, namespace: str, aliases: Iterable[Alias]) -> dict[Alias, str]:
+        """Return the services that have these aliases, consistently read; free ones are left out."""
+        keys = {(namespace_key(namespace), alias_key(alias.dns_name, alias.port)) for alias in aliases}
+        items = self._table.aliases.batch_get(sorted(keys), consistent_read=True) if keys else ()
+        return {_alias(item.sk): item.service for item in items if maybe(item.service) is not None}
+
+    def all(self, namespace: str) -> dict[Alias, str]:
+        """Return the services that have the aliases of a namespace, consistently read."""
         model = self._table.aliases
-        for alias in aliases:
-            item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
-            update_if(item, [model.service.remove()], model.service == service)
+        items = model.query(namespace_key(namespace), model.sk.startswith("ALIAS#"), consistent_read=True)
+        return {_alias(item.sk): item.service for item in items if maybe(item.service) is not None}
+
+    def move(self, namespace: str, alias: Alias, holder: str | None, service: str | None) -> bool:
+        """Take an alias from its holder, None for a free one, and give it to a service or to nobody.
+
+        Return False, and change nothing, when the holder is another by now.
+        """
+        model = self._table.aliases
+        unchanged: Condition = model.service.does_not_exist() if holder is None else model.service == holder
+        item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
+        return update_if(item, [model.service.remove() if service is None else model.service.set(service)], unchanged)
+
+
+def _alias(sort_key: str) -> Alias:
+    _, port, dns_name = sort_key.split("#", 2)
+    return Alias(dns_name, int(port))

@@ -11,6 +11,7 @@
 | NAMESPACE#{namespace} | PART#{00..63}#{A,B}#{1..3} | PartItem, the rest of a large one |
 | NAMESPACE#{namespace} | CHANGES#{00..63}#{A,B} | PartItem |
 | NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
+| NAMESPACE#{namespace} | CLAIM#{service}#{principal} | ClaimItem |
 | HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
 | RECONCILER | SWEEP | SweepItem |
 
@@ -49,6 +50,7 @@ RECONCILER: Final = "RECONCILER"
 SWEEP: Final = "SWEEP"
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+TRANSACTION_CANCELLED: Final = "TransactionCanceledException"
 
 # PynamoDB's own (15 s, 30 s) are longer than a function lives.
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -81,6 +83,11 @@ def alias_key(dns_name: str, port: int) -> str:
     return f"ALIAS#{port}#{dns_name}"
 
 
+def claim_key(service: str, principal: str) -> str:
+    """Return the sort key of a refused claim of a service's name."""
+    return f"CLAIM#{service}#{principal}"
+
+
 def history_key(ecs_service: str) -> str:
     """Return the partition key of the history of an ECS service (cluster/name)."""
     return f"HISTORY#{ecs_service}"
@@ -109,9 +116,11 @@ class Item(Model):
 
 
 class NamespaceItem(Item):
-    """A namespace in the list of namespaces."""
+    """A namespace in the list of namespaces, with the rules that an operator gave it (`domain/owners.py`)."""
 
     created_at = NumberAttribute(null=True)
+    rules: MapAttribute[str, Any] = MapAttribute(null=True)
+    rules_revision = NumberAttribute(null=True)
 
 
 class EndpointMap(MapAttribute[str, Any]):
@@ -175,28 +184,37 @@ class AliasMap(MapAttribute[str, Any]):
     port = NumberAttribute()
 
 
-class ConflictMap(AliasMap):
-    """An alias that a service wants and another one holds."""
+class DeclarationMap(MapAttribute[str, Any]):
+    """What one task definition says of a service (`domain/service.py`)."""
 
-    holder = UnicodeAttribute()
+    task_definition = UnicodeAttribute()
+    protocol = UnicodeAttribute()
+    aliases = ListAttribute(of=AliasMap)
+    request_seconds = NumberAttribute(null=True)
+    idle_seconds = NumberAttribute(null=True)
+    declared_at = NumberAttribute()
+    ecs_service = UnicodeAttribute(null=True)
 
 
 class ServiceItem(Item):
-    """A service. `declared_at` is when the task was created whose definition says the rest.
+    """A service. `revision` counts the changes of its declarations."""
 
-    `ecs_service` (cluster/name) started that task; absent for a task that no service started.
-    """
-
-    protocol = UnicodeAttribute(null=True)
-    aliases = ListAttribute(of=AliasMap, null=True)
-    conflicts = ListAttribute(of=ConflictMap, null=True)
-    ecs_service = UnicodeAttribute(null=True)
-    request_seconds = NumberAttribute(null=True)
-    idle_seconds = NumberAttribute(null=True)
+    declarations = ListAttribute(of=DeclarationMap, null=True)
+    revision = NumberAttribute(null=True)
     vip = UnicodeAttribute(null=True)
-    declared_at = NumberAttribute(null=True)
     policy: MapAttribute[str, Any] = MapAttribute(null=True)
     policy_revision = NumberAttribute(null=True)
+    owners: ListAttribute[Any] = ListAttribute(null=True)
+    allowed: ListAttribute[Any] = ListAttribute(null=True)
+
+
+class ClaimItem(Item):
+    """A claim of a service's name that was refused."""
+
+    task_definition = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    at = NumberAttribute()
+    expires_at = NumberAttribute()
 
 
 class VipItem(Item):
@@ -302,6 +320,7 @@ class Table:
         self.heads = _derive(HeadItem, meta, shared)
         self.parts = _derive(PartItem, meta, shared)
         self.aliases = _derive(AliasItem, meta, shared)
+        self.claims = _derive(ClaimItem, meta, shared)
         self.history = _derive(HistoryItem, meta, shared)
         self.sweeps = _derive(SweepItem, meta, shared)
 

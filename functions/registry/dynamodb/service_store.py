@@ -1,10 +1,10 @@
-"""Services and their policies in DynamoDB. IO.
+"""Services and their policies in DynamoDB. IO; what a service is, is decided in `domain/service.py`.
 
 Rules:
 1. A service is created together with its claim of a VIP, which stays its own (`vip_store.py`).
-2. The definition of the task created last says what a service is. Late events of older tasks change nothing,
-   so a deployment that is rolled back takes its configuration with it.
-3. Aliases are claimed before the declaration is written, and given up after it (`alias_store.py`).
+2. Declarations are read, changed and written on the condition that nobody has changed them in between (`revision`).
+3. A declaration is written before its aliases are claimed, and it ends in one transaction with claims that nothing
+   else of the service needs. So a claim has a declaration, whatever dies between two calls.
 """
 
 # PynamoDB's maps have no annotations on some of their methods.
@@ -15,27 +15,50 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
 
-from registry.domain.offer import Alias, Offer, Timeouts
-from registry.domain.snapshot import Conflict, ServiceRecord
-from registry.dynamodb.alias_store import AliasStore, Claims
+from registry.domain.bounds import ALIASES_PER_SERVICE
+from registry.domain.offer import Alias, Timeouts
+from registry.domain.owners import NO_RULES, NamespaceRules, principals_of
+from registry.domain.rules import TaskRecord
+from registry.domain.service import Conflict, Declaration, ServiceRecord, declared
+from registry.dynamodb.alias_store import AliasStore
 from registry.dynamodb.models import (
+    TRANSACTION_CANCELLED,
     AliasMap,
-    ConflictMap,
+    DeclarationMap,
     ServiceItem,
     Table,
-    change,
+    alias_key,
     maybe,
     namespace_key,
     service_key,
     update_if,
     whole,
 )
+from registry.dynamodb.owner_store import OwnerStore
 from registry.dynamodb.vip_store import VipStore
+
+DECLARE_ATTEMPTS: Final = 20  # as many registrars may declare a new service at the same time
+RELEASED_AT_ONCE: Final = ALIASES_PER_SERVICE  # a transaction may have 100 items
+
+
+class ServiceBusyError(Exception):
+    """Other registrars declared the service each time. The event is given back."""
+
+
+class ClaimRefusedError(Exception):
+    """A task may not offer a service. `reason` says whose it is, or what the namespace does not let in."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service = service
+        self.reason = reason
+        super().__init__(f"{service}: {reason}")
 
 
 class PolicyConflictError(Exception):
@@ -47,147 +70,145 @@ class PolicyConflictError(Exception):
 
 
 class ServiceStore:
-    """Reads and writes SERVICE# items."""
+    """Reads and writes SERVICE#, VIP# and ALIAS# items."""
 
-    def __init__(self, table: Table, choose: Callable[[list[str]], str] = random.choice) -> None:
+    def __init__(self, table: Table, owners: OwnerStore, choose: Callable[[list[str]], str] = random.choice) -> None:
         self._table = table
+        self._owners = owners
         self._vips = VipStore(table, choose)
         self.aliases = AliasStore(table)
-        # (namespace, service) -> the newest declaration that this process has seen written
-        self._declared: dict[tuple[str, str], float] = {}
 
     def declare(
-        self, namespace: str, offer: Offer, created_at: float, now: float, ecs_service: str | None = None
+        self, namespace: str, service: str, declaration: Declaration, now: float, task: TaskRecord
     ) -> tuple[Conflict, ...]:
-        """Register what the definition of a task created at `created_at` says of a service.
+        """Register what the definition of a task says of a service, and claim its aliases.
 
-        `ecs_service` (cluster/name) has started the task. Returns the aliases that another service holds; none
-        when the declaration is not news to this process.
+        A service that is new belongs to the task. Returns the aliases that another service holds; none when the
+        declaration is no news. Raises ClaimRefusedError.
         """
-        seen = self._declared.get((namespace, offer.service))
-        if seen is not None and seen >= created_at:
+        rules = self._owners.rules(namespace).rules
+        is_news = self._write(namespace, service, declaration, now, task, rules)
+        allowed = [alias for alias in declaration.aliases if rules.allows_name(alias.dns_name, namespace)]
+        holders = self.aliases.claim(namespace, service, allowed)
+        if not is_news:
             return ()
-        known = self.get(namespace, offer.service)
-        conflicts: tuple[Conflict, ...] = ()
-        if known is None or known.declared_at < created_at:
-            claims = self.aliases.claim(namespace, offer.service, offer.aliases)
-            declaration = self._declaration(offer, claims, created_at, ecs_service)
-            if not self._write(namespace, offer.service, declaration, known, created_at, now):
-                # Another registrar has declared it meanwhile, perhaps from another task's definition.
-                return self.declare(namespace, offer, created_at, now, ecs_service)
-            conflicts = claims.conflicts
-        if known is not None:
-            current = self.get(namespace, offer.service)
-            kept = set() if current is None else set(current.aliases)
-            self.aliases.release(namespace, offer.service, {*known.aliases, *offer.aliases} - kept)
-        self._declared[(namespace, offer.service)] = created_at
-        return conflicts
+        return tuple(Conflict(alias, holder) for alias, holder in holders.items() if holder != service)
 
     def _write(
         self,
         namespace: str,
         service: str,
-        declaration: list[Action],
-        known: ServiceRecord | None,
-        created_at: float,
+        declaration: Declaration,
         now: float,
+        task: TaskRecord,
+        rules: NamespaceRules,
     ) -> bool:
-        """Write a declaration; return False when the service has been declared by another."""
-        if known is None:
-            return self._vips.create_service(namespace, service, declaration, now)
-        model = self._table.services
-        older: Condition = model.declared_at.does_not_exist() | (model.declared_at < created_at)
-        return self._update(namespace, service, declaration, model.vip.exists() & older)
-
-    def _update(self, namespace: str, service: str, actions: list[Action], condition: Condition) -> bool:
-        return update_if(self._table.services(namespace_key(namespace), service_key(service)), actions, condition)
-
-    def _declaration(self, offer: Offer, claims: Claims, created_at: float, ecs_service: str | None) -> list[Action]:
-        model = self._table.services
-        return [
-            model.protocol.set(offer.protocol),
-            *self._alias_actions(claims),
-            change(model.request_seconds, offer.timeouts.request_seconds),
-            change(model.idle_seconds, offer.timeouts.idle_seconds),
-            change(model.ecs_service, ecs_service),
-            model.declared_at.set(created_at),
-        ]
-
-    def _alias_actions(self, claims: Claims) -> list[Action]:
-        model = self._table.services
-        conflicts = [
-            ConflictMap(dns_name=each.alias.dns_name, port=each.alias.port, holder=each.holder)
-            for each in claims.conflicts
-        ]
-        return [
-            model.aliases.set([AliasMap(dns_name=each.dns_name, port=each.port) for each in claims.granted]),
-            change(model.conflicts, conflicts or None),
-        ]
-
-    def retry_aliases(self, namespace: str, service: ServiceRecord, is_alive: Callable[[str], bool]) -> ServiceRecord:
-        """Claim once more what a service wants and could not have; return the service as it is then.
-
-        `is_alive` says whether a service has living tasks: an alias is taken from one that has none, if it
-        lives itself.
-        """
-        claims = self.aliases.claim(namespace, service.name, [each.alias for each in service.conflicts])
-        granted, conflicts = list(claims.granted), []
-        for conflict in claims.conflicts:
-            if (
-                is_alive(service.name)
-                and not is_alive(conflict.holder)
-                and self._take_from(namespace, service.name, conflict)
-            ):
-                granted.append(conflict.alias)
-            else:
-                conflicts.append(conflict)
-        changed = replace(service, aliases=(*service.aliases, *granted), conflicts=tuple(conflicts))
-        if changed == service:
-            return service
-        actions = self._alias_actions(Claims(changed.aliases, changed.conflicts))
-        unchanged: Condition = self._table.services.declared_at == service.declared_at
-        if not self._update(namespace, service.name, actions, unchanged):
-            # It has been declared anew meanwhile and has claimed for itself.
-            current = self.get(namespace, service.name)
-            kept = set() if current is None else set(current.aliases)
-            self.aliases.release(namespace, service.name, set(granted) - kept)
-            return service
-        return changed
-
-    def _take_from(self, namespace: str, service: str, conflict: Conflict) -> bool:
-        """Take an alias from its holder, which then wants it; return False when it has changed meanwhile."""
-        holder = self.get(namespace, conflict.holder)
-        if holder is not None and conflict.alias in holder.aliases:
-            lost = Claims(
-                tuple(each for each in holder.aliases if each != conflict.alias),
-                (*holder.conflicts, Conflict(conflict.alias, service)),
-            )
-            unchanged: Condition = self._table.services.declared_at == holder.declared_at
-            if not self._update(namespace, holder.name, self._alias_actions(lost), unchanged):
+        """Write a declaration; return False when it is no news. Raises ClaimRefusedError."""
+        for _ in range(DECLARE_ATTEMPTS):
+            known = self._read(namespace, service, rules)
+            reason = rules.refusal(task) if known is None else known.refusal(task)
+            if reason is not None:
+                raise ClaimRefusedError(service, reason)
+            if known is None:
+                owned = self._table.services.owners.set(list(principals_of(task)))
+                if self._vips.create_service(namespace, service, [*self._actions((declaration,), 1), owned], now):
+                    return True
+                continue
+            changed = declared(known.declarations, declaration)
+            if changed is None:
                 return False
-        return self.aliases.take_over(namespace, service, conflict)
+            actions = self._actions(changed, known.revision + 1)
+            item = self._table.services(namespace_key(namespace), service_key(service))
+            if update_if(item, actions, self._unchanged(known)):
+                return True
+        raise ServiceBusyError(f"namespace {namespace}: {service} was declared by others {DECLARE_ATTEMPTS} times")
+
+    def _unchanged(self, known: ServiceRecord) -> Condition:
+        model = self._table.services
+        condition: Condition = model.vip.exists() & (model.revision == known.revision)
+        return condition
+
+    def _actions(self, declarations: Iterable[Declaration], revision: int) -> list[Action]:
+        model = self._table.services
+        return [model.declarations.set([_map(each) for each in declarations]), model.revision.set(revision)]
+
+    def shrink(
+        self, namespace: str, service: ServiceRecord, declarations: tuple[Declaration, ...], release: Iterable[Alias]
+    ) -> bool:
+        """Leave a service these declarations and end its claims of `release`, at most `RELEASED_AT_ONCE`.
+
+        One transaction. Return False, and change nothing, when the service has been declared anew or does not hold
+        one of the aliases.
+        """
+        services, aliases = self._table.services, self._table.aliases
+        key = namespace_key(namespace)
+        try:
+            with TransactWrite(connection=self._table.connection) as transaction:
+                transaction.update(
+                    services(key, service_key(service.name)),
+                    actions=self._actions(declarations, service.revision + 1),
+                    condition=self._unchanged(service),
+                )
+                for alias in release:
+                    transaction.update(
+                        aliases(key, alias_key(alias.dns_name, alias.port)),
+                        actions=[aliases.service.remove()],
+                        condition=aliases.service == service.name,
+                    )
+        except TransactWriteError as error:
+            if error.cause_response_code != TRANSACTION_CANCELLED:
+                raise
+            return False
+        return True
 
     def get(self, namespace: str, name: str) -> ServiceRecord | None:
         """Return one service, consistently read."""
+        return self.get_all(namespace, (name,)).get(name)
+
+    def _read(self, namespace: str, name: str, rules: NamespaceRules = NO_RULES) -> ServiceRecord | None:
+        """Return one service without the holders of its aliases."""
         model = self._table.services
         try:
             item = model.get(namespace_key(namespace), service_key(name), consistent_read=True)
         except model.DoesNotExist:
             return None
-        return _record(item)
+        found = _record(item)
+        return None if found is None else replace(found, namespace=namespace, rules=rules)
 
     def get_all(self, namespace: str, names: Iterable[str]) -> dict[str, ServiceRecord]:
         """Return services by their names, consistently read; unknown ones are left out."""
         keys = [(namespace_key(namespace), service_key(name)) for name in sorted(set(names))]
         items = self._table.services.batch_get(keys, consistent_read=True) if keys else ()
-        return _by_name(items)
+        found = _by_name(items)
+        holders = self.aliases.holders(namespace, {alias for each in found.values() for alias in each.wanted})
+        return self._complete(namespace, found, holders)
+
+    def _complete(
+        self, namespace: str, services: Mapping[str, ServiceRecord], holders: Mapping[Alias, str]
+    ) -> dict[str, ServiceRecord]:
+        """Return services with the holders of their aliases and the rules of their namespace."""
+        rules = self._owners.rules(namespace).rules if services else NO_RULES
+        return {
+            name: replace(
+                each,
+                namespace=namespace,
+                rules=rules,
+                holders={alias: holders[alias] for alias in each.wanted if alias in holders},
+            )
+            for name, each in services.items()
+        }
 
     def all(self, namespace: str) -> dict[str, ServiceRecord]:
         """Return every service of a namespace by its name, consistently read."""
+        services, _ = self.registered(namespace)
+        return services
+
+    def registered(self, namespace: str) -> tuple[dict[str, ServiceRecord], dict[Alias, str]]:
+        """Return every service of a namespace by its name, and whose all its aliases are, wanted or not."""
         model = self._table.services
-        return _by_name(
-            model.query(namespace_key(namespace), model.sk.startswith(service_key("")), consistent_read=True)
-        )
+        items = model.query(namespace_key(namespace), model.sk.startswith(service_key("")), consistent_read=True)
+        found, holders = _by_name(items), self.aliases.all(namespace)
+        return self._complete(namespace, found, holders), holders
 
     def set_policy(
         self, namespace: str, name: str, policy: Mapping[str, Any], expected_revision: int | None
@@ -209,10 +230,18 @@ class ServiceStore:
         ]
         if update_if(item, actions, condition):
             return _record(item)
-        known = self.get(namespace, name)
+        known = self._read(namespace, name)
         if known is None:
             return None
         raise PolicyConflictError(known.policy_revision)
+
+    def set_allowed(self, namespace: str, name: str, allowed: Iterable[str]) -> ServiceRecord | None:
+        """Replace the principals that may offer a service besides its owner; None when there is no such service."""
+        model = self._table.services
+        item = model(namespace_key(namespace), service_key(name))
+        if not update_if(item, [model.allowed.set(sorted(set(allowed)))], model.vip.exists()):
+            return None
+        return self.get(namespace, name)
 
 
 def _by_name(items: Iterable[ServiceItem]) -> dict[str, ServiceRecord]:
@@ -220,22 +249,41 @@ def _by_name(items: Iterable[ServiceItem]) -> dict[str, ServiceRecord]:
     return {record.name: record for record in records if record is not None}
 
 
+def _map(declaration: Declaration) -> DeclarationMap:
+    return DeclarationMap(
+        task_definition=declaration.task_definition,
+        protocol=declaration.protocol,
+        aliases=[AliasMap(dns_name=each.dns_name, port=each.port) for each in declaration.aliases],
+        request_seconds=declaration.timeouts.request_seconds,
+        idle_seconds=declaration.timeouts.idle_seconds,
+        declared_at=declaration.declared_at,
+        ecs_service=declaration.ecs_service,
+    )
+
+
+def _declaration(item: DeclarationMap) -> Declaration:
+    return Declaration(
+        task_definition=item.task_definition,
+        protocol=item.protocol,
+        aliases=tuple(Alias(each.dns_name, int(each.port)) for each in item.aliases),
+        timeouts=Timeouts(whole(item.request_seconds), whole(item.idle_seconds)),
+        declared_at=float(item.declared_at),
+        ecs_service=maybe(item.ecs_service),
+    )
+
+
 def _record(item: ServiceItem) -> ServiceRecord | None:
-    """Return the item as a record; None for one without a VIP, which no function of ours has written."""
-    if maybe(item.vip) is None:
+    """Return the item as a record; None for one that no function of ours has written."""
+    if maybe(item.vip) is None or not maybe(item.declarations):
         return None
     policy = maybe(item.policy)
     return ServiceRecord(
         name=item.sk.partition("#")[2],
-        protocol=item.protocol or "tcp",
         vip=item.vip,
-        aliases=tuple(Alias(each.dns_name, int(each.port)) for each in maybe(item.aliases) or ()),
-        timeouts=Timeouts(whole(item.request_seconds), whole(item.idle_seconds)),
+        declarations=tuple(_declaration(each) for each in item.declarations),
         policy=policy.as_dict() if policy is not None else {},
         policy_revision=int(item.policy_revision or 0),
-        conflicts=tuple(
-            Conflict(Alias(each.dns_name, int(each.port)), each.holder) for each in maybe(item.conflicts) or ()
-        ),
-        ecs_service=maybe(item.ecs_service),
-        declared_at=float(item.declared_at or 0.0),
+        revision=int(item.revision or 0),
+        owners=tuple(maybe(item.owners) or ()),
+        allowed=tuple(maybe(item.allowed) or ()),
     )

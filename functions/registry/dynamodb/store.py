@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry.dynamodb.history_store import HistoryStore
 from registry.dynamodb.models import Table
+from registry.dynamodb.owner_store import OwnerStore
 from registry.dynamodb.service_store import ServiceStore
 from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.sweep_store import SweepStore
@@ -21,6 +22,7 @@ class Store:
     snapshots: SnapshotStore
     sweeps: SweepStore
     history: HistoryStore
+    owners: OwnerStore
 
 
 def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
@@ -29,4 +31,12 @@ def open_store(table_name: str, region: str, endpoint: str | None = None) -> Sto
     Without `endpoint` botocore finds it (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL, else AWS itself).
     """
     table = Table(table_name, region, endpoint)
-    return Store(TaskStore(table), ServiceStore(table), SnapshotStore(table), SweepStore(table), HistoryStore(table))
+    owners = OwnerStore(table)
+    return Store(
+        TaskStore(table),
+        ServiceStore(table, owners),
+        SnapshotStore(table),
+        SweepStore(table),
+        HistoryStore(table),
+        owners,
+    )

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from registry.domain.offer import Alias
 from registry.domain.rules import TaskRecord
-from registry.domain.snapshot import ServiceRecord, endpoints_of, service_document
+from registry.domain.service import Declaration, ServiceRecord
+from registry.domain.snapshot import endpoints_of, service_document
 from tests.benchmarks.control import population
 from tests.benchmarks.control.population import NAMESPACE
 from tests.support.wire.answers import AnswerServer
@@ -33,7 +34,12 @@ class Documents:
     @staticmethod
     def _service(number: int, name: str) -> ServiceRecord:
         aliases = (Alias(name, 80), Alias(f"{name}.{NAMESPACE}", 80))
-        return ServiceRecord(name=name, protocol="http", vip=f"127.254.{number >> 8}.{number & 255}", aliases=aliases)
+        return ServiceRecord(
+            name=name,
+            vip=f"127.254.{number >> 8}.{number & 255}",
+            declarations=(Declaration("orders:7", "http", aliases),),
+            holders=dict.fromkeys(aliases, name),
+        )
 
     def names(self) -> Sequence[str]:
         """Return the services' names."""

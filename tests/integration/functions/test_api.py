@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from registry.domain.owners import Claim
 from registry.domain.service_events import parse_service_event
 from registry.domain.snapshot import iso
 from registry.dynamodb.models import part_key
@@ -18,7 +19,7 @@ from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher
 from tests.integration.functions.conftest import Deployed
 from tests.support.control_plane import aws
-from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.building import declaration, declare, task
 from tests.support.control_plane.ecs import event
 from tests.support.control_plane.gateway import USER, Answer, Gateway, session
 from tests.support.control_plane.schemas import check
@@ -35,7 +36,7 @@ class Api:
         self.namespace = f"n{uuid.uuid4().hex[:8]}.local"
         self.publisher = Publisher(store, clock=lambda: NOW, pause=lambda _: None)
         for name in ("orders", "stock"):
-            store.services.declare(self.namespace, offer(name), 1.0, NOW)
+            declare(store, name, self.namespace)
         store.tasks.ensure_namespace(self.namespace, NOW)
         self.task("aa")
         self.task("bb")
@@ -376,9 +377,8 @@ def test_the_description_is_served(api: Api) -> None:
 
 
 def test_a_service_shows_its_conflicts_and_history(api: Api) -> None:
-    api.store.services.declare(api.namespace, offer("stock"), 2.0, NOW, "example/stock")
-    twin = dataclasses.replace(offer("stock"), service="twin")
-    api.store.services.declare(api.namespace, twin, 1.0, NOW)
+    declare(api.store, "stock", api.namespace, name="stock:2", at=2.0, ecs_service="example/stock")
+    api.store.services.declare(api.namespace, "twin", declaration("stock"), NOW, task("aa"))
     api.publish(services=frozenset({"twin", "stock"}))
     happened = parse_service_event(event("deployment_failed"))
     assert happened is not None
@@ -400,6 +400,40 @@ def test_a_service_shows_its_conflicts_and_history(api: Api) -> None:
     assert (twins["aliases"], twins["history"]) == ([], [])
 
 
+def test_who_may_offer_a_service_is_read_and_changed(api: Api) -> None:
+    owners = [
+        "arn:aws:ecs:us-east-1:123456789012:service/example/orders",
+        "arn:aws:iam::123456789012:role/orders",
+    ]
+    assert api.get("services/orders/owners").json_body == {"owners": owners, "allowed": [], "refused": []}
+    other = "arn:aws:ecs:us-east-1:123456789012:service/sandbox/evil"
+    api.store.owners.refuse(api.namespace, Claim("orders", other, "evil:1", "it belongs to others", time.time()))
+    listed = api.get("services").json_body["services"][0]["refused"]
+    assert [(each["claimant"], each["task_definition"], each["reason"]) for each in listed] == [
+        (other, "evil:1", "it belongs to others")
+    ]
+    assert api.get("services/orders").json_body["refused"] == listed
+    changed = api.call("PUT", "services/orders/owners", {"allowed": [other]}).json_body
+    assert changed == {"owners": owners, "allowed": [other], "refused": listed}
+    problem(api.call("PUT", "services/none/owners", {"allowed": []}), 404, "unknown-service", "service")
+    bodies: list[dict[str, Any]] = [{}, {"allowed": ["evil"]}, {"allowed": [other], "owners": []}]
+    for body in bodies:
+        problem(api.call("PUT", "services/orders/owners", body), 422, "bad-owners")
+
+
+def test_the_rules_of_a_namespace_are_read_and_changed(api: Api) -> None:
+    first = api.get("rules")
+    assert (first.json_body, first.headers["etag"]) == ({}, '"0"')
+    rules = {"clusters": ["prod"], "accounts": ["123456789012"], "dns_suffixes": ["example.com"]}
+    changed = api.call("PUT", "rules", rules, if_match='"0"')
+    assert (changed.json_body, changed.headers["etag"]) == (rules, '"1"')
+    assert api.get("rules").json_body == rules
+    problem(api.call("PUT", "rules", {}, if_match='"0"'), 412, "precondition-failed", "If-Match")
+    bodies: list[dict[str, Any]] = [{"clusters": "prod"}, {"accounts": ["1"]}, {"dns_suffixes": [".com"]}, {"x": []}]
+    for body in bodies:
+        problem(api.call("PUT", "rules", body), 422, "bad-rules")
+
+
 GETS = [
     "/v1/health",
     "/v1/openapi.json",
@@ -407,6 +441,8 @@ GETS = [
     "services",
     "services/orders",
     "services/orders/policy",
+    "services/orders/owners",
+    "rules",
     "snapshot",
 ]
 

@@ -28,7 +28,7 @@ import api.app
 from api.openapi import describe
 from registry.publishing import Changes, Publisher
 from tests.integration.functions.conftest import Deployed
-from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.building import declare, task
 from tests.support.control_plane.gateway import Gateway, serving, session
 
 NOW = 1_795_345_200.0
@@ -49,7 +49,7 @@ def populate(deployed: Deployed) -> None:
     store = api.app.store
     store.tasks.ensure_namespace(NAMESPACE, NOW)
     for name in SERVICES:
-        store.services.declare(NAMESPACE, offer(name), 1.0, NOW)
+        declare(store, name)
     for each in TASKS:
         store.tasks.apply(task(each, namespace=NAMESPACE))
     Publisher(store, lambda: NOW, lambda _: None).publish(NAMESPACE, Changes(frozenset(TASKS)))

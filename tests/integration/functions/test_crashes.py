@@ -14,7 +14,7 @@ from registry.domain.snapshot import Document, assemble
 from registry.dynamodb.store import Store, open_store
 from registry.publishing import Changes, Publisher
 from tests.support.control_plane import aws
-from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.building import declare, task
 from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, life, task_definition
 from tests.support.control_plane.schemas import check
 from tests.support.stepping import Crash, before_each_call
@@ -62,7 +62,7 @@ def test_a_publisher_that_dies_leaves_the_old_or_the_new_snapshot(
 ) -> None:
     names = ["orders", "stock", "mail"]
     for name in names:
-        store.services.declare(NAMESPACE, offer(name), 1.0, NOW)
+        declare(store, name)
     # Of this one the changes are written, of the others the whole part, since that is small.
     store.services.set_policy(NAMESPACE, "orders", {"noise": random.Random(1).randbytes(4000).hex()}, None)  # noqa: S311
     for place, name in enumerate(names):
@@ -92,7 +92,8 @@ def test_a_publisher_that_dies_leaves_the_old_or_the_new_snapshot(
         place += 1
     assert [each.partition("#")[0] for each in made] == [
         "GetItem HEAD",
-        *["BatchGetItem"] * 3,  # tasks, parts, services
+        *["BatchGetItem"] * 4,  # tasks, parts, services, aliases
+        "GetItem NAMESPACE",  # its rules
         "UpdateItem PART",
         "UpdateItem PART",
         "UpdateItem CHANGES",
@@ -122,7 +123,9 @@ def test_a_registrar_that_dies_is_made_up_for_by_the_next_try(
             handle(each, open_store(table, aws.REGION, dynamodb_endpoint), lookups, NOW)
         place += 1
         found = store.services.all(NAMESPACE)
-        assert {name: (len(each.aliases), len(each.conflicts)) for name, each in found.items()} == {
+        assert {
+            name: (len(each.wanted) - len(each.conflicts), len(each.conflicts)) for name, each in found.items()
+        } == {
             "orders": (1, 0),
             "stock": (0, 1),
         }

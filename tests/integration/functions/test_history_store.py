@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 from registrar.app import handle
 from registry import metric_names
@@ -8,7 +9,7 @@ from registry.aws.ecs import Lookups
 from registry.domain.service_events import ServiceEvent, parse_service_event
 from registry.dynamodb.history_store import KEPT_SECONDS, LATEST
 from registry.dynamodb.store import Store
-from tests.support.control_plane.ecs import NAMESPACE, event
+from tests.support.control_plane.ecs import NAMESPACE, FakeEcs, event, task_definition
 
 NOW = 1_795_376_000.0
 
@@ -46,11 +47,16 @@ def test_a_service_knows_the_ecs_service_that_declared_it(store: Store, lookups:
     handle(event("fargate_running"), store, lookups, NOW)
     service = store.services.get(NAMESPACE, "orders")
     assert service is not None
-    assert service.ecs_service == "example/orders"
+    assert service.latest.ecs_service == "example/orders"
 
 
-def test_tasks_that_no_service_started_have_no_history(store: Store, lookups: Lookups) -> None:
-    handle(event("standalone"), store, lookups, NOW)
+def test_tasks_that_no_service_started_have_no_history(store: Store) -> None:
+    services = [{"portName": "http", "discoveryName": "orders"}]
+    raw = json.dumps({"namespace": NAMESPACE, "standalone": True, "services": services})
+    started = event("standalone")
+    definition = task_definition(started["detail"]["taskDefinitionArn"].rpartition("/")[2], raw_label=raw)
+    ecs = FakeEcs(definition)
+    handle(started, store, Lookups(lambda: ecs, lambda: ecs), NOW)
     service = store.services.get(NAMESPACE, "orders")
     assert service is not None
-    assert service.ecs_service is None
+    assert service.latest.ecs_service is None

@@ -17,7 +17,7 @@ from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher
 from tests.support.control_plane import aws
-from tests.support.control_plane.building import offer, record, task
+from tests.support.control_plane.building import declare, record, task
 from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = task("aa").changed_at + 3600
@@ -53,7 +53,7 @@ def delete(dynamodb_endpoint: str, table: str) -> Callable[[str], None]:
 def populate(store: Store, publisher: Publisher) -> None:
     """Two tasks of orders and one of stock, published."""
     for name in ("orders", "stock"):
-        store.services.declare(NAMESPACE, offer(name), 1.0, NOW)
+        declare(store, name)
     for each in (task("aa"), task("bb"), task("cc", "stock")):
         store.tasks.apply(each)
     publisher.publish(NAMESPACE, Changes(frozenset({"aa", "bb", "cc"})))
@@ -111,7 +111,7 @@ def test_an_endpoint_whose_item_is_gone_goes(
 
 
 def test_a_namespace_that_was_never_published_is(store: Store, publisher: Publisher, repair: Callable[[], int]) -> None:
-    store.services.declare(NAMESPACE, offer("orders"), 1.0, NOW)
+    declare(store)
     store.tasks.apply(task("aa"))
     assert repair() == 1
     assert endpoints(store) == {"orders": ["aa"]}

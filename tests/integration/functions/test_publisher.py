@@ -16,8 +16,8 @@ from registry.dynamodb.models import HEAD, namespace_key, part_key, service_key
 from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.store import Store, open_store
 from registry.publishing import ATTEMPTS, Changes, PublishConflictError, Publisher
-from tests.support.control_plane import aws
-from tests.support.control_plane.building import offer, record, task
+from tests.support.control_plane import aws, building
+from tests.support.control_plane.building import record, task
 from tests.support.control_plane.ecs import NAMESPACE
 from tests.support.control_plane.schemas import check
 
@@ -41,9 +41,9 @@ def delete(dynamodb_endpoint: str, table: str) -> Delete:
     return run
 
 
-def declare(store: Store, *names: str, created_at: float = 1.0) -> None:
+def declare(store: Store, *names: str, **arguments: Any) -> None:
     for name in names:
-        store.services.declare(NAMESPACE, offer(name), created_at, NOW)
+        building.declare(store, name, **arguments)
 
 
 def tasks(*ids: str) -> Changes:

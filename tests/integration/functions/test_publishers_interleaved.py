@@ -18,7 +18,7 @@ from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.store import Store, open_store
 from registry.publishing import Changes, PublishConflictError, Publisher
 from tests.support.control_plane import aws
-from tests.support.control_plane.building import offer, task
+from tests.support.control_plane.building import declare, task
 from tests.support.stepping import Stepped
 
 NOW = 1_795_345_200.0
@@ -40,7 +40,7 @@ class Mesh:
     def begin(self, store: Store) -> None:
         """Register the services."""
         for name in SERVICES:
-            store.services.declare(self.namespace, offer(name), 1.0, NOW)
+            declare(store, name, self.namespace)
         store.services.set_policy(self.namespace, "orders", {"noise": NOISE}, None)
 
     def change(self, store: Store, number: int) -> None:

@@ -202,7 +202,7 @@ def test_what_cannot_be_registered_is_rejected_and_named(
         def declare(self, *_: Any, **__: Any) -> Any:
             raise VipsExhaustedError("none is free")
 
-    full = dataclasses.replace(store, services=Full(store.services._table))
+    full = dataclasses.replace(store, services=Full(store.services._table, store.owners))
     assert handle(event("fargate_running"), full, lookups, NOW) is metric_names.EVENTS_REJECTED
     assert logged(caplog, "the task is left out").__dict__["mistake"] == "none is free"
 

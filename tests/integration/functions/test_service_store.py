@@ -1,25 +1,28 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from registry.domain.offer import Alias, Timeouts
-from registry.domain.snapshot import ServiceRecord
+from registry.domain.service import Declaration, ServiceRecord, declaration_of
 from registry.dynamodb.models import Table, namespace_key, service_key, vip_key
+from registry.dynamodb.owner_store import OwnerStore
 from registry.dynamodb.service_store import PolicyConflictError, ServiceStore
 from registry.dynamodb.store import Store, open_store
 from registry.dynamodb.vip_store import FIRST_VIP, LAST_VIP, VipsExhaustedError
 from tests.support.control_plane import aws
-from tests.support.control_plane.building import definition, offer
+from tests.support.control_plane.building import declaration, definition, task
 from tests.support.control_plane.ecs import NAMESPACE
+from tests.support.stepping import before_each_call
 
 NOW = 1_795_345_200.0
 DAY = 24 * 3600
 
 
-def declare(services: ServiceStore, name: str = "orders", created_at: float = 1.0, **arguments: str) -> None:
-    services.declare(NAMESPACE, offer(name, **arguments), created_at, NOW)
+def declare(services: ServiceStore, service: str = "orders", **arguments: Any) -> None:
+    services.declare(NAMESPACE, service, declaration(service, **arguments), NOW, task("aa"))
 
 
 def claim(endpoint: str, table: str, address: str, service: str, expires_at: float | None = None) -> None:
@@ -43,14 +46,20 @@ def test_a_service_is_what_its_definition_says(store: Store) -> None:
         }
     ]
     (found,) = definition(services=services, app_protocol="grpc").offers
-    store.services.declare(NAMESPACE, found, 1.0, NOW)
-    assert store.services.get(NAMESPACE, "orders") == ServiceRecord(
-        name="orders",
-        protocol="grpc",
-        vip="127.254.0.2",
-        aliases=(Alias("orders", 80), Alias("orders.shop.local", 80), Alias("old", 81)),
-        timeouts=Timeouts(request_seconds=5),
+    said = declaration_of(found, "orders:7", 1.0, "example/orders")
+    assert store.services.declare(NAMESPACE, "orders", said, NOW, task("aa")) == ()
+    wanted = (Alias("orders", 80), Alias("orders.shop.local", 80), Alias("old", 81))
+    assert said == Declaration("orders:7", "grpc", wanted, Timeouts(request_seconds=5), 1.0)
+    record = store.services.get(NAMESPACE, "orders")
+    assert record == ServiceRecord(
+        "orders",
+        "127.254.0.2",
+        (said,),
+        dict.fromkeys(wanted, "orders"),
+        owners=("arn:aws:ecs:us-east-1:123456789012:service/example/orders", "arn:aws:iam::123456789012:role/orders"),
+        namespace=NAMESPACE,
     )
+    assert record.latest.ecs_service == "example/orders"
     assert store.services.get(NAMESPACE, "other") is None
 
 
@@ -62,36 +71,44 @@ def test_vips_count_up_from_2_in_each_namespace(store: Store) -> None:
         "b": "127.254.0.3",
         "c": "127.254.0.4",
     }
-    store.services.declare("other", offer("z"), 1.0, NOW)
+    store.services.declare("other", "z", declaration("z"), NOW, task("aa"))
     other = store.services.get("other", "z")
     assert other is not None
     assert other.vip == "127.254.0.2"
 
 
-def test_the_task_created_last_says_what_a_service_is(store: Store, dynamodb_endpoint: str, table: str) -> None:
-    def declare_anew(created_at: float, protocol: str) -> None:
-        # Each time as another process: with nothing remembered.
-        fresh = open_store(table, aws.REGION, dynamodb_endpoint).services
-        declare(fresh, created_at=created_at, app_protocol=protocol)
+def test_the_task_created_last_makes_the_latest_declaration(store: Store) -> None:
+    for name, at in (("orders:7", 5.0), ("orders:9", 7.0), ("orders:8", 6.0), ("orders:7", 6.5)):
+        declare(store.services, name=name, at=at)
+    found = store.services.get(NAMESPACE, "orders")
+    assert found is not None
+    assert [(each.task_definition, each.declared_at) for each in found.declarations] == [
+        ("orders:9", 7.0),
+        ("orders:8", 6.0),
+        ("orders:7", 5.0),
+    ]
+    declare(store.services, name="orders:7", at=8.0)
+    rolled_back = store.services.get(NAMESPACE, "orders")
+    assert rolled_back is not None
+    assert (rolled_back.latest.task_definition, rolled_back.vip) == ("orders:7", "127.254.0.2")
 
-    for created_at, protocol in ((5.0, "http"), (7.0, "grpc"), (6.0, "http2"), (7.0, "http"), (5.0, "http")):
-        declare_anew(created_at, protocol)
-    found = store.services.get(NAMESPACE, "orders")
-    assert found is not None
-    assert (found.protocol, found.vip) == ("grpc", "127.254.0.2")
-    declare_anew(8.0, "http")
-    found = store.services.get(NAMESPACE, "orders")
-    assert found is not None
-    assert (found.protocol, found.vip) == ("http", "127.254.0.2")
+
+def test_more_tasks_of_a_definition_write_nothing(store: Store) -> None:
+    declare(store.services)
+    calls: list[str] = []
+    with before_each_call(store, calls.append):
+        for number in range(4):
+            declare(store.services, at=2.0 + number)
+    assert {each.partition(" ")[0] for each in calls} == {"GetItem", "BatchGetItem"}
 
 
 def test_a_declaration_leaves_the_policy_alone(store: Store) -> None:
-    declare(store.services, created_at=1.0)
+    declare(store.services)
     store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None)
-    declare(store.services, created_at=2.0, app_protocol="grpc")
+    declare(store.services, name="orders:8", at=2.0, app_protocol="grpc")
     found = store.services.get(NAMESPACE, "orders")
     assert found is not None
-    assert (found.protocol, found.policy, found.policy_revision) == ("grpc", {"retries": {"count": 1}}, 1)
+    assert (found.latest.protocol, found.policy, found.policy_revision) == ("grpc", {"retries": {"count": 1}}, 1)
 
 
 def test_many_registrars_at_once_give_each_service_one_vip(dynamodb_endpoint: str, table: str) -> None:
@@ -99,7 +116,7 @@ def test_many_registrars_at_once_give_each_service_one_vip(dynamodb_endpoint: st
     stores = [open_store(table, aws.REGION, dynamodb_endpoint) for _ in range(4)]
 
     def work(number: int) -> None:
-        declare(stores[number % 4].services, names[number], created_at=float(number))
+        declare(stores[number % 4].services, names[number], name=f"d:{number}", at=float(number))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(len(names))))
@@ -144,7 +161,8 @@ def test_a_lost_race_for_a_vip_is_run_again(dynamodb_endpoint: str, table: str) 
             claim(dynamodb_endpoint, table, address, "faster")
         return free[0]
 
-    services = ServiceStore(Table(table, aws.REGION, dynamodb_endpoint), choose)
+    made = Table(table, aws.REGION, dynamodb_endpoint)
+    services = ServiceStore(made, OwnerStore(made), choose)
     declare(services)
     found = services.get(NAMESPACE, "orders")
     assert found is not None
@@ -155,14 +173,15 @@ def test_a_lost_race_for_the_service_leaves_no_second_vip(dynamodb_endpoint: str
     other = open_store(table, aws.REGION, dynamodb_endpoint).services
 
     def choose(free: list[str]) -> str:
-        declare(other, created_at=9.0, app_protocol="grpc")
+        declare(other, name="orders:8", at=9.0, app_protocol="grpc")
         return free[-1]
 
-    services = ServiceStore(Table(table, aws.REGION, dynamodb_endpoint), choose)
-    declare(services, created_at=5.0)
+    made = Table(table, aws.REGION, dynamodb_endpoint)
+    services = ServiceStore(made, OwnerStore(made), choose)
+    declare(services, at=5.0)
     found = services.get(NAMESPACE, "orders")
     assert found is not None
-    assert found.protocol == "grpc"
+    assert [each.protocol for each in found.declarations] == ["grpc", "http"]
     declare(services, "next")
     assert len({each.vip for each in services.all(NAMESPACE).values()}) == 2
 
@@ -172,7 +191,8 @@ def test_vips_can_run_out(dynamodb_endpoint: str, table: str) -> None:
         claim(dynamodb_endpoint, table, free[0], "faster")
         return free[0]
 
-    services = ServiceStore(Table(table, aws.REGION, dynamodb_endpoint), never)
+    made = Table(table, aws.REGION, dynamodb_endpoint)
+    services = ServiceStore(made, OwnerStore(made), never)
     with pytest.raises(VipsExhaustedError, match="orders could claim no VIP in 12 attempts"):
         declare(services)
     assert int(LAST_VIP) - int(FIRST_VIP) > 65_000
@@ -188,7 +208,9 @@ def test_policies(store: Store) -> None:
     first = store.services.set_policy(NAMESPACE, "orders", policy, expected_revision=0)
     assert first is not None
     assert (first.policy, first.policy_revision) == (policy, 1)
-    assert store.services.get(NAMESPACE, "orders") == first
+    found = store.services.get(NAMESPACE, "orders")
+    assert found is not None
+    assert (found.policy, found.policy_revision) == (policy, 1)
     with pytest.raises(PolicyConflictError) as caught:
         store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=0)
     assert caught.value.revision == 1

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from registry.domain.layout import PARTS, Head, Place, Places
-from registry.domain.offer import Alias
-from registry.domain.snapshot import Part, ServiceRecord, encode_part, endpoints_of, service_document
+from registry.domain.snapshot import Part, encode_part, endpoints_of, service_document
 from registry.dynamodb.models import Table, changes_key, chunk_keys, namespace_key, part_key
 from registry.dynamodb.snapshot_store import (
     CHUNK_BYTES,
@@ -21,7 +20,7 @@ from registry.dynamodb.snapshot_store import (
 )
 from registry.dynamodb.store import Store
 from tests.support.control_plane import aws
-from tests.support.control_plane.building import task
+from tests.support.control_plane.building import service, task
 from tests.support.control_plane.ecs import NAMESPACE
 
 NOW = 1000.5
@@ -264,8 +263,7 @@ def crowded(endpoints: int) -> Part:
         )
         for number in range(endpoints)
     )
-    service = ServiceRecord("orders", "http", "127.254.0.2", (Alias("orders", 80),))
-    return Part({"orders": service_document(service, (endpoints_of(each)["orders"] for each in records), 1)})
+    return Part({"orders": service_document(service(), (endpoints_of(each)["orders"] for each in records), 1)})
 
 
 def test_a_service_of_20_000_endpoints_is_spread_over_items(store: Store) -> None:

@@ -9,7 +9,9 @@ from registry.domain.definition import parse
 from registry.domain.events import parse_event
 from registry.domain.offer import Definition, Offer
 from registry.domain.rules import Endpoint, TaskRecord, record_of
-from tests.support.control_plane.ecs import event, task_definition
+from registry.domain.service import Declaration, ServiceRecord, declaration_of
+from registry.dynamodb.store import Store
+from tests.support.control_plane.ecs import NAMESPACE, event, task_definition
 
 
 def definition(**arguments: Any) -> Definition:
@@ -23,6 +25,33 @@ def offer(service: str = "orders", **arguments: Any) -> Offer:
     """Return the offer of a service on port 8080 of the application."""
     services = [{"portName": "http", "discoveryName": service, "clientAliases": [{"port": 80}]}]
     return definition(services=services, **arguments).offers[0]
+
+
+def declaration(
+    service: str = "orders",
+    *,
+    name: str = "orders:7",
+    at: float = 1.0,
+    ecs_service: str | None = None,
+    **arguments: Any,
+) -> Declaration:
+    """Return what a task definition declares of a service, as a task created at `at` brought it."""
+    return declaration_of(offer(service, **arguments), name, at, ecs_service)
+
+
+def service(name: str = "orders", *declarations: Declaration, **changes: Any) -> ServiceRecord:
+    """Return a service that holds what its declarations want; without any it is declared by orders:7."""
+    declarations = declarations or (declaration(name),)
+    wanted = {alias for each in declarations for alias in each.aliases}
+    return ServiceRecord(
+        **{"name": name, "vip": "127.254.0.2", "declarations": declarations, "holders": dict.fromkeys(wanted, name)}
+        | changes
+    )
+
+
+def declare(store: Store, service: str = "orders", namespace: str = NAMESPACE, **arguments: Any) -> None:
+    """Declare a service as `declaration` has it."""
+    store.services.declare(namespace, service, declaration(service, **arguments), 1_795_345_200.0, record())
 
 
 def record(name: str = "fargate_running", **changes: Any) -> TaskRecord:

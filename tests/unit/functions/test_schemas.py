@@ -33,6 +33,7 @@ def test_golden_snapshots_are_valid(path: Path) -> None:
         (("services", 1, "endpoints", 0, "state"), "gone"),
         (("services", 1, "endpoints", 0, "port"), 0),
         (("services", 1, "endpoints", 0, "id"), "no-slash"),
+        (("services", 1, "endpoints", 0, "protocol"), "udp"),
         (("since",), 41),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -11,13 +13,18 @@ import pytest
 from botocore.credentials import Credentials
 
 from infra.cli.api import ApiError, MeshApi
-from infra.cli.services import list_endpoints, list_services
+from infra.cli.services import allow, list_endpoints, list_services, refused_claims
 from infra.local.api_gateway import ApiGateway
 from infra.local.settings import LocalError
 from infra.local.template import load
 from tests.support.control_plane.functions import FakeFunction, spec
 
 ENDPOINT = {"id": "t/orders", "address": "127.4.0.1", "port": 15100, "state": "ready"}
+
+
+OWNER = "arn:aws:ecs:us-east-1:123456789012:service/shop/orders"
+THIEF = "arn:aws:ecs:us-east-1:123456789012:service/sandbox/evil"
+REFUSED = {"claimant": THIEF, "task_definition": "evil:1", "reason": f"the name belongs to {OWNER}", "at": "…"}
 
 
 def service(name: str) -> dict[str, Any]:
@@ -28,12 +35,11 @@ def service(name: str) -> dict[str, Any]:
         "revision": 4,
         "aliases": [{"dns_name": name, "port": 80}],
         "endpoints": {"ready": 2, "draining": 1},
+        "refused": [REFUSED] if name == "orders" else [],
     }
 
 
 def answer(event: Any) -> dict[str, Any]:
-    import json
-
     def ok(body: object) -> dict[str, Any]:
         return {"statusCode": 200, "body": json.dumps(body), "headers": {"Content-Type": "application/json"}}
 
@@ -47,6 +53,13 @@ def answer(event: Any) -> dict[str, Any]:
             if (event["queryStringParameters"] or {}).get("next") == "cache":
                 return ok({"services": [service("orders")], "next": None})
             return ok({"services": [service("cache")] * 30, "next": "cache"})
+        case "/v1/namespaces/{namespace}/services/{service}/owners":
+            if parameters == {"namespace": "shop.local", "service": "orders"}:
+                body = event["body"]
+                if body is not None and event["isBase64Encoded"]:
+                    body = base64.b64decode(body)
+                allowed = [] if not body else json.loads(body)["allowed"]
+                return ok({"owners": [OWNER], "allowed": allowed, "refused": [REFUSED]})
         case "/v1/namespaces/{namespace}/services/{service}":
             if parameters == {"namespace": "shop.local", "service": "orders"}:
                 return ok({**service("orders"), "endpoints": [ENDPOINT]})
@@ -74,6 +87,22 @@ def test_services_of_all_pages_and_namespaces() -> None:
         rows = list_services(api, api.namespaces())
         assert [row["name"] for row in rows] == ["cache"] * 30 + ["orders"]
         assert (rows[-1]["ready"], rows[-1]["endpoints"], rows[-1]["aliases"]) == (2, 3, ["orders:80"])
+
+    run(use)
+
+
+def test_a_refused_claim_is_shown_with_both_sides_and_allowed_by_the_operators_word() -> None:
+    def use(url: str) -> None:
+        api = MeshApi.local(url, "us-east-1")
+        (line,) = refused_claims(list_services(api, api.namespaces()))
+        assert line == (
+            f"shop.local: {THIEF} (evil:1) may not offer orders: the name belongs to {OWNER}; "
+            f"if it shall: tramo services allow orders {THIEF}"
+        )
+        (row,) = allow(api, api.namespaces(), "orders", THIEF)
+        assert row == {"namespace": "shop.local", "name": "orders", "owners": [OWNER], "allowed": [THIEF]}
+        with pytest.raises(LocalError, match="service 'none' is in no namespace"):
+            allow(api, api.namespaces(), "none", THIEF)
 
     run(use)
 

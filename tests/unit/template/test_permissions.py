@@ -45,8 +45,8 @@ EXPECTED = {
         TRACES,
     ],
     "SidecarPolicy": [
-        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/v1/namespaces/*/snapshot')} "
-        f"{ARN % ('execute-api', MESH + 'POST/v1/namespaces/*/tasks/*/health')}",
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/v1/namespaces/${Namespace}/snapshot')} "
+        f"{ARN % ('execute-api', MESH + 'POST/v1/namespaces/${Namespace}/tasks/*/health')}",
         "cloudwatch:PutMetricData on * if {'StringEquals': {'cloudwatch:namespace': 'Tramo'}}",
         TRACES,
     ],

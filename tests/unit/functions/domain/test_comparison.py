@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from registry.domain.comparison import PUBLISHING_SECONDS, Difference, compare
-from registry.domain.offer import Alias
 from registry.domain.reports import Health
 from registry.domain.rules import TaskRecord
-from registry.domain.snapshot import Document, Part, ServiceRecord, endpoints_of, service_document
-from tests.support.control_plane.building import task
+from registry.domain.service import ServiceRecord
+from registry.domain.snapshot import Document, Part, endpoints_of, service_document
+from tests.support.control_plane.building import declaration, service, task
 
-ORDERS = ServiceRecord("orders", "http", "127.254.0.2", (Alias("orders", 80),))
+ORDERS = service()
 AA, BB = task("aa"), task("bb")
 NOW = AA.changed_at + 3600
 NOTHING = Difference(frozenset(), frozenset())
@@ -50,19 +50,19 @@ def test_an_endpoint_of_a_task_that_has_no_item() -> None:
 
 
 def test_a_task_that_left_a_service() -> None:
-    stock = replace(ORDERS, name="stock")
+    stock = service("stock")
     moved = task("aa", "stock")
     documents = published(AA), service_document(stock, [], 3)
     assert difference([moved], *documents, orders=ORDERS, stock=stock) == found({"aa"}, {"orders", "stock"})
 
 
 def test_a_service_whose_policy_or_definition_was_never_published() -> None:
-    for new in (replace(ORDERS, policy={"retries": {"count": 1}}), replace(ORDERS, protocol="grpc")):
+    for new in (replace(ORDERS, policy={"retries": {"count": 1}}), service("orders", declaration(app_protocol="grpc"))):
         assert difference([AA], published(AA), orders=new) == found(set(), {"orders"})
 
 
 def test_a_service_that_was_never_published_and_one_that_is_no_more() -> None:
-    new, old = replace(ORDERS, name="new"), replace(ORDERS, name="old")
+    new, old = service("new"), service("old")
     assert difference([], service_document(old, [], 1), new=new) == found(set(), {"new", "old"})
 
 

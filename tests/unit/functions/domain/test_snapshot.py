@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from registry.domain.definition import parse
 from registry.domain.events import parse_event
 from registry.domain.layout import Head
-from registry.domain.offer import Alias, Timeouts
+from registry.domain.offer import Timeouts
 from registry.domain.rules import TaskRecord, record_of
 from registry.domain.snapshot import (
     REMEMBERED_REMOVALS,
     Document,
     Part,
     PartError,
-    ServiceRecord,
     assemble,
     can_delta,
     decode_part,
@@ -31,6 +30,7 @@ from registry.domain.snapshot import (
     service_document,
     update_part,
 )
+from tests.support.control_plane.building import service
 from tests.support.control_plane.ecs import event, task_definition
 from tests.support.control_plane.schemas import check
 
@@ -41,11 +41,6 @@ def record(name: str = "fargate_running") -> TaskRecord:
     definition = parse(task_definition())
     assert definition is not None
     return record_of(parse_event(event(name)), definition, None)
-
-
-def service(name: str = "orders", **changes: Any) -> ServiceRecord:
-    base = ServiceRecord(name, "http", "127.254.0.2", (Alias(name, 80), Alias(f"{name}.shop.local", 80)))
-    return dataclasses.replace(base, **changes)
 
 
 def document(name: str = "orders", revision: int = 1, **changes: Any) -> Document:
@@ -77,13 +72,13 @@ def test_a_document_follows_the_schema() -> None:
 
 def test_the_labels_timeouts_give_way_to_the_policy() -> None:
     timeouts = Timeouts(request_seconds=5, idle_seconds=0)
-    assert policy_of(service(timeouts=timeouts)) == {"timeouts": {"request_seconds": 5, "idle_seconds": 0}}
+    assert policy_of({}, timeouts) == {"timeouts": {"request_seconds": 5, "idle_seconds": 0}}
     policy = {"timeouts": {"request_seconds": 9, "connect_seconds": 2}, "retries": {"count": 1}}
-    assert policy_of(service(timeouts=timeouts, policy=policy)) == {
+    assert policy_of(policy, timeouts) == {
         "timeouts": {"request_seconds": 9, "connect_seconds": 2, "idle_seconds": 0},
         "retries": {"count": 1},
     }
-    assert policy_of(service()) == {}
+    assert policy_of({}, Timeouts()) == {}
 
 
 def test_content_is_all_but_the_revision() -> None:
