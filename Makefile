@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks fuzz dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks fuzz fuzz-registry dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -65,6 +65,9 @@ attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an 
 
 fuzz: .venv/fuzz ## fuzz all parsers with atheris, 20 s each; ARGS="--seconds N" and names of targets
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-registry: .venv/installed ## live through histories of the registry until Ctrl-C; ARGS="--seed N --count N --steps N"
+	@PYTHONPATH=functions $(BIN)/python -m tests.fuzz.registry $(ARGS)
 
 deployments: setup .tools/sidecar/installed .tools/rolling/installed ## deployments in a row, scale-in, a Spot interruption, under load by HTTP/1.1, gRPC, TCP; options in ARGS
 	@PYTHONPATH=functions TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
