@@ -189,11 +189,12 @@ class Pages:
                     "health": endpoint.health_name(),
                     "health_check": _checked(endpoint),
                     "ejected": endpoint.health_name() == "ejected",
-                    "same_zone": endpoint.same_zone,
+                    "same_zone": cluster.in_zone(endpoint),
                     "active_requests": endpoint.active,
                     "requests": endpoint.requests,
                     "failures": endpoint.failures,
                     "latency_ms": round(endpoint.latency * 1000.0, 3),
+                    "doubt": round(endpoint.doubt, 3),
                 }
                 for endpoint in cluster.endpoints
             ],

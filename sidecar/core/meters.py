@@ -4,7 +4,8 @@ Rules:
 - Every metric is sent with two dimension sets: the discovery name alone, and with the ServiceName and ClusterName
   of the task that counted. A task that no service started has only the first.
 - No dimension names a task: CloudWatch bills every combination. What is zero is not sent, but for
-  HealthyEndpoints, whose zero is an outage; endpoints are told only of services that this task has called.
+  HealthyEndpoints, whose zero is an outage, and ZoneLocalShare, whose zero is news as well; endpoints are told only of
+  services that this task has called.
 - Counters only grow; `take` gives what came since the last `take`. So Prometheus reads totals, CloudWatch gets
   differences, and neither disturbs the other.
 - Gauges are what somebody wrote last: who takes the counts brings them up to date before.
@@ -28,6 +29,7 @@ from sidecar.core.metrics import (
     SERVER_METRICS,
     SIDECAR_KEY,
     SIDECAR_METRICS,
+    ZONE_LOCAL_SHARE,
     Metric,
 )
 
@@ -102,6 +104,7 @@ class ClientMeter(Meter):
     """Outbound traffic of this task towards one service."""
 
     __slots__ = (
+        "_taken_zone_known",
         "bytes",
         "connect_errors",
         "ejected",
@@ -116,6 +119,8 @@ class ClientMeter(Meter):
         "targets",
         "timeouts",
         "unhealthy",
+        "zone_known",
+        "zone_local",
     )
 
     def __init__(self, name: str) -> None:
@@ -134,6 +139,15 @@ class ClientMeter(Meter):
         self.healthy = 0  # endpoints, when the sidecar last looked
         self.ejected = 0
         self.unhealthy = 0
+        self.zone_known = 0  # attempts at endpoints whose zone is known, as is this task's
+        self.zone_local = 0  # those of them within the zone
+        self._taken_zone_known = 0
+
+    def tried(self, zone: str, endpoint_zone: str) -> None:
+        """A task of this zone sends a request to an endpoint of that one; empty if unknown."""
+        if zone and endpoint_zone:
+            self.zone_known += 1
+            self.zone_local += zone == endpoint_zone
 
     def answered(self, status: int, seconds: float) -> None:
         """An endpoint answered with this status after this long."""
@@ -141,7 +155,7 @@ class ClientMeter(Meter):
         self.latency.record(seconds)
 
     def take(self) -> list[tuple[Metric, float]]:
-        """As every meter's, but requests are divided by the targets, and endpoints are told of called services only."""
+        """As every meter's, but as the metrics' meanings say, and endpoints are told of called services only."""
         if not self.requests and not self.flags:
             return []  # as most services of a namespace
         rows = Meter.take(self)
@@ -149,6 +163,11 @@ class ClientMeter(Meter):
             return [(metric, value) for metric, value in rows if metric.kind == COUNTER]
         if not self.healthy:
             rows.append((HEALTHY_ENDPOINTS, 0.0))
+        tried, self._taken_zone_known = self.zone_known - self._taken_zone_known, self.zone_known
+        if tried:
+            local = sum(value for metric, value in rows if metric is ZONE_LOCAL_SHARE)
+            rows = [row for row in rows if row[0] is not ZONE_LOCAL_SHARE]
+            rows.append((ZONE_LOCAL_SHARE, 100.0 * local / tried))
         return [
             (metric, value / max(self.targets, 1) if metric.name == "RequestCountPerTarget" else value)
             for metric, value in rows

@@ -138,6 +138,15 @@ HEALTHY_ENDPOINTS: Final = Metric(
     meaning="endpoints that take requests, as each sidecar sees them",
     labels=(("state", "healthy"),),
 )
+ZONE_LOCAL_SHARE: Final = Metric(
+    name="ZoneLocalShare",
+    unit=PERCENT,
+    key=CLIENT_KEY,
+    kind=COUNTER,
+    series="tramo_client_zone_local_attempts",
+    attribute="zone_local",
+    meaning="attempts at endpoints in the caller's zone; in CloudWatch per cent of those at endpoints of known zones",
+)
 CLIENT_METRICS: Final = (
     *_statuses(),
     Metric(
@@ -212,6 +221,7 @@ CLIENT_METRICS: Final = (
         attribute="overflows",
         meaning="requests refused by the circuit breaker",
     ),
+    ZONE_LOCAL_SHARE,
     HEALTHY_ENDPOINTS,
     Metric(
         name="EjectedEndpoints",

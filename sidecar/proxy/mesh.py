@@ -25,6 +25,7 @@ from sidecar.core.findings import MOST_FINDINGS, Finding, app_refuses, cause, no
 from sidecar.core.meters import Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import of_local_app
+from sidecar.core.routing.zones import CallerZones
 from sidecar.core.snapshot import Alias, ServiceRecord, Snapshot
 from sidecar.proxy.base.pace import Pace
 from sidecar.proxy.base.runtime import Runtime
@@ -65,6 +66,7 @@ class Mesh:
         self._ingresses: dict[str, Ingress] = {}
         self._drained_at = 0.0
         self._checks = HealthChecks(runtime)
+        self._callers = CallerZones(frozenset(service.name for service in config.inbound))
         self._listening = asyncio.Lock()  # held while listeners change: two that change them would bind twice
 
     async def start(self) -> bool:
@@ -101,12 +103,14 @@ class Mesh:
         pace = Pace(self.runtime.now)
         before = self.snapshot.services if self.snapshot is not None else {}
         renamed = self.snapshot is None
+        moved = False
         for name, record in snapshot.services.items():
             known = before.get(name)
             if known is record:
                 continue
             await pace.rest()
             self._destination(record).update(record, self._zone)
+            moved |= self._callers.replace(name, record)
             if name in self._apps:
                 self._apps[name].cluster.policy = of_local_app(record.policy_or_default())
             renamed = renamed or known is None or _place(known) != _place(record)
@@ -114,6 +118,10 @@ class Mesh:
         for name in gone:
             self.destinations.pop(name).close()
             self._meters.depart(name)
+            moved |= self._callers.replace(name, None)
+        if moved:
+            for destination in self.destinations.values():
+                destination.cluster.called_from(self._callers.counts)
         renamed = renamed or bool(gone)
         if renamed:
             async with self._listening:
@@ -146,6 +154,7 @@ class Mesh:
         if destination is None:
             policy = record.policy_or_default()
             cluster = Cluster(record.name, record.protocol, policy, self._config.fallback_seconds)
+            cluster.called_from(self._callers.counts)
             destination = outbound(self.runtime, cluster, self._meters.client(record.name), self._checks)
             self.destinations[record.name] = destination
         return destination

@@ -145,6 +145,7 @@ class TcpSession(Timed):
         self._replay_until = 0.0
         self._tried: list[Endpoint] = []
         self._endpoint: Endpoint | None = None
+        self._generation = 0
         self._moved_at = self._runtime.now()
         self._finished = False
         self._counted = False  # among the cluster's connections
@@ -198,21 +199,21 @@ class TcpSession(Timed):
             endpoint = cluster.pick(now, self._runtime.random(48), self._tried)
             if endpoint is None:
                 break
-            endpoint.begin(now)
+            generation = endpoint.begin(now)
             try:
                 async with asyncio.timeout(cluster.policy.timeouts.connect_seconds or None):
                     transport, server = await self._runtime.loop.create_connection(
                         lambda: _Side(self), endpoint.address, endpoint.port
                     )
             except OSError:
-                self._failed(endpoint)
+                self._failed(endpoint, generation)
                 continue
             if server.was_reset:  # before this task heard that it was connected
-                self._failed(endpoint)
+                self._failed(endpoint, generation)
                 continue
             keep_connection_alive(transport)
-            endpoint.succeed(self._runtime.now(), self._runtime.now() - now)
-            self._endpoint = endpoint
+            cluster.succeed(endpoint, self._runtime.now(), self._runtime.now() - now)
+            self._endpoint, self._generation = endpoint, generation
             if self._observation is not None:
                 self._observation.endpoint = endpoint
             self._join(server)
@@ -229,10 +230,10 @@ class TcpSession(Timed):
         cluster = self._destination.cluster
         return cluster.policy.retries.count > 0 and cluster.has_another(self._tried, self._runtime.now())
 
-    def _failed(self, endpoint: Endpoint) -> None:
+    def _failed(self, endpoint: Endpoint, generation: int) -> None:
         destination = self._destination
         ejected = destination.cluster.refuse(endpoint, self._runtime.now())
-        endpoint.end()
+        endpoint.end(generation)
         self._tried.append(endpoint)
         destination.meter.connect_errors += 1
         destination.meter.ejections += ejected
@@ -299,7 +300,7 @@ class TcpSession(Timed):
         if self._runtime.now() > self._replay_until:
             return False
         self.replay = self._endpoint = None
-        self._failed(endpoint)
+        self._failed(endpoint, self._generation)
         if not self._knows_another():
             self._flags = (UF,)
             if self._direction is INBOUND:
@@ -346,7 +347,7 @@ class TcpSession(Timed):
 
     def _leave_endpoint(self) -> None:
         if self._endpoint is not None:
-            self._endpoint.end()
+            self._endpoint.end(self._generation)
             self._endpoint = None
 
     def on_deadline(self, now: float) -> None:

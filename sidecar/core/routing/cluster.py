@@ -14,6 +14,8 @@ Rules:
   for `fallback_seconds`: an empty registry is more often a fault than a wish. Endpoints that drained before are not.
 - An endpoint that becomes ready beside others that were, or comes back from an ejection or from failing checks, starts
   slowly where the policy says so. The first endpoints of a service do not: somebody has to take its requests.
+- Where this task's zone is known, requests stay in it as far as `zones` says.
+- The choices are found anew when something changed, not with each request.
 - The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
 """
 
@@ -22,25 +24,31 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.core.routing.balancer import candidates, least_request, warmed_up
-from sidecar.core.routing.endpoint import EJECTED, HEALTHY, Endpoint
+from sidecar.core.routing.choices import Choices
+from sidecar.core.routing.endpoint import HEALTHY, Endpoint
 from sidecar.core.routing.health_check import CheckedHealth
+from sidecar.core.routing.load import GOOD, NEVER
 from sidecar.core.routing.policy import Policy
 from sidecar.core.routing.retry import RetryBudget
+from sidecar.core.routing.zones import spread
 from sidecar.core.snapshot import EndpointRecord
 
 FALLBACK_SECONDS: Final = 300.0
+FOREVER: Final = float("inf")
 
 
 class Cluster:
     """Routing state of one service."""
 
     __slots__ = (
-        "_choices",
-        "_choices_valid",
+        "_callers",
+        "_due",
         "_fallback",
         "_fallback_until",
         "_slow_until",
+        "_spread",
         "_turn",
+        "_valid_until",
         "active_requests",
         "by_id",
         "connections",
@@ -54,6 +62,7 @@ class Cluster:
         "protocol",
         "retries",
         "retry_budget",
+        "zone",
     )
 
     def __init__(self, name: str, protocol: str, policy: Policy, fallback_seconds: float = FALLBACK_SECONDS) -> None:
@@ -61,6 +70,7 @@ class Cluster:
         self.fallback_seconds = fallback_seconds
         self.protocol = protocol
         self.policy = policy
+        self.zone = ""  # of this task; unknown
         self.endpoints: list[Endpoint] = []
         self.by_id: dict[str, Endpoint] = {}
         self.retry_budget = RetryBudget()
@@ -69,10 +79,12 @@ class Cluster:
         self.connections = 0
         self._fallback: list[Endpoint] = []
         self._fallback_until = 0.0
-        self._choices: list[Endpoint] = []
-        self._choices_valid = False
-        self._slow_until = 0.0  # until then an endpoint may be in its slow start
+        self._spread = spread([], "", {})
+        self._callers: dict[str, int] = {}  # by zone
+        self._valid_until = NEVER  # of the choices
         self._turn = 0
+        self._due: Endpoint | None = None  # for its probe
+        self._slow_until = 0.0  # until then an endpoint may be in its slow start
 
     def update(
         self, protocol: str, policy: Policy, records: tuple[EndpointRecord, ...], zone: str, now: float
@@ -80,7 +92,8 @@ class Cluster:
         """Take over a service's record. Return the endpoints that no new request may go to."""
         self.protocol = protocol
         self.policy = policy
-        self._choices_valid = False
+        self.zone = zone
+        self._valid_until = NEVER
         fresh: dict[str, Endpoint] = {}
         retired: list[Endpoint] = []
         joins = any(endpoint.state == "ready" for endpoint in self.endpoints)
@@ -95,7 +108,8 @@ class Cluster:
             elif joins and record.state == "ready" and not was_ready:
                 endpoint.joined_at = now
             endpoint.state = record.state
-            endpoint.same_zone = not zone or not record.zone or record.zone == zone
+            endpoint.zone = record.zone or ""
+            endpoint.weight = record.weight
             fresh[record.id] = endpoint
         lost = [endpoint for id, endpoint in self.by_id.items() if id not in fresh and endpoint.state == "ready"]
         if fresh:
@@ -111,51 +125,94 @@ class Cluster:
         self.endpoints = list(fresh.values())
         return retired
 
+    def called_from(self, callers: dict[str, int]) -> None:
+        """So many callers like this task are in each zone."""
+        self._callers = callers
+        self._valid_until = NEVER
+
     def pick(self, now: float, random: int, tried: list[Endpoint]) -> Endpoint | None:
         """The endpoint for the next attempt; one not tried before if there is any. None if there is no endpoint.
 
-        `random` has 48 bits: 32 to choose two endpoints, and 16 for those that start slowly.
+        `random` has 48 bits: 16 each to choose another endpoint, the zone, and for those that start slowly.
         """
-        # While every ready endpoint is healthy, the usual case, the list of choices is the same for all requests.
-        choices = self._choices if self._choices_valid else self._find_choices(now)
+        if now >= self._valid_until:
+            self._find_choices(now, random)
+        due = self._due
+        if due is not None and due not in tried:
+            self._valid_until = NEVER  # it is not due any more
+            return due
+        choices = self._spread.choose((random >> 16) & 0xFFFF)
         if tried:
-            choices = [endpoint for endpoint in choices if endpoint not in tried] or choices
-        if not choices:
+            choices = self._for_retry(choices, tried, now)
+        if not choices.endpoints:
             return self._last_resort(now, random)
-        if not self._choices_valid:
-            for endpoint in choices:
-                if endpoint.health == EJECTED and endpoint.available(now) and endpoint not in tried:
-                    return endpoint
         if now < self._slow_until:
-            choices = warmed_up(choices, now, random >> 32, self.policy.load_balancing.slow_start_seconds)
+            window = self.policy.load_balancing.slow_start_seconds
+            choices = choices.among(warmed_up(choices.endpoints, now, random >> 32, window))
+        if not tried:
+            self._turn += 1  # by requests, not attempts: of two endpoints a failing one would be first each time
         if self.policy.load_balancing.algorithm == "round_robin":
-            if not tried:
-                self._turn += 1  # by requests, not attempts: of two endpoints a failing one would be first each time
-            return choices[self._turn % len(choices)]
-        return least_request(choices, now, random)
+            return choices.at_turn(self._turn)
+        return least_request(choices, self._turn, now, random & 0xFFFF)
+
+    def _for_retry(self, choices: Choices, tried: list[Endpoint], now: float) -> Choices:
+        """Those not tried, in the zone or else in others; if all were tried, those who want to be tried again."""
+        left = choices.for_retry(tried, now)
+        if left.endpoints:
+            return left
+        everywhere = self._spread.all()
+        left = everywhere.for_retry(tried, now)
+        return left if left.endpoints else everywhere.willing(now)
+
+    def takes_retry(self, now: float) -> bool:
+        """Whether an endpoint is left that asks for no pause."""
+        return any(endpoint.rests_until <= now for endpoint in candidates(self.endpoints, now))
 
     def _last_resort(self, now: float, random: int) -> Endpoint | None:
         if not self._fallback or now >= self._fallback_until:
             return None
         return self._fallback[random % len(self._fallback)]
 
-    def _find_choices(self, now: float) -> list[Endpoint]:
-        choices = candidates(self.endpoints, now)
+    def _find_choices(self, now: float, random: int) -> None:
+        found = candidates(self.endpoints, now)
+        if self._turn == 0:
+            self._turn = random & 0xFFFF  # or all callers would begin with the same endpoint
+        total = sum(endpoint.weight for endpoint in found)
+        for endpoint in found:
+            endpoint.scale = total / (len(found) * endpoint.weight) if endpoint.weight else 1.0
+        self._spread = spread(found, self.zone, self._callers)
         window = self.policy.load_balancing.slow_start_seconds
-        self._slow_until = max(endpoint.joined_at for endpoint in choices) + window if window and choices else 0.0
-        if all(endpoint.state == "ready" and endpoint.health == HEALTHY for endpoint in choices):
-            self._choices_valid = not self._any_ejected()
-            self._choices = choices
-        return choices
+        self._slow_until = max(endpoint.joined_at for endpoint in found) + window if window and found else 0.0
+        self._due = None
+        self._valid_until = FOREVER
+        for endpoint in self.endpoints:
+            if endpoint.state != "ready" or endpoint.health == HEALTHY:
+                continue
+            if endpoint.ejected_until > now:
+                self._valid_until = min(self._valid_until, endpoint.ejected_until)
+            elif self._due is None and endpoint.is_due(now):
+                self._due = endpoint
 
-    def _any_ejected(self) -> bool:
-        return any(endpoint.health != HEALTHY for endpoint in self.endpoints if endpoint.state == "ready")
+    def succeed(self, endpoint: Endpoint, now: float, latency: float, doubt: float = GOOD) -> None:
+        """An attempt on this endpoint was answered after so long; `doubt` is what the answer says against it."""
+        if endpoint.succeed(now, latency, doubt):
+            self._valid_until = NEVER
+
+    def come_back(self, endpoint: Endpoint, now: float) -> None:
+        """A good answer of this endpoint begins."""
+        if endpoint.come_back(now):
+            self._valid_until = NEVER
+
+    def abandon(self, endpoint: Endpoint, now: float) -> None:
+        """An attempt on this endpoint says nothing about it."""
+        if endpoint.abandon(now):
+            self._valid_until = NEVER
 
     def fail(self, endpoint: Endpoint, now: float) -> bool:
         """An attempt on this endpoint failed. Return whether it leaves routing for it."""
         ejected = endpoint.fail(now, self.policy.outlier_detection, self._may_eject())
         if ejected:
-            self._choices_valid = False
+            self._valid_until = NEVER
         return ejected
 
     def refuse(self, endpoint: Endpoint, now: float) -> bool:
@@ -163,7 +220,7 @@ class Cluster:
         if not any(other.state == "ready" for other in self.endpoints if other is not endpoint):
             return self.fail(endpoint, now)
         left = endpoint.refuse(now)
-        self._choices_valid = False
+        self._valid_until = NEVER
         return left
 
     def has_another(self, tried: list[Endpoint], now: float) -> bool:
@@ -177,14 +234,18 @@ class Cluster:
         """A health check of this endpoint ended. Return whether this takes it out of routing or brings it back."""
         changed = endpoint.check(failure, self.policy.health_check, now)
         if changed:
-            self._choices_valid = False
+            self._valid_until = NEVER
         return changed
 
     def watch(self, endpoint: Endpoint, on: bool) -> None:
         """Health checks of this endpoint begin, or end and are forgotten."""
         endpoint.checked = CheckedHealth() if on else None
         endpoint.failing = False
-        self._choices_valid = False
+        self._valid_until = NEVER
+
+    def in_zone(self, endpoint: Endpoint) -> bool:
+        """Whether this endpoint is in this task's zone, as far as is known."""
+        return not self.zone or not endpoint.zone or endpoint.zone == self.zone
 
     def _may_eject(self) -> bool:
         ready = [endpoint for endpoint in self.endpoints if endpoint.state == "ready"]

@@ -112,8 +112,8 @@ class ExchangeEvents:
         """The answer is whole."""
         raise NotImplementedError
 
-    def on_upstream_refused(self) -> None:
-        """The endpoint has not processed the request, and says so or cannot have."""
+    def on_upstream_refused(self, blamed: bool) -> None:
+        """The endpoint has not processed the request. `blamed`: it refused it while it stays."""
         raise NotImplementedError
 
     def on_upstream_invalid(self, reason: str) -> None:

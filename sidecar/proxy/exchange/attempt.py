@@ -3,6 +3,7 @@
 Rules:
 - It is begun when it is made, judged (succeed, fail or abandon) at most once, and ended once. What ends without a
   verdict says nothing about its endpoint.
+- The head of a good answer ends its endpoint's ejection, as its whole may come hours later; the verdict follows.
 - The policy's per-try time-out runs from its beginning to the head of its answer. Its exchange says what follows.
 - The latency that the balancer learns begins when the request is sent: making a connection costs once, and counted
   in, it would make a new endpoint look slow to the balancer for as long as latencies are remembered.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.core.routing.endpoint import HEALTHY
+from sidecar.core.routing.load import CLIENT_ERROR
 from sidecar.core.timers import Timed
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 class Attempt(Timed):
     """An exchange's try of an endpoint."""
 
-    __slots__ = ("_destination", "_ended", "_exchange", "_judged", "endpoint", "pool", "sent_at")
+    __slots__ = ("_destination", "_ended", "_exchange", "_generation", "_judged", "endpoint", "pool", "sent_at")
 
     def __init__(self, exchange: ExchangeEvents, destination: Destination, endpoint: Endpoint, now: float) -> None:
         Timed.__init__(self)
@@ -35,7 +38,7 @@ class Attempt(Timed):
         self.endpoint = endpoint
         self.pool: Pool | None = None  # while the exchange waits there for a connection
         self.sent_at = now
-        endpoint.begin(now)
+        self._generation = endpoint.begin(now)
         seconds = destination.cluster.policy.timeouts.per_try_seconds
         if seconds > 0:
             destination.runtime.wheel.schedule(self, now + seconds)
@@ -45,10 +48,16 @@ class Attempt(Timed):
         self.pool = None
         self.sent_at = self._destination.runtime.now()
 
-    def answered(self) -> None:
-        """The head of the answer is there."""
+    def answered(self, now: float) -> None:
+        """The head of an answer is there."""
         if self.slot >= 0:
             self._destination.runtime.wheel.cancel(self)
+        self.endpoint.heard(self._generation, now)
+
+    def answered_well(self) -> None:
+        """And it is a good one."""
+        if self.endpoint.health != HEALTHY:
+            self._destination.cluster.come_back(self.endpoint, self._destination.runtime.now())
 
     def on_deadline(self, now: float) -> None:
         """The per-try time-out."""
@@ -61,11 +70,12 @@ class Attempt(Timed):
         if seconds > 0:
             self._destination.runtime.wheel.schedule(self, now + seconds)
 
-    def succeed(self, latency: float) -> None:
-        """The endpoint answered after so many seconds."""
+    def succeed(self, latency: float, doubt: float) -> None:
+        """The endpoint answered after so many seconds, and so doubtfully."""
         if not self._judged:
             self._judged = True
-            self.endpoint.succeed(self._destination.runtime.now(), latency)
+            destination = self._destination
+            destination.cluster.succeed(self.endpoint, destination.runtime.now(), latency, doubt)
 
     def fail(self) -> None:
         """The attempt speaks against the endpoint."""
@@ -88,7 +98,14 @@ class Attempt(Timed):
         """The attempt says nothing about the endpoint."""
         if not self._judged:
             self._judged = True
-            self.endpoint.abandon()
+            destination = self._destination
+            destination.cluster.abandon(self.endpoint, destination.runtime.now())
+
+    def cut_short(self) -> None:
+        """The client gave it less time than the service may take: no verdict, but no merit either."""
+        if not self._judged:
+            self.endpoint.doubted(CLIENT_ERROR)
+            self.abandon()
 
     def end(self) -> None:
         """The attempt is over, however it went."""
@@ -98,7 +115,5 @@ class Attempt(Timed):
         if self.pool is not None:
             self.pool.forget(self._exchange)
             self.pool = None
-        if not self._judged:
-            self._judged = True
-            self.endpoint.abandon()
-        self.endpoint.end()
+        self.abandon()
+        self.endpoint.end(self._generation)

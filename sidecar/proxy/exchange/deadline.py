@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.http import grpc
 from sidecar.core.timers import Timed
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
     from sidecar.proxy.base.interfaces import ExchangeEvents
     from sidecar.proxy.upstream.destination import Destination
 
+ENOUGH_SECONDS: Final = 1.0
+"""Within which a living endpoint says something."""
+
 
 class RequestDeadline(Timed):
     """The deadline of an exchange, which says what it means that it has passed."""
 
-    __slots__ = ("_destination", "_exchange", "_is_clients", "_moved_at", "is_streaming")
+    __slots__ = ("_destination", "_exchange", "_moved_at", "clients_seconds", "is_streaming")
 
     def __init__(self, exchange: ExchangeEvents, destination: Destination) -> None:
         Timed.__init__(self)
         self._exchange = exchange
         self._destination = destination
-        self._is_clients = False
+        self.clients_seconds = 0.0  # the client's own deadline, 0 if it has none
         self._moved_at = 0.0
         self.is_streaming = False  # only the idle time-out counts
 
@@ -40,14 +43,13 @@ class RequestDeadline(Timed):
             value = head.get(b"grpc-timeout")
             wanted = grpc.timeout_seconds(value) if value is not None else None
             if wanted is not None:
-                self._is_clients = True
-                seconds = max(wanted, 0.001)
+                seconds = self.clients_seconds = max(wanted, 0.001)
         if seconds > 0:
             self._destination.runtime.wheel.schedule(self, now + seconds)
 
     def begin_idle(self) -> None:
         """From here on it may last as long as something moves, or up to the client's own deadline."""
-        if self._is_clients:
+        if self.clients_seconds > 0:
             return
         runtime = self._destination.runtime
         seconds = self._destination.cluster.policy.timeouts.idle_seconds
@@ -67,6 +69,15 @@ class RequestDeadline(Timed):
         """Whether the request time-out is over, though perhaps not noticed yet."""
         return 0.0 < self.deadline <= now and not self.is_streaming
 
+    def is_clients_haste(self, sent_at: float, heard_at: float) -> bool:
+        """Whether that the time is over speaks against the client's deadline, not against the endpoint.
+
+        It does against an endpoint that was silent to everybody all the while, and had time enough.
+        """
+        if self.clients_seconds == 0:
+            return False
+        return self.clients_seconds < ENOUGH_SECONDS or heard_at > sent_at
+
     def moved(self) -> None:
         """Something moved on a stream or tunnel."""
         self._moved_at = self._destination.runtime.now()
@@ -78,7 +89,7 @@ class RequestDeadline(Timed):
             if idle_at > now:
                 self._destination.runtime.wheel.schedule(self, idle_at)
                 return
-        elif not self._is_clients and self._exchange.is_open_call():
+        elif self.clients_seconds == 0 and self._exchange.is_open_call():
             self.begin_idle()  # it is a stream, even if the service has not answered yet
             return
         self._exchange.on_overdue()

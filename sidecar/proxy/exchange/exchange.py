@@ -28,10 +28,12 @@ from sidecar.core.errors import (
 )
 from sidecar.core.flags import DC, UF, URX, Flag, Flags, joined
 from sidecar.core.http import grpc
+from sidecar.core.http.grpc_status import DEADLINE_EXCEEDED
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.routing.load import GOOD, doubt_of_grpc, doubt_of_status
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
-from sidecar.core.routing.retry import PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry
+from sidecar.core.routing.retry import FOREVER, PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry, pause_seconds
 from sidecar.proxy.base.interfaces import ExchangeEvents, TunnelEvents
 from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.upstream.destination import Destination
 
 _UNREACHABLE: Final = UF.code.encode()
+_UNKNOWN: Final = -1.0
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
@@ -59,6 +62,7 @@ class Exchange(ExchangeEvents):
         "_deadline",
         "_destination",
         "_done",
+        "_doubt",
         "_head",
         "_latency",
         "_response_begun",
@@ -77,6 +81,7 @@ class Exchange(ExchangeEvents):
         self._body = RequestBody()
         self._attempts = 0
         self._latency = 0.0  # of the attempt that was answered: until its head
+        self._doubt = _UNKNOWN  # what the head of the answer says against the endpoint
         self._tried: list[Endpoint] = []
         self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
@@ -123,6 +128,7 @@ class Exchange(ExchangeEvents):
         if endpoint is None:
             self._reply(NO_HEALTHY_UPSTREAM)
             return
+        destination.meter.tried(cluster.zone, endpoint.zone)
         pool = destination.pool(endpoint)
         if pool.overflows():
             self._overflow()
@@ -177,7 +183,7 @@ class Exchange(ExchangeEvents):
             if self._attempts > 1:
                 self._flag(URX)
             return False
-        if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent):
+        if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent, failure):
             return True
         self._destination.meter.retry_budget_exhausted += 1
         return False
@@ -254,26 +260,39 @@ class Exchange(ExchangeEvents):
                 self._client.send_head(head)
             return
         self._measure()
-        if self._failed(head):
-            if self._retry_failed(head):
-                return
-        elif not self._head.is_grpc:
-            self._judge_success()
+        if self._judge_head(head) and self._retry_failed(head):
+            return
         self._count_answer(head.status)
         self._response_begun = True
         self._body.forget()
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
             self._deadline.begin_idle()
+            if not self._head.is_grpc:
+                self._judge_success()  # an event stream has no end that would say more
         if self.flags and head.get(FLAG_FIELD) is None:
             head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
 
-    def _failed(self, head: ResponseHead) -> bool:
-        """Whether this answer speaks against the endpoint. A gRPC answer with a body is judged by its trailers."""
+    def _judge_head(self, head: ResponseHead) -> bool:
+        """Judge the endpoint as far as the head of its answer goes. Return whether it has failed."""
         if self._head.is_grpc and head.status == 200:
-            return grpc.status_of(head.fields) in grpc.FAILURES
-        return head.status >= 500
+            self._doubt = _UNKNOWN
+            code = grpc.status_of(head.fields)
+            if code is not None:  # there is no body
+                self._doubt = doubt_of_grpc(code)
+                return self._has_failed(code)
+        elif head.status >= 500:
+            return True
+        else:
+            self._doubt = doubt_of_status(head.status)
+        if self._attempt is not None:
+            self._attempt.answered_well()
+        return False
+
+    def _has_failed(self, code: int | None) -> bool:
+        """Whether this `grpc-status` speaks against the endpoint."""
+        return code in grpc.FAILURES and not (code == DEADLINE_EXCEEDED and self._deadline.clients_seconds > 0)
 
     def _retry_failed(self, head: ResponseHead) -> bool:
         """Judge the endpoint by this failed answer, and make another attempt in its place if the rules allow it."""
@@ -286,7 +305,7 @@ class Exchange(ExchangeEvents):
             self._attempt.refuse()
         else:
             self._judge_failure()
-        if not self._take_retry(failure, kind):
+        if not self._keep_pause(head) or not self._take_retry(failure, kind):
             return False
         if self._connection is not None:
             self._connection.detach()
@@ -294,11 +313,23 @@ class Exchange(ExchangeEvents):
         self._try_again()
         return True
 
+    def _keep_pause(self, head: ResponseHead) -> bool:
+        """Leave the endpoint alone for as long as it asks. Return whether another attempt may be made at all."""
+        pause = pause_seconds(head.fields)
+        if pause is None or self._attempt is None:
+            return True
+        if pause == FOREVER:
+            return False
+        now = self._destination.runtime.now()
+        self._attempt.endpoint.rests_until = now + pause
+        return self._destination.cluster.takes_retry(now)
+
     def _measure(self) -> None:
         """The endpoint's answer begins now."""
         if self._attempt is not None:
-            self._attempt.answered()
-            self._latency = self._destination.runtime.now() - self._attempt.sent_at
+            now = self._destination.runtime.now()
+            self._attempt.answered(now)
+            self._latency = now - self._attempt.sent_at
 
     def _count_answer(self, status: int) -> None:
         destination = self._destination
@@ -313,21 +344,26 @@ class Exchange(ExchangeEvents):
     def on_response_end(self, trailers: Fields) -> None:
         """The answer is whole."""
         self._connection = None
-        if self._head.is_grpc:
-            self._judge_grpc(trailers)
+        self._judge_end(trailers)
         self.finish()
         self._client.send_end(trailers)
 
-    def _judge_grpc(self, trailers: Fields) -> None:
-        if grpc.status_of(trailers) in grpc.FAILURES:
+    def _judge_end(self, trailers: Fields) -> None:
+        if self._doubt == _UNKNOWN:
+            code = grpc.status_of(trailers)
+            if self._has_failed(code):
+                self._judge_failure()
+                return
+            self._doubt = doubt_of_grpc(code)
+        self._judge_success()
+
+    def on_upstream_refused(self, blamed: bool) -> None:
+        """The endpoint has not processed the request. To blame is one that refuses it, not one that goes away."""
+        self._connection = None
+        if blamed:
             self._judge_failure()
         else:
-            self._judge_success()
-
-    def on_upstream_refused(self) -> None:
-        """The endpoint says that it has not processed the request (REFUSED_STREAM, GOAWAY below the stream)."""
-        self._connection = None
-        self._abandon()
+            self._abandon()
         if self._response_begun:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
@@ -374,6 +410,7 @@ class Exchange(ExchangeEvents):
 
     def _begin_tunnel(self, head: ResponseHead, leftover: bytes, connection: Upstream) -> None:
         self._measure()
+        self._doubt = GOOD
         self._judge_success()
         self._count_answer(head.status)
         self._response_begun = True
@@ -402,10 +439,20 @@ class Exchange(ExchangeEvents):
         """The request, or the silence of a stream, has lasted too long."""
         if self._done:
             return  # something else that was due at the same moment has ended it
-        self._judge_failure()
+        if self._attempt is not None:
+            self._judge_overdue(self._attempt)
         if self._connection is not None:
             self._connection.abort()
         self._time_out(REQUEST_TIMEOUT)
+
+    def _judge_overdue(self, attempt: Attempt) -> None:
+        """A long answer is no failure, nor is a call that had less time than others which the endpoint answers."""
+        if self._response_begun and not self._head.is_grpc:
+            attempt.abandon()
+        elif self._deadline.is_clients_haste(attempt.sent_at, attempt.endpoint.heard_at):
+            attempt.cut_short()
+        else:
+            attempt.fail()
 
     def _time_out(self, reply: LocalReply) -> None:
         self._destination.meter.timeouts += 1
@@ -463,7 +510,7 @@ class Exchange(ExchangeEvents):
 
     def _judge_success(self) -> None:
         if self._attempt is not None:
-            self._attempt.succeed(self._latency)
+            self._attempt.succeed(self._latency, self._doubt)
 
     def _judge_failure(self) -> None:
         if self._attempt is not None:

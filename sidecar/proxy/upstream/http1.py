@@ -184,7 +184,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             return
         if self._is_unsent():
             self.abort()
-            exchange.on_upstream_refused()
+            exchange.on_upstream_refused(blamed=False)
             return
         self._bytes_of_response += len(data)
         try:
@@ -249,7 +249,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             return
         self._was_reset = self._was_reset or isinstance(error, ConnectionError)
         if self._is_unsent() or self._is_unread():
-            exchange.on_upstream_refused()
+            exchange.on_upstream_refused(blamed=False)
             return
         try:
             if error is not None:

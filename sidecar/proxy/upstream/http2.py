@@ -197,7 +197,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     def _refuse(self, stream: Http2UpstreamStream) -> None:
         exchange, stream.exchange = stream.exchange, None
         if exchange is not None:
-            exchange.on_upstream_refused()
+            exchange.on_upstream_refused(blamed=False)
 
     def send_end(self, stream: Http2UpstreamStream, trailers: Fields) -> None:
         """The end of a body. A request without one ended with its head."""
@@ -312,7 +312,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
         if isinstance(event, End):
             exchange.on_response_end(event.trailers)
         elif isinstance(event, Reset) and event.code == REFUSED_STREAM:
-            exchange.on_upstream_refused()
+            exchange.on_upstream_refused(blamed=self._pool.keeps(self))
         elif isinstance(event, Reset) and event.provoked:
             exchange.on_upstream_invalid("malformed HTTP/2")
         else:
@@ -325,7 +325,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             self._streams[stream_id].exchange = None
             self._drop(stream_id)
             if exchange is not None:
-                exchange.on_upstream_refused()
+                exchange.on_upstream_refused(blamed=False)
         if not self._streams:
             self._close()
 
@@ -341,7 +341,9 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             if exchange is not None and self._codec.broken:
                 exchange.on_upstream_invalid("malformed HTTP/2")
             elif exchange is not None and not self.settled:
-                exchange.on_upstream_refused()  # a server's first word is SETTINGS: nobody has read anything here
+                exchange.on_upstream_refused(
+                    blamed=False
+                )  # a server's first word is SETTINGS: nobody has read anything here
             elif exchange is not None:
                 exchange.on_upstream_lost(saw_response=False)
 

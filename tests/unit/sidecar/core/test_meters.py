@@ -83,6 +83,20 @@ def test_alarms_find_answers_of_all_services_together() -> None:
     assert {datum.name for datum in data if not datum.dimensions} == MESH_WIDE
 
 
+def test_the_share_of_the_zone_is_of_each_interval() -> None:
+    meters = Meters("web-svc", "main")
+    orders = meters.client("orders")
+    key = (("TargetDiscoveryName", "orders"),)
+    orders.requests = 5
+    for zone in ("a", "a", "a", "b", ""):
+        orders.tried("a", zone)
+    assert value(meters.take(), "ZoneLocalShare", key) == 75.0
+    orders.tried("a", "b")
+    assert value(meters.take(), "ZoneLocalShare", key) == 0.0, "nothing local is news"
+    orders.tried("", "b")
+    assert "ZoneLocalShare" not in {datum.name for datum in meters.take()}, "this task's zone is unknown"
+
+
 def test_a_task_that_no_service_started_has_one_set() -> None:
     meters = Meters("", "main")
     meters.server("web").requests = 1

@@ -70,9 +70,9 @@ def test_zones() -> None:
     update(
         found, record(0, zone="a"), record(1, zone="b"), EndpointRecord("e2", "10.0.0.1", 1, "ready", None), zone="a"
     )
-    assert [endpoint.same_zone for endpoint in found.endpoints] == [True, False, True]
+    assert [found.in_zone(endpoint) for endpoint in found.endpoints] == [True, False, True]
     update(found, record(0, zone="a"), record(1, zone="b"), zone="")
-    assert all(endpoint.same_zone for endpoint in found.endpoints)
+    assert all(found.in_zone(endpoint) for endpoint in found.endpoints)
 
 
 def test_no_endpoint_no_pick() -> None:
@@ -116,11 +116,11 @@ def test_ejection_takes_effect_at_once_and_ends_with_a_probe() -> None:
     due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
     probe = found.pick(due, 0, [])
     assert probe is found.endpoints[0], "it is due, however dear its failures have made it"
-    probe.begin(due)
+    generation = probe.begin(due)
     assert probe.health == PROBING
     assert {found.pick(due, draw, []) for draw in DRAWS} == {found.endpoints[1]}
-    probe.succeed(due, 0.001)
-    probe.end()
+    found.succeed(probe, due, 0.001)
+    probe.end(generation)
     assert probe.health == HEALTHY
     assert len({found.pick(due, draw, []) for draw in DRAWS}) == 2
 
@@ -153,7 +153,7 @@ def test_who_is_kept_by_the_cap_goes_as_soon_as_another_is_back() -> None:
     assert probe is found.endpoints[0]
     probe.begin(due)
     assert not found.fail(found.endpoints[1], due), "not while the probe is under way"
-    probe.succeed(due, 0.001)
+    found.succeed(probe, due, 0.001)
     assert found.fail(found.endpoints[1], due)
     assert picks(found, due) == {"e0"}
 
@@ -198,9 +198,9 @@ def test_whatever_happens_a_usable_endpoint_is_picked(
             now += seconds
             endpoint = found.by_id.get(f"e{number}")
             if endpoint is not None:
-                endpoint.begin(now)
+                generation = endpoint.begin(now)
                 found.fail(endpoint, now)
-                endpoint.end()
+                endpoint.end(generation)
         picked = found.pick(now, draw, [])
         usable = set(states.values()) & {"ready", "draining", "unhealthy"}
         if states:
@@ -345,12 +345,12 @@ def test_checks_and_ejections_both_have_to_agree(history: list[tuple[int, str, i
         if what in ("pass", "miss"):
             found.check(endpoint, "" if what == "pass" else "down", now)
         else:
-            endpoint.begin(now)
+            generation = endpoint.begin(now)
             if what == "fail":
                 found.fail(endpoint, now)
             else:
-                endpoint.succeed(now, 0.01)
-            endpoint.end()
+                found.succeed(endpoint, now, 0.01)
+            endpoint.end(generation)
         picked = found.pick(now, draw, [])
         assert picked is not None
         if any(endpoint.available(now) for endpoint in found.endpoints):
@@ -410,9 +410,9 @@ def test_after_an_ejection_an_endpoint_starts_slowly() -> None:
     due = NOW + DEFAULT.outlier_detection.base_ejection_seconds
     probe = found.pick(due, 0, [])
     assert probe is found.endpoints[0]
-    probe.begin(due)
-    probe.succeed(due, 0.001)
-    probe.end()
+    generation = probe.begin(due)
+    found.succeed(probe, due, 0.001)
+    probe.end(generation)
     assert share(found, "e0", due) < 0.1
     assert abs(share(found, "e0", due + WINDOW) - 0.5) < 0.02
 
@@ -445,10 +445,10 @@ def test_an_endpoint_that_refuses_leaves_at_once_and_returns_by_a_probe() -> Non
         assert refusing.ejected_until == now + seconds
         now = refusing.ejected_until
         assert found.pick(now, 0, []) is refusing
-        refusing.begin(now)
+        generation = refusing.begin(now)
         assert {found.pick(now, draw, []) for draw in DRAWS} == set(found.endpoints[1:]), "one request probes"
         assert found.refuse(refusing, now)
-        refusing.end()
+        refusing.end(generation)
     now = refusing.ejected_until
     refusing.begin(now)
     refusing.succeed(now, 0.01)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.routing.endpoint import DECAY_SECONDS, EJECTED, FAILURE_PENALTY_SECONDS, HEALTHY, PROBING, Endpoint
+from sidecar.core.routing.endpoint import EJECTED, HEALTHY, PROBE_SECONDS, PROBING, Endpoint
+from sidecar.core.routing.load import OVERLOADED
 from sidecar.core.routing.policy import OutlierDetection
 
 POLICY = OutlierDetection()
@@ -94,7 +94,7 @@ def test_after_a_recovery_the_next_ejection_is_short_again() -> None:
 def test_an_abandoned_probe_is_due_again_at_once() -> None:
     found = ejected()
     found.begin(found.ejected_until)
-    found.abandon()
+    found.abandon(found.ejected_until)
     assert found.available(found.ejected_until)
 
 
@@ -105,50 +105,43 @@ def test_a_late_failure_does_not_prolong_an_ejection() -> None:
     assert found.ejected_until == until
 
 
-def test_requests_are_counted() -> None:
+def test_the_head_of_a_good_answer_ends_the_ejection() -> None:
+    """The probe may be a stream that lives for hours."""
+    found = ejected()
+    due = found.ejected_until
+    found.begin(due)
+    assert found.come_back(due + 1.0)
+    assert found.health == HEALTHY
+    assert not found.come_back(due + 2.0), "once"
+
+
+def test_a_probe_without_an_answer_is_followed_by_another() -> None:
+    found = ejected()
+    due = found.ejected_until
+    found.begin(due)
+    assert not found.is_due(due + PROBE_SECONDS - 0.001)
+    assert found.is_due(due + PROBE_SECONDS)
+    found.begin(due + PROBE_SECONDS)
+    assert not found.is_due(due + PROBE_SECONDS)
+
+
+def test_good_heads_alone_do_not_make_the_next_ejection_short() -> None:
+    found = ejected()
+    at = found.ejected_until
+    found.begin(at)
+    found.come_back(at)
+    for _ in range(5):
+        found.fail(at, POLICY, may_eject=True)
+    assert found.ejected_until == at + 2 * POLICY.base_ejection_seconds
+
+
+def test_an_answer_that_refuses_is_no_failure() -> None:
     found = endpoint()
-    found.begin(NOW)
-    found.begin(NOW)
-    found.end()
-    assert (found.active, found.requests) == (1, 2)
-
-
-# Latency.
-
-
-def test_the_estimate_jumps_up_and_decays() -> None:
-    found = endpoint()
-    found.succeed(NOW, 0.010)
-    found.succeed(NOW, 0.200)
-    assert found.latency == 0.200
-    found.succeed(NOW + DECAY_SECONDS, 0.010)
-    assert 0.010 < found.latency < 0.100
-
-
-def test_a_fast_failure_does_not_attract_traffic() -> None:
-    found = endpoint()
-    found.fail(NOW, POLICY, may_eject=True)
-    assert found.latency >= FAILURE_PENALTY_SECONDS
-
-
-def test_without_news_the_estimate_drifts_to_the_common_one() -> None:
-    found = endpoint()
-    found.succeed(NOW, 1.0)
-    estimates = [found.estimate(NOW + seconds, 0.001) for seconds in (0.0, 5.0, 20.0, 300.0)]
-    assert estimates == sorted(estimates, reverse=True)
-    assert estimates[-1] == pytest.approx(0.001, rel=1e-6)
-    assert endpoint().estimate(NOW, 0.001) == 0.001
-
-
-@given(st.lists(st.tuples(st.floats(0.0, 60.0), st.floats(1e-6, 100.0)), max_size=30))
-def test_the_estimate_stays_between_what_was_seen(observations: list[tuple[float, float]]) -> None:
-    found = endpoint()
-    now = NOW
-    for pause, latency in observations:
-        now += pause
-        found.succeed(now, latency)
-        seen = [value for _, value in observations]
-        assert min(seen) * 0.999 <= found.latency <= max(seen) * 1.001
+    for _ in range(20):
+        found.succeed(NOW, 0.001, OVERLOADED)
+    assert (found.health, found.failures) == (HEALTHY, 0)
+    assert found.doubt > 0.9
+    assert found.latency == 0.0, "what is refused quickly is no quick answer"
 
 
 @given(st.lists(st.sampled_from(["begin", "succeed", "fail", "abandon", "wait"]), max_size=60))
@@ -164,7 +157,7 @@ def test_any_history_keeps_the_states_apart(history: list[str]) -> None:
         elif step == "fail":
             found.fail(now, POLICY, may_eject=True)
         elif step == "abandon":
-            found.abandon()
+            found.abandon(now)
         else:
             now += 10.0
         assert found.available(now + POLICY.max_ejection_seconds) or found.health == PROBING
