@@ -65,6 +65,12 @@ def timeout_seconds(value: bytes) -> float | None:
     return int(digits) * unit
 
 
+def timeout_field(seconds: float) -> bytes:
+    """The `grpc-timeout` field of so many seconds: in milliseconds as long as eight digits suffice."""
+    milliseconds = max(int(seconds * 1000.0), 1)
+    return b"%dm" % milliseconds if milliseconds < 100_000_000 else b"%dS" % min(milliseconds // 1000, 99_999_999)
+
+
 def local_reply(reply: LocalReply) -> ResponseHead:
     """The proxy's own answer to a gRPC request: trailers-only, one sentence in `grpc-message`."""
     flag = reply.flag

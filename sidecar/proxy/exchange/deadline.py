@@ -69,6 +69,12 @@ class RequestDeadline(Timed):
         """Whether the request time-out is over, though perhaps not noticed yet."""
         return 0.0 < self.deadline <= now and not self.is_streaming
 
+    def pass_on(self, head: RequestHead) -> None:
+        """Time has passed since the head came: tell the endpoint what is left of the client's own deadline."""
+        if self.clients_seconds > 0:
+            left = grpc.timeout_field(self.deadline - self._destination.runtime.now())
+            head.fields = [(name, left if name == b"grpc-timeout" else value) for name, value in head.fields]
+
     def is_clients_haste(self, sent_at: float, heard_at: float) -> bool:
         """Whether that the time is over speaks against the client's deadline, not against the endpoint.
 

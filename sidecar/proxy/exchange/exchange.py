@@ -145,6 +145,7 @@ class Exchange(ExchangeEvents):
         """A connection that the exchange waited for is there."""
         if self._attempt is not None:
             self._attempt.connected()
+        self._deadline.pass_on(self._head)
         self._send(connection)
 
     def _send(self, connection: Upstream) -> None:
@@ -194,6 +195,7 @@ class Exchange(ExchangeEvents):
         if self._attempt is not None:
             self._tried.append(self._attempt.endpoint)
         self._end_attempt()
+        self._deadline.pass_on(self._head)
         self._try(destination.runtime.now())
 
     # The client's side.

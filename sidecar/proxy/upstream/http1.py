@@ -249,7 +249,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             return
         self._was_reset = self._was_reset or isinstance(error, ConnectionError)
         if self._is_unsent() or self._is_unread():
-            exchange.on_upstream_refused(blamed=False)
+            exchange.on_upstream_refused(blamed=not self._is_unsent() and not self.reused())
             return
         try:
             if error is not None:

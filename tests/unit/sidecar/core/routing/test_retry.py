@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.http.messages import Fields
 from sidecar.core.routing.retry import (
+    FOREVER,
     MINIMUM_RETRIES,
+    MOST_PAUSE_SECONDS,
     PERHAPS_PROCESSED,
     UNPROCESSED,
     WINDOW_SECONDS,
     RetryBudget,
     may_retry,
+    pause_seconds,
 )
 
 NOW = 1000.0
@@ -86,3 +90,27 @@ def test_a_service_that_only_fails_is_retried_at_a_bounded_rate(pauses: list[flo
             granted.append(now)
         recent = [at for at in granted if at > now - WINDOW_SECONDS / 2]
         assert len(recent) <= max(len(pauses) * 0.2 + 1, MINIMUM_RETRIES)
+
+
+def test_what_is_unprocessed_has_a_budget_of_its_own() -> None:
+    budget = RetryBudget()
+    for _ in range(100):
+        budget.request(NOW)
+    assert sum(budget.take(NOW, 20.0, UNPROCESSED) for _ in range(300)) == 100
+    assert sum(budget.take(NOW, 20.0) for _ in range(300)) == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ([], None),
+        ([(b"retry-after", b"2")], 2.0),
+        ([(b"retry-after", b"86400")], MOST_PAUSE_SECONDS),
+        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
+        ([(b"grpc-retry-pushback-ms", b"250")], 0.25),
+        ([(b"grpc-retry-pushback-ms", b"-1")], FOREVER),
+        ([(b"grpc-retry-pushback-ms", b"soon")], FOREVER),
+    ],
+)
+def test_the_pause_that_an_answer_asks_for(fields: Fields, seconds: float | None) -> None:
+    assert pause_seconds(fields) == seconds
