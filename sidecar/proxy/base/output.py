@@ -32,7 +32,7 @@ class Output:
         self._parts: list[bytes] = []
         self._size = 0
         self._touched = False
-        self.handed_over = 0  # bytes; what comes when the transport is closing goes nowhere
+        self.handed_over = 0  # how often; what comes when the transport is closing goes nowhere
 
     def write(self, data: bytes) -> None:
         """Send these bytes with all others of this turn."""
@@ -52,9 +52,9 @@ class Output:
     def _hand_over(self) -> None:
         if self._parts:
             parts, self._parts = self._parts, []
-            size, self._size = self._size, 0
+            self._size = 0
             if not self._transport.is_closing():
-                self.handed_over += size
+                self.handed_over += 1
                 self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def write_eof(self) -> None:

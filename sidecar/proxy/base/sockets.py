@@ -48,15 +48,6 @@ def keep_connection_alive(transport: asyncio.BaseTransport) -> None:
             connection.setsockopt(level, option, value)
 
 
-def has_failed(transport: asyncio.BaseTransport) -> bool:
-    """Whether the kernel holds an error of this connection.
-
-    Behind the peer's FIN it is a reset (EPIPE): what we sent came to a socket that nobody reads any more.
-    """
-    connection = transport.get_extra_info("socket")
-    return connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
-
 def reset(transport: asyncio.Transport) -> None:
     """Cut a connection so that the peer cannot take it for an orderly end: with RST, not FIN (socket(7), SO_LINGER)."""
     connection = transport.get_extra_info("socket")

@@ -3,8 +3,6 @@
 Rules:
 - One exchange at a time. What the endpoint sends while none is there, or after its response, closes the connection.
 - A connection that ends before anything of the request was handed to the kernel has not carried it.
-- One that the endpoint's kernel resets before a byte of the answer has not carried it to the app either, if the request
-  was as short as what every server reads at once: a kernel resets what is unread when the app closes.
 - What comes before the request has left cannot be its answer: it is the rest of an earlier one, or an attack on whoever
   asks next. The request goes elsewhere, whatever its method.
 - It goes back to the pool only when the request was sent whole, the response came whole, and both sides keep it.
@@ -15,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import Final, cast
+from typing import cast
 
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http.http1_responses import ResponseReader
@@ -25,11 +23,7 @@ from sidecar.core.timers import Timed
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import Output
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.base.sockets import has_failed
 from sidecar.proxy.upstream.pool import Pool
-
-READ_AT_ONCE_BYTES: Final = 4096
-"""What application servers read at once, or more: of so short a request an app has read all or nothing."""
 
 
 class Http1PoolEvents(Pool):
@@ -70,7 +64,6 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self._handed_over_before = 0
         self._paused = False
         self._full = False
-        self._was_reset = False
 
     # The exchange's side.
 
@@ -143,15 +136,6 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
     def _is_unsent(self) -> bool:
         """Whether nothing of the present request has left yet: it is gathered until the end of the loop's turn."""
         return self._output is not None and self._output.handed_over == self._handed_over_before
-
-    def _is_unread(self) -> bool:
-        """Whether the endpoint has closed without reading the present request: its kernel resets the connection then.
-
-        It resets one of which a part was read, too, so that counts only for what every server reads at once.
-        """
-        if not self._was_reset or self.saw_response() or self._output is None:
-            return False
-        return self._output.handed_over - self._handed_over_before <= READ_AT_ONCE_BYTES
 
     def _write(self, data: bytes) -> None:
         if self._output is not None and not self.closed:
@@ -233,8 +217,6 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             exchange.tunnel.on_eof()
             return True
         self.closed = True  # as in abort
-        if self._transport is not None:
-            self._was_reset = has_failed(self._transport)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -247,9 +229,8 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         if exchange.tunnel is not None:
             exchange.tunnel.on_closed()
             return
-        self._was_reset = self._was_reset or isinstance(error, ConnectionError)
-        if self._is_unsent() or self._is_unread():
-            exchange.on_upstream_refused(blamed=not self._is_unsent() and not self.reused())
+        if self._is_unsent():
+            exchange.on_upstream_refused(blamed=False)
             return
         try:
             if error is not None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import select
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
-from tests.support.proxy.sidecar import Peer, Request, Stage, receive_all
+from tests.support.proxy.sidecar import Stage, receive_all
 from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
 
@@ -36,30 +33,6 @@ def test_the_listener_comes_and_goes_with_the_app(stage: Stage) -> None:
         answer.read()
         kept.close()
         until(lambda: not stage.is_open(15100), 5, "the ingress port to close")
-
-
-def test_a_request_on_a_kept_connection_that_its_app_has_closed_unread_is_repeated(stage: Stage) -> None:
-    """The app ends while a POST is on its way on a connection that was kept: FIN came first, the reset behind it."""
-    app = stage.backend("closing", f"{stage.prefix}.250.2", 8080)
-    gone = threading.Event()
-
-    def close_unread(peer: Peer, request: Request) -> None:
-        peer.answer(200, b"closing")
-        select.select([peer.socket], [], [], 10)  # the next request is there, and not read
-        peer.socket.close()
-        peer.file.close()
-        gone.set()
-
-    app.behaviours["/"] = close_unread
-    address = stage.address(15100)
-    with closing(address.http()) as client:
-        client.request("GET", "/")
-        assert client.getresponse().read() == b"closing"
-        client.request("POST", "/other", b"x" * 100)
-        answer = client.getresponse()
-        assert gone.wait(10)
-        assert (answer.status, answer.read()) == (200, b"closing"), "on a new connection"
-    app.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

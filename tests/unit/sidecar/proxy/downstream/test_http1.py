@@ -702,7 +702,7 @@ def test_http_10_behind_http_11_on_one_connection() -> None:
 
 def test_what_the_proxy_says_itself_http_10_understands() -> None:
     bench, client, upstream = old(Policy(http=OLD.http, retries=Retries(count=0)))
-    upstream.receive_eof()
+    upstream.break_off()
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"content-length: " in answer
