@@ -56,7 +56,7 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
         raise unknown_service(namespace, name)
     record = store.services.get(namespace, name)
     refused = store.owners.refused(namespace, now, name).get(name, [])
-    ecs_service = None if record is None else record.declared(services[0]["declared_by"]).ecs_service
+    ecs_service = None if record is None else record.latest.ecs_service
     return {
         **services[0],
         "conflicts": [

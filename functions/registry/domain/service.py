@@ -105,10 +105,6 @@ class ServiceRecord:
             if self.holders.get(alias, self.name) != self.name
         )
 
-    def declared(self, task_definition: str) -> Declaration:
-        """Return the declaration of a task definition, the latest one when it has ended."""
-        return next((each for each in self.declarations if each.task_definition == task_definition), self.latest)
-
     @property
     def latest(self) -> Declaration:
         """The declaration that was made last."""
