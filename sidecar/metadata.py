@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import urllib3
@@ -20,6 +20,9 @@ SECONDS: Final = 1.0
 IDENTIFY_ATTEMPTS: Final = 8
 IDENTIFY_PAUSE_SECONDS: Final = 0.25
 """At worst 10 s, of the minute or so that a sidecar has to become healthy."""
+
+
+Document = TypeVar("Document", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,14 @@ class _Health(msgspec.Struct):
     statusSince: str = ""  # noqa: N815 - AWS's name
 
 
+class _Limits(msgspec.Struct, frozen=True):
+    Memory: float = 0  # MiB
+
+
 class _Container(msgspec.Struct):
     Health: _Health | None = None
     Labels: dict[str, str] = {}
+    Limits: _Limits = _Limits()
 
 
 class _Task(msgspec.Struct):
@@ -70,12 +78,14 @@ class _Task(msgspec.Struct):
     AvailabilityZone: str = ""
     DesiredStatus: str = ""
     Containers: list[_Container] = []
+    Limits: _Limits = _Limits()
 
 
 class TaskMetadata:
     """The task metadata endpoint."""
 
     def __init__(self, uri: str) -> None:
+        self._own_url = uri
         self._url = f"{uri}/task"
         self._http = urllib3.PoolManager(maxsize=1, timeout=SECONDS, retries=False)
 
@@ -100,12 +110,21 @@ class TaskMetadata:
         health = combine([container.Health for container in containers if container.Health is not None])
         return TaskReading(health, task.DesiredStatus == "STOPPED")
 
+    def memory_limit(self) -> int | None:
+        """Bytes that this container may use: its own limit or else the task's. Raises MetadataError."""
+        own = self._get(self._own_url, _Container)
+        limit = own.Limits.Memory or self._read().Limits.Memory
+        return int(limit) << 20 if limit > 0 else None
+
     def _read(self) -> _Task:
+        return self._get(self._url, _Task)
+
+    def _get(self, url: str, kind: type[Document]) -> Document:
         try:
-            response = self._http.request("GET", self._url)
-            return msgspec.json.decode(response.data, type=_Task)
+            response = self._http.request("GET", url)
+            return msgspec.json.decode(response.data, type=kind)
         except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
-            raise MetadataError(f"the task metadata endpoint {self._url} gave no answer: {error}") from error
+            raise MetadataError(f"the task metadata endpoint {url} gave no answer: {error}") from error
 
 
 def identify(read: Callable[[], TaskIdentity], pause: Callable[[float], None] = time.sleep) -> TaskIdentity:

@@ -89,6 +89,7 @@ class Sidecar:
         if not config.namespace:
             log.error("TRAMO_NAMESPACE is not set: set it, or put the label %s on the sidecar's container", LABEL)
             return False
+        memory_limit = await runtime.loop.run_in_executor(None, _memory_limit, metadata)
         service = config.service_name or identity.service_name
         meters = Meters(service, config.cluster_name or identity.cluster_name)
         stack.callback(runtime.stop)
@@ -99,7 +100,7 @@ class Sidecar:
         stack.callback(self._poller.close)
         sources = [lambda: config.findings, self.mesh.findings, *([self._hosts.findings] if self._hosts else [])]
         findings = Findings(*sources)
-        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime.now, findings.current)
+        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current)
         telemetry = Telemetry(runtime, config, vitals)
         stack.push_async_callback(telemetry.close)
         try:
@@ -129,7 +130,7 @@ class Sidecar:
             )
             stack.callback(reporter.close)
             runtime.spawn(reporter.run(), "health reporter")
-        runtime.spawn(MemoryWatch(runtime).run(), "memory watch")
+        runtime.spawn(MemoryWatch(runtime, memory_limit).run(), "memory watch")
         runtime.spawn(findings.run(), "findings")
         runtime.spawn(self._retry(), "listener retry")
         return True
@@ -191,3 +192,11 @@ def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
     except MetadataError as error:
         log.warning("%s", error)
         return TaskIdentity()
+
+
+def _memory_limit(metadata: TaskMetadata | None) -> int | None:
+    """The limit of this container's memory as ECS says it. Whoever needs it says that it is unknown."""
+    try:
+        return metadata.memory_limit() if metadata is not None else None
+    except MetadataError:
+        return None

@@ -33,7 +33,7 @@ Page = tuple[int, dict[str, Any]]
 
 PAGES: Final = {
     "/": "the list of pages",
-    "/ready": "200 when traffic can be taken (listeners stand, a snapshot, no drain), else 503; and the findings",
+    "/ready": "200 when traffic can be taken (listeners, a snapshot, memory, no drain), else 503; and the findings",
     "/live": "200 while the process answers",
     "/gate": "200 once callers know this task's endpoints, for the gate container; else 503 with what it waits for",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
@@ -141,8 +141,9 @@ class Pages:
             "inbound": self.inbound_bound,
             "snapshot": self._mesh.snapshot is not None,
             "draining": self._mesh.runtime.draining,
+            "shedding": self._mesh.runtime.shedding,
         }
-        ready = checks["inbound"] and checks["snapshot"] and not checks["draining"]
+        ready = checks["inbound"] and checks["snapshot"] and not (checks["draining"] or checks["shedding"])
         redirect = self._mesh.redirect
         if redirect is not None:
             checks["redirect"] = redirect.state is State.IN_PLACE

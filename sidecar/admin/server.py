@@ -40,6 +40,11 @@ class AdminConnection(asyncio.Protocol):
             if isinstance(event, RequestHead):
                 self._request(event)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self._transport = None
+        self._reader.release()
+
     def _request(self, head: RequestHead) -> None:
         path, _, query = head.target.decode("latin-1").partition("?")
         if head.method == b"POST":

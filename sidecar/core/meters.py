@@ -177,7 +177,16 @@ class ClientMeter(Meter):
 class SidecarMeter(Meter):
     """The sidecar itself: what it routes by and what it uses."""
 
-    __slots__ = ("_taken_uptime", "cpu_seconds", "findings", "memory", "snapshot_age", "snapshot_revision", "uptime")
+    __slots__ = (
+        "_taken_uptime",
+        "cpu_seconds",
+        "findings",
+        "memory",
+        "shedding",
+        "snapshot_age",
+        "snapshot_revision",
+        "uptime",
+    )
 
     def __init__(self) -> None:
         Meter.__init__(self, "", SIDECAR_METRICS)
@@ -187,6 +196,7 @@ class SidecarMeter(Meter):
         self.uptime = 0.0  # seconds, when the sidecar last looked
         self.memory = 0  # bytes
         self.findings = 0
+        self.shedding = False
         self._taken_uptime = 0.0
 
     def take(self) -> list[tuple[Metric, float]]:

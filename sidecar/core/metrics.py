@@ -292,6 +292,15 @@ SIDECAR_METRICS: Final = (
         meaning="resident memory of the sidecar",
     ),
     Metric(
+        name="Shedding",
+        unit=COUNT,
+        key=SIDECAR_KEY,
+        kind=GAUGE,
+        series="tramo_shedding",
+        attribute="shedding",
+        meaning="1 while requests are refused because memory is short",
+    ),
+    Metric(
         name="Findings",
         unit=COUNT,
         key=SIDECAR_KEY,

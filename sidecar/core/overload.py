@@ -1,29 +1,50 @@
 """When the proxy takes no more requests to stay alive.
 
+    taking ──► shedding   the share used reaches `SHED_AT`, and more is used than was held at the last resumption
+    shedding ──► taking   the share falls below `RESUME_AT`, or half of the load is gone
+
 Rules:
 - What counts is the memory that the kernel cannot take back, as a share of the container's limit: beyond the limit
   the kernel ends the process, and every request with it.
-- Shedding begins at `SHED_AT` and ends at `RESUME_AT`. Between them things stay as they are: one threshold
-  would switch with every request.
+- An allocator keeps what was freed, in pieces that it cannot give back, and uses it for what comes next. So memory that
+  stays high does not mean that it is short: when half of the connections and requests that filled it have gone,
+  others are taken. If they need more than is held (`GROWTH`), shedding begins again.
+- Beyond `CRITICAL_AT` nothing is taken, whatever the load: the next peak would be the last.
 - Without a limit nothing is shed.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 SHED_AT: Final = 0.85
 RESUME_AT: Final = 0.75
+CRITICAL_AT: Final = 0.95
+GROWTH: Final = 0.02
+"""Of the limit: more than a few requests need, less than is left."""
 RETRY_AFTER_SECONDS: Final = 1
 """What a refused client is told: memory comes back as soon as requests under way end."""
 
 
-def sheds(shedding: bool, used: int, limit: int | None) -> bool:
-    """Whether to refuse requests, given whether it was done until now and the bytes used of the limit."""
-    if limit is None or limit <= 0:
-        return False
-    share = used / limit
-    return share >= SHED_AT or (shedding and share >= RESUME_AT)
+class Shedding(NamedTuple):
+    """Whether requests are refused, and what must be known to judge it the next time."""
+
+    is_on: bool = False
+    load: int = 0
+    """Connections and requests when it began."""
+    held: int = 0
+    """Bytes used when it ended because the load had gone; 0 when memory was free again."""
+
+    def next(self, used: int, limit: int | None, load: int) -> Shedding:
+        """What follows, given the bytes used of the limit, and the connections and requests that there are."""
+        if limit is None or limit <= 0 or used < limit * RESUME_AT:
+            return Shedding()
+        if self.is_on:
+            is_over = load * 2 <= self.load and used < limit * CRITICAL_AT
+            return Shedding(held=used) if is_over else self
+        if used >= limit * SHED_AT and used > self.held + limit * GROWTH:
+            return Shedding(True, load)
+        return self
 
 
 def limit_of(text: str) -> int | None:

@@ -1,19 +1,32 @@
 """Watches the container's memory and tells the runtime when to refuse requests.
 
+Rules:
+- The limit is the cgroup's; where that has none, the container's or the task's from the task metadata endpoint: on
+  Fargate a container without a limit of its own shares the task's. If nobody knows one it is said once, at the start.
+- When memory is short, what is not used any more is given back before requests are refused for it.
+
 https://docs.kernel.org/admin-guide/cgroup-v2.html, section Memory; version 1 names other files.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.overload import limit_of, reclaimable, sheds
+from sidecar.core.overload import Shedding, limit_of, reclaimable
 from sidecar.proxy.base.runtime import Runtime
 
 INTERVAL_SECONDS: Final = 0.5
+CLOSE_INTERVAL_SECONDS: Final = 0.05
+"""While more than `CLOSE_AT` is used: slow readers of large answers fill what is left within half a second."""
+CLOSE_AT: Final = 0.6
+RELIEF_SECONDS: Final = 5.0
+"""Between two times that memory is given back: it stops the loop for tens of milliseconds."""
 CGROUP: Final = Path("/sys/fs/cgroup")
 _VERSION_2: Final = ("memory.max", "memory.current", "memory.stat")
 _VERSION_1: Final = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat")
@@ -21,12 +34,30 @@ _VERSION_1: Final = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_byt
 log = logging.getLogger("tramo.overload")
 
 
+def give_back() -> None:
+    """Let the collector free what it can, and the C library return free pages to the kernel (malloc_trim(3))."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)
+
+
 class MemoryWatch:
     """The memory of this container."""
 
-    def __init__(self, runtime: Runtime, root: Path = CGROUP) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        task_limit: int | None = None,
+        root: Path = CGROUP,
+        give_back: Callable[[], None] = give_back,
+    ) -> None:
         self.limit: int | None = None
         self.used = 0
+        self._task_limit = task_limit  # from the task metadata
+        self._give_back = give_back
+        self._gave_back_at = -RELIEF_SECONDS
+        self._shedding = Shedding()
         self._runtime = runtime
         self._files: tuple[Path, Path, Path] | None = None
         for limit, used, stat in (_VERSION_2, _VERSION_1):
@@ -36,27 +67,53 @@ class MemoryWatch:
 
     async def run(self) -> None:
         """Watch for ever; nothing to do where there is no limit."""
-        while self._files is not None:
+        self.step()
+        if self.limit is None:
+            log.warning(
+                "the limit of the memory is unknown, so no request is refused when it is short: set `memory` in the "
+                "sidecar's container definition"
+            )
+        while self._files is not None and self.limit is not None:
+            await asyncio.sleep(CLOSE_INTERVAL_SECONDS if self.used > self.limit * CLOSE_AT else INTERVAL_SECONDS)
             self.step()
-            await asyncio.sleep(INTERVAL_SECONDS)
 
     def step(self) -> None:
         """Look once."""
-        if self._files is None:
-            return
-        limit, used, stat = self._files
         try:
-            self.limit = limit_of(limit.read_text())
-            self.used = int(used.read_text()) - reclaimable(stat.read_text())
+            self._read()
         except (OSError, ValueError) as error:
             log.warning("the container's memory cannot be read, nothing is shed: %s", error)
             self._files = None
             self._runtime.shedding = False
             return
-        shedding = sheds(self._runtime.shedding, self.used, self.limit)
-        if shedding != self._runtime.shedding:
-            self._runtime.shedding = shedding
+        shedding = self._judge()
+        if self.limit is not None and self._wants_relief(shedding):
+            self._relieve()
+            shedding = self._judge()
+        if shedding.is_on != self._runtime.shedding:
+            self._runtime.shedding = shedding.is_on
             log.warning(
-                "requests are refused: memory is short" if shedding else "requests are taken again",
+                "requests are refused: memory is short" if shedding.is_on else "requests are taken again",
                 extra={"used_bytes": self.used, "limit_bytes": self.limit},
             )
+        self._shedding = shedding
+
+    def _read(self) -> None:
+        if self._files is None:
+            return
+        limit, used, stat = self._files
+        self.limit = limit_of(limit.read_text()) or self._task_limit
+        self.used = int(used.read_text()) - reclaimable(stat.read_text())
+
+    def _judge(self) -> Shedding:
+        runtime = self._runtime
+        return self._shedding.next(self.used, self.limit, runtime.connections + runtime.work)
+
+    def _wants_relief(self, shedding: Shedding) -> bool:
+        """Whether what was freed should be given back: before anybody is refused, and now and then while some are."""
+        return shedding.is_on and self._runtime.now() - self._gave_back_at >= RELIEF_SECONDS
+
+    def _relieve(self) -> None:
+        self._gave_back_at = self._runtime.now()
+        self._give_back()
+        self._read()

@@ -38,7 +38,7 @@ class _Side(asyncio.Protocol):
     """One of the two sockets."""
 
     def __init__(self, session: TcpSession) -> None:
-        self.session = session
+        self._session: TcpSession | None = session  # while the socket stands: each would keep the other
         self.transport: asyncio.Transport | None = None
         self.ended = False
         self.peer: _Side | None = None
@@ -51,13 +51,16 @@ class _Side(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self.transport = transport
-        self.session.opened(self)
+        if self._session is not None:
+            self._session.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes to pass on."""
-        self.session.moved(self, len(data))
-        if self.session.replay is not None:
-            self.session.remember(self, data)
+        session = self._session
+        if session is not None:
+            session.moved(self, len(data))
+            if session.replay is not None:
+                session.remember(self, data)
         if self.peer is None:
             self.keep(data)
         else:
@@ -97,17 +100,18 @@ class _Side(asyncio.Protocol):
         peer = self.peer
         if peer is not None:
             peer.write_eof()
-            if peer.ended:
-                self.session.finish()
+            if peer.ended and self._session is not None:
+                self._session.finish()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone: the pair is over, unless the endpoint has never taken it."""
-        if self.session.goes_on(self, error):
-            return
-        who = "client" if self is self.session.client else "service"
-        what = "closed the connection" if error is None else f"broke off: {error}"
-        self.session.finish(self, f"the {who} {what}")
+        session, self._session = self._session, None
+        if session is not None and not session.goes_on(self, error):
+            who = "client" if self is session.client else "service"
+            what = "closed the connection" if error is None else f"broke off: {error}"
+            session.finish(self, f"the {who} {what}")
+        self.transport = self.peer = None
 
     def pause_writing(self) -> None:
         """This side takes bytes slower than they come."""
@@ -166,6 +170,7 @@ class TcpSession(Timed):
     def start(self) -> None:
         """Look for an endpoint; the client's socket stands."""
         self._runtime.work += 1
+        self._runtime.connections += 1
         self._destination.meter.requests += 1
         if self._runtime.shedding:
             self._refuse((OM,), "the sidecar is short of memory")
@@ -334,6 +339,7 @@ class TcpSession(Timed):
         self._finished = True
         self._runtime.wheel.cancel(self)
         self._runtime.work -= 1
+        self._runtime.connections -= 1
         if self._flags:
             self._destination.failures.count_flags(self._flags)
         if self._observation is not None:

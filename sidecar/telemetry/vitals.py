@@ -16,6 +16,7 @@ from typing import Final
 
 from sidecar.core.meters import Datum, Meters
 from sidecar.core.routing.endpoint import HEALTHY
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
 
@@ -33,15 +34,15 @@ class Vitals:
         meters: Meters,
         destinations: Mapping[str, Destination],
         poller: Poller,
-        now: Callable[[], float],
+        runtime: Runtime,
         findings: Callable[[], Sized],
     ) -> None:
         self._meters = meters
         self._destinations = destinations
         self._poller = poller
-        self._now = now
+        self._runtime = runtime
         self._findings = findings
-        self._started = now()
+        self._started = runtime.now()
 
     def take(self) -> list[Datum]:
         """The counts since the last time, with the gauges as they are now."""
@@ -51,12 +52,13 @@ class Vitals:
     def refresh(self) -> None:
         """Read all gauges."""
         own = self._meters.sidecar
-        own.snapshot_age = self._now() - (self._poller.confirmed_at or self._started)
+        own.snapshot_age = self._runtime.now() - (self._poller.confirmed_at or self._started)
         own.snapshot_revision = self._poller.snapshot.revision if self._poller.snapshot is not None else 0
         own.cpu_seconds = time.process_time()
         own.uptime = uptime_seconds()
         own.memory = resident_bytes()
         own.findings = len(self._findings())
+        own.shedding = self._runtime.shedding
         for name, meter in self._meters.clients.items():
             destination = self._destinations.get(name)
             endpoints = destination.cluster.endpoints if destination is not None else []

@@ -146,6 +146,10 @@ class Reader:
         self._head_bytes = 0
         self._head_is_new = True
 
+    def release(self) -> None:
+        """The connection is gone. The parser calls back, so it and the reader hold each other until one lets go."""
+        raise NotImplementedError
+
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if self._phase is not Phase.HEAD:

@@ -30,6 +30,8 @@ from sidecar.core.http.messages import END, UNKNOWN_LENGTH, End, RequestHead
 
 _ABSOLUTE: Final = re.compile(rb"http://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 _MAX_EMPTY_BYTES: Final = 2
+_NOBODYS: Final = httptools.HttpRequestParser(None)
+"""The parser of readers whose connections are gone."""
 # llhttp reads the request lines of RTSP and ICE as well.
 _NOT_HTTP: Final = frozenset(
     b"DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD FLUSH SOURCE".split()
@@ -125,6 +127,10 @@ class RequestReader(Reader):
         early, self.leftover = self.leftover, b""
         self._lines.restart()
         return self.feed(early)
+
+    def release(self) -> None:
+        """The connection is gone: nothing is fed any more."""
+        self._parser = _NOBODYS
 
     def idle(self) -> bool:
         """Whether no head is being read."""

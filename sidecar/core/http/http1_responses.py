@@ -29,6 +29,8 @@ from sidecar.core.http.messages import END, UNKNOWN_LENGTH, End, ResponseHead
 PAST_PARSER_BYTES: Final = 32_768
 """A piece of a body that is at least so large is worth a new parser for the rest of it."""
 _REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_NOBODYS: Final = httptools.HttpResponseParser(None)
+"""The parser of readers whose connections are gone."""
 
 
 class ResponseReader(Reader):
@@ -102,6 +104,10 @@ class ResponseReader(Reader):
             self._phase = Phase.IDLE
             return [END]
         raise ProtocolError("the connection was closed before the response was whole")
+
+    def release(self) -> None:
+        """The connection is gone: nothing is fed any more."""
+        self._parser = _NOBODYS
 
     def on_message_begin(self) -> None:
         if self._phase is Phase.PRIMING:

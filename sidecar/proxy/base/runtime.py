@@ -45,6 +45,7 @@ class Runtime:
         self.draining = False
         self.shedding = False  # new requests are refused: memory is short
         self.work = 0
+        self.connections = 0  # of clients
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
         # Balancing needs speed, not secrecy.
         self.random = random.Random(seed).getrandbits  # noqa: S311

@@ -105,6 +105,7 @@ class Frontend:
     def opened(self, connection: HttpConnection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
+        self.runtime.connections += 1
         self.meter.connections += 1
         self.meter.active_connections += 1
 
@@ -116,4 +117,5 @@ class Frontend:
     def closed(self, connection: HttpConnection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
+        self.runtime.connections -= 1
         self.meter.active_connections -= 1

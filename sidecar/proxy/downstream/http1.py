@@ -223,6 +223,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
         self._transport = self._output = None
+        self._reader.release()
 
     def _refuse(self, error: ProtocolError) -> None:
         """The client broke the protocol, or does not go on: say so, if it can still be said."""

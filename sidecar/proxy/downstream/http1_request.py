@@ -119,7 +119,7 @@ class Http1Request:
         """Begin the answer, or pass an informational one on."""
         is_http_10 = self.head.is_http_10
         if head.status >= 200:
-            if self._runtime.draining:
+            if self._runtime.draining or self._runtime.shedding:  # an idle connection takes memory, too
                 self.close_after()
             self._chunked = head.content_length == UNKNOWN_LENGTH and not is_http_10
         elif is_http_10:

@@ -30,7 +30,7 @@ class RequestDeadline(Timed):
 
     def __init__(self, exchange: ExchangeEvents, destination: Destination) -> None:
         Timed.__init__(self)
-        self._exchange = exchange
+        self._exchange: ExchangeEvents | None = exchange  # until the request is over: each would keep the other
         self._destination = destination
         self.clients_seconds = 0.0  # the client's own deadline, 0 if it has none
         self._moved_at = 0.0
@@ -63,6 +63,7 @@ class RequestDeadline(Timed):
     def end(self) -> None:
         """The request is over: if it is due in this very tick, that means nothing any more."""
         self.is_streaming = False
+        self._exchange = None
         self._destination.runtime.wheel.cancel(self)
 
     def is_due(self, now: float) -> bool:
@@ -90,12 +91,15 @@ class RequestDeadline(Timed):
 
     def on_deadline(self, now: float) -> None:
         """Look whether the time is really over."""
+        exchange = self._exchange
+        if exchange is None:
+            return
         if self.is_streaming:
             idle_at = self._moved_at + self._destination.cluster.policy.timeouts.idle_seconds
             if idle_at > now:
                 self._destination.runtime.wheel.schedule(self, idle_at)
                 return
-        elif self.clients_seconds == 0 and self._exchange.is_open_call():
+        elif self.clients_seconds == 0 and exchange.is_open_call():
             self.begin_idle()  # it is a stream, even if the service has not answered yet
             return
-        self._exchange.on_overdue()
+        exchange.on_overdue()

@@ -540,6 +540,7 @@ class Exchange(ExchangeEvents):
             self.observer.finished(endpoint, self._attempts, self._latency, self.flags)
         self._end_attempt()
         self._connection = None
+        self.tunnel = None
         self._deadline.end()
         destination.runtime.work -= 1
         destination.cluster.active_requests -= 1

@@ -73,10 +73,13 @@ async def _http(
     writer.write(encode_request_head(head))
     parser = ResponseReader()
     parser.expect(head.method)
-    while data := await reader.read(READ_BYTES):
-        for event in parser.feed(data):
-            if isinstance(event, ResponseHead) and event.status >= 200:
-                return http_failure(policy, event.status)
+    try:
+        while data := await reader.read(READ_BYTES):
+            for event in parser.feed(data):
+                if isinstance(event, ResponseHead) and event.status >= 200:
+                    return http_failure(policy, event.status)
+    finally:
+        parser.release()
     return "the connection was closed without an answer"
 
 

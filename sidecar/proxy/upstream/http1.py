@@ -224,8 +224,12 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self.closed = True
         self.pool.lost(self)
         exchange, self._exchange = self._exchange, None
-        if exchange is None:
-            return
+        if exchange is not None:
+            self._on_lost(exchange, error)
+        self._reader.release()
+
+    def _on_lost(self, exchange: ExchangeEvents, error: Exception | None) -> None:
+        """Tell the exchange under way what the end of the connection means for it."""
         if exchange.tunnel is not None:
             exchange.tunnel.on_closed()
             return

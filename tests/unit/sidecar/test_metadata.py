@@ -41,13 +41,15 @@ class FakeEndpoint:
 
     def __init__(self) -> None:
         self.body = json.dumps(TASK).encode()
+        self.own = b"{}"
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200 if self.path == "/v4/abc/task" else 404)
+                body = {"/v4/abc/task": endpoint.body, "/v4/abc": endpoint.own}.get(self.path)
+                self.send_response(200 if body is not None else 404)
                 self.end_headers()
-                self.wfile.write(endpoint.body)
+                self.wfile.write(body or b"")
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
@@ -149,3 +151,19 @@ def test_a_task_does_not_ask_for_ever() -> None:
     with pytest.raises(MetadataError):
         identify(read, lambda _: None)
     assert len(asked) == IDENTIFY_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("own", "task", "expected"),
+    [
+        ({"Limits": {"CPU": 2, "Memory": 128}}, {"Limits": {"CPU": 0.25, "Memory": 512}}, 128 << 20),
+        ({"Limits": {"CPU": 2}}, {"Limits": {"CPU": 0.25, "Memory": 512}}, 512 << 20),
+        ({}, {}, None),
+    ],
+    ids=["the container's own", "the task's", "none"],
+)
+def test_the_limit_of_the_memory(
+    endpoint: FakeEndpoint, own: dict[str, Any], task: dict[str, Any], expected: int | None
+) -> None:
+    endpoint.own, endpoint.body = json.dumps(own).encode(), json.dumps(TASK | task).encode()
+    assert metadata(endpoint).memory_limit() == expected

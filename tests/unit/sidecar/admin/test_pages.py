@@ -65,7 +65,7 @@ class Case:
         self.gate = Gate("a", ["orders"])
         self.found: list[Finding] = []
         findings = Findings(lambda: self.found)
-        vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime.now, findings.current)
+        vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime, findings.current)
         self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals, self.gate, findings)
 
 
@@ -83,7 +83,7 @@ def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
     async def test(case: Case) -> None:
         assert case.pages.get("/ready") == (
             503,
-            {"ready": False, "inbound": False, "snapshot": False, "draining": False, "findings": []},
+            {"ready": False, "inbound": False, "snapshot": False, "draining": False, "shedding": False, "findings": []},
         )
         case.pages.inbound_bound = True
         assert case.pages.get("/ready")[0] == 503

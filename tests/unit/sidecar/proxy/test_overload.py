@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def write(root: Path, names: tuple[str, str, str], limit: str, used: int, inacti
 def test_it_follows_the_memory(tmp_path: Path, names: tuple[str, str, str]) -> None:
     bench = Bench()
     write(tmp_path, names, "1000", 0, 0)
-    watch = MemoryWatch(bench.runtime, tmp_path)
+    watch = MemoryWatch(bench.runtime, root=tmp_path, give_back=lambda: None)
     found = []
     for used, inactive in ((950, 200), (950, 50), (700, 0)):
         write(tmp_path, names, "1000", used, inactive)
@@ -37,7 +38,7 @@ def test_it_follows_the_memory(tmp_path: Path, names: tuple[str, str, str]) -> N
 def test_what_cannot_be_read_sheds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
     write(tmp_path, VERSION_2, "1000", used=999, inactive=0)
-    watch = MemoryWatch(bench.runtime, tmp_path)
+    watch = MemoryWatch(bench.runtime, root=tmp_path, give_back=lambda: None)
     watch.step()
     (tmp_path / "memory.current").write_text("nonsense")
     watch.step()
@@ -48,8 +49,55 @@ def test_what_cannot_be_read_sheds_nothing(tmp_path: Path, caplog: pytest.LogCap
 
 def test_without_a_limit_there_is_nothing_to_watch(tmp_path: Path) -> None:
     bench = Bench()
-    MemoryWatch(bench.runtime, tmp_path).step()
+    MemoryWatch(bench.runtime, root=tmp_path).step()
     assert not bench.runtime.shedding
+
+
+def test_the_tasks_limit_counts_where_the_container_has_none(tmp_path: Path) -> None:
+    bench = Bench()
+    write(tmp_path, VERSION_2, "max", used=950, inactive=0)
+    MemoryWatch(bench.runtime, task_limit=1000, root=tmp_path, give_back=lambda: None).step()
+    assert bench.runtime.shedding
+
+
+def test_a_limit_that_nobody_knows_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, VERSION_2, "max", used=950, inactive=0)
+    asyncio.run(MemoryWatch(Bench().runtime, root=tmp_path).run())
+    (record,) = caplog.records
+    assert "unknown" in record.getMessage()
+
+
+def test_memory_is_given_back_before_anybody_is_refused(tmp_path: Path) -> None:
+    bench = Bench()
+
+    def give_back() -> None:
+        write(tmp_path, VERSION_2, "1000", used=700, inactive=0)
+
+    write(tmp_path, VERSION_2, "1000", used=950, inactive=0)
+    MemoryWatch(bench.runtime, root=tmp_path, give_back=give_back).step()
+    assert not bench.runtime.shedding
+
+
+def test_shedding_ends_when_the_load_has_gone_whatever_the_allocator_keeps(tmp_path: Path) -> None:
+    bench = Bench()
+    clients = [bench.client() for _ in range(100)]
+    write(tmp_path, VERSION_2, "1000", used=900, inactive=0)
+    watch = MemoryWatch(bench.runtime, root=tmp_path, give_back=lambda: None)
+    watch.step()
+    assert bench.runtime.shedding
+    for client in clients[50:]:
+        client.break_off()
+    watch.step()
+    assert not bench.runtime.shedding
+
+
+def test_a_client_that_is_refused_keeps_no_connection() -> None:
+    bench = Bench()
+    client = bench.client()
+    bench.runtime.shedding = True
+    client.receive(GET)
+    assert b"\r\nconnection: close\r\n" in client.take().lower()
+    assert client.lost
 
 
 def test_a_request_is_refused_as_unprocessed_and_the_next_is_served() -> None:
@@ -63,6 +111,7 @@ def test_a_request_is_refused_as_unprocessed_and_the_next_is_served() -> None:
         assert field in answer
     assert upstream.take() == b""
     bench.runtime.shedding = False
+    client = bench.client()
     client.receive(GET)
     upstream.receive(ANSWER)
     assert client.take().startswith(b"HTTP/1.1 200 ")

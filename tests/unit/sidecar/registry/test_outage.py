@@ -77,7 +77,7 @@ class Sidecar:
         self.cluster = Cluster("orders", "http", DEFAULT)
         self.poller = Poller(self.runtime, NAMESPACE, api, cache, self.apply, POLL_SECONDS, AtOnce())
         self.meters = Meters("", "")
-        self.vitals = Vitals(self.meters, {}, self.poller, self.runtime.now, list)
+        self.vitals = Vitals(self.meters, {}, self.poller, self.runtime, list)
         self.task: asyncio.Task[None] | None = None
 
     async def apply(self, snapshot: Snapshot) -> None:
