@@ -79,6 +79,8 @@ class MemoryWatch:
 
     def step(self) -> None:
         """Look once."""
+        if self._files is None:
+            return
         try:
             self._read()
         except (OSError, ValueError) as error:

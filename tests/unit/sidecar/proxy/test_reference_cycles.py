@@ -125,9 +125,8 @@ async def speaks_http2(client: Client) -> None:
     codec = Http2Codec(is_server=False)
     codec.send_request(RequestHead(b"GET", b"/", b"orders", []))
     await client.send(codec.output())
-    heard: list[object] = []
-    while not any(stream for stream, _ in heard):  # type: ignore[misc,attr-defined]
-        heard += codec.feed(await client.read())
+    while not any(stream for stream, _ in codec.feed(await client.read())):
+        pass
 
 
 CLIENTS = (
@@ -169,7 +168,8 @@ async def behind_a_listener(protocol: str, work: Callable[[Runtime, tuple[str, i
     app = await loop.create_server(App, "127.0.0.1", 0)
     meter = ClientMeter("orders")
     cluster = Cluster("orders", protocol, DEFAULT)
-    record = EndpointRecord("e", *app.sockets[0].getsockname()[:2], "ready")
+    host, port = app.sockets[0].getsockname()
+    record = EndpointRecord("e", host, port, "ready")
     cluster.update(protocol, DEFAULT, (record,), "", 0.0)
     destination = Destination(runtime, cluster, meter, meter, 30.0)
     listener = listener_for(destination, OUTBOUND, ServerMeter("orders"))
