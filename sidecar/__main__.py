@@ -47,8 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     import uvloop
 
     from sidecar import logs
+    from sidecar.proxy.base.descriptors import raise_limit
     from sidecar.run import run
 
+    raise_limit()
     logs.configure(config.log_level)
     return uvloop.run(run(config))
 

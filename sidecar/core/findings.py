@@ -134,6 +134,8 @@ def cause(number: int, port: int) -> str:
             "each address is an open file: raise the ulimit nofile of the sidecar's container, or set "
             "proxyConfiguration and TRAMO_REDIRECT"
         )
+    if number == errno.EMFILE:
+        return "raise `ulimits` `nofile` in the sidecar's container definition, or set TRAMO_REDIRECT"
     return "see docs/names.md, section Ports"
 
 

@@ -20,6 +20,7 @@ from sidecar.core.direction import OUTBOUND, Direction
 from sidecar.core.errors import LocalReply
 from sidecar.core.http.messages import RequestHead
 from sidecar.core.meters import Meter, ServerMeter
+from sidecar.proxy.base.descriptors import check_listener
 from sidecar.proxy.base.pace import Pace
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.base.sockets import keep_alive
@@ -225,6 +226,7 @@ def _bound_socket(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        check_listener(bound.fileno())
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

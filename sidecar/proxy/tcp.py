@@ -25,6 +25,7 @@ from sidecar.core.flags import OM, UF, UH, UO, URX, Flags
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
+from sidecar.proxy.base.descriptors import is_exhausted
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.base.sockets import keep_connection_alive, reset
 from sidecar.proxy.upstream.destination import Destination
@@ -210,7 +211,13 @@ class TcpSession(Timed):
                     transport, server = await self._runtime.loop.create_connection(
                         lambda: _Side(self), endpoint.address, endpoint.port
                     )
-            except OSError:
+            except OSError as error:
+                if is_exhausted(error):
+                    self._runtime.descriptors.say(self._runtime.now())
+                    cluster.abandon(endpoint, self._runtime.now())
+                    endpoint.end(generation)
+                    self._tried.append(endpoint)
+                    break
                 self._failed(endpoint, generation)
                 continue
             if server.was_reset:  # before this task heard that it was connected

@@ -46,11 +46,15 @@ from sidecar.core.http.messages import END, End, Fields, RequestHead, ResponseHe
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-MAX_STREAMS: Final = 100
-"""Concurrent streams that a client may open on one connection; RFC 9113 section 6.5.2 advises no fewer."""
+MAX_STREAMS: Final = 1_000
+"""Concurrent streams that a client may open on one connection. A gRPC channel is one connection, and what finds no
+stream there waits without a word until its deadline."""
 STREAM_WINDOW: Final = 65_535
-CONNECTION_WINDOW: Final = MAX_STREAMS * STREAM_WINDOW
-"""Every stream can have its window filled and unread: one that nobody reads never stops another."""
+MAX_OWN_STREAMS: Final = 100
+"""Concurrent streams that we open on one connection, however many the peer allows; more go on another connection."""
+CONNECTION_WINDOW: Final = MAX_OWN_STREAMS * STREAM_WINDOW
+"""What a peer may send unread on one connection: memory is bounded by bytes, not by streams. Each stream that we open
+can have its window filled and unread: one that nobody reads never stops another."""
 MAX_OUTPUT_BYTES: Final = 65_536
 """Of one `output`: what a socket that is full would hold besides, whatever the peer's windows allow."""
 MAX_CUT_STREAMS: Final = 200
@@ -271,7 +275,9 @@ class Http2Codec:
             elif type(event) is SettingsReceived:
                 self._noise += 1
                 self.settled = True
-                self._max_streams = min(self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_STREAMS)
+                self._max_streams = min(
+                    self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_OWN_STREAMS
+                )
             elif type(event) is GoAwayReceived:
                 found.append((0, GoAway(event.last_stream_id, event.error_code)))
             elif type(event) is ConnectionClosed:
@@ -506,14 +512,14 @@ class Http2Codec:
         return self._connection.queued_body_size(stream)
 
     def max_streams(self) -> int:
-        """How many streams we may have open at the peer: one until its SETTINGS have come, at most `MAX_STREAMS`."""
+        """How many streams we may have open at the peer: one until its SETTINGS have come."""
         return self._max_streams
 
     def assume_settings(self) -> None:
         """The peer's SETTINGS do not come: go on with what RFC 9113 section 6.5.2 advises it to allow."""
         if not self.settled:
             self.settled = True
-            self._max_streams = MAX_STREAMS
+            self._max_streams = MAX_OWN_STREAMS
 
     def takes_requests(self) -> bool:
         """Whether another request can be sent."""

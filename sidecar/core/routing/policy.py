@@ -43,7 +43,7 @@ class Retries(msgspec.Struct, frozen=True):
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds; 0 turns a time-out off. Request and idle are Service Connect's defaults."""
 
-    request_seconds: Seconds = 15.0  # from the request's head to the end of the answer, retries included
+    request_seconds: Seconds = 15.0  # from the end of the request to the end of the answer, retries included
     per_try_seconds: Seconds = 0.0  # from an attempt's start to the head of its answer; then another may be made
     idle_seconds: Seconds = 300.0  # a stream or connection on which nothing moves
     tcp_idle_seconds: Seconds = 3600.0
@@ -79,12 +79,16 @@ class HealthCheck(msgspec.Struct, frozen=True):
     healthy_threshold: Annotated[int, Meta(ge=1, le=100)] = 2
 
 
-class CircuitBreaker(msgspec.Struct, frozen=True):
-    """Most that one sidecar has open towards one service. Envoy's numbers."""
+UNLIMITED: Final = 1_000_000
+"""More than a sidecar has memory and descriptors for: those are the limit then."""
 
-    max_connections: Count = 1024
-    max_pending_requests: Count = 1024
-    max_requests: Count = 1024
+
+class CircuitBreaker(msgspec.Struct, frozen=True):
+    """Most that one sidecar has open towards one service. Off by default: only the service's owner knows a limit."""
+
+    max_connections: Count = UNLIMITED
+    max_pending_requests: Count = UNLIMITED
+    max_requests: Count = UNLIMITED
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -112,15 +116,5 @@ never asked again here: there is no other app to ask."""
 
 
 def of_local_app(policy: Policy) -> Policy:
-    """What of a service's policy counts where it comes in: which clients it serves, and what it takes at one time.
-
-    The rest is the callers' affair. A breaker is meant for each caller, and here all of them come together: it may give
-    the app more than the default, never less.
-    """
-    usual, wanted = LOCAL_APP.circuit_breaker, policy.circuit_breaker
-    breaker = CircuitBreaker(
-        max(usual.max_connections, wanted.max_connections),
-        max(usual.max_pending_requests, wanted.max_pending_requests),
-        max(usual.max_requests, wanted.max_requests),
-    )
-    return msgspec.structs.replace(LOCAL_APP, http=policy.http, circuit_breaker=breaker)
+    """What of a service's policy counts where it comes in: which clients it serves. The rest is the callers' affair."""
+    return msgspec.structs.replace(LOCAL_APP, http=policy.http)

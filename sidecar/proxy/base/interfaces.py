@@ -138,10 +138,6 @@ class ExchangeEvents:
         """The request, or the silence of a stream, has lasted too long."""
         raise NotImplementedError
 
-    def is_open_call(self) -> bool:
-        """Whether the client is in the middle of a gRPC call, and the service has not answered yet."""
-        raise NotImplementedError
-
     def on_attempt_overdue(self, now: float) -> None:
         """The attempt under way was not answered within the per-try time-out."""
         raise NotImplementedError

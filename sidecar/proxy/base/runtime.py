@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
+from sidecar.proxy.base.descriptors import Complaint
 from sidecar.proxy.base.interfaces import Recorder
 
 log = logging.getLogger("tramo.runtime")
@@ -46,6 +47,7 @@ class Runtime:
         self.shedding = False  # new requests are refused: memory is short
         self.work = 0
         self.connections = 0  # of clients
+        self.descriptors = Complaint()
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
         # Balancing needs speed, not secrecy.
         self.random = random.Random(seed).getrandbits  # noqa: S311

@@ -1,8 +1,9 @@
 """How long a request may take.
 
 Rules:
-- The request time-out covers all attempts up to the end of the answer. An event stream, a gRPC stream or a tunnel
-  has no such end: from its head on only the idle time-out counts, and for a gRPC call whose client still sends at once.
+- The request time-out runs from the end of the request to the end of the answer, over all attempts, as Envoy's does:
+  an upload takes as long as its client needs. Until then only the idle time-out counts.
+- An event stream, a gRPC stream or a tunnel has no such end: from its head on only the idle time-out counts.
 - The client's own deadline, `grpc-timeout`, wins over the policy's: it covers streams too, and the client has given up
   when it is over.
 """
@@ -26,26 +27,45 @@ ENOUGH_SECONDS: Final = 1.0
 class RequestDeadline(Timed):
     """The deadline of an exchange, which says what it means that it has passed."""
 
-    __slots__ = ("_destination", "_exchange", "_moved_at", "clients_seconds", "is_streaming")
+    __slots__ = ("_destination", "_exchange", "_is_stream", "_moved_at", "clients_seconds", "is_streaming")
 
     def __init__(self, exchange: ExchangeEvents, destination: Destination) -> None:
         Timed.__init__(self)
         self._exchange: ExchangeEvents | None = exchange  # until the request is over: each would keep the other
         self._destination = destination
         self.clients_seconds = 0.0  # the client's own deadline, 0 if it has none
+        self._is_stream = False  # the answer has no end that one could wait for
         self._moved_at = 0.0
         self.is_streaming = False  # only the idle time-out counts
 
     def begin(self, head: RequestHead, now: float) -> None:
-        """The request begins."""
-        seconds = self._destination.cluster.policy.timeouts.request_seconds
+        """The request begins. One without a body ends in the same read."""
         if head.is_grpc:
             value = head.get(b"grpc-timeout")
             wanted = grpc.timeout_seconds(value) if value is not None else None
             if wanted is not None:
-                seconds = self.clients_seconds = max(wanted, 0.001)
+                self.clients_seconds = max(wanted, 0.001)
+                self._destination.runtime.wheel.schedule(self, now + self.clients_seconds)
+                return
+        if head.content_length != 0:
+            self.begin_idle()
+
+    def request_ended(self) -> None:
+        """The request is whole. If the answer is a stream already, it stays one."""
+        if self.clients_seconds > 0 or self._exchange is None or self._is_stream:
+            return
+        runtime = self._destination.runtime
+        seconds = self._destination.cluster.policy.timeouts.request_seconds
+        self.is_streaming = False
         if seconds > 0:
-            self._destination.runtime.wheel.schedule(self, now + seconds)
+            runtime.wheel.schedule(self, runtime.now() + seconds)
+        elif self.slot >= 0:
+            runtime.wheel.cancel(self)
+
+    def answer_streams(self) -> None:
+        """The answer is a stream, or a tunnel."""
+        self._is_stream = True
+        self.begin_idle()
 
     def begin_idle(self) -> None:
         """From here on it may last as long as something moves, or up to the client's own deadline."""
@@ -99,7 +119,4 @@ class RequestDeadline(Timed):
             if idle_at > now:
                 self._destination.runtime.wheel.schedule(self, idle_at)
                 return
-        elif self.clients_seconds == 0 and exchange.is_open_call():
-            self.begin_idle()  # it is a stream, even if the service has not answered yet
-            return
         exchange.on_overdue()

@@ -34,6 +34,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.load import GOOD, doubt_of_grpc, doubt_of_status
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
 from sidecar.core.routing.retry import FOREVER, PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry, pause_seconds
+from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS
 from sidecar.proxy.base.interfaces import ExchangeEvents, TunnelEvents
 from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
@@ -162,6 +163,11 @@ class Exchange(ExchangeEvents):
         """No connection could be made."""
         if self._attempt is not None:
             self._attempt.pool = None
+        if reason == OUT_OF_DESCRIPTORS:
+            self._abandon()  # it is this process that cannot, whatever the endpoint
+            self._reply(UPSTREAM_CONNECT_FAILURE)
+            return
+        if self._attempt is not None:
             self._attempt.refuse()
         self._destination.on_unreachable()
         self._retry_or(REFUSED, CONNECT_FAILURE, UPSTREAM_CONNECT_FAILURE)
@@ -216,6 +222,7 @@ class Exchange(ExchangeEvents):
     def on_request_end(self, trailers: Fields) -> None:
         """The request is whole."""
         self._body.end(trailers)
+        self._deadline.request_ended()
         if self._connection is not None:
             self._connection.send_end(trailers)
 
@@ -269,7 +276,7 @@ class Exchange(ExchangeEvents):
         self._body.forget()
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
-            self._deadline.begin_idle()
+            self._deadline.answer_streams()
             if not self._head.is_grpc:
                 self._judge_success()  # an event stream has no end that would say more
         if self.flags and head.get(FLAG_FIELD) is None:
@@ -417,7 +424,7 @@ class Exchange(ExchangeEvents):
         self._count_answer(head.status)
         self._response_begun = True
         tunnel = self.tunnel = Tunnel(self, self._client, connection)
-        self._deadline.begin_idle()
+        self._deadline.answer_streams()
         self._client.send_head(head)
         if leftover:
             self._client.send_data(leftover)
@@ -483,10 +490,6 @@ class Exchange(ExchangeEvents):
 
     def _waits_for_client(self) -> bool:
         return self._connection is not None and not (self._body.is_whole or self._upstream_full)
-
-    def is_open_call(self) -> bool:
-        """Whether the client is in the middle of a gRPC call, and the service has not answered yet."""
-        return self._head.is_grpc and not self._done and self._waits_for_client()
 
     # Ends.
 

@@ -32,7 +32,7 @@ from sidecar.proxy.upstream.pool import Pool
 IDLE_SECONDS: Final = 240.0
 """Below the 300 s after which the other sidecar closes, so that a request never meets a closing connection."""
 SETTINGS_SECONDS: Final = 1.0
-"""An endpoint that has not sent its SETTINGS by then is taken to allow `http2.MAX_STREAMS`."""
+"""An endpoint that has not sent its SETTINGS by then is taken to allow `http2.MAX_OWN_STREAMS`."""
 
 
 class Http2PoolEvents(Pool):

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from sidecar.core.http.http2 import MAX_STREAMS
+from sidecar.core.http.http2 import MAX_OWN_STREAMS
 from sidecar.core.meters import ClientMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
@@ -56,7 +56,7 @@ class Http2Pool(Http2PoolEvents):
     def _open_more(self) -> None:
         """Open another connection if those being opened will not carry all who wait."""
         limit = self._cluster.policy.circuit_breaker.max_connections
-        if len(self._waiting) > self._opening * MAX_STREAMS and self._cluster.connections < limit:
+        if len(self._waiting) > self._opening * MAX_OWN_STREAMS and self._cluster.connections < limit:
             self._opening += 1
             self._open()
 

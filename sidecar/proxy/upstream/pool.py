@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.base.sockets import keep_connection_alive
 
@@ -78,6 +79,9 @@ class Pool:
                     lambda: connection, endpoint.address, endpoint.port
                 )
         except OSError as error:  # TimeoutError is one
+            if is_exhausted(error):
+                self.runtime.descriptors.say(self.runtime.now())
+                return OUT_OF_DESCRIPTORS
             return str(error) or "timed out"
         keep_connection_alive(transport)
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http.http2 import CANCEL, MAX_STREAMS, NO_ERROR, STREAM_WINDOW, GoAway, Http2Codec, Reset
+from sidecar.core.http.http2 import CANCEL, MAX_OWN_STREAMS, NO_ERROR, STREAM_WINDOW, GoAway, Http2Codec, Reset
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from tests.support.wire import http2
 from tests.support.wire.http2 import Link, told
@@ -218,7 +218,7 @@ def test_a_sender_stops_at_the_window_and_goes_on_when_bytes_are_acknowledged() 
 
 def test_a_stream_that_nobody_reads_never_stops_another() -> None:
     link = Link()
-    streams = [asked(link) for _ in range(MAX_STREAMS)]
+    streams = [asked(link) for _ in range(MAX_OWN_STREAMS)]
     for stream in streams:
         link.server.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
         link.server.send_data(stream, bytes(STREAM_WINDOW))
@@ -446,7 +446,7 @@ def test_one_request_may_be_sent_before_the_settings_have_come() -> None:
     assert codec.max_streams() == 9
 
 
-@pytest.mark.parametrize(("allowed", "used"), [(0, 0), (1, 1), (100, 100), (1_000_000, MAX_STREAMS)])
+@pytest.mark.parametrize(("allowed", "used"), [(0, 0), (1, 1), (100, 100), (1_000_000, MAX_OWN_STREAMS)])
 def test_more_streams_than_can_be_kept_are_not_used(allowed: int, used: int) -> None:
     assert http2.client_codec(http2.setting(3, allowed)).max_streams() == used
 
@@ -454,7 +454,7 @@ def test_more_streams_than_can_be_kept_are_not_used(allowed: int, used: int) -> 
 def test_settings_that_do_not_come_are_assumed() -> None:
     codec = Http2Codec(is_server=False)
     codec.assume_settings()
-    assert (codec.settled, codec.max_streams()) == (True, MAX_STREAMS)
+    assert (codec.settled, codec.max_streams()) == (True, MAX_OWN_STREAMS)
     codec.feed(http2.frame(http2.SETTINGS, 0, 0, http2.setting(3, 7)))
     codec.assume_settings()
     assert codec.max_streams() == 7

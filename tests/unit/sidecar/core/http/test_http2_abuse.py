@@ -119,6 +119,7 @@ def test_made_you_reset_by_a_window_of_more_than_2_31() -> None:
     assert codec.closed
 
 
+BEYOND = 2 * MAX_STREAMS + 1
 OPEN = [request(POST, stream, end=False) for stream in range(1, 2 * MAX_STREAMS, 2)]
 
 
@@ -126,16 +127,16 @@ def test_more_streams_than_allowed_are_refused_until_the_client_knows() -> None:
     codec = Http2Codec(is_server=True)
     codec.feed(PREFACE + frame(http2.SETTINGS))
     codec.output()
-    assert len(codec.feed(b"".join(OPEN) + request(POST, 1001, end=False))) == MAX_STREAMS
+    assert len(codec.feed(b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
     (reset,) = http2.sent(codec)
-    assert (reset.type, reset.stream, reset.code()) == (http2.RST_STREAM, 1001, http2.REFUSED_STREAM)
+    assert (reset.type, reset.stream, reset.code()) == (http2.RST_STREAM, BEYOND, http2.REFUSED_STREAM)
     source = (request(POST, stream, end=False) for stream in range(1003, 2**31, 2))
     reads_until_closed(codec, source, 20_000, answer=False)  # libnghttp2's score falls as time goes on
 
 
 def test_more_streams_than_allowed_by_a_client_that_knows_better() -> None:
     codec = http2.server_codec()
-    assert len(codec.feed(b"".join(OPEN) + request(POST, 1001, end=False))) == MAX_STREAMS
+    assert len(codec.feed(b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
     (goaway,) = http2.sent(codec)
     assert (goaway.type, goaway.code()) == (http2.GOAWAY, http2.PROTOCOL_ERROR)
 

@@ -36,12 +36,12 @@ def test_the_app_of_this_task_is_never_asked_twice_for_an_answer() -> None:
     assert LOCAL_APP.timeouts.request_seconds == 0.0
 
 
-def test_the_app_of_this_task_takes_more_than_usual_at_one_time_but_never_less() -> None:
+def test_the_app_of_this_task_takes_whatever_its_callers_may_send() -> None:
     policy = Policy(
         circuit_breaker=CircuitBreaker(5000, 0, 1), http=Http(accept_http_10=True), retries=Retries(count=9)
     )
     found = of_local_app(policy)
-    assert found.circuit_breaker == CircuitBreaker(5000, 1024, 1024)
+    assert found.circuit_breaker == DEFAULT.circuit_breaker
     assert found.http == policy.http
     assert (found.retries, found.timeouts) == (LOCAL_APP.retries, LOCAL_APP.timeouts), "the callers' affair"
     assert of_local_app(DEFAULT) == LOCAL_APP

@@ -9,7 +9,7 @@ from sidecar.core.http.http2 import (
     CANCEL,
     MAX_CUT_STREAMS,
     MAX_CUT_STREAMS_OF_PEERS,
-    MAX_STREAMS,
+    MAX_OWN_STREAMS,
     NO_ERROR,
     PREFACE,
     STREAM_WINDOW,
@@ -335,12 +335,14 @@ def test_a_call_whose_client_still_sends_is_under_the_idle_timeout() -> None:
     assert bench.settled()
 
 
-def test_a_call_whose_endpoint_does_not_read_is_under_the_request_timeout() -> None:
+def test_a_call_whose_endpoint_does_not_read_is_under_the_idle_time_out() -> None:
     bench, client, upstream = connected(Policy())
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     client.codec.send_data(asked, bytes(1_000_000))
     asked_of(upstream)
-    bench.advance(16)
+    bench.advance(299)
+    assert client.heard() == []
+    bench.advance(2)
     head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
     assert head.get(b"grpc-status") == b"4"
     assert bench.settled()
@@ -438,7 +440,7 @@ def test_a_client_that_does_not_take_the_last_words_is_cut() -> None:
 def test_a_client_that_does_not_read_cannot_make_the_proxy_hold_much() -> None:
     bench, client, upstream = connected()
     client.transport.blocked = True
-    asked = [client.ask() for _ in range(MAX_STREAMS)]
+    asked = [client.ask() for _ in range(MAX_OWN_STREAMS)]
     streams = asked_of(upstream)
     assert len(streams) == len(asked)
     for stream in streams:

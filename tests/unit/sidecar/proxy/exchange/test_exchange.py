@@ -277,6 +277,34 @@ def test_the_request_time_out_covers_waiting_for_a_connection_and_all_attempts()
     assert bench.settled()
 
 
+def test_the_request_time_out_runs_from_the_end_of_the_request() -> None:
+    bench = Bench(policy=Policy(timeouts=Timeouts(request_seconds=5.0)))
+    upstream, client = bench.upstream(), bench.client()
+    client.receive(request(b"Host: orders", b"Content-Length: 4", line=b"POST / HTTP/1.1"))
+    for piece in (b"a", b"b", b"c", b"d"):
+        bench.loop.advance(4.0)
+        assert client.take() == b"", "an upload takes as long as its client needs"
+        client.receive(piece)
+    bench.loop.advance(4.9)
+    assert client.take() == b""
+    bench.loop.advance(0.2)
+    assert client.take().startswith(b"HTTP/1.1 504")
+    assert upstream.lost
+    assert bench.settled()
+
+
+def test_an_upload_that_an_endpoint_does_not_take_ends_by_the_idle_time_out() -> None:
+    bench = Bench(policy=Policy(timeouts=Timeouts(request_seconds=5.0, idle_seconds=60.0)))
+    upstream, client = bench.upstream(), bench.client()
+    upstream.blocked = True
+    client.receive(request(b"Host: orders", b"Content-Length: 1000000", line=b"POST / HTTP/1.1") + bytes(200_000))
+    bench.loop.advance(59.0)
+    assert client.take() == b""
+    bench.loop.advance(2.0)
+    assert client.take().startswith(b"HTTP/1.1 504")
+    assert bench.settled()
+
+
 def test_an_answer_under_way_is_cut_at_its_time() -> None:
     bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
     upstream, client = bench.upstream(), bench.client()

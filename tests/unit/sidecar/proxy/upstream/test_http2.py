@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.http.fields import MAX_INFORMATIONAL
-from sidecar.core.http.http2 import CANCEL, MAX_STREAMS, NO_ERROR, PREFACE, REFUSED_STREAM, STREAM_WINDOW, GoAway
+from sidecar.core.http.http2 import CANCEL, MAX_OWN_STREAMS, NO_ERROR, PREFACE, REFUSED_STREAM, STREAM_WINDOW, GoAway
 from sidecar.core.http.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Retries
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
@@ -129,19 +129,31 @@ def test_what_waits_is_bounded() -> None:
     assert bench.cluster.pending_requests == 2
 
 
+def test_one_client_connection_carries_as_many_calls_as_its_client_begins() -> None:
+    """As a gRPC channel does, whose library waits without a word where a connection takes no more streams."""
+    bench = Http2Bench()
+    client = bench.client()
+    for _ in range(3 * MAX_OWN_STREAMS):
+        client.ask()
+    upstreams = [bench.upstream() for _ in range(3)]
+    assert [served(upstream) for upstream in upstreams] == [MAX_OWN_STREAMS] * 3
+    client.transport.lose()
+    assert bench.settled()
+
+
 def test_many_waiting_requests_open_as_many_connections_as_they_need() -> None:
     bench = Http2Bench()
     clients = [bench.client() for _ in range(3)]
     for client in clients:
-        for _ in range(MAX_STREAMS - 10):
+        for _ in range(MAX_OWN_STREAMS - 10):
             client.ask()
     assert bench.connects() == 3
     upstreams = [bench.upstream() for _ in range(3)]
     assert bench.connects() == 0
     counts = [served(upstream) for upstream in upstreams]
-    assert sum(counts) == 3 * (MAX_STREAMS - 10)
-    assert max(counts) <= MAX_STREAMS
-    assert [len(statuses(client)) for client in clients] == [MAX_STREAMS - 10] * 3
+    assert sum(counts) == 3 * (MAX_OWN_STREAMS - 10)
+    assert max(counts) <= MAX_OWN_STREAMS
+    assert [len(statuses(client)) for client in clients] == [MAX_OWN_STREAMS - 10] * 3
     assert bench.settled()
 
 

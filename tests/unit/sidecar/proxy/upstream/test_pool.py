@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import pytest
 
 from sidecar.core.routing.policy import CircuitBreaker, LoadBalancing, Policy, Retries, Timeouts
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
@@ -168,6 +171,36 @@ def test_the_circuit_breaker_counts_connections_and_waiting_requests() -> None:
             assert bench.settled()
 
     run(test)
+
+
+def test_by_default_no_number_of_requests_is_refused() -> None:
+    bench = Bench(1500)
+    clients = [bench.client() for _ in range(1500)]
+    for number, client in enumerate(clients):
+        bench.upstream(number)
+        client.receive(GET)
+    assert not any(client.take() for client in clients)
+    assert bench.cluster.active_requests == 1500
+
+
+def test_want_of_descriptors_is_not_held_against_the_endpoint(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        bench = Bench(2, loop=loop)
+        for _ in range(6):
+            client = bench.client()
+            loop.outcomes.append(OSError(errno.EMFILE, "Too many open files"))
+            client.receive(POST)
+            await loop.settle()
+            assert b"tramo-response-flags: UF" in client.take()
+        assert [endpoint.failures for endpoint in bench.cluster.endpoints] == [0, 0]
+        assert [endpoint.health_name() for endpoint in bench.cluster.endpoints] == ["healthy"] * 2
+        assert bench.cluster.connections == 0
+        assert bench.settled()
+
+    run(test)
+    (record,) = caplog.records
+    assert "nofile" in record.getMessage()
 
 
 def test_an_idle_connection_is_closed_by_its_last_use() -> None:
