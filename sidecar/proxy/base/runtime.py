@@ -54,6 +54,7 @@ class Runtime:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticking: asyncio.TimerHandle | None = None
         self._touched: list[Flushable] = []
+        self.turn = 0  # turns of the loop with output, as far as they are over
 
     def touch(self, connection: Flushable) -> None:
         """Flush this connection soon. It must not be touched again before it was flushed."""
@@ -63,6 +64,7 @@ class Runtime:
 
     def _flush(self) -> None:
         touched, self._touched = self._touched, []
+        self.turn += 1
         for connection in touched:
             try:
                 connection.flush()

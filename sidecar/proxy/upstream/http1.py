@@ -55,6 +55,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self.served = 0  # requests before the present one
         self.idle_at = 0.0  # when it will have been idle for too long
         self.closed = False
+        self.answered_turn = -1  # of the loop, in which its last answer ended
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
         self._reader = ResponseReader(trusted_peer=not pool.to_app)
@@ -197,6 +198,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
     def _finish(self, exchange: ExchangeEvents | None, end: End) -> None:
         self._exchange = None
         self.served += 1
+        self.answered_turn = self.pool.runtime.turn
         keep = self._sending is Sending.NOTHING and self._reader.keep_alive and not self.closed and not self._full
         if self._paused:
             self.resume_reading()  # the client that had to catch up has nothing to do with the next request

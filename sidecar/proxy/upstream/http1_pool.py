@@ -3,6 +3,9 @@
 Rules:
 - Last in, first out: the connection used last is the one most likely alive, and the others can time out.
 - A request that finds none starts one connection; whichever is free first, that or a released one, serves it.
+- A connection rests until the loop has read its sockets once more: an app that closes behind its answer is found out
+  before the next request is on its way, which nobody could repeat if it is a POST. Who waits for one that was closed
+  meanwhile starts another.
 - The failure of a connection fails one waiting request.
 """
 
@@ -39,16 +42,50 @@ class Http1Pool(Http1PoolEvents):
         Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, to_app)
         self.idle_seconds = idle_seconds
         self._idle: list[Http1UpstreamConnection] = []
+        self._opening = 0
+        self._serving = False  # it is called soon
 
     def acquire(self, exchange: ExchangeEvents) -> Http1UpstreamConnection | None:
         """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
-        while self._idle:
+        connection = self._take()
+        if connection is not None:
+            return connection
+        self._wait(exchange)
+        if self._idle:
+            self._serve_soon()
+        else:
+            self._open_one()
+        return None
+
+    def _take(self) -> Http1UpstreamConnection | None:
+        """The idle connection used last of those that have rested."""
+        turn = self.runtime.turn
+        for index in range(len(self._idle) - 1, -1, -1):
+            connection = self._idle[index]
+            if connection.closed or connection.answered_turn != turn:
+                del self._idle[index]
+                if not connection.closed:
+                    return connection
+        return None
+
+    def _serve_soon(self) -> None:
+        if not self._serving:
+            self._serving = True
+            self.runtime.loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """What rested is handed on: it is written in the next turn, after the sockets were read."""
+        self._serving = False
+        while self._waiting and self._idle:
             connection = self._idle.pop()
             if not connection.closed:
-                return connection
-        self._wait(exchange)
+                self._next().on_connected(connection)
+        for _ in range(len(self._waiting) - self._opening):
+            self._open_one()
+
+    def _open_one(self) -> None:
+        self._opening += 1
         self._open()
-        return None
 
     def overflows(self) -> bool:
         """Whether a request would need a connection that the circuit breaker does not allow."""
@@ -63,6 +100,7 @@ class Http1Pool(Http1PoolEvents):
     async def _connect(self) -> None:
         connection = Http1UpstreamConnection(self)
         failure = await self._dial(connection)
+        self._opening -= 1
         if failure:
             if not connection.made:  # else it was in time, is being closed, and `lost` counts it
                 self._count_closed()
@@ -82,10 +120,9 @@ class Http1Pool(Http1PoolEvents):
 
     def release(self, connection: Http1UpstreamConnection) -> None:
         """The connection is free again."""
+        self._keep(connection)
         if self._waiting:
-            self._next().on_connected(connection)
-        else:
-            self._keep(connection)
+            self._serve_soon()
 
     def _keep(self, connection: Http1UpstreamConnection) -> None:
         if self.endpoint.state != "ready":

@@ -61,6 +61,13 @@ class FakeLoop:
         self.tasks.append(str(kwargs.get("name", "")))
         return FakeTask()
 
+    def turn(self) -> None:
+        """Run what was called soon, but not what that calls soon: sockets are read in between."""
+        for _ in range(len(self._soon)):
+            handle = self._soon.popleft()
+            if handle.call is not None:
+                handle.call()
+
     def run(self) -> None:
         """Run what was called soon, and what that calls soon."""
         while self._soon:

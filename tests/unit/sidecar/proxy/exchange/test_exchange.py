@@ -408,6 +408,43 @@ def test_what_comes_before_the_request_has_left_is_not_its_answer() -> None:
     assert bench.settled()
 
 
+def test_a_connection_rests_until_its_end_would_have_been_read() -> None:
+    """An app closes behind its answer, while another client's POST waits: it was never sent, so it goes elsewhere."""
+    bench = Bench()
+    upstream, one, other = bench.upstream(), bench.client(), bench.client()
+    one.receive(GET)
+    upstream.receive(ANSWER, settle=False)
+    other.receive(post(2) + b"hi", settle=False)
+    bench.loop.turn()
+    upstream.take()
+    upstream.receive_eof(settle=False)
+    bench.loop.run()
+    assert upstream.lost
+    assert upstream.take() == b""
+    second = bench.upstream()
+    assert second.take().endswith(b"hi")
+    second.receive(ANSWER)
+    assert other.take().endswith(b"ok")
+    assert bench.cluster.endpoints[0].failures == 0
+    assert bench.settled()
+
+
+def test_a_request_that_waits_for_a_connection_gets_the_next_one_that_has_rested() -> None:
+    bench = Bench()
+    upstream, one, other = bench.upstream(), bench.client(), bench.client()
+    one.receive(GET)
+    other.receive(GET)
+    upstream.take()
+    upstream.receive(ANSWER, settle=False)
+    bench.loop.turn()
+    assert upstream.take() == b"", "its end may be there to be read"
+    bench.loop.run()
+    assert upstream.take().startswith(b"GET")
+    upstream.receive(ANSWER)
+    assert (status(one), status(other)) == (b"200", b"200")
+    assert bench.settled()
+
+
 @pytest.mark.parametrize("how", ["end", "reset"])
 def test_a_connection_that_ends_before_the_request_has_left_has_not_carried_it(how: str) -> None:
     """The endpoint closes an idle connection in the very turn in which it is taken: even a POST goes elsewhere."""
