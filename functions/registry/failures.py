@@ -26,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
 from registry.dynamodb.alias_store import ClaimsBusyError
+from registry.dynamodb.models import code_of
 from registry.dynamodb.service_store import ServiceBusyError
 from registry.dynamodb.snapshot_store import SnapshotBusyError
 from registry.dynamodb.task_store import ReportConflictError
@@ -67,7 +68,7 @@ def _codes(error: BaseException) -> set[str | None]:
     """Return the codes in an answer of AWS: of the whole, and of each item of a transaction."""
     if isinstance(error, ClientError):
         return {error.response.get("Error", {}).get("Code")}
-    codes = {error.cause_response_code} if isinstance(error, PynamoDBException) else set()
+    codes = {code_of(error)} if isinstance(error, PynamoDBException) else set()
     if isinstance(error, TransactWriteError):
         codes |= {reason.code for reason in error.cancellation_reasons if reason}
     return codes

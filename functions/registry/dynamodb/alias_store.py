@@ -22,7 +22,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
 from registry.domain.offer import Alias
-from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, alias_key, maybe, namespace_key, update_if
+from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, alias_key, code_of, maybe, namespace_key, update_if
 
 CLAIM_ATTEMPTS: Final = 8
 
@@ -58,7 +58,7 @@ class AliasStore:
                         condition=model.service.does_not_exist() | (model.service == service),
                     )
         except TransactWriteError as error:
-            if error.cause_response_code != TRANSACTION_CANCELLED:
+            if code_of(error) != TRANSACTION_CANCELLED:
                 raise
             return False
         return True

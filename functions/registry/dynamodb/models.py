@@ -30,6 +30,7 @@ from __future__ import annotations
 from types import new_class
 from typing import Any, Final, TypeVar, cast
 
+from botocore.exceptions import ClientError
 from pynamodb.attributes import (
     BinaryAttribute,
     BooleanAttribute,
@@ -39,7 +40,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 from pynamodb.connection import Connection, TableConnection
-from pynamodb.exceptions import UpdateError
+from pynamodb.exceptions import PynamoDBException, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
@@ -287,12 +288,20 @@ def change(attribute: Any, value: object) -> Action:
     return action
 
 
+def code_of(error: PynamoDBException) -> str | None:
+    """Return the code of DynamoDB's answer, None when no answer came.
+
+    PynamoDB's own `cause_response_code` fails then: an error of the connection has a response too, which is None.
+    """
+    return error.cause.response.get("Error", {}).get("Code") if isinstance(error.cause, ClientError) else None
+
+
 def update_if(item: Item, actions: list[Action], condition: Condition) -> bool:
     """Change an item; return False, and change nothing, when it does not meet the condition."""
     try:
         item.update(actions=actions, condition=condition)
     except UpdateError as error:
-        if error.cause_response_code == CONDITION_FAILED:
+        if code_of(error) == CONDITION_FAILED:
             return False
         raise
     return True

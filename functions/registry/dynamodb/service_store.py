@@ -35,6 +35,7 @@ from registry.dynamodb.models import (
     ServiceItem,
     Table,
     alias_key,
+    code_of,
     maybe,
     namespace_key,
     service_key,
@@ -156,7 +157,7 @@ class ServiceStore:
                         condition=aliases.service == service.name,
                     )
         except TransactWriteError as error:
-            if error.cause_response_code != TRANSACTION_CANCELLED:
+            if code_of(error) != TRANSACTION_CANCELLED:
                 raise
             return False
         return True

@@ -20,7 +20,7 @@ from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, maybe, namespace_key, service_key, vip_key
+from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, code_of, maybe, namespace_key, service_key, vip_key
 
 FIRST_VIP: Final = IPv4Address("127.254.0.2")  # .1 is the sidecar's own
 LAST_VIP: Final = IPv4Address("127.254.255.254")
@@ -62,7 +62,7 @@ class VipStore:
                     )
                 return True
             except TransactWriteError as error:
-                if error.cause_response_code != TRANSACTION_CANCELLED:
+                if code_of(error) != TRANSACTION_CANCELLED:
                     raise
                 # The reasons stand in the order of the updates; None is for an update that was not at fault.
                 reasons = [reason.code if reason else None for reason in error.cancellation_reasons]

@@ -50,11 +50,13 @@ def test_an_event_becomes_an_endpoint_and_goes_again(
             "id": "a1173316d40a45dea9b1a2c3d4e5f601/http",
             "address": "10.0.1.163",
             "port": 15100,
+            "protocol": "http",
             "zone": "us-east-1b",
             "state": "ready",
             "weight": 100,
             "task_definition": "orders:7",
             "deployment": "ecs-svc/8646900195280463695",
+            "created_at": "2026-11-22T11:02:13.877Z",
             "since": "2026-11-22T11:02:34.325Z",
         }
     ]
@@ -75,11 +77,13 @@ def test_an_event_becomes_an_endpoint_and_goes_again(
 
 def test_every_event_of_a_life_is_published(store: Store, lookups: Lookups) -> None:
     publisher = Publisher(store, clock=lambda: NOW, pause=lambda _: None)
-    states = []
+    states, declared = [], []
     for each in life("0123456789abcdef"):
         handle(each, store, lookups, NOW)
         changes = {"dynamodb": {"Keys": {"pk": {"S": f"NAMESPACE#{NAMESPACE}"}, "sk": {"S": "TASK#0123456789abcdef"}}}}
         publisher.publish(NAMESPACE, changes_of([changes])[NAMESPACE])
-        endpoints = published(store)["services"][0]["endpoints"]
-        states.append(endpoints[0]["state"] if endpoints else None)
-    assert states == [None, None, "starting", "ready", "draining", "draining", "draining", None]
+        services = published(store)["services"]
+        states.append([endpoint["state"] for service in services for endpoint in service["endpoints"]])
+        declared.append(len(services))
+    assert declared == [0, 0, 0, 1, 1, 1, 1, 1], "a service is what a task that runs says"
+    assert states == [[], [], [], ["ready"], ["draining"], ["draining"], ["draining"], []]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError, ParamValidationError
+from botocore.exceptions import ConnectTimeoutError, ParamValidationError, ReadTimeoutError
 from pynamodb.exceptions import CancellationReason, GetError, TransactWriteError, UpdateError, VerboseClientError
 
 from registry.aws.ecs import ExternalInstanceError, UnknownTaskDefinitionError
@@ -49,6 +49,8 @@ def test_what_the_same_input_brings_again_is_permanent(error: Exception) -> None
         ConnectTimeoutError(endpoint_url="http://127.0.0.1"),
         UpdateError("throttled", failure("ProvisionedThroughputExceededException")),
         GetError("no answer in time", ConnectTimeoutError(endpoint_url="http://127.0.0.1")),
+        UpdateError("no answer in time", ReadTimeoutError(endpoint_url="http://127.0.0.1")),
+        TransactWriteError("no answer in time", ReadTimeoutError(endpoint_url="http://127.0.0.1")),
         TransactWriteError("cancelled", failure("TransactionCanceledException")),
         PublishConflictError(),
         SnapshotBusyError(),
