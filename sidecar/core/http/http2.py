@@ -49,6 +49,11 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_STREAMS: Final = 1_000
 """Concurrent streams that a client may open on one connection. A gRPC channel is one connection, and what finds no
 stream there waits without a word until its deadline."""
+MAX_LARGE_HEADS: Final = 100
+MAX_SMALL_HEAD_BYTES: Final = 4_096
+"""While a client has more open streams than this, a further one has a small head, as calls on a busy channel do: the
+heads of 1,000 streams would hold 60 MiB, so they hold less than 10. Counted as MAX_HEADER_LIST_SIZE is, with 32 bytes
+a field (RFC 9113 section 6.5.2)."""
 STREAM_WINDOW: Final = 65_535
 MAX_OWN_STREAMS: Final = 100
 """Concurrent streams that we open on one connection, however many the peer allows; more go on another connection."""
@@ -168,6 +173,7 @@ class Http2Codec:
         "_max_cut",
         "_max_streams",
         "_noise",
+        "_open_streams",
         "_opened",
         "_reset_in_this_read",
         "_resets_known",
@@ -191,6 +197,7 @@ class Http2Codec:
         self._answered_early: set[int] = set()  # streams answered before the request was whole
         self._resets_known: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
         self._reset_in_this_read: set[int] = set()  # streams reset by the peer in the bytes being read
+        self._open_streams: set[int] = set()  # of a client, told by their heads
         self._opened = 0
         self._cut_streams = 0
         self._max_cut = max_cut_streams
@@ -255,6 +262,7 @@ class Http2Codec:
             elif type(event) is ResponseReceived:
                 self._on_response(event.stream_id, event.headers, event.end_stream, found)
             elif type(event) is StreamClosed:
+                self._open_streams.discard(event.stream_id)
                 if event.error_code and event.stream_id not in self._resets_known:
                     self._answered_early.discard(event.stream_id)
                     found.append(
@@ -316,6 +324,12 @@ class Http2Codec:
         if self._opened >= CUT_WINDOW:
             self._opened >>= 1
             self._cut_streams >>= 1
+        self._open_streams.add(event.stream_id)
+        if len(self._open_streams) > MAX_LARGE_HEADS and not _is_small(event.headers):
+            self.reset(event.stream_id, REFUSED_STREAM)
+            found.append((event.stream_id, Refused(0, "many requests with large heads are open")))
+            self.count_cut()
+            return
         try:
             head = read_request(event.headers, event.end_stream)
         except ProtocolError as error:
@@ -524,6 +538,13 @@ class Http2Codec:
     def takes_requests(self) -> bool:
         """Whether another request can be sent."""
         return not self.closed and self._connection.can_send_request
+
+
+def _is_small(headers: tuple[ngh2.Header, ...]) -> bool:
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value) + 32
+    return size <= MAX_SMALL_HEAD_BYTES
 
 
 def _refusal(headers: tuple[ngh2.Header, ...], error: ProtocolError) -> ResponseHead:

@@ -9,12 +9,15 @@ import pytest
 from sidecar.core.http.http2 import (
     CANCEL,
     MAX_CUT_STREAMS,
+    MAX_LARGE_HEADS,
     MAX_NOISE,
+    MAX_SMALL_HEAD_BYTES,
     MAX_STREAMS,
     OVERSIZE_WEIGHT,
     PREFACE,
     STREAM_WINDOW,
     Http2Codec,
+    Refused,
     Reset,
 )
 from sidecar.core.http.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
@@ -139,6 +142,23 @@ def test_more_streams_than_allowed_by_a_client_that_knows_better() -> None:
     assert len(codec.feed(b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
     (goaway,) = http2.sent(codec)
     assert (goaway.type, goaway.code()) == (http2.GOAWAY, http2.PROTOCOL_ERROR)
+
+
+def test_beyond_the_first_hundred_streams_heads_are_small() -> None:
+    codec = http2.server_codec()
+    large = with_fields((b"a", b"b" * MAX_SMALL_HEAD_BYTES))
+    streams = list(range(1, 2 * MAX_LARGE_HEADS, 2))
+    assert len(codec.feed(b"".join(request(large, stream, end=False) for stream in streams))) == MAX_LARGE_HEADS
+    beyond = 2 * MAX_LARGE_HEADS + 1
+    ((_, refused),) = codec.feed(request(large, beyond, end=False))
+    assert isinstance(refused, Refused)
+    (reset,) = http2.sent(codec)
+    assert (reset.type, reset.stream, reset.code()) == (http2.RST_STREAM, beyond, http2.REFUSED_STREAM)
+    ((_, small),) = codec.feed(request(POST, beyond + 2, end=False))
+    assert isinstance(small, RequestHead)
+    codec.feed(frame(http2.RST_STREAM, 0, 1, CANCELLED) + frame(http2.RST_STREAM, 0, 3, CANCELLED))
+    ((_, taken),) = codec.feed(request(large, beyond + 4, end=False))
+    assert isinstance(taken, RequestHead), "a stream that is closed makes room"
 
 
 FLOODS = {
