@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import threading
 from typing import Any
 
@@ -273,3 +275,19 @@ def test_a_connection_that_the_service_closed_is_not_used(stage: Stage) -> None:
     address = stage.publish("quiet", backend)
     assert statuses(address, "GET", 20) == [200] * 20
     assert stage.sidecar.cluster("quiet")["ejections"] == 0
+
+
+def test_an_endpoint_that_breaks_off_in_its_answers_leaves_routing(stage: Stage) -> None:
+    def break_off(peer: Peer, request: Request) -> None:
+        peer.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
+        peer.socket.shutdown(socket.SHUT_RDWR)
+
+    _, _, address = pair(stage, "halves", break_off, outlier_detection={"consecutive_failures": 2})
+    broken = 0
+    for _ in range(12):
+        try:
+            assert address.get("/")[0] == 200
+        except (OSError, ValueError, http.client.HTTPException):
+            broken += 1
+    assert broken == 2
+    assert sorted(each["health"] for each in stage.sidecar.cluster("halves")["endpoints"]) == ["ejected", "healthy"]
