@@ -135,6 +135,7 @@ def sidecars() -> Section:
             ),
             graph("Refused by the forward proxy", *_flags(SIDECAR_METRICS)),
             graph("Mistakes that sidecars see in their tasks", ("Findings", "Sum")),
+            graph("Sidecars that shed requests for want of memory", ("Shedding", "Sum")),
         ),
     )
 
