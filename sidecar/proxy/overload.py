@@ -1,8 +1,11 @@
 """Watches the container's memory and tells the runtime when to refuse requests.
 
 Rules:
-- The limit is the cgroup's; where that has none, the container's or the task's from the task metadata endpoint: on
-  Fargate a container without a limit of its own shares the task's. If nobody knows one it is said once, at the start.
+- The limit is the cgroup's, and so is what is used of it.
+- Where the cgroup has none, the limit is the container's or the task's from the task metadata endpoint: on Fargate a
+  container without a limit of its own shares the task's. What is used is then this process's own memory: a cgroup
+  without a limit may be that of the whole machine.
+- If nobody knows a limit it is said once, at the start.
 - When memory is short, what is not used any more is given back before requests are refused for it.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html, section Memory; version 1 names other files.
@@ -14,6 +17,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -42,6 +46,11 @@ def give_back() -> None:
         trim(0)
 
 
+def own_memory() -> int:
+    """Bytes of this process in the machine's memory (proc(5), statm)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 class MemoryWatch:
     """The memory of this container."""
 
@@ -51,11 +60,13 @@ class MemoryWatch:
         task_limit: int | None = None,
         root: Path = CGROUP,
         give_back: Callable[[], None] = give_back,
+        own_memory: Callable[[], int] = own_memory,
     ) -> None:
         self.limit: int | None = None
         self.used = 0
         self._task_limit = task_limit  # from the task metadata
         self._give_back = give_back
+        self._own_memory = own_memory
         self._gave_back_at = -RELIEF_SECONDS
         self._shedding = Shedding()
         self._runtime = runtime
@@ -104,8 +115,12 @@ class MemoryWatch:
         if self._files is None:
             return
         limit, used, stat = self._files
-        self.limit = limit_of(limit.read_text()) or self._task_limit
-        self.used = int(used.read_text()) - reclaimable(stat.read_text())
+        self.limit = limit_of(limit.read_text())
+        if self.limit is None:
+            self.limit = self._task_limit
+            self.used = self._own_memory()
+        else:
+            self.used = int(used.read_text()) - reclaimable(stat.read_text())
 
     def _judge(self) -> Shedding:
         runtime = self._runtime

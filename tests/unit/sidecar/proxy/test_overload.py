@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.proxy.overload import MemoryWatch
+from sidecar.proxy.overload import MemoryWatch, own_memory
 from tests.support.proxy.rig import ANSWER, Bench
 from tests.support.wire.http1 import request
 
@@ -56,8 +56,26 @@ def test_without_a_limit_there_is_nothing_to_watch(tmp_path: Path) -> None:
 def test_the_tasks_limit_counts_where_the_container_has_none(tmp_path: Path) -> None:
     bench = Bench()
     write(tmp_path, VERSION_2, "max", used=950, inactive=0)
-    MemoryWatch(bench.runtime, task_limit=1000, root=tmp_path, give_back=lambda: None).step()
+    own = [950]
+    watch = MemoryWatch(
+        bench.runtime, task_limit=1000, root=tmp_path, give_back=lambda: None, own_memory=lambda: own[0]
+    )
+    watch.step()
     assert bench.runtime.shedding
+    own[0] = 700
+    watch.step()
+    assert not bench.runtime.shedding
+
+
+def test_a_cgroup_without_a_limit_may_be_the_whole_machine_and_is_not_counted(tmp_path: Path) -> None:
+    bench = Bench()
+    write(tmp_path, VERSION_2, "max", used=1_000_000, inactive=0)
+    MemoryWatch(bench.runtime, task_limit=1000, root=tmp_path, give_back=lambda: None, own_memory=lambda: 100).step()
+    assert not bench.runtime.shedding
+
+
+def test_the_memory_of_this_process_is_read() -> None:
+    assert 1 << 20 < own_memory() < 1 << 40
 
 
 def test_a_limit_that_nobody_knows_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
