@@ -122,6 +122,7 @@ clean: ## remove all that the other targets made
 	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --require-hashes -r sidecar/requirements.txt
 	@$(BIN)/uv pip install --quiet --python .tools/sidecar/bin/python --no-deps .tools/dist/*.whl
 	@$(BIN)/python -m zipfile -e .tools/dist/*.whl .tools/sidecar/wheel
+	@chmod +x .tools/sidecar/wheel/sidecar/tramo-sidecar # zipfile keeps no permissions
 	@mv .tools/dist .tools/sidecar
 	@touch $@
 

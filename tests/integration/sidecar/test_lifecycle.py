@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -352,6 +353,11 @@ def test_the_version_and_the_usage() -> None:
         assert says in done.stdout + done.stderr
 
 
+def not_bound(page: Any) -> list[str]:
+    """What the findings say cannot be bound; that no app listens is found after a minute, and is not asked here."""
+    return [each["where"] for each in page["findings"] if each["code"] == "TRM0304"]
+
+
 def test_an_alias_that_cannot_be_bound_costs_only_itself(stage: Stage) -> None:
     vip = f"{stage.prefix}.0.200"
     with socket.create_server((vip, 80)):
@@ -364,12 +370,12 @@ def test_an_alias_that_cannot_be_bound_costs_only_itself(stage: Stage) -> None:
         assert Address(vip, 81).get() == (200, b"squatted-1")
         assert f"{vip}:80" in stage.sidecar.page("/config")[1]["not_listening"]
         status, page = stage.sidecar.page("/ready")
-        assert (status, [each["where"] for each in page["findings"]]) == (200, [f"{vip}:80"])
+        assert (status, not_bound(page)) == (200, [f"{vip}:80"])
         assert "squatted" not in stage.hosts.read_text(), "no answer is better than that of another process"
         until(lambda: "squatted cannot be called" in stage.sidecar.log.read_text(), 10, "the finding to be logged")
     until(lambda: f"{vip} squatted" in stage.hosts.read_text(), 20, "the address to be tried again")
     assert Address(vip, 80).get() == (200, b"squatted-1")
-    assert stage.sidecar.page("/ready")[1]["findings"] == []
+    assert not_bound(stage.sidecar.page("/ready")[1]) == []
 
 
 def test_raw_bytes_to_the_admin_port(stage: Stage) -> None:

@@ -25,6 +25,8 @@ from tests.support.control_plane.aws import ENVIRONMENT
 from tests.support.waiting import until
 from tests.support.wire.answers import AnswerServer
 
+_LISTEN: Final = "0A"
+"""The state of a listening socket in /proc/net/tcp (proc(5))."""
 CODE: Final = Path(sidecar.__file__).parents[1]
 """Where the tests take the sidecar from, the tree or a compiled wheel: the process takes it from there too."""
 NAMESPACE: Final = "test.local"
@@ -384,12 +386,11 @@ class Stage:
         until(lambda: self.is_open(ingress), 10, f"the ingress port {ingress}")
 
     def is_open(self, ingress_port: int) -> bool:
-        """Whether callers can connect to this ingress port."""
-        try:
-            self.address(ingress_port).socket().close()
-        except ConnectionRefusedError:
-            return False
-        return True
+        """Whether callers can connect to this ingress port. The kernel is asked: a connection would be counted."""
+        address = self.address(ingress_port)
+        local = f"{socket.inet_aton(address.host)[::-1].hex().upper()}:{address.port:04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any((row[1], row[3]) == (local, _LISTEN) for row in rows)
 
     def refusing(self, name: str) -> dict[str, Any]:
         """An endpoint where nobody listens."""
