@@ -129,7 +129,8 @@ class Sidecar:
                 runtime, identity.task_id, metadata, self._registry(), findings.current, self.mesh.drain
             )
             stack.callback(reporter.close)
-            runtime.spawn(reporter.run(), "health reporter")
+            reporting = runtime.spawn(reporter.run(), "health reporter")
+            stack.callback(reporting.cancel)  # before its thread ends
         runtime.spawn(MemoryWatch(runtime, memory_limit).run(), "memory watch")
         runtime.spawn(findings.run(), "findings")
         runtime.spawn(self._retry(), "listener retry")
