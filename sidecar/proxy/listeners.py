@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sidecar.core.direction import OUTBOUND, Direction
 from sidecar.core.errors import LocalReply
@@ -195,7 +195,10 @@ class Listeners:
     def unbind(self, address: Address) -> None:
         """Stop listening there, but take the connections that the kernel has accepted already."""
         listener, server = self._bound[address]
-        rest = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
+        listening: Any = (
+            server  # its `sockets` are a list in uvloop and a tuple for the types, which compiled code checks
+        )
+        rest = socket.socket(fileno=os.dup(listening.sockets[0].fileno()))
         rest.setblocking(False)
         self._unbind(address)
         with rest, suppress(BlockingIOError):
