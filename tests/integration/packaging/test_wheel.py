@@ -143,4 +143,4 @@ def test_the_tramo_command(installed: Path) -> None:
 def test_the_sidecar_says_what_it_misses(installed: Path) -> None:
     finished = run(installed / "tramo-sidecar")
     assert finished.returncode == 2
-    assert "TRAMO_NAMESPACE is not set" in finished.stdout
+    assert "TRAMO_API_URL is not set" in finished.stdout
