@@ -19,7 +19,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import serve
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from tests.support.proxy.pair import Pair
 from tests.support.proxy.sidecar import Address
@@ -115,6 +115,18 @@ def test_kosoku_calls(server: Address, group: str) -> None:
     assert asyncio.run(call(f"ws://{server.host}:{server.port}/", GROUPS[group])) == {}
 
 
+async def case_count(url: str) -> int:
+    """How many cases kosoku serves, asked for until the app's sidecar has seen that its app listens."""
+    while True:
+        try:
+            async with connect(f"{url}/getCaseCount", **CLIENT) as connection:
+                return int(await connection.recv())
+        except InvalidStatus as refused:
+            if refused.response.status_code != 503:
+                raise
+            await asyncio.sleep(0.05)
+
+
 async def be_called(cases: list[str], app: Address, through: Address) -> dict[str, str]:
     """Let kosoku serve the cases where the app has to listen, and a client of `websockets` run them; what failed."""
     url = f"ws://{through.host}:{through.port}"
@@ -127,8 +139,7 @@ async def be_called(cases: list[str], app: Address, through: Address) -> dict[st
                     await echo(connection)
 
     async with kosoku.run_fuzzingserver(cases, LEFT_OUT, host=app.host, port=app.port) as kosokus:
-        async with connect(f"{url}/getCaseCount", **CLIENT) as connection:
-            count = int(await connection.recv())
+        count = await asyncio.wait_for(case_count(url), SECONDS)
         await asyncio.gather(*(run(number) for number in range(1, count + 1)))
         async with connect(f"{url}/updateReports?agent=websockets", **CLIENT):
             pass

@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from sidecar.core.http.http2 import PREFACE
+from sidecar.core.http.http2 import MAX_STREAMS, PREFACE
 from tests.conformance.conftest import LARGE, Connect
 from tests.support.wire.http2 import (
     ACK,
@@ -356,8 +356,8 @@ def test_5_1_2_as_many_streams_as_told_are_taken(client: RawClient) -> None:
 
 
 def test_5_1_2_more_streams_than_told_are_an_error(client: RawClient) -> None:
-    open_streams(client, 101)
-    stream_error(client, 201, PROTOCOL_ERROR, REFUSED_STREAM)
+    open_streams(client, MAX_STREAMS + 1)
+    stream_error(client, 2 * MAX_STREAMS + 1, PROTOCOL_ERROR, REFUSED_STREAM)
 
 
 # 5.2. Flow Control
