@@ -227,6 +227,7 @@ def test_http2_is_counted_exactly(tmp_path: Path, moto_endpoint: str) -> None:
     }
     with open_stage(tmp_path, **environment) as stage, httpx.Client(http1=False, http2=True, trust_env=False) as client:
         app = Http2Server("app", f"{stage.prefix}.250.2", port=8080)
+        stage.wait_open(8080)
         flaky, refusing = [200, 503] * 4, [True, False] * 4
 
         def refuse_first(request: Http2Request) -> None:
