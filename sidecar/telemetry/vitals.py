@@ -17,11 +17,11 @@ from typing import Final
 from sidecar.core.meters import Datum, Meters
 from sidecar.core.routing.endpoint import HEALTHY
 from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.overload import own_memory
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
 
 _SELF: Final = Path("/proc/self")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIME_FIELD: Final = 19  # of /proc/self/stat behind the name, proc(5)
 
@@ -56,7 +56,7 @@ class Vitals:
         own.snapshot_revision = self._poller.snapshot.revision if self._poller.snapshot is not None else 0
         own.cpu_seconds = time.process_time()
         own.uptime = uptime_seconds()
-        own.memory = resident_bytes()
+        own.memory = own_memory()
         own.findings = len(self._findings())
         own.shedding = self._runtime.shedding
         for name, meter in self._meters.clients.items():
@@ -73,8 +73,3 @@ def uptime_seconds() -> float:
     """How long this process has lived."""
     fields = (_SELF / "stat").read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_START_TIME_FIELD]) / _TICKS
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in use."""
-    return int((_SELF / "statm").read_text().split()[1]) * _PAGE_BYTES
