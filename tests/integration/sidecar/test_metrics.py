@@ -146,6 +146,7 @@ def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint:
         app = stage.backend("app", f"{stage.prefix}.250.2", 8080)
         raw = stage.backend("raw", f"{stage.prefix}.250.2", 8081)
         raw.raw = echo
+        stage.wait_open(8082)
         released = threading.Event()
         flaky = [200, 503] * 4
 

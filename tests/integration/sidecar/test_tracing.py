@@ -282,6 +282,7 @@ def test_headers_of_other_tracers_pass_both_sidecars_that_trace(tmp_path: Path, 
             app = stage.backend("app", f"{stage.prefix}.250.2", 8080)
         else:
             app = Http2Server("app", f"{stage.prefix}.250.2", port=8080)
+            stage.wait_open(8080)
         assert get(stage, address.host, address.port, "/", OTHERS) == 200
         headers = app.requests[0].headers
         assert {name: headers[name] for name in OTHERS} == OTHERS
