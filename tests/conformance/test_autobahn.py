@@ -153,4 +153,4 @@ async def be_called(cases: list[str], app: Address, through: Address) -> dict[st
 
 def test_kosoku_serves(pair: Pair) -> None:
     cases = [case for name, group in GROUPS.items() if name not in ("sizes", "compression") for case in group]
-    assert asyncio.run(be_called(cases, pair.app("served"), pair.address("served"))) == {}
+    assert asyncio.run(be_called(cases, pair.app("served"), pair.publish("served"))) == {}

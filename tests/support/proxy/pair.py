@@ -35,7 +35,13 @@ class Pair:
         return self.called.address(FIRST_INGRESS_PORT + list(self._protocols).index(name))
 
     def address(self, name: str) -> Address:
-        """Where the calling task reaches that app: through both sidecars."""
+        """Where the calling task reaches that app, which listens already: through both sidecars."""
+        address = self.publish(name)
+        self.called.wait_open(self.app(name).port)
+        return address
+
+    def publish(self, name: str) -> Address:
+        """Where the calling task will reach that app when it listens."""
         ingress = self.ingress(name)
         record = endpoint(name, ingress.host, ingress.port)
         return self.caller.publish(name, record, protocol=self._protocols[name])
