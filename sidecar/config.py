@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.core.findings import Finding, unknown_variables
+from sidecar.core.states import APP_PROTOCOLS, AppProtocol
 
 
 class ConfigError(ValueError):
@@ -99,7 +100,6 @@ VARIABLES: Final = (
 )
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
-_PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
 _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, in small letters
 _SECRETS: Final = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie", "x-amz-security-token"))
 _MAX_HEADERS: Final = 16
@@ -119,7 +119,7 @@ class InboundService:
     name: str
     ingress_port: int
     app_port: int
-    protocol: str
+    protocol: AppProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +215,13 @@ def _inbound(value: str) -> tuple[InboundService, ...]:
     services = []
     for item in filter(None, (part.strip() for part in value.split(","))):
         match = _INBOUND.fullmatch(item)
-        if match is None or match[4] not in _PROTOCOLS:
+        if match is None or match[4] not in APP_PROTOCOLS:
             raise ConfigError(
                 f"TRAMO_INBOUND has {item!r}; it should look like orders=15100:8080/http, "
-                f"with one of the protocols {', '.join(_PROTOCOLS)}"
+                f"with one of the protocols {', '.join(APP_PROTOCOLS)}"
             )
         ports = [_port("TRAMO_INBOUND", match[group]) for group in (2, 3)]
-        services.append(InboundService(match[1], ports[0], ports[1], match[4]))
+        services.append(InboundService(match[1], ports[0], ports[1], APP_PROTOCOLS[match[4]]))
     if len({service.ingress_port for service in services}) < len(services):
         raise ConfigError(f"TRAMO_INBOUND is {value!r}; two services have the same ingress port")
     return tuple(services)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from api import reports, requests
 from registry.domain.lineage import VERSION_PATTERN
-from registry.domain.offer import NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.offer import APP_PROTOCOLS, NAME_PATTERN, NAMESPACE_PATTERN
 from registry.domain.reports import MOST_FINDINGS, Level
 from registry.domain.rules import State
 
@@ -130,7 +130,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                     "required": ["name", "protocol", "vip", "revision", "aliases", "endpoints", "refused"],
                     "properties": {
                         "name": {"type": "string"},
-                        "protocol": {"enum": ["http", "http2", "grpc", "tcp"]},
+                        "protocol": {"enum": list(APP_PROTOCOLS)},
                         "vip": {"type": "string"},
                         "revision": {"type": "integer"},
                         "aliases": {"type": "array", "items": {"$ref": "#/components/schemas/alias"}},

@@ -17,7 +17,7 @@ from sidecar import build
 from sidecar.config import LOG_LEVELS, Config
 from sidecar.core.meters import Meters
 from sidecar.core.metrics import COUNTER, GAUGE
-from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.routing.endpoint import EJECTED, Endpoint
 from sidecar.findings import Findings
 from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.redirect import State
@@ -189,7 +189,7 @@ class Pages:
                     "state": endpoint.state,
                     "health": endpoint.health_name(),
                     "health_check": _checked(endpoint),
-                    "ejected": endpoint.health_name() == "ejected",
+                    "ejected": endpoint.health == EJECTED,
                     "same_zone": cluster.in_zone(endpoint),
                     "active_requests": endpoint.active,
                     "requests": endpoint.requests,

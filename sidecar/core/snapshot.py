@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.core.routing.policy import DEFAULT, Policy
+from sidecar.core.states import AppProtocol
 
 SCHEMA: Final = 1
 
@@ -49,7 +50,7 @@ class EndpointRecord(msgspec.Struct, frozen=True, gc=False):
     id: str
     address: str
     port: Port
-    state: str
+    state: str  # see states.state_of: a newer registry may know others
     zone: str | None = None
     weight: int = 100
 
@@ -58,7 +59,7 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     """One service of the namespace."""
 
     name: str
-    protocol: str
+    protocol: AppProtocol
     vip: str
     revision: int
     aliases: tuple[Alias, ...]
@@ -107,7 +108,6 @@ class Snapshot:
 
 _DOCUMENT: Final = msgspec.json.Decoder(Document)
 _POLICY: Final = msgspec.json.Decoder(Policy)
-_PROTOCOLS: Final = frozenset(("http", "http2", "grpc", "tcp"))
 _set: Final = msgspec.structs.force_setattr
 """Only before anybody else has the document."""
 _BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -126,8 +126,6 @@ def decode(data: bytes, namespace: str) -> Document:
         raise SnapshotError(f"it is for the namespace {document.namespace!r}, not {namespace!r}")
     texts: dict[str, str] = {}
     for service in document.services:
-        if service.protocol not in _PROTOCOLS:
-            raise SnapshotError(f"service {service.name!r} has the unknown protocol {service.protocol!r}")
         _check_addresses(service)
         for endpoint in service.endpoints:
             _set(endpoint, "state", texts.setdefault(endpoint.state, endpoint.state))

@@ -30,10 +30,11 @@ from registry.domain.bounds import (
     is_time,
     shortened,
 )
+from registry.domain.reports import Health
 
 DETAIL_TYPE: Final = "ECS Task State Change"
 
-_KNOWN_HEALTH: Final = ("HEALTHY", "UNHEALTHY")
+_HEALTH: Final[Mapping[object, Health]] = {each.value: each for each in Health}
 
 # Events say "eni", DescribeTasks says "ElasticNetworkInterface" for the same attachment.
 _NETWORK_INTERFACE_TYPES: Final = frozenset({"eni", "ElasticNetworkInterface"})
@@ -91,8 +92,8 @@ class TaskEvent:
     changed_at: float
     stop_code: str | None
     stopped_reason: str | None
-    health: str | None
-    container_health: Mapping[str, str] = field(default_factory=dict)
+    health: Health | None
+    container_health: Mapping[str, Health] = field(default_factory=dict)
     role_override: str | None = None
 
     @property
@@ -152,7 +153,6 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
     task_arn = text("taskArn")
     bounded("taskArn", task_arn.rpartition("/")[2], ID_CHARACTERS)
     reason = task.get("stoppedReason")
-    health = optional("healthStatus")
     changes = (time("stoppedAt"), time("stoppingAt"), time("startedAt"), time("createdAt"))
     changed_at = time("updatedAt")
     if changed_at is None:
@@ -183,11 +183,11 @@ def _parse(task: Mapping[str, Any], prefix: str, fallback_time: object) -> TaskE
         changed_at=changed_at,
         stop_code=optional("stopCode"),
         stopped_reason=shortened(reason, REASON_CHARACTERS) if isinstance(reason, str) and reason else None,
-        health=health if health in _KNOWN_HEALTH else None,
+        health=_HEALTH.get(optional("healthStatus")),
         container_health={
-            str(container.get("name")): str(container["healthStatus"])
+            str(container.get("name")): _HEALTH[container["healthStatus"]]
             for container in _objects(task.get("containers"))
-            if container.get("healthStatus") in _KNOWN_HEALTH
+            if isinstance(container.get("healthStatus"), str) and container["healthStatus"] in _HEALTH
         },
         role_override=_role_override(task),
     )

@@ -22,11 +22,12 @@ from registry.domain.bounds import (
 )
 from registry.domain.names import fault_of
 from registry.domain.offer import (
+    APP_PROTOCOLS,
     DNS_NAME_PATTERN,
     NAME_PATTERN,
     NAMESPACE_PATTERN,
-    PROTOCOLS,
     Alias,
+    AppProtocol,
     DefinitionError,
     Offer,
     Timeouts,
@@ -185,21 +186,22 @@ class LabelReader:
             timeouts=self._timeouts(service, path),
         )
 
-    def _protocol(self, mapping: Mapping[str, Any], port_name: str) -> str:
+    def _protocol(self, mapping: Mapping[str, Any], port_name: str) -> AppProtocol:
         if mapping.get("protocol", "tcp") != "tcp":
             raise self._error(
                 f"portMappings[{port_name}].protocol",
                 f"{json.dumps(mapping['protocol'])} cannot be proxied",
                 "offer TCP ports only",
             )
-        protocol = mapping.get("appProtocol") or "tcp"
-        if protocol not in PROTOCOLS:
+        name = mapping.get("appProtocol") or "tcp"
+        protocol = APP_PROTOCOLS.get(name) if isinstance(name, str) else None
+        if protocol is None:
             raise self._error(
                 f"portMappings[{port_name}].appProtocol",
-                f"{json.dumps(protocol)} is not known",
+                f"{json.dumps(name)} is not known",
                 "use http, http2 or grpc, or leave it out for TCP",
             )
-        return str(protocol)
+        return protocol
 
     def _published_port(self, service: Mapping[str, Any], path: str, index: int, container_port: int) -> int:
         override = service.get("ingressPortOverride")

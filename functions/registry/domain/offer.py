@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 from registry.domain.bounds import NAMESPACE_CHARACTERS
 
-PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
+AppProtocol = Literal["http", "http2", "grpc", "tcp"]
+APP_PROTOCOLS: Final[dict[str, AppProtocol]] = {name: name for name in get_args(AppProtocol)}
 
 NAMESPACE_PATTERN: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{NAMESPACE_CHARACTERS - 1}}}")
 NAME_PATTERN: Final = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
@@ -63,7 +64,7 @@ class Offer:
 
     service: str
     port_name: str
-    protocol: str
+    protocol: AppProtocol
     container: str
     port: int
     container_port: int

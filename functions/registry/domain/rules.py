@@ -32,7 +32,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from registry.domain.events import TaskEvent
-from registry.domain.offer import Definition, Offer
+from registry.domain.offer import AppProtocol, Definition, Offer
 from registry.domain.reports import Finding, Health, TaskReport
 
 # How long a tombstone must outlive its task. EventBridge gives an event up after 24 hours and a dead-letter
@@ -94,7 +94,7 @@ class Endpoint:
 
     service: str
     port_name: str
-    protocol: str
+    protocol: AppProtocol
     port: int | None
     container_port: int
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from registry.domain.offer import Alias, Offer, Timeouts
+from registry.domain.offer import Alias, AppProtocol, Offer, Timeouts
 from registry.domain.owners import NO_RULES, NamespaceRules, principals_of
 from registry.domain.rules import TaskRecord
 
@@ -37,7 +37,7 @@ class Declaration:
     """
 
     task_definition: str
-    protocol: str
+    protocol: AppProtocol
     aliases: tuple[Alias, ...]
     timeouts: Timeouts = field(default_factory=Timeouts)
     declared_at: float = 0.0
@@ -145,7 +145,7 @@ class Configuration:
     """What callers get of a service. `declared_by` is the definition whose protocol and time-outs they have."""
 
     declared_by: str
-    protocol: str
+    protocol: AppProtocol
     aliases: tuple[Alias, ...]
     timeouts: Timeouts
 

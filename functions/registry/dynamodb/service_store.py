@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
@@ -23,7 +23,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from registry.domain.bounds import ALIASES_PER_SERVICE
-from registry.domain.offer import Alias, Timeouts
+from registry.domain.offer import Alias, AppProtocol, Timeouts
 from registry.domain.owners import NO_RULES, NamespaceRules, principals_of
 from registry.domain.rules import TaskRecord
 from registry.domain.service import Conflict, Declaration, ServiceRecord, declared
@@ -265,7 +265,7 @@ def _map(declaration: Declaration) -> DeclarationMap:
 def _declaration(item: DeclarationMap) -> Declaration:
     return Declaration(
         task_definition=item.task_definition,
-        protocol=item.protocol,
+        protocol=cast("AppProtocol", item.protocol),  # as `_map` wrote it
         aliases=tuple(Alias(each.dns_name, int(each.port)) for each in item.aliases),
         timeouts=Timeouts(whole(item.request_seconds), whole(item.idle_seconds)),
         declared_at=float(item.declared_at),

@@ -24,6 +24,7 @@ from typing import Final
 
 from sidecar.core.routing.choices import Choices
 from sidecar.core.routing.endpoint import Endpoint
+from sidecar.core.states import EndpointState
 
 MARGIN: Final = 1.75
 MOST_TIMES: Final = 4.0
@@ -33,7 +34,7 @@ SAME_LATENCY_SECONDS: Final = 0.005
 SAME_DOUBT: Final = 0.1
 REST_SECONDS: Final = 1.0
 LEAST_SHARE: Final = 0.1  # Envoy's `min_weight_percent`
-_LAST_RESORT: Final = ("unhealthy", "draining")
+_LAST_RESORT: Final[tuple[EndpointState, ...]] = ("unhealthy", "draining")
 
 
 def candidates(endpoints: list[Endpoint], now: float) -> list[Endpoint]:

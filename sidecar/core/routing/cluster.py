@@ -32,6 +32,7 @@ from sidecar.core.routing.policy import Policy
 from sidecar.core.routing.retry import RetryBudget
 from sidecar.core.routing.zones import spread
 from sidecar.core.snapshot import EndpointRecord
+from sidecar.core.states import AppProtocol, state_of
 
 FALLBACK_SECONDS: Final = 300.0
 FOREVER: Final = float("inf")
@@ -52,20 +53,19 @@ class Cluster:
         "active_requests",
         "by_id",
         "connections",
-        "ejections",
         "endpoints",
         "fallback_seconds",
         "name",
-        "overflows",
         "pending_requests",
         "policy",
         "protocol",
-        "retries",
         "retry_budget",
         "zone",
     )
 
-    def __init__(self, name: str, protocol: str, policy: Policy, fallback_seconds: float = FALLBACK_SECONDS) -> None:
+    def __init__(
+        self, name: str, protocol: AppProtocol, policy: Policy, fallback_seconds: float = FALLBACK_SECONDS
+    ) -> None:
         self.name = name
         self.fallback_seconds = fallback_seconds
         self.protocol = protocol
@@ -87,7 +87,7 @@ class Cluster:
         self._slow_until = 0.0  # until then an endpoint may be in its slow start
 
     def update(
-        self, protocol: str, policy: Policy, records: tuple[EndpointRecord, ...], zone: str, now: float
+        self, protocol: AppProtocol, policy: Policy, records: tuple[EndpointRecord, ...], zone: str, now: float
     ) -> list[Endpoint]:
         """Take over a service's record. Return the endpoints that no new request may go to."""
         self.protocol = protocol
@@ -107,7 +107,7 @@ class Cluster:
                 retired.append(endpoint)
             elif joins and record.state == "ready" and not was_ready:
                 endpoint.joined_at = now
-            endpoint.state = record.state
+            endpoint.state = state_of(record.state)
             endpoint.zone = record.zone or ""
             endpoint.weight = record.weight
             fresh[record.id] = endpoint

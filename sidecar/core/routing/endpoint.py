@@ -14,11 +14,12 @@ An endpoint is back with a good head, and well with a whole answer: only that ma
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from sidecar.core.routing.health_check import FAILING, CheckedHealth
 from sidecar.core.routing.load import GOOD, NEVER, OVERLOADED, Load
 from sidecar.core.routing.policy import HealthCheck, OutlierDetection
+from sidecar.core.states import EndpointState
 
 PROBE_SECONDS: Final = 10.0
 """Heads of streams may come late."""
@@ -26,6 +27,7 @@ PROBE_SECONDS: Final = 10.0
 REFUSAL_SECONDS: Final = 1.0
 LONGEST_REFUSAL_SECONDS: Final = 8.0
 
+Health = Literal[0, 1, 2]  # numbers: they are compared with each request
 HEALTHY: Final = 0
 EJECTED: Final = 1
 PROBING: Final = 2
@@ -54,15 +56,15 @@ class Endpoint(Load):
         "zone",
     )
 
-    def __init__(self, id: str, address: str, port: int, state: str = "ready") -> None:
+    def __init__(self, id: str, address: str, port: int, state: EndpointState = "ready") -> None:
         Load.__init__(self)
         self.id = id
         self.address = address
         self.port = port
-        self.state = state
+        self.state: EndpointState = state
         self.zone = ""  # unknown
         self.failures = 0
-        self.health = HEALTHY
+        self.health: Health = HEALTHY
         self.ejected_until = 0.0  # while PROBING: when the next probe is due
         self.ejections = 0  # in a row
         self.refusals = 0  # in a row

@@ -15,11 +15,12 @@ Rules:
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from sidecar.core.http import grpc_status
 from sidecar.core.routing.policy import HealthCheck
 
+CheckState = Literal[0, 1, 2]
 UNKNOWN: Final = 0
 PASSING: Final = 1
 FAILING: Final = 2
@@ -42,7 +43,7 @@ class CheckedHealth:
     __slots__ = ("checked_at", "checks", "failure", "in_a_row", "state")
 
     def __init__(self) -> None:
-        self.state = UNKNOWN
+        self.state: CheckState = UNKNOWN
         self.in_a_row = 0  # checks that speak against the state
         self.checks = 0
         self.checked_at = 0.0

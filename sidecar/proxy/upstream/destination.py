@@ -15,6 +15,7 @@ from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import LOCAL_APP
 from sidecar.core.snapshot import EndpointRecord, ServiceRecord
+from sidecar.core.states import AppProtocol
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.health_checks import HealthChecks
 from sidecar.proxy.upstream.http1_pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Http1Pool
@@ -95,7 +96,9 @@ def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter, checks: Hea
     return Destination(runtime, cluster, meter, meter, MESH_IDLE_SECONDS, checks=checks)
 
 
-def local_app(runtime: Runtime, name: str, protocol: str, address: str, port: int, failures: Meter) -> Destination:
+def local_app(
+    runtime: Runtime, name: str, protocol: AppProtocol, address: str, port: int, failures: Meter
+) -> Destination:
     """The destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
     cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())

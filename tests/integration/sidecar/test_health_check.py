@@ -15,6 +15,7 @@ from h2.errors import ErrorCodes
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import HealthCheck, Policy
+from sidecar.core.states import AppProtocol
 from sidecar.proxy.upstream.health_probe import probe
 from tests.support.proxy.sidecar import Address, Backend, Stage, receive_all, receive_until
 from tests.support.waiting import until
@@ -169,7 +170,7 @@ def backend() -> Iterator[Backend]:
     found.close()
 
 
-def probed(port: int, protocol: str = "http", of: str = "http", timeout: float = 5.0) -> str:
+def probed(port: int, protocol: str = "http", of: AppProtocol = "http", timeout: float = 5.0) -> str:
     checks = HealthCheck(protocol, timeout_seconds=timeout)  # type: ignore[arg-type]
     cluster = Cluster("orders", of, Policy(health_check=checks))
     return asyncio.run(probe(cluster, Endpoint("e", "127.0.0.1", port)))
@@ -205,7 +206,7 @@ def test_http_answers(backend: Backend, answer: bytes, failure: str) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "of"), [("http", "http"), ("http", "http2"), ("grpc", "grpc")])
-def test_silence_fails_after_the_time_out(backend: Backend, protocol: str, of: str) -> None:
+def test_silence_fails_after_the_time_out(backend: Backend, protocol: str, of: AppProtocol) -> None:
     released = threading.Event()
 
     def serve(connection: socket.socket) -> None:

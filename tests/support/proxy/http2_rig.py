@@ -12,6 +12,7 @@ from sidecar.core.meters import ClientMeter, ServerMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import DEFAULT, Policy
 from sidecar.core.snapshot import EndpointRecord
+from sidecar.core.states import AppProtocol
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
 from sidecar.proxy.listeners import HttpListener
@@ -68,7 +69,7 @@ class Client(Peer):
 class Http2Bench:
     """One HTTP/2 service with its endpoints, behind one listener."""
 
-    def __init__(self, endpoints: int = 1, policy: Policy = DEFAULT, protocol: str = "http2") -> None:
+    def __init__(self, endpoints: int = 1, policy: Policy = DEFAULT, protocol: AppProtocol = "http2") -> None:
         self.loop = FakeLoop()
         self.runtime = Runtime(cast("asyncio.AbstractEventLoop", self.loop), seed=1)
         self.runtime.start()

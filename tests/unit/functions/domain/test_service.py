@@ -128,7 +128,8 @@ TASKS = st.lists(
 @given(st.tuples(DECLARATIONS, DECLARATIONS, DECLARATIONS), st.lists(TASKS, max_size=4))
 def test_what_callers_get_is_that_of_tasks_which_are_or_were_ready(aliases: Any, steps: Any) -> None:
     said = [
-        Declaration(name, name, each, declared_at=n) for n, (name, each) in enumerate(zip(NAMES, aliases, strict=True))
+        Declaration(name, "http", each, declared_at=n)
+        for n, (name, each) in enumerate(zip(NAMES, aliases, strict=True))
     ]
     record = service("orders", *reversed(said))
     wants = {each.task_definition: {alias.dns_name for alias in each.aliases} for each in said}

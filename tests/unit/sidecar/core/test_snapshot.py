@@ -161,7 +161,7 @@ def test_another_namespace_and_schema_are_refused() -> None:
         ("services.0.aliases.0.dns_name", "a\n10.0.0.1 b", "dns_name"),
         ("services.0.aliases.0.dns_name", "a\n", "dns_name"),
         ("services.0.aliases.0.dns_name", "", "dns_name"),
-        ("services.0.protocol", "smtp", "unknown protocol 'smtp'"),
+        ("services.0.protocol", "smtp", r"'smtp' - at `\$\.services\[0\]\.protocol`"),
         ("services.0.vip", "nowhere", "'ledger'.*nowhere"),
         ("services.0.vip", "::1", "'ledger'.*::1"),
         ("services.0.endpoints.0.address", "host.example", r"'ledger'.*host\.example"),

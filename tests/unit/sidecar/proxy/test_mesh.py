@@ -112,7 +112,7 @@ def test_a_whole_document_that_says_the_same_touches_nothing() -> None:
         await case.take(document(1, service(2), service(3)))
         updates: list[str] = []
         for destination in case.mesh.destinations.values():
-            destination.cluster.endpoints[0].state = "untouched"
+            destination.cluster.endpoints[0].state = "draining"
         assert not await case.take(document(2, service(2), service(3, "10.9.9.9")))
         updates = [name for name, each in case.mesh.destinations.items() if each.cluster.endpoints[0].state == "ready"]
         assert updates == ["s3"]

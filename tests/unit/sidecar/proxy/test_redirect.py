@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from sidecar.core.meters import ClientMeter, SidecarMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import DEFAULT
+from sidecar.core.states import AppProtocol
 from sidecar.proxy.base.pace import Pace
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.downstream.detect import DetectingConnection
@@ -31,7 +32,7 @@ class Case:
         self.address = Address(f"{prefix}.0.1", PORT)
         self.redirect = Redirect(self.runtime, self.address, Address(f"{prefix}.0.2", 9), self.meter)
 
-    def destination(self, name: str, protocol: str) -> Destination:
+    def destination(self, name: str, protocol: AppProtocol) -> Destination:
         meter = ClientMeter(name)
         return Destination(self.runtime, Cluster(name, protocol, DEFAULT), meter, meter, 30.0)
 

@@ -24,6 +24,7 @@ from sidecar.core.meters import ClientMeter, ServerMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import DEFAULT
 from sidecar.core.snapshot import EndpointRecord
+from sidecar.core.states import AppProtocol
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.listeners import Address, listen, listener_for
 from sidecar.proxy.upstream.destination import Destination
@@ -160,7 +161,7 @@ def collector_off() -> Iterator[None]:
         gc.enable()
 
 
-async def behind_a_listener(protocol: str, work: Callable[[Runtime, tuple[str, int]], Awaitable[None]]) -> None:
+async def behind_a_listener(protocol: AppProtocol, work: Callable[[Runtime, tuple[str, int]], Awaitable[None]]) -> None:
     loop = asyncio.get_running_loop()
     runtime = Runtime(loop, seed=1)
     runtime.start()
@@ -183,7 +184,7 @@ async def behind_a_listener(protocol: str, work: Callable[[Runtime, tuple[str, i
         runtime.stop()
 
 
-def left_behind(protocol: str, behave: Callable[[Client], Awaitable[None]], connections: int) -> Counter[str]:
+def left_behind(protocol: AppProtocol, behave: Callable[[Client], Awaitable[None]], connections: int) -> Counter[str]:
     """What only the collector finds after so many connections of this kind, by type."""
     found: Counter[str] = Counter()
 

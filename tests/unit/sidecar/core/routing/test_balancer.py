@@ -13,12 +13,13 @@ from sidecar.core.routing.choices import Choices
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.load import CLIENT_ERROR, OVERLOADED
 from sidecar.core.routing.policy import OutlierDetection
+from sidecar.core.states import EndpointState
 
 NOW = 1000.0
 TURNS = 12_000
 
 
-def endpoints(count: int, state: str = "ready") -> list[Endpoint]:
+def endpoints(count: int, state: EndpointState = "ready") -> list[Endpoint]:
     return [Endpoint(f"e{number}", "10.0.0.1", 8000 + number, state) for number in range(count)]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.routing.cluster import Cluster
-from sidecar.core.routing.endpoint import EJECTED, HEALTHY, PROBING
+from sidecar.core.routing.endpoint import EJECTED, HEALTHY
 from sidecar.core.routing.policy import DEFAULT, HealthCheck, LoadBalancing, OutlierDetection, Policy
 from sidecar.core.snapshot import EndpointRecord
 
@@ -117,7 +117,7 @@ def test_ejection_takes_effect_at_once_and_ends_with_a_probe() -> None:
     probe = found.pick(due, 0, [])
     assert probe is found.endpoints[0], "it is due, however dear its failures have made it"
     generation = probe.begin(due)
-    assert probe.health == PROBING
+    assert probe.health_name() == "probing"
     assert {found.pick(due, draw, []) for draw in DRAWS} == {found.endpoints[1]}
     found.succeed(probe, due, 0.001)
     probe.end(generation)

@@ -60,7 +60,7 @@ def test_one_probe_decides() -> None:
     assert not found.available(due - 0.001)
     assert found.available(due)
     found.begin(due)
-    assert found.health == PROBING
+    assert found.health_name() == "probing"
     assert not found.available(due), "one probe at a time"
     found.succeed(due, 0.01)
     assert found.health == HEALTHY

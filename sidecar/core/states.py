@@ -1,0 +1,23 @@
+"""The registry's words for a service and its endpoints, as types that the type checker knows.
+
+They are texts and not an enum: the router compares them with each request, and mypyc compares texts at once, where it
+looks up a member of an enum by its name.
+
+An endpoint goes starting → ready ⇄ unhealthy → draining → gone; docs/architecture.md says when. Only `ready` takes new
+requests, `draining` ends those that it has, `gone` is in no snapshot: the sidecar says it of what a snapshot left out.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+AppProtocol = Literal["http", "http2", "grpc", "tcp"]
+EndpointState = Literal["starting", "ready", "unhealthy", "draining", "gone"]
+
+APP_PROTOCOLS: Final[dict[str, AppProtocol]] = {name: name for name in get_args(AppProtocol)}
+_STATES: Final[dict[str, EndpointState]] = {name: name for name in get_args(EndpointState)}
+
+
+def state_of(text: str) -> EndpointState:
+    """The state with this name. One that only a newer registry knows is `starting`: no requests go there."""
+    return _STATES.get(text, "starting")
