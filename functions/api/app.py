@@ -123,7 +123,7 @@ def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> Servic
             requests.namespace_name(namespace), requests.service_name(service), policy, expected
         )
     except PolicyConflictError as error:
-        detail = f"the policy is at revision {error.revision}, not {expected}; read it and decide anew"
+        detail = f"the policy is at revision {error.revision}, not {expected}: read it and try again"
         raise Problem(
             412, "precondition-failed", detail, "If-Match", {"ETag": requests.etag(error.revision)}
         ) from error
@@ -170,7 +170,7 @@ def put_rules(namespace: str) -> Any:
     try:
         stored = store.owners.set_rules(name, rules, expected, time.time())
     except RulesConflictError as error:
-        detail = f"the rules are at revision {error.revision}; read them and decide anew"
+        detail = f"the rules are at revision {error.revision}: read them and try again"
         tag = {"ETag": requests.etag(error.revision)}
         raise Problem(412, "precondition-failed", detail, "If-Match", tag) from error
     logger.info("the rules of a namespace were changed", namespace=name, rules=rules.document())

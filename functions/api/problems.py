@@ -85,7 +85,7 @@ def unanswered(result: Mapping[str, Any]) -> dict[str, Any] | None:
     except (TypeError, ValueError, AttributeError):
         message = None
     answer: dict[str, Any] = (
-        Problem(result["statusCode"], "internal-error", str(message or "the request could not be worked"))
+        Problem(result["statusCode"], "internal-error", str(message or "the API failed; its log says why"))
         .response()
         .to_dict()
     )

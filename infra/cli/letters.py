@@ -2,7 +2,7 @@
 
 Three parts of AWS write them, each in a form of its own:
 
-- Lambda, for an event that a function failed to work: an envelope with the event as `requestPayload`.
+- Lambda, for an event that a function failed to handle: an envelope with the event as `requestPayload`.
 - EventBridge, for an event that Lambda did not take: the event; the function is the attribute TARGET_ARN.
 - Lambda's reader of the table's stream: where the records stood in the stream, not the records. There is nothing
   in it to redrive, and no need: the reconciler compares each namespace with its snapshot once a minute.

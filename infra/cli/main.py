@@ -60,12 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         if output:
-            made.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output")
+            made.add_argument("-o", "--output", choices=("table", "json"), default="table", help="output format")
         return made
 
     def waiting(made: argparse.ArgumentParser) -> None:
         made.add_argument(
-            "--wait", type=_seconds, metavar="SECONDS", help="return when it is done, fail if that takes longer"
+            "--wait", type=_seconds, metavar="SECONDS", help="wait until it is done, and fail after so many seconds"
         )
 
     def remote(made: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
             "--api-url",
             default=os.environ.get("TRAMO_API_URL"),
             metavar="URL",
-            help="the stack's output ApiUrl (TRAMO_API_URL); without it the local cluster's",
+            help="ApiUrl, an output of the stack (TRAMO_API_URL); default the local cluster's",
         )
         made.add_argument("--region", metavar="REGION", help="region of the API, default AWS's configuration")
         made.add_argument("--namespace", metavar="NAME", help="only this namespace, default all")
@@ -84,16 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         "--names",
         choices=("auto", "hosts", "proxy"),
         default="auto",
-        help="how apps find services: a hosts file for each task, HTTP_PROXY, or the first of them that works here",
+        help="how apps find services: a hosts file per task, HTTP_PROXY, or the first of them that works here",
     )
     command("down", _down, "stop the local cluster and everything in it", output=False)
-    command("status", _status, "show the local cluster, and what its functions could not work")
-    made = command(
-        "services", _services, "list the services of the mesh, and the claims of their names that were refused"
-    )
+    command("status", _status, "show the local cluster and the events that its functions failed to handle")
+    made = command("services", _services, "list the services of the mesh and the refused claims to their names")
     remote(made)
     allow = made.add_subparsers(metavar="ACTION").add_parser(
-        "allow", help="let another ECS service or task role offer one"
+        "allow", help="let another ECS service or task role offer a service"
     )
     allow.add_argument("name", metavar="NAME", help="discovery name of the service")
     allow.add_argument("claimant", metavar="CLAIMANT", help="as the list shows it: ARN of an ECS service or task role")
@@ -102,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("name", metavar="NAME", help="discovery name of the service")
     remote(made)
     made = command("tasks", _tasks, "list the tasks of the local cluster")
-    made.add_argument("-a", "--all", action="store_true", help="also those that stopped within the last hour")
+    made.add_argument("-a", "--all", action="store_true", help="also tasks that stopped within the last hour")
     made = command("scale", _scale, "set the number of tasks of a service")
     made.add_argument("service", metavar="SERVICE")
     made.add_argument("count", type=_count, metavar="N")
@@ -119,11 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     made = command("stop", _stop, "stop a task")
     made.add_argument("task", metavar="TASK", help="id of the task, or its beginning")
     waiting(made)
-    made = command("redrive", _redrive, "give dead letters back to the functions that failed to work them")
+    made = command("redrive", _redrive, "give dead letters back to the functions that failed to handle them")
     made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it the local cluster")
     made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
     made.add_argument("--dry-run", action="store_true", help="only show what would be redriven")
-    made.add_argument("--limit", type=_some, default=100, metavar="N", help="letters of one run at most, default 100")
+    made.add_argument("--limit", type=_some, default=100, metavar="N", help="handle at most N letters, default 100")
     made = command("dashboard", _dashboard, "show the stack's dashboard on this machine", output=False)
     made.add_argument(
         "--stack", metavar="NAME", help="the stack in AWS; without it and --region the local cluster's metrics"
@@ -131,11 +129,14 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--region", metavar="REGION", help="region of the metrics, default AWS's configuration")
     made.add_argument("--service", default="", metavar="NAME", help="service to show in full, default the first one")
     made.add_argument(
-        "--time", type=_minutes, metavar="TIME", help="how far back, such as 15m or 3h; 3h in AWS, 10m locally"
+        "--time",
+        type=_minutes,
+        metavar="TIME",
+        help="time range, such as 15m or 3h; default 3h in AWS, 10m locally",
     )
     made.add_argument("--port", type=_port, default=9902, metavar="N", help="port of the page on 127.0.0.1 (9902)")
     made.add_argument("--terminal", action="store_true", help="print tables once, no page")
-    made = command("cost", _cost, "say what a mesh costs in AWS a month")
+    made = command("cost", _cost, "estimate what a mesh costs in AWS per month")
     made.add_argument("--sidecars", type=_some, required=True, metavar="N", help="tasks with a sidecar")
     made.add_argument("--poll", type=_seconds, default=5.0, metavar="S", help="seconds between polls, default 5")
     made.add_argument(
@@ -145,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--metrics", choices=("cloudwatch", "emf", "off"), default="cloudwatch", help="the sidecars' TRAMO_METRICS"
     )
-    made = command("inject", _inject, "write the finished task definition: with sidecar, gate and labels", output=False)
+    made = command("inject", _inject, "add sidecar, gate and labels to a task definition", output=False)
     made.add_argument("definition", type=Path, metavar="TASKDEF.json", help="as register-task-definition takes it")
     made.add_argument(
         "--service-connect",
@@ -153,21 +154,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="serviceConnectConfiguration, or a service with one; without it the label that the task definition has",
     )
-    made.add_argument("--image", default="", metavar="IMAGE", help="the sidecar's image; default the one it has")
+    made.add_argument(
+        "--image", default="", metavar="IMAGE", help="image of the sidecar; default what its container has"
+    )
     made.add_argument(
         "--api-url",
         default=os.environ.get("TRAMO_API_URL", ""),
         metavar="URL",
-        help="the stack's output ApiUrl (TRAMO_API_URL); default the one the sidecar has",
+        help="ApiUrl, an output of the stack (TRAMO_API_URL); default what the sidecar's container has",
     )
     made.add_argument(
-        "--redirect", action="store_true", help="one listener for all services, by proxyConfiguration: apps on any port"
+        "--redirect",
+        action="store_true",
+        help="redirect mode: proxyConfiguration sends all calls to one listener, so apps may use any port",
     )
     made.add_argument(
         "--user",
         default="0",
         metavar="UID",
-        help="the sidecar's user; without root names need a hosted zone or a proxy",
+        help="user ID of the sidecar, default 0; another cannot write the hosts file (docs/names.md)",
     )
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser

@@ -1,8 +1,8 @@
-"""`tramo redrive`: gives dead letters back to the functions that failed to work them.
+"""`tramo redrive`: gives dead letters back to the functions that failed to handle them.
 
 Rules:
-1. A letter goes away when its function has worked it, or when there is nothing in it to work. Any other stays.
-2. A letter is worked while the command waits for it, so that its outcome is known, and once in a run at most.
+1. A letter is deleted when its function has handled it, or when it holds no event. Any other stays.
+2. The command waits for the function, so that the outcome is known. A run takes a letter at most once.
 3. A run takes at most `limit` letters and ends when the queue is empty.
 4. Functions take an event twice without harm, so it does no harm either when a run ends between the two steps.
 """
@@ -36,14 +36,14 @@ WAIT_SECONDS: Final = 2  # all of SQS's servers are asked then, so that an empty
 _INVOKE: Final = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=70)
 
 Invoke = Callable[[str, object], str | None]
-"""Has a function work an event, and returns what went wrong."""
+"""Invokes a function with an event, and returns what went wrong."""
 
 
 class Outcome(StrEnum):
     """What became of a letter."""
 
     WAITING = "waiting"  # a dry run leaves it
-    WORKED = "worked"
+    HANDLED = "handled"
     NOTHING = "nothing to redrive"
     FAILED = "failed again"
     UNKNOWN = "not understood"
@@ -88,7 +88,7 @@ def redrive(
                 kept.append(message["ReceiptHandle"])
                 row = _redrive_one(message, functions, invoke, dry_run)
                 rows.append(row)
-                if row["outcome"] in (Outcome.WORKED, Outcome.NOTHING) and not dry_run:
+                if row["outcome"] in (Outcome.HANDLED, Outcome.NOTHING) and not dry_run:
                     queue.delete_message(QueueUrl=url, ReceiptHandle=kept.pop())
         return rows
     finally:
@@ -111,7 +111,7 @@ def _redrive_one(message: MessageTypeDef, functions: Collection[str], invoke: In
         return _row(sent, letter, Outcome.WAITING)
     wrong = invoke(letter.function, letter.event)
     if wrong is None:
-        return _row(sent, letter, Outcome.WORKED)
+        return _row(sent, letter, Outcome.HANDLED)
     return _row(sent, Letter(letter.function, letter.event, wrong), Outcome.FAILED)
 
 
@@ -149,5 +149,5 @@ def _row(time: float, letter: Letter, outcome: Outcome) -> Row:
         "function": letter.function,
         "event": describe(letter.event) if outcome is not Outcome.UNKNOWN else "",
         "outcome": outcome.value,
-        "error": "" if outcome is Outcome.WORKED else letter.error,
+        "error": "" if outcome is Outcome.HANDLED else letter.error,
     }

@@ -1,8 +1,8 @@
 """Alarms that are worth waking for, from the same lists of metrics as the dashboard.
 
 Rules:
-- An alarm is for what a person must look at: callers get errors, the mesh routes by old news, or events were lost
-  for good. What the mesh mends by itself is on the dashboard only.
+- An alarm is for what a person must look at: callers get errors, the mesh routes by stale data, or events were
+  lost for good. What the mesh repairs by itself is on the dashboard only.
 - Services are not known when the stack is made, so alarms look at what sidecars send without any dimension.
 - Silence is no alarm: a mesh without traffic sends nothing.
 """
@@ -51,8 +51,8 @@ def alarms() -> list[Alarm]:
     return [
         Alarm(
             "DeadLettersAlarm",
-            "Events could not be handled and wait in the queue of dead letters. Look at them with tramo redrive "
-            "--dry-run, end the cause, and have them handled with tramo redrive.",
+            "Events could not be handled and wait in the dead-letter queue. List them with tramo redrive "
+            "--dry-run, remove the cause, then run tramo redrive.",
             (Line("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "DeadLetters.QueueName"}, "Maximum"),),
             *(0, 60, 1),
         ),
@@ -70,7 +70,7 @@ def alarms() -> list[Alarm]:
         ),
         Alarm(
             "StaleSnapshotsAlarm",
-            f"A sidecar has not reached the API for {STALE_SECONDS} s: it routes by what it knew then.",
+            f"A sidecar has not reached the API for {STALE_SECONDS} s: it routes by its last snapshot.",
             (Line(NAMESPACE, age.name, {}, "Maximum"),),
             *(STALE_SECONDS, 60, 3),
         ),

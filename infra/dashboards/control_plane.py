@@ -42,7 +42,7 @@ def control_plane() -> Section:
                 unit="ms",
             ),
             Graph(
-                "Size of all snapshots",
+                "Services and endpoints in all snapshots",
                 tuple(_line(each, "Maximum", each.name) for each in (SNAPSHOT_SERVICES, SNAPSHOT_ENDPOINTS)),
             ),
             Graph(
@@ -62,7 +62,7 @@ def control_plane() -> Section:
                 unit="ms",
             ),
             Graph(
-                "Age of the stream's records",
+                "Age of stream records",
                 (Line("AWS/Lambda", "IteratorAge", {"FunctionName": "${Publisher}"}, "Maximum", "Publisher"),),
                 unit="ms",
             ),
@@ -76,7 +76,7 @@ def control_plane() -> Section:
                 unit="ms",
             ),
             Graph(
-                "Registry, capacity units",
+                "Registry capacity units",
                 tuple(
                     Line("AWS/DynamoDB", name, {"TableName": "${Registry}"})
                     for name in ("ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits")

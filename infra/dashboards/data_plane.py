@@ -35,31 +35,31 @@ def services() -> Section:
     return Section(
         "Services",
         "By discovery name, all tasks together. *Requests* are counted by the service that is called, "
-        "*answers*, *times* and *repairs* by those who call it.",
+        "*responses*, *response times*, *retries* and *ejections* by its callers.",
         (
             server("Requests", ("RequestCount", "Sum")),
-            client("Time to answer", ("TargetResponseTime", "p50"), ("TargetResponseTime", "p99"), unit="ms"),
-            client("Answers 5XX", ("HTTPCode_Target_5XX_Count", "Sum")),
-            client("Answers 2XX", ("HTTPCode_Target_2XX_Count", "Sum")),
-            client("Answers 3XX", ("HTTPCode_Target_3XX_Count", "Sum")),
-            client("Answers 4XX", ("HTTPCode_Target_4XX_Count", "Sum")),
+            client("Response time", ("TargetResponseTime", "p50"), ("TargetResponseTime", "p99"), unit="ms"),
+            client("Responses 5XX", ("HTTPCode_Target_5XX_Count", "Sum")),
+            client("Responses 2XX", ("HTTPCode_Target_2XX_Count", "Sum")),
+            client("Responses 3XX", ("HTTPCode_Target_3XX_Count", "Sum")),
+            client("Responses 4XX", ("HTTPCode_Target_4XX_Count", "Sum")),
             server("gRPC requests", ("GrpcRequestCount", "Sum")),
             client("Requests per target", ("RequestCountPerTarget", "Average")),
-            server("Connections open", ("ActiveConnectionCount", "Sum")),
-            server("Connections made", ("NewConnectionCount", "Sum")),
-            server("Bytes in", ("ProcessedBytes", "Sum"), unit="bytes"),
-            client("Bytes by target", ("TargetProcessedBytes", "Sum"), unit="bytes"),
+            server("Open connections", ("ActiveConnectionCount", "Sum")),
+            server("New connections", ("NewConnectionCount", "Sum")),
+            server("Bytes processed", ("ProcessedBytes", "Sum"), unit="bytes"),
+            client("Bytes processed per target", ("TargetProcessedBytes", "Sum"), unit="bytes"),
             client("Retries and ejections", ("Retries", "Sum"), ("Ejections", "Sum")),
-            client("Time-outs and refusals", ("RequestTimeouts", "Sum"), ("ConnectErrors", "Sum")),
+            client("Time-outs and connect errors", ("RequestTimeouts", "Sum"), ("ConnectErrors", "Sum")),
             client(
-                "Refused by breaker or retry budget",
+                "Refused by circuit breaker or retry budget",
                 ("CircuitBreakerOverflows", "Sum"),
                 ("RetryBudgetExhausted", "Sum"),
             ),
-            client("Endpoints, as the task sees them that sees fewest", *ENDPOINTS),
-            client("Traffic that stays in its zone", ("ZoneLocalShare", "Average"), unit="%"),
-            client("Failed or cut, for those who call", *_flags(CLIENT_METRICS)),
-            server("Failed or cut, for the service called", *_flags(SERVER_METRICS)),
+            client("Endpoints, worst view of any task", *ENDPOINTS),
+            client("Traffic within the zone", ("ZoneLocalShare", "Average"), unit="%"),
+            client("Response flags, counted by callers", *_flags(CLIENT_METRICS)),
+            server("Response flags, counted by the service", *_flags(SERVER_METRICS)),
         ),
     )
 
@@ -74,7 +74,7 @@ def one_service() -> Section:
 
     return Section(
         "One service",
-        "The service that is chosen above: its traffic, how it answers, and what the mesh had to mend.",
+        "The service chosen above: traffic, responses, and what the mesh retried or refused.",
         (
             graph(
                 "Traffic",
@@ -82,16 +82,16 @@ def one_service() -> Section:
                 (SERVER, "GrpcRequestCount", "Sum"),
                 (CLIENT, "RequestCountPerTarget", "Average"),
             ),
-            graph("Answers", *((CLIENT, f"HTTPCode_Target_{digit}XX_Count", "Sum") for digit in (2, 3, 4, 5))),
+            graph("Responses", *((CLIENT, f"HTTPCode_Target_{digit}XX_Count", "Sum") for digit in (2, 3, 4, 5))),
             graph(
-                "Time to answer",
+                "Response time",
                 *((CLIENT, "TargetResponseTime", each) for each in ("p50", "p90", "p99")),
                 unit="ms",
             ),
             graph("Connections", (SERVER, "ActiveConnectionCount", "Sum"), (SERVER, "NewConnectionCount", "Sum")),
             graph("Bytes", (SERVER, "ProcessedBytes", "Sum"), (CLIENT, "TargetProcessedBytes", "Sum"), unit="bytes"),
             graph(
-                "What the mesh mended or refused",
+                "Retries, ejections, time-outs and refusals",
                 *(
                     (CLIENT, name, "Sum")
                     for name in ("Retries", "RetryBudgetExhausted", "Ejections", "RequestTimeouts", "ConnectErrors")
@@ -99,9 +99,9 @@ def one_service() -> Section:
                 (CLIENT, "CircuitBreakerOverflows", "Sum"),
             ),
             graph("Endpoints", *((CLIENT, name, each) for name, each in ENDPOINTS)),
-            graph("Traffic that stays in its zone", (CLIENT, "ZoneLocalShare", "Average"), unit="%"),
-            graph("Failed or cut, for those who call", *((CLIENT, *each) for each in _flags(CLIENT_METRICS))),
-            graph("Failed or cut, for the service called", *((SERVER, *each) for each in _flags(SERVER_METRICS))),
+            graph("Traffic within the zone", (CLIENT, "ZoneLocalShare", "Average"), unit="%"),
+            graph("Response flags, counted by callers", *((CLIENT, *each) for each in _flags(CLIENT_METRICS))),
+            graph("Response flags, counted by the service", *((SERVER, *each) for each in _flags(SERVER_METRICS))),
         ),
     )
 
@@ -118,7 +118,7 @@ def sidecars() -> Section:
     endpoints = sorted(name for name in MESH_WIDE if name.endswith("Endpoints"))
     return Section(
         "Sidecars",
-        "All tasks together: the snapshot they route by, and what they use.",
+        "All tasks together: the snapshot they route by, processor and memory.",
         (
             graph("Snapshot age", ("SnapshotAge", "Maximum"), ("SnapshotAge", "Minimum"), unit="s"),
             graph(
@@ -126,16 +126,16 @@ def sidecars() -> Section:
                 ("SnapshotRevision", "Maximum"),
                 ("SnapshotRevision", "Minimum"),
             ),
-            graph("Processor, of one", ("SidecarCpu", "p50"), ("SidecarCpu", "Maximum"), unit="%"),
+            graph("CPU, share of one processor", ("SidecarCpu", "p50"), ("SidecarCpu", "Maximum"), unit="%"),
             graph("Memory", ("SidecarMemory", "p50"), ("SidecarMemory", "Maximum"), unit="bytes"),
-            graph("Answers of all services", *((name, "Sum") for name in statuses)),
+            graph("Responses of all services", *((name, "Sum") for name in statuses)),
             graph(
-                "Endpoints of all services, as all tasks see them",
+                "Endpoints of all services, sum over all tasks",
                 *((name, "Sum") for name in endpoints),
             ),
             graph("Refused by the forward proxy", *_flags(SIDECAR_METRICS)),
-            graph("Mistakes that sidecars see in their tasks", ("Findings", "Sum")),
-            graph("Sidecars that shed requests for want of memory", ("Shedding", "Sum")),
+            graph("Findings: mistakes in tasks", ("Findings", "Sum")),
+            graph("Sidecars that refuse requests because memory is short", ("Shedding", "Sum")),
         ),
     )
 

@@ -7,8 +7,8 @@ Each runs in a process of its own, so that neither looking at metrics nor a busy
 The descriptor is a socket that listens already: who made it can connect before the server is there. moto is made for
 tests that last seconds and do one thing at a time. Hence:
 
-1. Requests are worked one at a time. A DynamoDB transaction that fails puts the tables back as they were when it began,
-   and would take with it what others wrote meanwhile.
+1. Requests are handled one at a time. A DynamoDB transaction that fails restores the tables as they were when it began,
+   and would lose what others wrote meanwhile.
 2. What moto would keep for ever on a machine that is `up` for days is thrown away: the iterators and records that the
    one reader of the stream has read, and metric values older than a quarter of an hour.
 """
@@ -42,7 +42,7 @@ Application = Callable[[_Environ, _StartResponse], Iterable[bytes]]
 
 
 class _OneAtATime:
-    """A WSGI application whose requests are worked one after the other."""
+    """A WSGI application whose requests are handled one after the other."""
 
     def __init__(self, application: Application) -> None:
         self._application = application

@@ -52,7 +52,7 @@ class Control:
             {
                 **_letter(letter),
                 "error": letter.error if wrong is None else wrong,
-                "outcome": "worked" if wrong is None else "failed again",
+                "outcome": "handled" if wrong is None else "failed again",
             }
             for letter, wrong in redriven
         ]

@@ -47,7 +47,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The queue of what could not be worked; the last thousand are kept."""
+    """The queue of events that no function could handle; the last thousand are kept."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -2,7 +2,7 @@
 
 They are those of ECS's CNI plugin for type APPMESH, in its order, in the nat table of the task's network namespace:
 
-1. What the containers of the task connect to elsewhere by TCP goes to ProxyEgressPort, but for what IgnoredUID or
+1. What the containers of the task connect to elsewhere by TCP goes to ProxyEgressPort, except what IgnoredUID or
    IgnoredGID sends, what goes to EgressIgnoredPorts, and what goes to EgressIgnoredIPs. The ECS agent adds the task
    metadata endpoint and the instance metadata service to these.
 2. What comes from elsewhere to AppPorts goes to ProxyIngressPort.

@@ -1,6 +1,6 @@
 """Carries out the life of one task: the commands of lifecycle.py become processes, timers and files.
 
-All of it runs on one event loop; inputs are worked one after the other in the order they come, so a state is
+All of it runs on one event loop; inputs are handled one after the other, in the order in which they come, so a state is
 never changed by two. What a command starts in the background belongs to the task and ends with it.
 """
 

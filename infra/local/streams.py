@@ -62,7 +62,7 @@ class StreamDelivery:
         self._sleep = sleep
 
     async def deliver(self, records: Sequence[Record]) -> None:
-        """Return when every record was worked or is a dead letter."""
+        """Return when every record was handled or is a dead letter."""
         if self._source.filters:
             records = [r for r in records if any(matches(condition, r) for condition in self._source.filters)]
         for start in range(0, len(records), self._source.batch_size):

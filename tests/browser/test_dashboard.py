@@ -113,16 +113,16 @@ def test_the_plots_hold_what_cloudwatch_holds(browser: Browser, client: CloudWat
         requests = found["Services: Requests"]
         assert [datetime.fromtimestamp(each, UTC) for each in requests["times"]] == MINUTES
         assert requests["lines"] == {"orders": [100 + each for each in range(60)], "web": [50] * 60}
-        assert found["Services: Time to answer"]["lines"] == {"orders p50": [4] * 60, "orders p99": [9] * 60}
-        assert found["orders: Time to answer"]["lines"] == {"p50": [4] * 60, "p90": [4] * 60, "p99": [9] * 60}
+        assert found["Services: Response time"]["lines"] == {"orders p50": [4] * 60, "orders p99": [9] * 60}
+        assert found["orders: Response time"]["lines"] == {"p50": [4] * 60, "p90": [4] * 60, "p99": [9] * 60}
         errors = [0] * 60
         errors[30] = 120
-        assert found["Services: Answers 5XX"]["lines"] == {"orders": errors}
+        assert found["Services: Responses 5XX"]["lines"] == {"orders": errors}
         assert found["orders: Answers"]["lines"]["HTTPCode_Target_5XX_Count"] == errors
         assert found["Sidecars: Memory"]["lines"]["SidecarMemory p50"] == [48 * 2**20] * 60
         assert set(tab.locator(".graph canvas").evaluate_all("all => all.map(each => each.width > 300)")) == {True}
         expect(tab.locator(".graph", has_text="Memory").locator("li b").first).to_have_text("48 MiB")
-        expect(tab.locator("p.empty", has_text="Answers 3XX")).to_contain_text("Nothing in this time")
+        expect(tab.locator("p.empty", has_text="Responses 3XX")).to_contain_text("Nothing in this time")
         expect(tab.locator("p.empty", has_text="API latency")).to_contain_text("--stack NAME")
         assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it fits a laptop"
 

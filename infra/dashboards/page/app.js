@@ -140,7 +140,7 @@ function table(part) {
   const last = (values) => values.findLast((each) => each !== null);
   const made = make("table");
   const head = make("tr");
-  ["Service", "Requests", "Answers 5XX", "p50", "p99", "Retries", "Endpoints healthy"].forEach((name) => head.append(make("th", name)));
+  ["Service", "Requests", "Responses 5XX", "p50", "p99", "Retries", "Endpoints healthy"].forEach((name) => head.append(make("th", name)));
   made.createTHead().append(head);
   const body = made.createTBody();
   for (const service of page.services) {
@@ -149,15 +149,15 @@ function table(part) {
     const name = make("button", service);
     name.addEventListener("click", () => choose(service));
     row.insertCell().append(name);
-    const answers = ["2XX", "3XX", "4XX", "5XX"].map((each) => sum(of(`Answers ${each}`, service)));
+    const answers = ["2XX", "3XX", "4XX", "5XX"].map((each) => sum(of(`Responses ${each}`, service)));
     const all = sum(answers);
     const requests = sum(of("Requests", service)) || all;
-    const healthy = last(of("Endpoints, as the task sees them that sees fewest", service, " HealthyEndpoints"));
+    const healthy = last(of("Endpoints, worst view of any task", service, " HealthyEndpoints"));
     const cells = [
       [show(requests, "")],
       [all ? `${show((100 * answers[3]) / all, "%")}` : "–", answers[3] > 0],
-      [show(last(of("Time to answer", service, " p50")), "ms")],
-      [show(last(of("Time to answer", service, " p99")), "ms")],
+      [show(last(of("Response time", service, " p50")), "ms")],
+      [show(last(of("Response time", service, " p99")), "ms")],
       [show(sum(of("Retries and ejections", service, " Retries")), "")],
       [show(healthy, ""), healthy === 0],
     ];

@@ -81,7 +81,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._reader = RequestReader(listener.accept_connect, listener.http_10_host())
         self._queue: deque[Event] = deque()  # what was read and waits for the request in front of it
         self._request: Http1Request | None = None  # the one in hand: not whole yet, or not answered
-        self._pumping = False  # the queue is being worked off
+        self._pumping = False  # the requests in the queue are being started
         self._half_closed = False  # the client sends no more
         self._paused = False  # the client is not read
         self._full = False  # the client does not take what was written

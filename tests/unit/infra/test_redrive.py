@@ -84,7 +84,7 @@ class Mesh:
     def __init__(self, endpoint: str) -> None:
         self.sqs = aws.client("sqs", endpoint)
         self.url = self.sqs.create_queue(QueueName="letters")["QueueUrl"]
-        self.worked: list[tuple[str, Any]] = []
+        self.handled: list[tuple[str, Any]] = []
         self.wrong: dict[str, str] = {}
 
     def send(self, body: Any, **attributes: str) -> None:
@@ -92,7 +92,7 @@ class Mesh:
         self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps(body), MessageAttributes=typed)
 
     def invoke(self, function: str, event: Any) -> str | None:
-        self.worked.append((function, event))
+        self.handled.append((function, event))
         return self.wrong.get(event["id"])
 
     def redrive(self, limit: int = 100, dry_run: bool = False) -> list[Row]:
@@ -120,9 +120,9 @@ def test_letters_go_back_to_their_function_and_out_of_the_queue(mesh: Mesh) -> N
     mesh.send(envelope(STOPPED))
     mesh.send(event("service_action"), TARGET_ARN=REGISTRAR)
     mesh.send(positions())
-    assert outcomes(mesh.redrive()) == ["nothing to redrive", "worked", "worked"]
-    assert {name for name, _ in mesh.worked} == {"tramo-Registrar-1A2B"}
-    assert [each for _, each in mesh.worked if each == STOPPED]
+    assert outcomes(mesh.redrive()) == ["nothing to redrive", "handled", "handled"]
+    assert {name for name, _ in mesh.handled} == {"tramo-Registrar-1A2B"}
+    assert [each for _, each in mesh.handled if each == STOPPED]
     assert mesh.waiting() == 0
     assert mesh.redrive() == []
 
@@ -132,18 +132,18 @@ def test_what_fails_again_stays_and_can_be_redriven_at_once(mesh: Mesh) -> None:
     mesh.send(envelope(STOPPED))
     mesh.send(envelope(life("bb")[3]))
     rows = mesh.redrive()
-    assert outcomes(rows) == ["failed again", "worked"]
+    assert outcomes(rows) == ["failed again", "handled"]
     assert {row["error"] for row in rows} == {"", "ClientError: still throttled"}
     assert mesh.waiting() == 1
     mesh.wrong = {}
-    assert outcomes(mesh.redrive()) == ["worked"]
+    assert outcomes(mesh.redrive()) == ["handled"]
 
 
 def test_a_dry_run_changes_nothing(mesh: Mesh) -> None:
     mesh.send(envelope(STOPPED))
     mesh.send(positions())
     assert outcomes(mesh.redrive(dry_run=True)) == ["nothing to redrive", "waiting"]
-    assert (mesh.worked, mesh.waiting()) == ([], 2)
+    assert (mesh.handled, mesh.waiting()) == ([], 2)
 
 
 def test_a_run_has_a_limit(mesh: Mesh) -> None:
@@ -159,7 +159,7 @@ def test_a_letter_for_somebody_elses_function_is_left_alone(mesh: Mesh) -> None:
     rows = mesh.redrive()
     assert outcomes(rows) == ["not understood", "not understood"]
     assert {row["error"] for row in rows} == {"payroll is no function of this stack", "its body is not an object"}
-    assert (mesh.worked, mesh.waiting()) == ([], 2)
+    assert (mesh.handled, mesh.waiting()) == ([], 2)
 
 
 def test_the_local_clusters_letters() -> None:

@@ -55,7 +55,7 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def began(self) -> None:
-        """Count a request that is being worked."""
+        """Count a request that is being handled."""
         with self._lock:
             self._active += 1
 
