@@ -94,6 +94,23 @@ def get_service(namespace: str, service: str) -> Any:
     return reading.service(store, requests.namespace_name(namespace), requests.service_name(service), time.time())
 
 
+@app.route("/v1/namespaces/{namespace}/services/{service}", methods=["DELETE"], authorizer=authorizer)
+def delete_service(namespace: str, service: str) -> Any:
+    """Forget a service that has no tasks: its owners, policy and aliases; its name is free again."""
+    name, wanted = requests.namespace_name(namespace), requests.service_name(service)
+    record = store.services.get(name, wanted)
+    if record is None:
+        raise reading.unknown_service(name, wanted)
+    count_of_tasks = reading.endpoint_count(store, name, wanted)
+    if count_of_tasks:
+        detail = f"{wanted} has {count_of_tasks} tasks; stop them first, or they register it again"
+        raise Problem(409, "has-tasks", detail, "service")
+    if not store.removals.service(name, record, time.time()):
+        raise Problem(409, "declared-meanwhile", f"a task of {wanted} has just declared it; look again", "service")
+    logger.info("a service was forgotten", namespace=name, service=wanted, owners=record.owners)
+    return Response("", status_code=204)
+
+
 @app.route("/v1/namespaces/{namespace}/services/{service}/policy", methods=["GET"], authorizer=authorizer)
 def get_policy(namespace: str, service: str) -> Any:
     """Return a service's policy; its ETag is for If-Match."""

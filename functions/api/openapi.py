@@ -294,6 +294,7 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         None,
     ),
     "get_service": ("Service", 200, (304, 400, 404, 503), (_IF_NONE_MATCH,), None),
+    "delete_service": (None, 204, (400, 404, 409, 503), (), None),
     "get_policy": ("Policy", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),
     "put_policy": (
         "Policy",
@@ -349,6 +350,7 @@ _STATUS_TEXT: Final = {
     403: "The caller is another task.",
     404: "There is no such namespace, service or task.",
     406: "The answer is too large for a client that takes no gzip.",
+    409: "The service has tasks.",
     412: "The resource has changed since the reader saw it.",
     413: "The body, or the answer, is too large.",
     415: "The body is not application/json.",
@@ -437,7 +439,7 @@ def _operation(path: str, view: Any, needs_credentials: bool) -> dict[str, Any]:
 
 def _response(name: str, status: int, schema: str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _STATUS_TEXT[status]}
-    if status < 400 and name != "post_task_health":
+    if status < 400 and name not in ("delete_service", "post_task_health"):
         response["headers"] = _ETAG | (_POLL_SECONDS if name == "get_snapshot" else {})
     if schema is not None:
         kind = "application/problem+json" if schema == "Problem" else "application/json"

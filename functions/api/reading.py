@@ -86,6 +86,15 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
     }
 
 
+def endpoint_count(store: Store, namespace: str, name: str) -> int:
+    """Return how many tasks the snapshot shows of a service; 0 when it does not show the service."""
+    head = store.snapshots.head(namespace, consistent=True)
+    if head is None:
+        return 0
+    services = snapshot(store, namespace, head, None, frozenset({name}))["services"]
+    return sum(len(each["endpoints"]) for each in services)
+
+
 def owners(store: Store, namespace: str, name: str, record: ServiceRecord | None, now: float) -> Document:
     """Return whose a service is, who else may offer it, and whose claims were refused."""
     if record is None:

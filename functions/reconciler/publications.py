@@ -1,6 +1,7 @@
 """Repair of what is published: compared with what is registered, and published again where it differs.
 
-Before that, declarations and aliases change hands (`claims.py`). The build is the publisher's own, which reads
+Before that, declarations and aliases change hands (`claims.py`), and what nobody uses any more goes (`leftovers.py`).
+The build is the publisher's own, which reads
 everything anew and writes on condition, so that a repair at the same time as a publication does no harm, and one that
 finds nothing to change writes nothing. A snapshot that was restored with its table gets a
 new epoch here, also when nothing changes.
@@ -12,12 +13,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.leftovers import Leftovers
 from registry.domain import claims
 from registry.domain.comparison import compare
 from registry.domain.rules import TaskRecord
 from registry.domain.service import ServiceRecord
 from registry.domain.snapshot import Document, Part
-from registry.dynamodb.service_store import RELEASED_AT_ONCE
+from registry.dynamodb.alias_store import RELEASED_AT_ONCE
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher
 
@@ -31,7 +33,7 @@ class Repaired:
 
     Beside them the services and endpoints that were found published, and how many services do not fit. `refused` counts
     claims of names that running tasks may not have, `undeclared` has the ARNs of running tasks whose definitions have
-    not declared their services.
+    not declared their services. `removed` counts services that went.
     """
 
     drift: int = 0
@@ -41,6 +43,7 @@ class Repaired:
     endpoints: int = 0
     undeclared: frozenset[str] = frozenset()
     refused: int = 0
+    removed: int = 0
 
 
 class Publications:
@@ -51,6 +54,7 @@ class Publications:
         self._publisher = publisher
         self._now = now
         self._warn = warn
+        self._leftovers = Leftovers(store, now, warn)
 
     def repair(self, namespace: str, tasks: Sequence[TaskRecord]) -> Repaired:
         """Publish what of a namespace is not published as registered; return how much that was.
@@ -73,6 +77,7 @@ class Publications:
             endpoints=sum(len(document["endpoints"]) for document in published.values()),
             undeclared=claims.undeclared(tasks, services),
             refused=len(claims.refused(tasks, services, self._store.owners.rules(namespace).rules)),
+            removed=self._leftovers.sweep(namespace, tasks, services),
         )
 
     def _settle(

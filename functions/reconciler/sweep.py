@@ -57,8 +57,8 @@ class Report:
 
     `published` counts the tasks and services that had to be published again, `services_left_out` those that are too
     large for it, `conflicts` the aliases that two services want, `refused` the names that tasks claim and may not have,
-    `services` and `endpoints` what the snapshots held before, `findings` what sidecars find wrong, `left_out` the tasks
-    and `failures` the clusters and namespaces for which something went wrong.
+    `removed` the services that went, `services` and `endpoints` what the snapshots held before, `findings` what
+    sidecars find wrong, `left_out` the tasks and `failures` the clusters and namespaces for which something went wrong.
     """
 
     swept: int = 0
@@ -71,6 +71,7 @@ class Report:
     services_left_out: int = 0
     conflicts: int = 0
     refused: int = 0
+    removed: int = 0
     services: int = 0
     endpoints: int = 0
     findings: int = 0
@@ -174,6 +175,7 @@ class Sweep:
         self._report.services_left_out += repaired.left_out
         self._report.conflicts += repaired.conflicts
         self._report.refused += repaired.refused
+        self._report.removed += repaired.removed
         self._undeclared |= repaired.undeclared
         self._report.services += repaired.services
         self._report.endpoints += repaired.endpoints

@@ -34,7 +34,7 @@ class ApiError(LocalError):
 
 
 class MeshApi:
-    """Reads namespaces, services and endpoints, and says who may offer a service."""
+    """Reads namespaces, services and endpoints, says who may offer a service, and forgets services."""
 
     def __init__(self, url: str, region: str, credentials: Credentials) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
@@ -87,6 +87,10 @@ class MeshApi:
         """Say who may offer a service besides its owner."""
         return self._call("PUT", _owners_path(namespace, name), json.dumps({"allowed": list(principals)}).encode())
 
+    def forget(self, namespace: str, name: str) -> None:
+        """Forget a service that has no tasks."""
+        self._call("DELETE", f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")
+
     def _get(self, path: str, query: dict[str, str] | None = None) -> Json:
         return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
 
@@ -118,7 +122,7 @@ def _region_of(url: str) -> str:
 
 
 def _decode(body: bytes, encoding: str | None) -> Json:
-    document: Json = json.loads(gzip.decompress(body) if encoding == "gzip" else body)
+    document: Json = json.loads((gzip.decompress(body) if encoding == "gzip" else body) or b"{}")
     return document
 
 

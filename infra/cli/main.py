@@ -90,12 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     command("status", _status, "show the local cluster and the events that its functions failed to handle")
     made = command("services", _services, "list the services of the mesh and the refused claims to their names")
     remote(made)
-    allow = made.add_subparsers(metavar="ACTION").add_parser(
-        "allow", help="let another ECS service or task role offer a service"
-    )
+    actions = made.add_subparsers(metavar="ACTION")
+    allow = actions.add_parser("allow", help="let another ECS service or task role offer a service")
     allow.add_argument("name", metavar="NAME", help="discovery name of the service")
     allow.add_argument("claimant", metavar="CLAIMANT", help="as the list shows it: ARN of an ECS service or task role")
     allow.set_defaults(run=_allow)
+    forget = actions.add_parser("forget", help="free the name of one that has no tasks, with its owners and policy")
+    forget.add_argument("name", metavar="NAME", help="discovery name of the service")
+    forget.set_defaults(run=_forget)
     made = command("endpoints", _endpoints, "list the endpoints of a service")
     made.add_argument("name", metavar="NAME", help="discovery name of the service")
     remote(made)
@@ -305,6 +307,12 @@ def _allow(options: argparse.Namespace) -> None:
     from infra.cli.services import allow
 
     show(sys.stdout, options.output, tables.OWNERS, allow(*_mesh(options), options.name, options.claimant))
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from infra.cli.services import forget
+
+    show(sys.stdout, options.output, tables.OWNERS, forget(*_mesh(options), options.name))
 
 
 def _endpoints(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.cli.api import ApiError, MeshApi
+from infra.cli.api import ApiError, Json, MeshApi
 from infra.cli.tables import Row
 from infra.local.settings import LocalError
 
@@ -40,6 +40,20 @@ def refused_claims(rows: Sequence[Row]) -> list[str]:
 
 def allow(api: MeshApi, namespaces: Sequence[str], name: str, claimant: str) -> list[Row]:
     """Let a claimant offer a service, and return its owners as a row. Raises LocalError if there is no such service."""
+    namespace, known = _only(api, namespaces, name)
+    owners = api.allow(namespace, name, sorted({*known["allowed"], claimant}))
+    return [{"namespace": namespace, "name": name, "owners": owners["owners"], "allowed": owners["allowed"]}]
+
+
+def forget(api: MeshApi, namespaces: Sequence[str], name: str) -> list[Row]:
+    """Forget a service without tasks, and return as a row whose it was. Raises LocalError if it cannot be."""
+    namespace, known = _only(api, namespaces, name)
+    api.forget(namespace, name)
+    return [{"namespace": namespace, "name": name, "owners": known["owners"], "allowed": known["allowed"]}]
+
+
+def _only(api: MeshApi, namespaces: Sequence[str], name: str) -> tuple[str, Json]:
+    """Return the one namespace that has a service, and the service's owners."""
     found = []
     for namespace in namespaces:
         try:
@@ -50,9 +64,7 @@ def allow(api: MeshApi, namespaces: Sequence[str], name: str, claimant: str) -> 
     if len(found) != 1:
         places = ", ".join(namespace for namespace, _ in found) or "no namespace"
         raise LocalError(f"service {name!r} is in {places}; choose one that has it with --namespace")
-    ((namespace, known),) = found
-    owners = api.allow(namespace, name, sorted({*known["allowed"], claimant}))
-    return [{"namespace": namespace, "name": name, "owners": owners["owners"], "allowed": owners["allowed"]}]
+    return found[0]
 
 
 def list_endpoints(api: MeshApi, namespaces: Sequence[str], name: str) -> list[Row]:

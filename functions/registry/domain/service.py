@@ -58,7 +58,7 @@ class ServiceRecord:
 
     `holders` says whose the aliases are that its declarations want; those that nobody holds are not in it.
     `revision` counts the changes of its declarations. `owners` and `allowed` are principals (`owners.py`), none for a
-    service of tests that nobody owns.
+    service of tests that nobody owns. `idle_since` is when a sweep first found no task of it (`leftovers.py`).
     """
 
     name: str
@@ -72,6 +72,7 @@ class ServiceRecord:
     allowed: tuple[str, ...] = ()
     namespace: str = ""
     rules: NamespaceRules = NO_RULES
+    idle_since: float | None = None
 
     def refusal(self, task: TaskRecord) -> str | None:
         """Return why a task may not offer this service, None when it may."""

@@ -21,10 +21,22 @@ from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
+from registry.domain.bounds import ALIASES_PER_SERVICE
 from registry.domain.offer import Alias
-from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, alias_key, code_of, maybe, namespace_key, update_if
+from registry.dynamodb.models import (
+    TRANSACTION_CANCELLED,
+    AliasItem,
+    Table,
+    alias_key,
+    code_of,
+    delete_if,
+    maybe,
+    namespace_key,
+    update_if,
+)
 
 CLAIM_ATTEMPTS: Final = 8
+RELEASED_AT_ONCE: Final = ALIASES_PER_SERVICE  # a transaction may have 100 items
 
 
 class ClaimsBusyError(Exception):
@@ -67,13 +79,13 @@ class AliasStore:
         """Return the services that have these aliases, consistently read; free ones are left out."""
         keys = {(namespace_key(namespace), alias_key(alias.dns_name, alias.port)) for alias in aliases}
         items = self._table.aliases.batch_get(sorted(keys), consistent_read=True) if keys else ()
-        return {_alias(item.sk): item.service for item in items if maybe(item.service) is not None}
+        return _holders(items)
 
     def all(self, namespace: str) -> dict[Alias, str]:
         """Return the services that have the aliases of a namespace, consistently read."""
         model = self._table.aliases
         items = model.query(namespace_key(namespace), model.sk.startswith("ALIAS#"), consistent_read=True)
-        return {_alias(item.sk): item.service for item in items if maybe(item.service) is not None}
+        return _holders(items)
 
     def move(self, namespace: str, alias: Alias, holder: str | None, service: str | None) -> bool:
         """Take an alias from its holder, None for a free one, and give it to a service or to nobody.
@@ -83,7 +95,13 @@ class AliasStore:
         model = self._table.aliases
         unchanged: Condition = model.service.does_not_exist() if holder is None else model.service == holder
         item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
-        return update_if(item, [model.service.remove() if service is None else model.service.set(service)], unchanged)
+        return (
+            delete_if(item, unchanged) if service is None else update_if(item, [model.service.set(service)], unchanged)
+        )
+
+
+def _holders(items: Iterable[AliasItem]) -> dict[Alias, str]:
+    return {_alias(item.sk): item.service for item in items if maybe(item.service) is not None}
 
 
 def _alias(sort_key: str) -> Alias:

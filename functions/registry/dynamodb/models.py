@@ -17,7 +17,7 @@
 
 Rules:
 1. Items are changed by `update()` with a condition, never by `save()`: that would erase what a newer release
-   or another writer has put there.
+   or another writer has put there. They are deleted on a condition, or by the table's TTL at `expires_at`.
 2. Attributes may be absent on any item; the stores turn items into records and know the defaults.
 3. The template owns the table. `Table` makes models that speak to it; the classes here have no table.
 """
@@ -40,7 +40,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 from pynamodb.connection import Connection, TableConnection
-from pynamodb.exceptions import PynamoDBException, UpdateError
+from pynamodb.exceptions import DeleteError, PynamoDBException, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
@@ -117,9 +117,13 @@ class Item(Model):
 
 
 class NamespaceItem(Item):
-    """A namespace in the list of namespaces, with the rules that an operator gave it (`domain/owners.py`)."""
+    """A namespace in the list of namespaces, with the rules that an operator gave it (`domain/owners.py`).
+
+    `joined_at` is when a registrar last made sure that it is on the list.
+    """
 
     created_at = NumberAttribute(null=True)
+    joined_at = NumberAttribute(null=True)
     rules: MapAttribute[str, Any] = MapAttribute(null=True)
     rules_revision = NumberAttribute(null=True)
 
@@ -198,7 +202,7 @@ class DeclarationMap(MapAttribute[str, Any]):
 
 
 class ServiceItem(Item):
-    """A service. `revision` counts the changes of its declarations."""
+    """A service. `revision` counts the changes of its declarations, `idle_since` is set while it has no task."""
 
     declarations = ListAttribute(of=DeclarationMap, null=True)
     revision = NumberAttribute(null=True)
@@ -207,6 +211,7 @@ class ServiceItem(Item):
     policy_revision = NumberAttribute(null=True)
     owners: ListAttribute[Any] = ListAttribute(null=True)
     allowed: ListAttribute[Any] = ListAttribute(null=True)
+    idle_since = NumberAttribute(null=True)
 
 
 class ClaimItem(Item):
@@ -219,7 +224,7 @@ class ClaimItem(Item):
 
 
 class VipItem(Item):
-    """A service's claim of an address. A released claim holds until `expires_at`."""
+    """A service's claim of an address. A released claim holds until `expires_at`, which is the table's TTL, too."""
 
     service = UnicodeAttribute(null=True)
     released_at = NumberAttribute(null=True)
@@ -227,7 +232,7 @@ class VipItem(Item):
 
 
 class AliasItem(Item):
-    """A service's claim of a name and port; without `service` nobody's."""
+    """A service's claim of a name and port."""
 
     service = UnicodeAttribute(null=True)
 
@@ -301,6 +306,17 @@ def update_if(item: Item, actions: list[Action], condition: Condition) -> bool:
     try:
         item.update(actions=actions, condition=condition)
     except UpdateError as error:
+        if code_of(error) == CONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def delete_if(item: Item, condition: Condition) -> bool:
+    """Delete an item; return False, and change nothing, when it does not meet the condition."""
+    try:
+        item.delete(condition=condition)
+    except DeleteError as error:
         if code_of(error) == CONDITION_FAILED:
             return False
         raise

@@ -22,7 +22,6 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from registry.domain.bounds import ALIASES_PER_SERVICE
 from registry.domain.offer import Alias, AppProtocol, Timeouts
 from registry.domain.owners import NO_RULES, NamespaceRules, principals_of
 from registry.domain.rules import TaskRecord
@@ -35,6 +34,7 @@ from registry.dynamodb.models import (
     ServiceItem,
     Table,
     alias_key,
+    change,
     code_of,
     maybe,
     namespace_key,
@@ -46,7 +46,6 @@ from registry.dynamodb.owner_store import OwnerStore
 from registry.dynamodb.vip_store import VipStore
 
 DECLARE_ATTEMPTS: Final = 20  # as many registrars may declare a new service at the same time
-RELEASED_AT_ONCE: Final = ALIASES_PER_SERVICE  # a transaction may have 100 items
 
 
 class ServiceBusyError(Exception):
@@ -116,13 +115,22 @@ class ServiceStore:
                     return True
                 continue
             changed = declared(known.declarations, declaration)
-            if changed is None:
+            if changed is None and known.idle_since is None:
                 return False
-            actions = self._actions(changed, known.revision + 1)
-            item = self._table.services(namespace_key(namespace), service_key(service))
-            if update_if(item, actions, self._unchanged(known)):
-                return True
+            # The revision keeps a reconciler from removing the service that gets a task now.
+            actions = self._actions(changed or known.declarations, known.revision + 1)
+            actions.append(self._table.services.idle_since.remove())
+            if update_if(self._item(namespace, service), actions, self._unchanged(known)):
+                return changed is not None
         raise ServiceBusyError(f"namespace {namespace}: {service} was declared by others {DECLARE_ATTEMPTS} times")
+
+    def _item(self, namespace: str, name: str) -> ServiceItem:
+        return self._table.services(namespace_key(namespace), service_key(name))
+
+    def set_idle(self, namespace: str, service: ServiceRecord, since: float | None) -> bool:
+        """Write since when a service has no task, None when it has one. Return False when it was declared meanwhile."""
+        action = change(self._table.services.idle_since, since)
+        return update_if(self._item(namespace, service.name), [action], self._unchanged(service))
 
     def _unchanged(self, known: ServiceRecord) -> Condition:
         model = self._table.services
@@ -136,7 +144,7 @@ class ServiceStore:
     def shrink(
         self, namespace: str, service: ServiceRecord, declarations: tuple[Declaration, ...], release: Iterable[Alias]
     ) -> bool:
-        """Leave a service these declarations and end its claims of `release`, at most `RELEASED_AT_ONCE`.
+        """Leave a service these declarations and end its claims of `release`, at most `alias_store.RELEASED_AT_ONCE`.
 
         One transaction. Return False, and change nothing, when the service has been declared anew or does not hold
         one of the aliases.
@@ -151,10 +159,8 @@ class ServiceStore:
                     condition=self._unchanged(service),
                 )
                 for alias in release:
-                    transaction.update(
-                        aliases(key, alias_key(alias.dns_name, alias.port)),
-                        actions=[aliases.service.remove()],
-                        condition=aliases.service == service.name,
+                    transaction.delete(
+                        aliases(key, alias_key(alias.dns_name, alias.port)), condition=aliases.service == service.name
                     )
         except TransactWriteError as error:
             if code_of(error) != TRANSACTION_CANCELLED:
@@ -224,7 +230,7 @@ class ServiceStore:
             condition = condition & (model.policy_revision.does_not_exist() | (model.policy_revision == 0))
         elif expected_revision is not None:
             condition = condition & (model.policy_revision == expected_revision)
-        item = model(namespace_key(namespace), service_key(name))
+        item = self._item(namespace, name)
         actions: list[Action] = [
             model.policy.set(dict(policy)),
             model.policy_revision.set((model.policy_revision | 0) + 1),
@@ -239,7 +245,7 @@ class ServiceStore:
     def set_allowed(self, namespace: str, name: str, allowed: Iterable[str]) -> ServiceRecord | None:
         """Replace the principals that may offer a service besides its owner; None when there is no such service."""
         model = self._table.services
-        item = model(namespace_key(namespace), service_key(name))
+        item = self._item(namespace, name)
         if not update_if(item, [model.allowed.set(sorted(set(allowed)))], model.vip.exists()):
             return None
         return self.get(namespace, name)
@@ -287,4 +293,5 @@ def _record(item: ServiceItem) -> ServiceRecord | None:
         revision=int(item.revision or 0),
         owners=tuple(maybe(item.owners) or ()),
         allowed=tuple(maybe(item.allowed) or ()),
+        idle_since=maybe(item.idle_since),
     )

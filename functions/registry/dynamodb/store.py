@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from registry.dynamodb.history_store import HistoryStore
 from registry.dynamodb.models import Table
 from registry.dynamodb.owner_store import OwnerStore
+from registry.dynamodb.removal_store import RemovalStore
 from registry.dynamodb.service_store import ServiceStore
 from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.sweep_store import SweepStore
@@ -23,6 +24,7 @@ class Store:
     sweeps: SweepStore
     history: HistoryStore
     owners: OwnerStore
+    removals: RemovalStore
 
 
 def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
@@ -39,4 +41,5 @@ def open_store(table_name: str, region: str, endpoint: str | None = None) -> Sto
         SweepStore(table),
         HistoryStore(table),
         owners,
+        RemovalStore(table),
     )

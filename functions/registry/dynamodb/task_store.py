@@ -38,6 +38,10 @@ from registry.dynamodb.models import (
 
 READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the read time-out
 
+# Much less than the time after which an empty namespace is removed (`leftovers.py`): a registrar that remembers a
+# namespace must not write into one that is gone.
+JOINED_SECONDS: Final = 300.0
+
 # A report that loses against an event or another report is compared anew with what they wrote.
 REPORT_ATTEMPTS: Final = 4
 
@@ -67,16 +71,17 @@ class TaskStore:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._known_namespaces: set[str] = set()
+        self._joined: dict[str, float] = {}
 
     def ensure_namespace(self, namespace: str, now: float) -> None:
-        """Put a namespace on the list of namespaces, once per process."""
-        if namespace in self._known_namespaces:
+        """Put a namespace on the list of namespaces, or write that it is in use, at most every `JOINED_SECONDS`."""
+        joined_at = self._joined.get(namespace)
+        if joined_at is not None and now - joined_at < JOINED_SECONDS:
             return
         model = self._table.namespaces
         item = model(NAMESPACES, namespace_key(namespace))
-        item.update(actions=[model.created_at.set(model.created_at | now)])
-        self._known_namespaces.add(namespace)
+        item.update(actions=[model.created_at.set(model.created_at | now), model.joined_at.set(now)])
+        self._joined[namespace] = now
 
     def namespaces(self) -> list[str]:
         """Return the names of all namespaces, sorted."""

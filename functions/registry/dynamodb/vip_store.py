@@ -3,8 +3,8 @@
 Rules:
 1. A service and its claim of a VIP are written in one transaction, so no VIP has two services and no service
    two VIPs, however many registrars see it first at the same time.
-2. A VIP stays with its service. A service that was removed and returns finds its old claim. A released claim
-   may be taken by another service when it has expired.
+2. A VIP stays with its service. One that was removed leaves a released claim (`removal_store.py`): if it returns, it
+   has its VIP again; another service may take it when the claim has expired.
 """
 
 # PynamoDB's maps have no annotations on some of their methods.

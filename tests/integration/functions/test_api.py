@@ -571,3 +571,24 @@ def test_an_error_inside_is_a_problem_without_its_cause(api: Api, monkeypatch: p
     monkeypatch.setattr("api.reading.service_page", fail)
     detail = problem(api.get("services"), 500, "internal-error")
     assert "secret" not in detail
+
+
+def test_a_service_without_tasks_is_forgotten_with_its_owners_policy_and_aliases(api: Api) -> None:
+    api.call("PUT", "services/stock/policy", {"retries": {"count": 1}})
+    api.publish(services=frozenset({"stock"}))
+    revision = api.get("snapshot").json_body["revision"]
+    answer = api.call("DELETE", "services/stock")
+    assert (answer.status_code, answer.body) == (204, b"")
+    api.publish(services=frozenset({"stock"}))
+    assert names(api.get("snapshot")) == ["orders"]
+    assert api.get(f"snapshot?since={api.epoch}-{revision}").json_body["removed"] == ["stock"]
+    for path in ("services/stock", "services/stock/policy", "services/stock/owners"):
+        problem(api.get(path), 404, "unknown-service", "service")
+    assert set(api.store.services.aliases.all(api.namespace).values()) == {"orders"}
+    problem(api.call("DELETE", "services/stock"), 404, "unknown-service", "service")
+
+
+def test_a_service_with_tasks_is_not_forgotten(api: Api) -> None:
+    detail = problem(api.call("DELETE", "services/orders"), 409, "has-tasks", "service")
+    assert detail == "orders has 2 tasks; stop them first, or they register it again"
+    assert names(api.get("snapshot")) == ["orders"]

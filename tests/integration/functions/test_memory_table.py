@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from registry.domain.leftovers import EMPTY_SECONDS
 from registry.domain.offer import Alias
 from registry.domain.owners import Claim, NamespaceRules
 from registry.dynamodb.store import Store
@@ -42,6 +44,16 @@ def act(store: Store) -> list[object]:
     answers.append(
         publisher.publish(NAMESPACE, Changes(frozenset({"aa", "bb"}), frozenset({"orders", "stock"}))).revision
     )
+    store.tasks.apply(record("fargate_stopped", task_arn=task("bb").task_arn))
+    stock = store.services.get(NAMESPACE, "stock")
+    assert stock is not None
+    answers += [store.services.set_idle(NAMESPACE, stock, since) for since in (NOW, None, NOW)]
+    outdated = dataclasses.replace(stock, revision=stock.revision + 1)
+    answers += [store.removals.service(NAMESPACE, each, NOW) for each in (outdated, stock, stock)]
+    answers.append(store.removals.namespace(NAMESPACE, NOW + 2 * EMPTY_SECONDS))  # it has rules
+    store.tasks.ensure_namespace("empty.local", NOW)
+    publisher.publish("empty.local", Changes())
+    answers += [store.removals.namespace("empty.local", NOW + after) for after in (0.0, EMPTY_SECONDS, EMPTY_SECONDS)]
     answers.append(sorted(each.task_id for each in store.tasks.all(NAMESPACE)))
     answers.append(store.services.all(NAMESPACE))
     return answers

@@ -65,24 +65,29 @@ class MemoryTable:
 
     def _update_item(self, call: Any) -> Any:
         if not self._holds(call):
-            error = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "The conditional request failed"}}
-            raise ClientError(error, "UpdateItem")  # type: ignore[arg-type] # a TypedDict of botocore's
+            raise _condition_failed("UpdateItem")
         return {"Attributes": copy.deepcopy(self._update(call))}
 
+    def _delete_item(self, call: Any) -> Any:
+        if not self._holds(call):
+            raise _condition_failed("DeleteItem")
+        self._delete(call)
+        return {}
+
     def _transact_write_items(self, call: Any) -> Any:
-        updates = [each["Update"] for each in call["TransactItems"]]
-        assert len(updates) <= 100
-        keys = [_key(each["Key"]) for each in updates]
+        steps = [(kind, step) for each in call["TransactItems"] for kind, step in each.items()]
+        assert len(steps) <= 100
+        keys = [_key(step["Key"]) for _, step in steps]
         assert len(set(keys)) == len(keys), "an item may be in a transaction once"
-        held = [self._holds(each) for each in updates]
+        held = [self._holds(step) for _, step in steps]
         if not all(held):
             raise VerboseClientError(
                 {"Error": {"Code": "TransactionCanceledException", "Message": ""}},
                 "TransactWriteItems",
                 cancellation_reasons=[None if each else CancellationReason("ConditionalCheckFailed") for each in held],
             )
-        for each in updates:
-            self._update(each)
+        for kind, step in steps:
+            {"Update": self._update, "Delete": self._delete}[kind](step)
         return {}
 
     def _holds(self, call: Any) -> bool:
@@ -98,6 +103,15 @@ class MemoryTable:
             self.items[key] = new
             self.changed.append(key)
         return new
+
+    def _delete(self, call: Any) -> None:
+        if self.items.pop(_key(call["Key"]), None) is not None:
+            self.changed.append(_key(call["Key"]))
+
+
+def _condition_failed(operation: str) -> ClientError:
+    error = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "The conditional request failed"}}
+    return ClientError(error, operation)  # type: ignore[arg-type] # a TypedDict of botocore's
 
 
 def _key(key: Any) -> tuple[str, str]:

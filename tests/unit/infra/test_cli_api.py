@@ -13,7 +13,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from infra.cli.api import ApiError, MeshApi
-from infra.cli.services import allow, list_endpoints, list_services, refused_claims
+from infra.cli.services import allow, forget, list_endpoints, list_services, refused_claims
 from infra.local.api_gateway import ApiGateway
 from infra.local.settings import LocalError
 from infra.local.template import load
@@ -60,6 +60,9 @@ def answer(event: Any) -> dict[str, Any]:
                     body = base64.b64decode(body)
                 allowed = [] if not body else json.loads(body)["allowed"]
                 return ok({"owners": [OWNER], "allowed": allowed, "refused": [REFUSED]})
+        case "/v1/namespaces/{namespace}/services/{service}" if event["httpMethod"] == "DELETE":
+            if parameters == {"namespace": "shop.local", "service": "orders"}:
+                return {"statusCode": 204, "body": "", "headers": {}}
         case "/v1/namespaces/{namespace}/services/{service}":
             if parameters == {"namespace": "shop.local", "service": "orders"}:
                 return ok({**service("orders"), "endpoints": [ENDPOINT]})
@@ -103,6 +106,17 @@ def test_a_refused_claim_is_shown_with_both_sides_and_allowed_by_the_operators_w
         assert row == {"namespace": "shop.local", "name": "orders", "owners": [OWNER], "allowed": [THIEF]}
         with pytest.raises(LocalError, match="service 'none' is in no namespace"):
             allow(api, api.namespaces(), "none", THIEF)
+
+    run(use)
+
+
+def test_a_service_is_forgotten_wherever_it_is() -> None:
+    def use(url: str) -> None:
+        api = MeshApi.local(url, "us-east-1")
+        (row,) = forget(api, api.namespaces(), "orders")
+        assert row == {"namespace": "shop.local", "name": "orders", "owners": [OWNER], "allowed": []}
+        with pytest.raises(LocalError, match="service 'none' is in no namespace"):
+            forget(api, api.namespaces(), "none")
 
     run(use)
 

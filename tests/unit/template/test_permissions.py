@@ -25,6 +25,8 @@ EXPECTED = {
     ],
     "ReconcilerRole": [
         f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
+        "dynamodb:DeleteItem on Registry.Arn "
+        "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*', 'NAMESPACES']}}",
         "ecs:ListClusters ecs:ListTasks ecs:DescribeTaskDefinition on *",
         f"ecs:DescribeTasks on {ARN % ('ecs', 'task/*')}",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
@@ -41,6 +43,7 @@ EXPECTED = {
     ],
     "ApiRole": [
         "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
+        "dynamodb:DeleteItem on Registry.Arn if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*']}}",
         "logs:CreateLogStream logs:PutLogEvents on ApiLogs.Arn",
         TRACES,
     ],
