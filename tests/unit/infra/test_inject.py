@@ -220,13 +220,21 @@ def test_the_local_ecs_takes_what_inject_writes(redirect: bool) -> None:
 
 
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.name)
-def test_the_shops_task_definitions_can_be_injected(path: Path) -> None:
+def test_the_shops_task_definitions_are_what_inject_writes(path: Path) -> None:
     document = json.loads(path.read_text())
-    found = inject(document, Settings())
-    environment = {each["name"]: each["value"] for each in container(found, "sidecar")["environment"]}
-    before = {each["name"]: each["value"] for each in container(document, "sidecar")["environment"]}
-    assert environment.get("TRAMO_INBOUND") == before.get("TRAMO_INBOUND")
-    configuration.read({"AWS_REGION": "eu-west-1", **environment})
+    own = deepcopy(document)
+    offers = [each for each in own["containerDefinitions"] if "portMappings" in each]
+    sidecar = container(own, "sidecar")
+    block = json.loads(sidecar["dockerLabels"]["tramo.service-connect"])
+    own["containerDefinitions"] = [
+        each for each in own["containerDefinitions"] if each["name"] not in ("sidecar", "gate")
+    ]
+    for each in own["containerDefinitions"]:
+        del each["dependsOn"]
+    assert inject(own, Settings(sidecar["image"], variables(document)["TRAMO_API_URL"]), block) == document
+    assert inject(document, Settings()) == document
+    assert [each["name"] for each in document["containerDefinitions"][1:]] == ["sidecar", *["gate"] * len(offers)]
+    configuration.read({"AWS_REGION": "eu-west-1", **variables(document)})
 
 
 def without(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,10 +35,12 @@ def test_cache_commands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SLOW = """
-import sys, time
+import sys
 from apps.shop import Server
 def answer(path):
-    time.sleep(0.3 if path == "/slow" else 0)
+    if path == "/slow":
+        print("begun", flush=True)
+        sys.stdin.readline()
     return 200, {"path": path}
 server = Server(0, answer)
 print(server.server_port, flush=True)
@@ -45,32 +48,42 @@ server.run()
 """
 
 
-def test_a_server_finishes_what_it_has_before_it_ends() -> None:
+def test_a_server_accepts_no_more_and_finishes_what_it_has_before_it_ends() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLOW],
         cwd=SHOP,
         env={**os.environ, "HOST": "127.0.0.1"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
+        assert server.stdin is not None
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        answers: list[int] = []
+        answers: list[tuple[int, str | None]] = []
 
         def call(path: str) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             connection.request("GET", path)
-            answers.append(connection.getresponse().status)
+            answer = connection.getresponse()
+            answers.append((answer.status, answer.getheader("Connection")))
             connection.close()
+
+        def refuses() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) != 0
 
         call("/")
         slow = threading.Thread(target=call, args=("/slow",))
         slow.start()
+        assert server.stdout.readline() == "begun\n"
         server.send_signal(signal.SIGTERM)
-        call("/late")  # new connections are still taken: callers may not know yet
+        until(refuses, 20, "the end of the listener")
+        server.stdin.write("\n")
+        server.stdin.flush()
         slow.join()
         assert server.wait(20) == 0
-    assert answers == [200, 200, 200]
+    assert answers == [(200, None), (200, "close")]
 
 
 WEB = """

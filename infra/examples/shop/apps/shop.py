@@ -12,15 +12,13 @@ import os
 import signal
 import socket
 import threading
-import time
 import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-QUIET_SECONDS = 1.0  # no request for so long: callers know by now that this task goes away
-LONGEST_SECONDS = 50.0
+LONGEST_SECONDS = 25.0  # for what is under way at SIGTERM; ECS sends SIGKILL after 30
 
 PROXY = urlsplit(os.environ.get("http_proxy", ""))
 
@@ -36,7 +34,7 @@ def task_id() -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves GET requests by one function of the path; ends on SIGTERM when requests have stopped coming."""
+    """Serves GET requests by one function of the path. On SIGTERM it accepts no more, finishes what it has, and ends."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -44,37 +42,29 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, answer: Answer) -> None:
         super().__init__((os.environ.get("HOST", "0.0.0.0"), port), _Handler)  # noqa: S104 - in a container
         self.answer = answer
-        self._lock = threading.Lock()
+        self.closing = False
         self._active = 0
-        self._last = time.monotonic()
+        self._changed = threading.Condition()
 
     def run(self) -> None:
         """Serve until SIGTERM."""
-        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._finish).start())
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self.shutdown).start())
         self.serve_forever(poll_interval=0.1)
+        self.closing = True
         self.server_close()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._active, LONGEST_SECONDS)
 
     def began(self) -> None:
-        """Count a request that is being handled."""
-        with self._lock:
+        """Count a request that is under way."""
+        with self._changed:
             self._active += 1
 
     def ended(self) -> None:
         """Count a request that was answered."""
-        with self._lock:
+        with self._changed:
             self._active -= 1
-            self._last = time.monotonic()
-
-    def _finish(self) -> None:
-        """Go on serving while requests come, then stop."""
-        begin = time.monotonic()
-        while time.monotonic() - begin < LONGEST_SECONDS:
-            with self._lock:
-                quiet = not self._active and time.monotonic() - max(self._last, begin) >= QUIET_SECONDS
-            if quiet:
-                break
-            time.sleep(0.05)
-        self.shutdown()
+            self._changed.notify_all()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,6 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            if self.server.closing:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(content)
         finally:
