@@ -3,7 +3,8 @@
 The records of a namespace whose build failed for the moment are reported as failed, so that Lambda brings the
 batch again from the first of them; namespaces that were published find nothing to change then. What another try
 would not help (`failures.py`) is logged and counted instead: it would hold up all other namespaces of the shard
-for as long as Lambda tries. The reconciler compares the namespace with its snapshot each minute.
+for as long as Lambda tries. The reconciler compares the namespace with its snapshot each minute, and the hosted zone
+with all names.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from registry import metric_names
-from registry.dynamodb.store import open_store
+from registry.aws.clients import open_zone
+from registry.dynamodb.store import Store, open_store
 from registry.failures import Failure, failure_of
+from registry.hosted_zone import HostedZone
 from registry.publishing import Changes, Publisher
 from registry.settings import Settings
 
@@ -29,7 +32,9 @@ logger = Logger()
 metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
-publisher = Publisher(open_store(settings.table, settings.region), stream=settings.stream)
+store = open_store(settings.table, settings.region)
+publisher = Publisher(store, stream=settings.stream)
+zone = open_zone(settings.hosted_zone, settings.hosted_zone_mode, settings.region)
 
 
 class NothingPublishedError(Exception):
@@ -80,9 +85,13 @@ def _holders_in(record: Mapping[str, Any]) -> set[str]:
 
 
 def publish_all(
-    publisher: Publisher, changes: Mapping[str, Changes], clock: Callable[[], float] = time.perf_counter
+    publisher: Publisher,
+    changes: Mapping[str, Changes],
+    clock: Callable[[], float] = time.perf_counter,
+    rename: Callable[[], None] = lambda: None,
 ) -> dict[str, Exception]:
-    """Publish each namespace and return what went wrong for the moment, by namespace."""
+    """Publish each namespace and return what went wrong for the moment, by namespace; `rename` when names changed."""
+    renamed = False
     failed: dict[str, Exception] = {}
     _count(metric_names.SNAPSHOTS_PUBLISHED, 0)  # so that a batch which changes nothing is seen, too
     _count(metric_names.PUBLISH_FAILURES, 0)
@@ -99,6 +108,7 @@ def publish_all(
             else:
                 _count(metric_names.PUBLISH_FAILURES, 1)
             continue
+        renamed = renamed or published.renamed
         _count(metric_names.SNAPSHOTS_PUBLISHED, int(published.is_new))
         _count(metric_names.PUBLISH_CONFLICTS, published.conflicts)
         _count(metric_names.PUBLISH_TIME, round(1000 * (clock() - began), 3))
@@ -113,7 +123,19 @@ def publish_all(
             tasks=len(change.tasks),
             conflicts=published.conflicts,
         )
+    if renamed:
+        rename()
     return failed
+
+
+def bring_zone(zone: HostedZone, store: Store, remaining: Callable[[], float]) -> None:
+    """Bring the hosted zone up to date. What fails is logged only: the reconciler does it within a minute."""
+    try:
+        brought = zone.bring(store, remaining)
+    except Exception:
+        logger.exception("the hosted zone is not up to date")
+        return
+    logger.info("hosted zone", written=brought.written, removed=brought.removed, taken=brought.taken[:20])
 
 
 def _count(metric: metric_names.Metric, value: float) -> None:
@@ -137,4 +159,9 @@ def failures_among(records: Sequence[Mapping[str, Any]], failed: Mapping[str, Ex
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Handle one batch and return the records that must come again."""
     records = event["Records"]
-    return failures_among(records, publish_all(publisher, changes_of(records)))
+
+    def rename() -> None:
+        if zone is not None:
+            bring_zone(zone, store, lambda: context.get_remaining_time_in_millis() / 1000)
+
+    return failures_among(records, publish_all(publisher, changes_of(records), rename=rename))

@@ -1,10 +1,11 @@
-"""Reconciler: on a schedule, one sweep of ECS and of what is published."""
+"""Reconciler: on a schedule, one sweep of ECS, of what is published, and of the hosted zone that has the names."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -14,9 +15,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from reconciler.publications import Publications
 from reconciler.sweep import Sweep
 from registry import metric_names
-from registry.aws.clients import open_lookups
+from registry.aws.clients import open_lookups, open_zone
 from registry.aws.pacing import TokenBucket
-from registry.dynamodb.store import open_store
+from registry.dynamodb.store import Store, open_store
+from registry.hosted_zone import HostedZone
 from registry.publishing import Publisher
 from registry.settings import Settings
 
@@ -28,6 +30,7 @@ tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
 publisher = Publisher(store, stream=settings.stream)
 lookups = open_lookups(settings.region, TokenBucket(settings.ecs_calls_per_second))
+zone = open_zone(settings.hosted_zone, settings.hosted_zone_mode, settings.region)
 
 
 class SweepIncompleteError(Exception):
@@ -49,6 +52,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         remaining=lambda: context.get_remaining_time_in_millis() / 1000,
         warn=logger.warning,
     ).run(store.sweeps.next_cluster())
+    if zone is not None and not repair_zone(zone, store, lambda: context.get_remaining_time_in_millis() / 1000):
+        report.failures += 1
     for metric, value in (
         (metric_names.TASKS_SWEPT, report.swept),
         (metric_names.TASKS_LEFT_OUT, report.left_out),
@@ -68,3 +73,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if report.failures:
         raise SweepIncompleteError(f"{report.failures} clusters or namespaces were left out; the log says which")
     return counts
+
+
+def repair_zone(zone: HostedZone, store: Store, remaining: Callable[[], float]) -> bool:
+    """Bring the hosted zone up to date; return False when that failed."""
+    try:
+        brought = zone.bring(store, remaining)
+    except Exception as error:
+        logger.warning("the hosted zone is not up to date", error=repr(error), exc_info=error)
+        return False
+    if brought.written or brought.removed:
+        logger.warning("the hosted zone had missed changes", written=brought.written, removed=brought.removed)
+    if brought.taken:
+        logger.warning("names have records that are not ours in the hosted zone", names=brought.taken[:20])
+    return True

@@ -59,13 +59,15 @@ class Changes:
 class Published:
     """The revision of the namespace after a build, whether it is new, and how many attempts were lost.
 
-    `left_out` are services that are not published as they are, since they do not fit.
+    `left_out` are services that are not published as they are, since they do not fit. `renamed` is whether a name or
+    the address of one came, went or changed.
     """
 
     revision: int
     is_new: bool
     conflicts: int
     left_out: frozenset[str] = frozenset()
+    renamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class Publisher:
                 return Published(known.revision, is_new=False, conflicts=conflicts, left_out=left_out)
             try:
                 if self._store.snapshots.publish(namespace, known, self._clock(), updated, reading.stored):
-                    return Published(known.next_revision, is_new=True, conflicts=conflicts, left_out=left_out)
+                    renamed = any(_names(_part(reading, each)) != _names(part) for each, part in updated.items())
+                    return Published(known.next_revision, True, conflicts, left_out, renamed)
             except PartTooLargeError as error:
                 left_out |= _shrink(updated, reading, error.number, self._store.snapshots.largest_part)
             else:
@@ -203,6 +206,11 @@ def _part(reading: _Reading, number: int) -> Part:
     """Return a part as it is before the build."""
     stored = reading.stored.get(number)
     return reading.rebuilt.get(number, Part()) if stored is None else stored.part
+
+
+def _names(part: Part) -> dict[str, tuple[object, object]]:
+    """Return what of a part the records of a hosted zone are made of."""
+    return {name: (document["vip"], document["aliases"]) for name, document in part.services.items()}
 
 
 def _build(reading: _Reading, revision: int) -> dict[int, Part]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from registry.domain.zone import Mode
+
 
 class SettingsError(Exception):
     """A variable is missing or wrong; the function must not start."""
@@ -17,7 +19,8 @@ class Settings:
     `clusters` are names or ARNs (empty: all of the region). `poll_seconds` is what sidecars are told.
     `ecs_calls_per_second` is the most that the reconciler asks of ECS. `checks_tasks` is whether a role's session
     may report the health of the task only after which it is named. `stream` is the ARN of the table's stream, empty
-    for functions that do not publish.
+    for functions that do not publish. `hosted_zone` is the id of the zone that gets the services' names, empty for
+    none, and `hosted_zone_mode` how the tasks that ask it share their ports.
     """
 
     table: str
@@ -27,6 +30,8 @@ class Settings:
     ecs_calls_per_second: int
     checks_tasks: bool
     stream: str
+    hosted_zone: str
+    hosted_zone_mode: Mode
 
     def has_cluster(self, name_or_arn: str) -> bool:
         """Return whether tasks of a cluster may join."""
@@ -39,6 +44,9 @@ class Settings:
         identity = environment.get("TRAMO_TASK_IDENTITY", "session")
         if identity not in ("session", "off"):
             raise SettingsError(f"TRAMO_TASK_IDENTITY is {identity!r}; set session or off")
+        mode = environment.get("TRAMO_HOSTED_ZONE_MODE", Mode.LISTEN)
+        if mode not in list(Mode):
+            raise SettingsError(f"TRAMO_HOSTED_ZONE_MODE is {mode!r}; set {' or '.join(Mode)}")
         return cls(
             table=_required(environment, "TRAMO_TABLE", "the name of the registry's DynamoDB table"),
             region=_required(environment, "AWS_REGION", "the region (Lambda sets it by itself)"),
@@ -47,6 +55,8 @@ class Settings:
             ecs_calls_per_second=_number(environment, "TRAMO_ECS_CALLS_PER_SECOND", 10, 100),
             checks_tasks=identity == "session",
             stream=environment.get("TRAMO_STREAM", ""),
+            hosted_zone=environment.get("TRAMO_HOSTED_ZONE", ""),
+            hosted_zone_mode=Mode(mode),
         )
 
 

@@ -20,6 +20,7 @@ from infra.local.identity import DEFAULT_ROLE
 from infra.local.settings import ACCOUNT, LocalError
 
 SIDECAR_LABEL: Final = "tramo.sidecar"
+GATE_LABEL: Final = "tramo.gate"
 _USER: Final = re.compile(r"\d{1,9}(:\d{1,9})?")
 _PROXY_PROPERTIES: Final = frozenset(
     (
@@ -94,6 +95,11 @@ class Container:
     def is_sidecar(self) -> bool:
         """True for the container that is the mesh's proxy."""
         return self.labels.get(SIDECAR_LABEL) == "true"
+
+    @property
+    def is_gate(self) -> bool:
+        """Say whether this is the gate, which asks the sidecar's admin pages."""
+        return self.labels.get(GATE_LABEL) == "true"
 
 
 @dataclass(frozen=True, slots=True)

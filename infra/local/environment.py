@@ -5,7 +5,8 @@ the address of the API, which a task definition cannot know, and a file for its 
 system of its own.
 
 Where tasks have no network namespace (see network.py) all share one. Then each is given what keeps it apart from the
-others: the app HOST, the only address on which it may listen, and the sidecar its addresses and VIP network.
+others: the app HOST, the only address on which it may listen, the gate the address of the sidecar's admin pages, and
+the sidecar its addresses and VIP network.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def environment(
             **(_shared_network(place.address) if place.namespace is None else {}),
         }
     ours = {} if place.namespace else {"HOST": place.address}
+    if container.is_gate and place.namespace is None:
+        ours["TRAMO_ADMIN"] = f"{place.address}:{ADMIN_PORT}"
     if not place.private_hosts:
         proxy = f"http://{place.localhost}:{FORWARD_PROXY_PORT}"
         # Metadata and AWS are not services of the mesh.

@@ -1,4 +1,4 @@
-"""botocore's clients of ECS and EC2, with time-outs that end before a function does.
+"""botocore's clients of ECS, EC2 and Route 53, with time-outs that end before a function does.
 
 Rules:
 1. The worst that one call can take is `TOTAL_ATTEMPTS` times both time-outs, and up to a second between the
@@ -17,16 +17,22 @@ from botocore.session import Session, get_session
 
 from registry.aws.ecs import Ec2Client, EcsClient, Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
+from registry.domain.zone import Mode
+from registry.hosted_zone import REQUESTS_PER_SECOND, HostedZone, Route53Client
 
 CONNECT_TIMEOUT_SECONDS: Final = 1
 READ_TIMEOUT_SECONDS: Final = 3
 TOTAL_ATTEMPTS: Final = 2
+ZONE_ATTEMPTS: Final = 4
+"""Of calls to Route 53, whose quota is small, and which refuses changes of one zone at the same time."""
 
-_CONFIG: Final = Config(
-    connect_timeout=CONNECT_TIMEOUT_SECONDS,
-    read_timeout=READ_TIMEOUT_SECONDS,
-    retries={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
-)
+
+def _config(attempts: int) -> Config:
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+    )
 
 
 @cache
@@ -34,8 +40,8 @@ def _session() -> Session:
     return get_session()
 
 
-def _client(service: str, region: str) -> Any:
-    return _session().create_client(service, region_name=region, config=_CONFIG)
+def _client(service: str, region: str, attempts: int = TOTAL_ATTEMPTS) -> Any:
+    return _session().create_client(service, region_name=region, config=_config(attempts))
 
 
 def open_lookups(region: str, bucket: TokenBucket | None = None) -> Lookups:
@@ -50,3 +56,16 @@ def open_lookups(region: str, bucket: TokenBucket | None = None) -> Lookups:
         return client
 
     return Lookups(ecs=ecs, ec2=ec2)
+
+
+def open_zone(zone_id: str, mode: Mode, region: str) -> HostedZone | None:
+    """Return a hosted zone over botocore, None when there is no id."""
+    if not zone_id:
+        return None
+
+    @cache
+    def route53() -> Route53Client:
+        client: Route53Client = _client("route53", region, ZONE_ATTEMPTS)
+        return client
+
+    return HostedZone(route53, zone_id, mode, TokenBucket(REQUESTS_PER_SECOND))

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from registry.domain.zone import Mode
 from registry.settings import Settings, SettingsError
 
 LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
 
 
 def test_defaults() -> None:
-    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10, True, "")
+    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10, True, "", "", Mode.LISTEN)
 
 
 def test_all() -> None:
@@ -18,6 +19,13 @@ def test_all() -> None:
     assert settings.clusters == ("a", "arn:aws:ecs:x:1:cluster/b")
     assert (settings.poll_seconds, settings.ecs_calls_per_second) == (30, 15)
     assert settings.stream.endswith("/stream/1")
+
+
+def test_the_hosted_zone() -> None:
+    settings = Settings.from_environment(LEAST | {"TRAMO_HOSTED_ZONE": "Z1", "TRAMO_HOSTED_ZONE_MODE": "redirect"})
+    assert (settings.hosted_zone, settings.hosted_zone_mode) == ("Z1", Mode.REDIRECT)
+    with pytest.raises(SettingsError, match="TRAMO_HOSTED_ZONE_MODE is 'dns'; set listen or redirect"):
+        Settings.from_environment(LEAST | {"TRAMO_HOSTED_ZONE_MODE": "dns"})
 
 
 @pytest.mark.parametrize("name", ["TRAMO_TABLE", "AWS_REGION"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,11 @@ def test_on_loopback_an_app_is_also_given_where_to_listen() -> None:
     assert (found["HOST"], found["VERSION"]) == ("127.9.0.1", "1")
     assert not [name for name in found if name.startswith("TRAMO_")]
     assert "HTTP_PROXY" not in found
+
+
+def test_on_loopback_the_gate_knows_where_the_sidecar_is() -> None:
+    found = build(replace(container(), labels={"tramo.gate": "true"}))
+    assert found["TRAMO_ADMIN"] == "127.9.0.1:9901"
 
 
 def test_without_a_hosts_file_of_its_own_an_app_gets_the_forward_proxy() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from infra.local import pattern
+from infra.local.template import load
+from registry.settings import Settings
 from tests.support.control_plane import ecs, sam
 
 NAMES = {"Registrar", "Reconciler", "Publisher", "Api"}
@@ -64,15 +66,31 @@ def test_logs_do_not_stay_for_ever() -> None:
 
 def test_the_environment_of_the_functions() -> None:
     shared = {"TRAMO_TABLE": "tramo", "POWERTOOLS_METRICS_NAMESPACE": "Tramo", "LOG_LEVEL": "INFO"}
+    publishing = {
+        "TRAMO_STREAM": "Registry.StreamArn",
+        "TRAMO_HOSTED_ZONE": "",
+        "TRAMO_HOSTED_ZONE_MODE": "listen",
+    }
     own = {
         "Registrar": {"TRAMO_CLUSTERS": ""},
-        "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10", "TRAMO_STREAM": "Registry.StreamArn"},
-        "Publisher": {"TRAMO_STREAM": "Registry.StreamArn"},
+        "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10", **publishing},
+        "Publisher": publishing,
         "Api": {"TRAMO_POLL_SECONDS": "5", "TRAMO_TASK_IDENTITY": "session"},
     }
     for name, function in sam.functions().items():
         service = {"POWERTOOLS_SERVICE_NAME": name.lower()}
         assert function.environment == shared | service | own.get(name, {})
+
+
+def test_the_functions_that_publish_know_the_hosted_zone_of_the_parameters() -> None:
+    chosen = {"HostedZoneId": "Z0123456789ABCDEFGHIJ", "HostedZoneMode": "redirect"}
+    environments = {each.name: each.environment for each in load(parameters=chosen).functions}
+    for name, environment in environments.items():
+        settings = Settings.from_environment({"AWS_REGION": "us-east-1", **environment})
+        found = (settings.hosted_zone, settings.hosted_zone_mode)
+        assert found == (tuple(chosen.values()) if name in ("Publisher", "Reconciler") else ("", "listen")), name
+    parameter = sam.read()["Parameters"]["HostedZoneId"]
+    assert [bool(re.match(parameter["AllowedPattern"], each)) for each in ("", *chosen.values())] == [True, True, False]
 
 
 def test_every_handler_is_there() -> None:

@@ -12,6 +12,10 @@ STREAM_READER = "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIt
 TRACES = "xray:PutTraceSegments xray:PutTelemetryRecords on *"
 ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
 MESH = "${RestApi}/live/"
+ZONE_WRITER = (
+    "if HasHostedZone: route53:GetHostedZone route53:ListResourceRecordSets route53:ChangeResourceRecordSets "
+    "on arn:${AWS::Partition}:route53:::hostedzone/${HostedZoneId}"
+)
 
 EXPECTED = {
     "RegistrarRole": [
@@ -32,6 +36,7 @@ EXPECTED = {
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
         "ec2:DescribeInstances on *",
         "logs:CreateLogStream logs:PutLogEvents on ReconcilerLogs.Arn",
+        ZONE_WRITER,
         TRACES,
     ],
     "PublisherRole": [
@@ -39,6 +44,7 @@ EXPECTED = {
         f"{STREAM_READER} on Registry.StreamArn",
         "sqs:SendMessage on DeadLetters.Arn",
         "logs:CreateLogStream logs:PutLogEvents on PublisherLogs.Arn",
+        ZONE_WRITER,
         TRACES,
     ],
     "ApiRole": [
@@ -89,6 +95,15 @@ def spelled(value: Any) -> Any:
     return value
 
 
+def unconditional(statement: dict[str, Any]) -> dict[str, Any]:
+    """Return a statement, also one that is there under a condition only."""
+    if "Fn::If" not in statement:
+        return statement
+    _, found, otherwise = statement["Fn::If"]
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    return dict(found)
+
+
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every policy document of the stack with the resource in which it stands."""
     for name, role in sam.resources("AWS::IAM::Role").items():
@@ -101,6 +116,8 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def statement_line(statement: dict[str, Any]) -> str:
+    if "Fn::If" in statement:
+        return f"if {statement['Fn::If'][0]}: {statement_line(unconditional(statement))}"
     assert statement["Effect"] == "Allow"
     assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys()
     line = f"{' '.join(listed(statement['Action']))} on {' '.join(listed(spelled(statement['Resource'])))}"
@@ -121,7 +138,7 @@ def test_the_permissions_are_these_and_no_others() -> None:
 
 def test_no_action_has_a_wildcard_and_resources_are_named() -> None:
     for name, document in documents():
-        for statement in document["Statement"]:
+        for statement in map(unconditional, document["Statement"]):
             actions = listed(statement["Action"])
             assert not [action for action in actions if "*" in action], name
             if "*" in listed(statement["Resource"]):
