@@ -34,7 +34,7 @@ def task_id() -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves GET requests by one function of the path. On SIGTERM it accepts no more, finishes what it has, and ends."""
+    """Serves GET requests by one function of the path. On SIGTERM it finishes what it has and ends."""
 
     daemon_threads = True
     request_queue_size = 128
