@@ -97,7 +97,6 @@ class Sidecar:
         self._gate = Gate(identity.task_id, [each.name for each in config.inbound])
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
         self._poller = Poller(runtime, config.namespace, self._registry(), cache, self._apply, config.poll_seconds)
-        stack.callback(self._poller.close)
         sources = [lambda: config.findings, self.mesh.findings, *([self._hosts.findings] if self._hosts else [])]
         findings = Findings(*sources)
         vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current)
@@ -128,9 +127,7 @@ class Sidecar:
             reporter = HealthReporter(
                 runtime, identity.task_id, metadata, self._registry(), findings.current, self.mesh.drain
             )
-            stack.callback(reporter.close)
-            reporting = runtime.spawn(reporter.run(), "health reporter")
-            stack.callback(reporting.cancel)  # before its thread ends
+            runtime.spawn(reporter.run(), "health reporter")
         runtime.spawn(MemoryWatch(runtime, memory_limit).run(), "memory watch")
         runtime.spawn(findings.run(), "findings")
         runtime.spawn(self._retry(), "listener retry")

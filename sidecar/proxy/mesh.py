@@ -2,7 +2,8 @@
 
 Rules:
 - A destination lives as long as its service is in the namespace; a new snapshot updates it in place, so no
-  connection is closed and no request is lost by it.
+  connection is closed and no request is lost by it. A service that left and returns has its destination again: clients
+  that stayed connected, as a gRPC channel does, must find it by the connection that they have.
 - Only what changed is touched: a delta of one service costs the same in a namespace of ten and of ten thousand.
   Listeners and names are gone through again only when an alias or an address changed.
 - Every service is listened for at its virtual address, on the ports of its aliases; or, where the task's rules redirect
@@ -22,7 +23,7 @@ from typing import Final
 from sidecar.config import Config
 from sidecar.core.direction import INBOUND
 from sidecar.core.findings import MOST_FINDINGS, Finding, app_refuses, cause, not_bound
-from sidecar.core.meters import Meters
+from sidecar.core.meters import MAX_DEPARTED, Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import of_local_app
 from sidecar.core.routing.zones import CallerZones
@@ -51,6 +52,7 @@ class Mesh:
         self.runtime = runtime
         self.snapshot: Snapshot | None = None
         self.destinations: dict[str, Destination] = {}
+        self._departed: dict[str, Destination] = {}  # of services that left, the longest gone first
         self.inbound = Listeners(runtime)
         self._config = config
         self._meters = meters
@@ -116,8 +118,7 @@ class Mesh:
             renamed = renamed or known is None or _place(known) != _place(record)
         gone = [name for name in self.destinations if name not in snapshot.services]
         for name in gone:
-            self.destinations.pop(name).close()
-            self._meters.depart(name)
+            self._depart(name)
             moved |= self._callers.replace(name, None)
         if moved:
             for destination in self.destinations.values():
@@ -149,8 +150,19 @@ class Mesh:
         self._aliases = aliases
         await self.outbound.set(wanted, pace)
 
+    def _depart(self, name: str) -> None:
+        destination = self._departed[name] = self.destinations.pop(name)
+        destination.close()
+        self._meters.depart(name)
+        if len(self._departed) > MAX_DEPARTED:  # as with their meters
+            del self._departed[next(iter(self._departed))]
+
     def _destination(self, record: ServiceRecord) -> Destination:
         destination = self.destinations.get(record.name)
+        if destination is None and record.name in self._departed:
+            destination = self.destinations[record.name] = self._departed.pop(record.name)
+            destination.cluster.called_from(self._callers.counts)
+            self._meters.client(record.name)  # it is not departed any more
         if destination is None:
             policy = record.policy_or_default()
             cluster = Cluster(record.name, record.protocol, policy, self._config.fallback_seconds)

@@ -2,6 +2,7 @@
 
 Rules:
 - Blocking, by urllib3, on its caller's own thread: it runs once in seconds and never on the event loop.
+- What a document may take of memory is bounded as sent and as decoded: compression makes one of the other.
 - Signed with Signature Version 4 by botocore's signer and the task role's credentials; no client of an AWS service.
 - An answer that is not expected is a `RegistryError` that says what to look at.
 """
@@ -9,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,8 +27,13 @@ from sidecar.core.findings import Finding
 
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 10.0
-MAX_DOCUMENT_BYTES: Final = 64 << 20
-"""A snapshot of 100,000 endpoints is about 25 MB; more is not a snapshot."""
+MAX_SENT_BYTES: Final = 16 << 20
+MAX_DOCUMENT_BYTES: Final = 32 << 20
+"""A snapshot of 100,000 endpoints is about 25 MB, and compressed 2 MB; more is not a snapshot."""
+MAX_RATIO: Final = 100
+"""A snapshot is compressed to a tenth or a twentieth, zeros to a thousandth."""
+SMALL_BYTES: Final = 1 << 20
+"""What any answer may have."""
 
 _HINTS: Final = {
     401: "the request is not signed as the API wants it; check TRAMO_API_URL and AWS_REGION",
@@ -52,7 +59,7 @@ class Answer:
 
 
 class RegistryClient:
-    """Talks to the API about one namespace. One instance belongs to one thread."""
+    """Talks to the API about one namespace."""
 
     def __init__(self, api_url: str, namespace: str, region: str, session: botocore.session.Session) -> None:
         self._url = f"{api_url}/v1/namespaces/{quote(namespace, safe='')}"
@@ -110,14 +117,16 @@ class RegistryClient:
         try:
             response = self._http.request(method, url, headers=headers, body=body, preload_content=False)
             try:
-                answer = response.read(MAX_DOCUMENT_BYTES + 1, decode_content=True)
+                sent = response.read(MAX_SENT_BYTES + 1, decode_content=False)
+                if len(sent) > MAX_SENT_BYTES:
+                    response.close()  # the rest of it is on the connection
             finally:
                 response.release_conn()
+            return response.status, response.headers, decoded(sent, response.headers.get("content-encoding", ""))
         except urllib3.exceptions.HTTPError as error:
             raise RegistryError(f"the API at {self._url} cannot be reached: {error}") from error
-        if len(answer) > MAX_DOCUMENT_BYTES:
-            raise RegistryError(f"the API's answer to {method} {url} is longer than {MAX_DOCUMENT_BYTES} bytes")
-        return response.status, response.headers, answer
+        except ValueError as error:
+            raise RegistryError(f"the API's answer to {method} {url} {error}") from error
 
     def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
         try:
@@ -130,6 +139,23 @@ class RegistryClient:
         request = AWSRequest(method, url, headers=headers, data=body)
         SigV4Auth(frozen, "execute-api", self._region).add_auth(request)
         return dict(request.headers.items())
+
+
+def decoded(sent: bytes, encoding: str) -> bytes:
+    """A body as it was before it was compressed. Raises ValueError when it is too long, or broken."""
+    if len(sent) > MAX_SENT_BYTES:
+        raise ValueError(f"is longer than {MAX_SENT_BYTES} bytes")
+    if encoding != "gzip":
+        return sent
+    most = min(max(len(sent) * MAX_RATIO, SMALL_BYTES), MAX_DOCUMENT_BYTES)
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16 asks for the frame of gzip
+    try:
+        body = decoder.decompress(sent, most)
+    except zlib.error as error:
+        raise ValueError(f"is no gzip: {error}") from error
+    if not decoder.eof:
+        raise ValueError(f"is longer than {most} bytes" if decoder.unconsumed_tail else "is gzip that is cut short")
+    return body
 
 
 def _refused(method: str, url: str, status: int) -> RegistryError:

@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from sidecar.blocking import CALL_SECONDS, DaemonThreads, call
 from sidecar.core.findings import Finding
 from sidecar.metadata import MetadataError, TaskReading
 from sidecar.proxy.base.runtime import Runtime
@@ -78,7 +78,7 @@ class HealthReporter:
         self._refusals = 0  # in a row
         self._wait_until = 0.0
         self._tried_stopping = False
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="health")
+        self._executor = DaemonThreads("health")
 
     async def run(self) -> None:
         """Report for ever."""
@@ -88,16 +88,16 @@ class HealthReporter:
 
     async def step(self) -> None:
         """Read once and report what changed."""
-        loop = self._runtime.loop
         try:
-            reading = await loop.run_in_executor(self._executor, self._source.reading)
+            reading = await call(self._executor, self._source.reading)
             if reading.is_stopping:
                 self._on_stopping()
             if self._may_report(reading):
                 await self._report(reading, list(self._findings()))
-        except (MetadataError, RegistryError) as error:
+        except (MetadataError, RegistryError, TimeoutError) as error:
             if not self._failing:
-                log.warning("the task's health is not reported for now: %s", error)
+                why = str(error) or f"no answer in {CALL_SECONDS:.0f} s"
+                log.warning("the task's health is not reported for now: %s", why)
             self._failing = True
         else:
             self._failing = False
@@ -110,7 +110,7 @@ class HealthReporter:
         self._tried_stopping = reading.is_stopping
         taken = False
         try:
-            taken = await self._runtime.loop.run_in_executor(self._executor, self._send, reading, findings)
+            taken = await call(self._executor, self._send, reading, findings)
         finally:
             self._refusals = 0 if taken else self._refusals + 1
             self._wait_until = self._runtime.now() + self._backoff_seconds()
@@ -138,7 +138,3 @@ class HealthReporter:
                 self.reported = status
             return True
         return False
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -9,7 +9,8 @@ Rules:
 - A namespace that the API does not know yet is empty: its first tasks wait for their sidecars to be ready, and are
   registered only then. Once there was a snapshot, the same answer is a fault and changes nothing.
 - An older revision than the one at hand is a fault of the API and refused, but for one of another epoch.
-- Waiting, decoding and writing are done on a thread: the loop only takes over what came out.
+- Waiting, decoding and writing are done on a thread: the loop only takes over what came out. An answer that is not
+  whole in time is a failed one.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
+from concurrent.futures import Executor
+from typing import Final, NamedTuple, Protocol
 
+from sidecar.blocking import CALL_SECONDS, DaemonThreads, call
 from sidecar.core.snapshot import Document, Snapshot, SnapshotError, apply, decode
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
@@ -31,8 +33,6 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 
 log = logging.getLogger("tramo.registry")
 
-Result = TypeVar("Result")
-Arguments = TypeVarTuple("Arguments")
 Apply = Callable[[Snapshot], Awaitable[object]]
 Decode = Callable[[bytes, str], Document]
 
@@ -79,7 +79,7 @@ class Poller:
         self._apply = apply_snapshot
         self._poll_seconds = poll_seconds
         self._etag = ""
-        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._executor = executor or DaemonThreads("registry")
         self._decode = decode
 
     async def load(self) -> None:
@@ -115,7 +115,7 @@ class Poller:
         """Ask once and apply what came."""
         since = self.snapshot.version if self.snapshot is not None and self._etag else None
         try:
-            await self._take(*await self._on_thread(self._ask, self._etag, since))
+            await self._take(*await self._answer(since))
         except (RegistryError, SnapshotError) as error:
             if isinstance(error, NamespaceUnknownError) and (self.snapshot is None or self.snapshot.revision == 0):
                 await self._take_empty()
@@ -146,6 +146,12 @@ class Poller:
         self.source = "api"
         self.confirmed_at = self._runtime.now()
 
+    async def _answer(self, since: str | None) -> tuple[Answer, Document | None, float]:
+        try:
+            return await call(self._executor, self._ask, self._etag, since)
+        except TimeoutError as error:
+            raise RegistryError(f"the API gave no whole answer in {CALL_SECONDS:.0f} s {error}".rstrip()) from error
+
     def _ask(self, etag: str, since: str | None) -> tuple[Answer, Document | None, float]:
         answer = self._client.fetch(etag, since)
         if answer.body is None:
@@ -165,13 +171,6 @@ class Poller:
             self.last_change = Change(snapshot.revision, len(answer.body), decode_seconds, self._runtime.now() - begin)
             self._etag = answer.etag
             if self._cache is not None:
-                await self._on_thread(self._cache.store, snapshot, answer.body, document.since)
+                await call(self._executor, self._cache.store, snapshot, answer.body, document.since)
         self.source = "api"
         self.confirmed_at = self._runtime.now()
-
-    async def _on_thread(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-        return await self._runtime.loop.run_in_executor(self._executor, work, *arguments)
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -18,12 +18,12 @@ import gc
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from sidecar.blocking import DaemonThreads, call
 from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.schedule import Intervals
@@ -89,7 +89,7 @@ class CloudWatchSink:
         self._batches: deque[Batch] = deque()
         self._client: CloudWatch | None = None
         self._sending = asyncio.Lock()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudwatch")
+        self._executor = DaemonThreads("cloudwatch")
 
     async def run(self) -> None:
         """Send for ever."""
@@ -105,8 +105,8 @@ class CloudWatchSink:
             while self._batches:
                 batch = self._batches[0]
                 try:
-                    await self._runtime.loop.run_in_executor(self._executor, self._put, batch)
-                except (BotoCoreError, ClientError, ValueError) as error:
+                    await call(self._executor, self._put, batch)
+                except (BotoCoreError, ClientError, ValueError, TimeoutError) as error:
                     self.failures += 1
                     if not _is_for_good(error):
                         log.warning("metrics wait to be sent again, %d batches: %s", len(self._batches), error)
@@ -140,13 +140,12 @@ class CloudWatchSink:
         )
 
     async def close(self) -> None:
-        """Send the rest, then let the thread end."""
+        """Send the rest."""
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.flush()
         except TimeoutError:
             log.error("CloudWatch did not take the last metrics within %.0f s", FLUSH_SECONDS)
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def calls(data: list[Datum]) -> list[list[Datum]]:

@@ -21,6 +21,7 @@ Rules:
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from sidecar.core.http.messages import IDEMPOTENT_METHODS, Fields
@@ -50,14 +51,31 @@ def may_retry(method: bytes, failure: int) -> bool:
 def pause_seconds(fields: Fields) -> float | None:
     """For how long this answer asks not to be asked again, None if it does not say; for ever if that makes no sense.
 
-    Seconds of `Retry-After`, whose dates would need a clock that both agree on, or gRPC's pushback (gRFC A6).
+    `Retry-After`, in seconds or as a date, or gRPC's pushback (gRFC A6). A date is read by the answer's own `Date`: the
+    two clocks need not agree.
     """
     for name, value in fields:
-        if name == b"retry-after" and value.isdigit():
-            return min(float(value[:9]), MOST_PAUSE_SECONDS)
+        if name == b"retry-after":
+            return min(float(value[:9]), MOST_PAUSE_SECONDS) if value.isdigit() else _until(value, fields)
         if name == b"grpc-retry-pushback-ms":
             return min(int(value[:9]) / 1000.0, MOST_PAUSE_SECONDS) if value.isdigit() else FOREVER
     return None
+
+
+def _until(value: bytes, fields: Fields) -> float | None:
+    then = _date(value)
+    said = next((_date(date) for name, date in fields if name == b"date"), None)
+    if then is None or said is None:
+        return None
+    return min(max((then - said).total_seconds(), 0.0), MOST_PAUSE_SECONDS)
+
+
+def _date(value: bytes) -> datetime | None:
+    """A date of HTTP in the one form that is still sent (RFC 9110 section 5.6.7)."""
+    try:
+        return datetime.strptime(value.decode("latin-1"), "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 class RetryBudget:

@@ -3,6 +3,10 @@
 Rules:
 - TCP keep-alive on every socket: a peer that vanished without a word, with its host or behind a firewall that forgot
   the connection, is noticed within two minutes, and not only when the idle time-out of an hour is over.
+- A connection that many requests share, to an endpoint by HTTP/2, must be found out sooner: within `SHARED_SECONDS` of
+  silence, or of bytes that nobody acknowledges. The kernel asks, not a PING: servers of gRPC end the connection of a
+  client that sends them PINGs while they have nothing to say (`too_many_pings`). HTTP/1.1 and TCP do without, because
+  the kernel would also cut a peer that is alive and reads nothing for so long, which on HTTP/2 none does.
 - A listening socket hands its options down to those that it accepts (Linux, tcp(7)), so they cost nothing there.
 - Of a connection that a rule of netfilter redirected here, the kernel says where it was to go.
 """
@@ -20,6 +24,9 @@ QUIET_SECONDS: Final = 60
 """Silence after which the kernel asks; below the 350 s after which a NAT gateway of AWS forgets."""
 INTERVAL_SECONDS: Final = 15
 PROBES: Final = 4
+SHARED_SECONDS: Final = 10
+SHARED_QUIET_SECONDS: Final = 5
+SHARED_INTERVAL_SECONDS: Final = 2
 
 SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h; the socket module has no name for it
 _SOCKADDR_IN_BYTES: Final = 16
@@ -29,6 +36,12 @@ _OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, QUIET_SECONDS),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL_SECONDS),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES),
+)
+_SHARED_OPTIONS: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SHARED_QUIET_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SHARED_INTERVAL_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SHARED_SECONDS * 1000),
 )
 
 
@@ -40,11 +53,11 @@ def keep_alive(server: asyncio.Server) -> None:
             listener.setsockopt(level, option, value)
 
 
-def keep_connection_alive(transport: asyncio.BaseTransport) -> None:
-    """Keep a connection alive that was made from here."""
+def keep_connection_alive(transport: asyncio.BaseTransport, is_shared: bool = False) -> None:
+    """Keep a connection alive that was made from here, for one request at a time or for many."""
     connection = transport.get_extra_info("socket")
     if connection is not None and not transport.is_closing():
-        for level, option, value in _OPTIONS:
+        for level, option, value in _SHARED_OPTIONS if is_shared else _OPTIONS:
             connection.setsockopt(level, option, value)
 
 

@@ -43,6 +43,9 @@ from sidecar.proxy.upstream.destination import Destination
 
 IDLE_SECONDS: Final = 300.0
 """A connection without streams; Service Connect's idle time-out."""
+WAITED_SECONDS: Final = 0.01
+"""A call that its client cuts so late was waited for and given up, as calls with short deadlines are by the hundred.
+Those of an attack (rapid reset) are cut at once; of all together libnghttp2 takes `http2.RESETS`."""
 BODY_IDLE_SECONDS: Final = 30.0
 """Silence in the middle of a request's body."""
 LINGER_SECONDS: Final = 5.0
@@ -74,7 +77,7 @@ class Answer(Enum):
 class Http2DownstreamStream(Http2Stream):
     """The client's side of one exchange."""
 
-    __slots__ = ("_connection", "answer", "body_left", "heard_at", "is_grpc", "method", "request_complete")
+    __slots__ = ("_connection", "answer", "begun_at", "body_left", "heard_at", "is_grpc", "method", "request_complete")
 
     def __init__(self, connection: Http2DownstreamConnection, stream_id: int, head: RequestHead) -> None:
         Http2Stream.__init__(self, stream_id)
@@ -84,7 +87,7 @@ class Http2DownstreamStream(Http2Stream):
         self.answer = Answer.NONE
         self.request_complete = False
         self.body_left = head.content_length  # bytes of the request that have not come; negative when nobody knows
-        self.heard_at = connection.now()
+        self.begun_at = self.heard_at = connection.now()
 
     def send_head(self, head: ResponseHead) -> None:
         """Begin the answer."""
@@ -256,7 +259,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             if stream.exchange is not None:
                 stream.exchange.on_request_end(event.trailers)
         elif isinstance(event, Reset):
-            if not event.provoked:
+            if not event.provoked and self.now() - stream.begun_at < WAITED_SECONDS:
                 self._codec.count_cut()
             exchange = self._forget(stream)
             if exchange is not None:

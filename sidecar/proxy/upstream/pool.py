@@ -70,8 +70,8 @@ class Pool:
         self._cluster.connections += 1
         self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
 
-    async def _dial(self, connection: asyncio.Protocol) -> str:
-        """Connect to the endpoint in time. Return why not, or nothing."""
+    async def _dial(self, connection: asyncio.Protocol, is_shared: bool = False) -> str:
+        """Connect to the endpoint in time, for one request at a time or for many. Return why not, or nothing."""
         endpoint = self.endpoint
         try:
             async with asyncio.timeout(self._cluster.policy.timeouts.connect_seconds or None):
@@ -83,7 +83,7 @@ class Pool:
                 self.runtime.descriptors.say(self.runtime.now())
                 return OUT_OF_DESCRIPTORS
             return str(error) or "timed out"
-        keep_connection_alive(transport)
+        keep_connection_alive(transport, is_shared)
         return ""
 
     def _count_failure(self) -> None:

@@ -160,9 +160,8 @@ async def _polling(registry: Registry, seconds: float) -> Row:
     await asyncio.sleep(begin + span - loop.time())
     requests, sent, changed, news = registry.requests, registry.sent_bytes, registry.changed, registry.news_bytes
     await asyncio.sleep(2 * seconds)
-    for life, each in zip(lives, sidecars, strict=True):
+    for life in lives:
         life.cancel()
-        each.poller.close()
     await asyncio.gather(*lives, return_exceptions=True)
     delays.sort()
     assert len(delays) == SIDECARS * CHANGES, "every sidecar learnt of every change"

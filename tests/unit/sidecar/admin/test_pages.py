@@ -74,7 +74,6 @@ def run(test: Callable[[Case], Awaitable[None]]) -> None:
         case = Case()
         await test(case)
         case.mesh.close()
-        case.poller.close()
 
     asyncio.run(main())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar import config as configuration
 from sidecar.core.findings import MOST_FINDINGS
-from sidecar.core.meters import Meters
+from sidecar.core.meters import MAX_DEPARTED, Meters
 from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.proxy.base.pace import SLICE_SECONDS, Pace
 from sidecar.proxy.base.runtime import Runtime
@@ -61,6 +61,10 @@ class Case:
         self.prefix = prefix
         self.mesh = Mesh(Runtime(asyncio.get_running_loop()), config, Meters("", ""), "")
         self.snapshot: Snapshot | None = None
+
+    @property
+    def revision(self) -> int:
+        return self.snapshot.revision if self.snapshot is not None else 0
 
     async def take(self, data: bytes) -> bool:
         self.snapshot = apply(self.snapshot, decode(data, NAMESPACE))
@@ -129,6 +133,35 @@ def test_new_names_are_listened_for_and_old_ones_no_longer() -> None:
         assert case.mesh.resolve("s4", PORT) is case.mesh.destinations["s4"]
         assert set(case.mesh.destinations) == {"s3", "s4"}
         assert case.mesh.hosts() == {case.address(3).host: ["s3"], case.address(4).host: ["s4"]}
+
+    run(test)
+
+
+def test_a_service_that_returns_is_reached_by_the_connections_that_stayed() -> None:
+    async def test(case: Case) -> None:
+        await case.take(document(1, service(2), service(3)))
+        kept = case.mesh.destinations["s2"]
+        await case.take(document(2, since=1, removed=["s2"]))
+        assert kept.cluster.endpoints == []
+        await case.take(document(3, service(2, "10.9.9.9"), since=2, removed=[]))
+        assert case.mesh.destinations["s2"] is kept
+        assert case.endpoint("s2") == "10.9.9.9"
+
+    run(test)
+
+
+def test_services_that_never_return_are_forgotten() -> None:
+    async def test(case: Case) -> None:
+        await case.take(document(1, service(2)))
+        first = case.mesh.destinations["s2"]
+        await case.take(document(2, since=1, removed=["s2"]))
+        for begin in range(3, MAX_DEPARTED + 3, 200):
+            some = [service(number) for number in range(begin, begin + 200)]
+            await case.take(document(case.revision + 1, *some, since=case.revision, removed=[]))
+            gone = [each["name"] for each in some]
+            await case.take(document(case.revision + 1, since=case.revision, removed=gone))
+        await case.take(document(case.revision + 1, service(2), since=case.revision, removed=[]))
+        assert case.mesh.destinations["s2"] is not first
 
     run(test)
 

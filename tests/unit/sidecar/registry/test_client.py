@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -14,7 +15,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import CredentialRetrievalError
 
 from sidecar.core.findings import app_refuses
-from sidecar.registry.client import NamespaceUnknownError, RegistryClient, RegistryError
+from sidecar.registry.client import MAX_SENT_BYTES, NamespaceUnknownError, RegistryClient, RegistryError
 
 
 class FakeApi:
@@ -116,9 +117,29 @@ def test_gzip(api: FakeApi) -> None:
     api.fields = {"Content-Encoding": "gzip"}
     api.body = gzip.compress(b'{"a": 1}')
     assert client(api.url).fetch("", None).body == b'{"a": 1}'
-    api.body = b"no gzip at all"
-    with pytest.raises(RegistryError):
-        client(api.url).fetch("", None)
+    for broken in (b"no gzip at all", gzip.compress(b'{"a": 1}')[:-1]):
+        api.body = broken
+        with pytest.raises(RegistryError, match="gzip"):
+            client(api.url).fetch("", None)
+
+
+def test_an_answer_that_would_fill_the_memory_is_not_read(api: FakeApi) -> None:
+    api.body = bytes(MAX_SENT_BYTES + 1)
+    found = client(api.url)
+    with pytest.raises(RegistryError, match="longer than"):
+        found.fetch("", None)
+    api.fields = {"Content-Encoding": "gzip"}
+    api.body = gzip.compress(bytes(64 << 20))
+    assert len(api.body) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(RegistryError, match="longer than"):
+            found.fetch("", None)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    api.body = gzip.compress(b"{}")
+    assert found.fetch("", None).body == b"{}", "and the next one is"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ def run(ecs: FakeEcs) -> HealthReporter:
         reporter = reporter_of(ecs)
         while ecs.readings:
             await reporter.step()
-        reporter.close()
         return reporter
 
     return asyncio.run(main())
@@ -92,7 +91,6 @@ def test_what_the_api_did_not_take_is_reported_again(caplog: pytest.LogCaptureFi
         ecs.away, ecs.registered = False, True
         await reporter.step()
         await reporter.step()
-        reporter.close()
         assert len(ecs.reports) == 1
 
     asyncio.run(main())
@@ -120,7 +118,6 @@ def test_the_end_of_a_task_is_reported_until_the_api_has_it() -> None:
         ecs.away = False
         await reporter.step()
         await reporter.step()
-        reporter.close()
         assert [(status, stopping) for _, status, _, stopping in ecs.reports] == [
             ("HEALTHY", True),
             ("UNHEALTHY", True),
@@ -143,7 +140,6 @@ def test_findings_are_reported_when_they_change_whatever_the_health_is() -> None
         for found in ([], [finding], [finding], [finding], [], []):
             ecs.found = found
             await reporter.step()
-        reporter.close()
         assert [status for _, status, *_ in ecs.reports] == ["UNKNOWN", "HEALTHY", "HEALTHY"]
         assert ecs.reported_findings == [[finding.where], [finding.where], []]
         assert reporter.reported == "HEALTHY"
@@ -178,7 +174,6 @@ def tries(seconds: int, chance: int, stops_at: int | None = None) -> list[int]:
             clock.time = float(second)
             ecs.is_stopping = stops_at is not None and second >= stops_at
             await reporter.step()
-        reporter.close()
 
     asyncio.run(main())
     return made
@@ -209,6 +204,5 @@ def test_what_is_taken_ends_the_back_off() -> None:
             ecs.registered = second >= 10
             await reporter.step()
         assert [status for _, status, _, _ in ecs.reports] == ["HEALTHY", "UNHEALTHY"]
-        reporter.close()
 
     asyncio.run(main())

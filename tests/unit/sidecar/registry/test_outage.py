@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import json
 from collections import Counter
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from sidecar.blocking import CALL_SECONDS
 from sidecar.core.meters import Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import DEFAULT
@@ -72,10 +74,12 @@ class Api:
 class Sidecar:
     """What of a sidecar lives on during an outage."""
 
-    def __init__(self, api: Api, seed: int, cache: SnapshotCache | None = None) -> None:
+    def __init__(
+        self, api: Api, seed: int, cache: SnapshotCache | None = None, executor: Executor | None = None
+    ) -> None:
         self.runtime = Runtime(asyncio.get_running_loop(), seed=seed)
         self.cluster = Cluster("orders", "http", DEFAULT)
-        self.poller = Poller(self.runtime, NAMESPACE, api, cache, self.apply, POLL_SECONDS, AtOnce())
+        self.poller = Poller(self.runtime, NAMESPACE, api, cache, self.apply, POLL_SECONDS, executor or AtOnce())
         self.meters = Meters("", "")
         self.vitals = Vitals(self.meters, {}, self.poller, self.runtime, list)
         self.task: asyncio.Task[None] | None = None
@@ -100,7 +104,18 @@ class Sidecar:
         assert self.task is not None
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        self.poller.close()
+
+
+class SometimesForEver(AtOnce):
+    """Some calls never end."""
+
+    calls_that_hang = 0
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not self.calls_that_hang:
+            return super().submit(fn, *args, **kwargs)
+        self.calls_that_hang -= 1
+        return Future()
 
 
 def test_a_week_without_the_api() -> None:
@@ -248,6 +263,24 @@ def test_a_bad_snapshot_is_refused_for_as_long_as_it_comes(tmp_path: Path, bad: 
         await sidecar.stop()
 
     run(day())
+
+
+def test_an_answer_that_never_ends_holds_up_only_itself() -> None:
+    async def drip() -> None:
+        api = Api(asyncio.get_running_loop().time)
+        executor = SometimesForEver()
+        sidecar = Sidecar(api, 1, executor=executor)
+        await sidecar.start()
+        await asyncio.sleep(MINUTE)
+        executor.calls_that_hang = 1
+        api.publish("10.0.0.2")
+        await asyncio.sleep(POLL_SECONDS * (1 + JITTER) + CALL_SECONDS)
+        assert sidecar.poller.failures == 1
+        await asyncio.sleep(POLL_SECONDS * (1 + JITTER))
+        assert (sidecar.routes_to(), sidecar.poller.failures) == ("10.0.0.2", 0)
+        await sidecar.stop()
+
+    run(drip())
 
 
 def test_the_last_endpoints_are_the_last_resort_for_a_time() -> None:

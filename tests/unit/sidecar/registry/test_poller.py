@@ -96,7 +96,6 @@ def test_the_first_request_is_whole_and_the_next_ones_conditional() -> None:
         assert [snapshot.revision for snapshot in case.applied] == [41, 42]
         assert set(case.applied[-1].services) == {"orders", "stock"}
         assert (case.poller.source, case.poller.failures) == ("api", 0)
-        case.poller.close()
 
     run(test)
 
@@ -111,7 +110,6 @@ def test_the_last_change_says_what_it_cost() -> None:
         change = case.poller.last_change
         assert change[:2] == (42, len(document(42, "stock", since=41, removed=[])))
         assert change.decode_seconds >= 0.0 <= change.apply_seconds
-        case.poller.close()
 
     run(test)
 
@@ -125,7 +123,6 @@ def test_an_older_revision_is_refused() -> None:
         assert case.poller.snapshot.revision == 42
         await case.poll()
         assert (case.poller.snapshot.revision, case.poller.failures) == (43, 0)
-        case.poller.close()
 
     run(test)
 
@@ -139,7 +136,6 @@ def test_the_snapshot_of_a_restored_registry_is_taken_whole_and_followed_from_th
         assert case.poller.failures == 0
         assert [list(each.services) for each in case.applied] == [["orders"], ["stock"], ["ledger"]]
         assert case.fetcher.asked == [("", None), ('"a1-42"', "a1-42"), ('"b2-3"', "b2-3")]
-        case.poller.close()
 
     run(test)
 
@@ -153,7 +149,6 @@ def test_after_a_document_that_does_not_fit_a_whole_one_is_asked_for(bad: Answer
         await case.poll(3)
         assert case.fetcher.asked == [("", None), ('"42"', "42"), ("", None)]
         assert case.poller.failures == 0
-        case.poller.close()
 
     run(test)
 
@@ -167,7 +162,6 @@ def test_a_failing_api_changes_nothing() -> None:
         assert case.fetcher.asked[-1] == ('"42"', "42"), "what was known is still known"
         await case.poll()
         assert case.poller.failures == 0
-        case.poller.close()
 
     run(test)
 
@@ -176,7 +170,6 @@ def test_failures_are_logged_once_in_a_row(caplog: pytest.LogCaptureFixture) -> 
     async def test() -> None:
         case = Case(*[RegistryError("away")] * 3, answer(1))
         await case.poll(4)
-        case.poller.close()
 
     with caplog.at_level("INFO"):
         run(test)
@@ -199,7 +192,6 @@ def test_whatever_goes_wrong_polling_goes_on(caplog: pytest.LogCaptureFixture) -
         assert case.poller.failures == 1
         await case.poll()
         assert case.poller.failures == 0
-        case.poller.close()
 
     run(test)
     assert "a fault of the sidecar" in caplog.text
@@ -217,7 +209,6 @@ def test_a_namespace_that_is_not_known_yet_is_empty() -> None:
         await case.poll()
         assert case.poller.failures == 1, "once it was known, that is a fault"
         assert case.applied[-1].revision == 1
-        case.poller.close()
 
     run(test)
 
@@ -237,7 +228,6 @@ def test_waits_are_spread_around_the_interval() -> None:
         low, high = bounds(5.0)
         assert low <= min(waits) < low + 0.2
         assert high - 0.2 < max(waits) <= high
-        case.poller.close()
 
     run(test)
 
@@ -247,7 +237,6 @@ def test_the_first_snapshot_is_asked_for_faster() -> None:
         case = Case()
         low, high = bounds(FIRST_WAIT_SECONDS)
         assert low <= case.poller.wait_seconds() <= high
-        case.poller.close()
 
     run(test)
 
@@ -259,7 +248,6 @@ def test_the_server_names_the_interval() -> None:
         assert bounds(60.0)[0] <= case.poller.wait_seconds() <= bounds(60.0)[1]
         await case.poll(2)
         assert bounds(2.0)[0] <= case.poller.wait_seconds() <= bounds(2.0)[1]
-        case.poller.close()
 
     run(test)
 
@@ -274,7 +262,6 @@ def test_failures_double_the_wait_up_to_a_bound(interval: float) -> None:
             await case.poll()
             low, high = bounds(min(interval * 2.0**count, most))
             assert low <= case.poller.wait_seconds() <= high
-        case.poller.close()
 
     run(test)
 
@@ -289,7 +276,6 @@ def test_the_disk_comes_first(tmp_path: Path) -> None:
         await first.poller.load()
         assert (first.poller.source, first.applied) == ("none", [])
         await first.poll()
-        first.poller.close()
 
         second = Case(RegistryError("away"), answer(43, "orders"), cache=cache)
         await second.poller.load()
@@ -303,7 +289,6 @@ def test_the_disk_comes_first(tmp_path: Path) -> None:
         loaded = cache.load("shop.local")
         assert loaded is not None
         assert loaded.revision == 43
-        second.poller.close()
 
     run(test)
 
@@ -319,6 +304,5 @@ def test_running_polls_until_it_is_cancelled() -> None:
             await done.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        case.poller.close()
 
     run(test)

@@ -26,6 +26,7 @@ from sidecar.proxy.downstream.http2 import (
     LINGER_SECONDS,
     MAX_READ_BYTES,
     NOTICE_SECONDS,
+    WAITED_SECONDS,
 )
 from tests.support.proxy.fake_loop import FakeTransport
 from tests.support.proxy.http2_rig import Client, Http2Bench, Peer
@@ -210,6 +211,22 @@ def test_rapid_reset_ends_the_connection_and_bounds_what_the_endpoint_sees(inbou
     assert frames[-1].code() == http2.ENHANCE_YOUR_CALM
     most = MAX_CUT_STREAMS_OF_PEERS if inbound else MAX_CUT_STREAMS
     assert len(asked_of(upstream)) <= most + 1
+    assert bench.settled()
+
+
+def test_calls_that_were_waited_for_and_given_up_end_no_connection() -> None:
+    bench, client, upstream = connected()
+    for _ in range(2 * MAX_CUT_STREAMS_OF_PEERS):
+        stream = client.ask()
+        bench.advance(2 * WAITED_SECONDS)
+        client.codec.reset(stream, CANCEL)
+        bench.run()
+    asked_of(upstream)
+    stream = client.ask()
+    assert answer(upstream) != []
+    assert [event.status for each, event in client.take() if each == stream and isinstance(event, ResponseHead)] == [
+        200
+    ]
     assert bench.settled()
 
 
