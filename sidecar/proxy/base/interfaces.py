@@ -62,6 +62,10 @@ class ExchangeEvents:
         """Let an observer stand between this exchange and its client."""
         raise NotImplementedError
 
+    def on_room(self) -> None:
+        """The limits of the service let the exchange go on, which waited in its queue."""
+        raise NotImplementedError
+
     # The client.
 
     def on_request_data(self, data: bytes) -> None:

@@ -40,6 +40,7 @@ from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
 from sidecar.proxy.exchange.request_body import RequestBody
 from sidecar.proxy.exchange.tunnel import Tunnel
+from sidecar.proxy.upstream.queue import Room
 
 if TYPE_CHECKING:
     from sidecar.proxy.base.interfaces import Client, Observer, Upstream
@@ -115,12 +116,17 @@ class Exchange(ExchangeEvents):
         if runtime.shedding:
             self._reply(OVERLOADED)
             return
-        if cluster.active_requests > cluster.policy.circuit_breaker.max_requests:
-            self._overflow()
-            return
         cluster.retry_budget.request(now)
         self._deadline.begin(self._head, now)
-        self._try(now)
+        if not destination.queue.is_full():
+            self._try(now)
+        elif not destination.queue.wait(self):
+            self._overflow()
+
+    def on_room(self) -> None:
+        """The limits of the service let the exchange go on, which waited in its queue."""
+        self._deadline.pass_on(self._head)
+        self._try(self._destination.runtime.now())
 
     def _try(self, now: float) -> None:
         destination = self._destination
@@ -129,11 +135,13 @@ class Exchange(ExchangeEvents):
         if endpoint is None:
             self._reply(NO_HEALTHY_UPSTREAM)
             return
-        destination.meter.tried(cluster.zone, endpoint.zone)
         pool = destination.pool(endpoint)
-        if pool.overflows():
-            self._overflow()
+        room = pool.room()
+        if room is not Room.NOW:
+            if room is Room.NONE or not destination.queue.wait_for_connection(self):
+                self._overflow()
             return
+        destination.meter.tried(cluster.zone, endpoint.zone)
         self._attempts += 1
         attempt = self._attempt = Attempt(self, destination, endpoint, now)
         connection = pool.acquire(self)
@@ -547,3 +555,4 @@ class Exchange(ExchangeEvents):
         self._deadline.end()
         destination.runtime.work -= 1
         destination.cluster.active_requests -= 1
+        destination.queue.forget(self)

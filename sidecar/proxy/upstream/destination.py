@@ -21,6 +21,7 @@ from sidecar.proxy.upstream.health_checks import HealthChecks
 from sidecar.proxy.upstream.http1_pool import APP_IDLE_SECONDS, MESH_IDLE_SECONDS, Http1Pool
 from sidecar.proxy.upstream.http2_pool import Http2Pool
 from sidecar.proxy.upstream.pool import Pool
+from sidecar.proxy.upstream.queue import Queue
 
 
 def _nobody_asks() -> None:
@@ -48,6 +49,7 @@ class Destination:
         self._checks = checks
         self._to_app = to_app
         self._pools: dict[Endpoint, Pool] = {}
+        self.queue = Queue(runtime, cluster, self._close_an_idle_one)
         self.on_unreachable: Callable[[], None] = _nobody_asks  # called when no connection could be made
 
     def pool(self, endpoint: Endpoint) -> Pool:
@@ -55,9 +57,11 @@ class Destination:
         pool = self._pools.get(endpoint)
         if pool is None:
             if self.cluster.protocol == "http":
-                pool = Http1Pool(self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self._to_app)
+                pool = Http1Pool(
+                    self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self.queue, self._to_app
+                )
             else:
-                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self._to_app)
+                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self.queue, self._to_app)
             self._pools[endpoint] = pool
         return pool
 
@@ -69,6 +73,7 @@ class Destination:
         policy = record.policy_or_default()
         self._retire(self.cluster.update(record.protocol, policy, record.endpoints, zone, now))
         self.meter.targets = max(self.cluster.ready_endpoints(), 1)
+        self.queue.serve_soon()  # by the limits of today
 
     def close(self) -> None:
         """The service has left the namespace: requests under way end where they are."""
@@ -79,6 +84,9 @@ class Destination:
         """Begin all requests from now on on new connections."""
         for pool in self._pools.values():
             pool.close_idle()
+
+    def _close_an_idle_one(self) -> bool:
+        return any(pool.close_an_idle_one() for pool in self._pools.values())
 
     def _retire(self, endpoints: list[Endpoint]) -> None:
         if self._checks is not None:

@@ -19,6 +19,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.http1 import Http1PoolEvents, Http1UpstreamConnection
+from sidecar.proxy.upstream.queue import Queue, Room
 
 MESH_IDLE_SECONDS: Final = 30.0
 """Another sidecar keeps an idle connection for 300 s, so this side always closes first."""
@@ -37,9 +38,10 @@ class Http1Pool(Http1PoolEvents):
         endpoint: Endpoint,
         idle_seconds: float,
         meter: ClientMeter,
+        queue: Queue,
         to_app: bool = False,
     ) -> None:
-        Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, to_app)
+        Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, queue, to_app)
         self.idle_seconds = idle_seconds
         self._idle: list[Http1UpstreamConnection] = []
         self._opening = 0
@@ -87,15 +89,22 @@ class Http1Pool(Http1PoolEvents):
         self._opening += 1
         self._open()
 
-    def overflows(self) -> bool:
-        """Whether a request would need a connection that the circuit breaker does not allow."""
-        limits = self._cluster.policy.circuit_breaker
+    def room(self) -> Room:
+        """What can be done for another request."""
         if self._idle:
-            return False
-        return (
-            self._cluster.pending_requests >= limits.max_pending_requests
-            or self._cluster.connections >= limits.max_connections
-        )
+            return Room.NOW
+        limits = self._cluster.policy.circuit_breaker
+        if self._cluster.pending_requests >= limits.max_pending_requests:
+            return Room.NONE
+        return Room.LATER if self._cluster.connections >= limits.max_connections else Room.NOW
+
+    def close_an_idle_one(self) -> bool:
+        """Close the connection that has been idle for longest. Return whether there was one."""
+        for connection in self._idle:
+            if not connection.closed:
+                connection.abort()
+                return True
+        return False
 
     async def _connect(self) -> None:
         connection = Http1UpstreamConnection(self)

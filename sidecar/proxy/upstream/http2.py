@@ -214,10 +214,12 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             self._touch()
             self._drop(stream.id)
 
-    def retire(self) -> None:
-        """The endpoint takes no new requests: close when the streams have ended."""
-        if not self._streams:
-            self._close()
+    def retire(self) -> bool:
+        """Close, unless there are streams, whose end closes it. Return whether it is closed now."""
+        if self._streams:
+            return False
+        self._close()
+        return True
 
     def _count_bytes(self, count: int) -> None:
         self._pool.meter_bytes(count)

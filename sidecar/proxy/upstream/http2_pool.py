@@ -17,26 +17,39 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.http2 import Http2PoolEvents, Http2UpstreamConnection, Http2UpstreamStream
+from sidecar.proxy.upstream.queue import Queue, Room
 
 
 class Http2Pool(Http2PoolEvents):
     """The HTTP/2 connections to one endpoint, and the exchanges that wait for one."""
 
     def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, to_app: bool = False
+        self,
+        runtime: Runtime,
+        cluster: Cluster,
+        endpoint: Endpoint,
+        meter: ClientMeter,
+        queue: Queue,
+        to_app: bool = False,
     ) -> None:
-        Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, to_app)
+        Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, queue, to_app)
         self._connections: list[Http2UpstreamConnection] = []
         self._opening = 0  # connections of which is not known yet how many streams they take
 
-    def overflows(self) -> bool:
-        """Whether a request would need a connection that the circuit breaker does not allow."""
-        limits = self._cluster.policy.circuit_breaker
+    def room(self) -> Room:
+        """What can be done for another request. One that finds all streams taken waits for a stream, here."""
         if self._find() is not None:
-            return False
+            return Room.NOW
+        limits = self._cluster.policy.circuit_breaker
         if self._cluster.pending_requests >= limits.max_pending_requests:
-            return True
-        return self._opening == 0 and self._cluster.connections >= limits.max_connections
+            return Room.NONE
+        if self._opening or self._connections:
+            return Room.NOW
+        return Room.LATER if self._cluster.connections >= limits.max_connections else Room.NOW
+
+    def close_an_idle_one(self) -> bool:
+        """Close a connection without streams. Return whether there was one."""
+        return any(connection.retire() for connection in list(self._connections))
 
     def _find(self) -> Http2UpstreamConnection | None:
         for connection in self._connections:

@@ -3,7 +3,7 @@
 Rules:
 - A connection is tried for at most the policy's connect time-out.
 - The circuit breaker counts connections and waiting requests over all endpoints of the cluster: a connection from the
-  moment that it is asked for to the moment that it is gone.
+  moment that it is asked for to the moment that it is gone. Who would be one too many waits in the `queue`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.base.sockets import keep_connection_alive
+from sidecar.proxy.upstream.queue import Queue, Room
 
 if TYPE_CHECKING:
     from sidecar.core.meters import ClientMeter
@@ -27,17 +28,22 @@ class Pool:
     """What the pools of all protocols have in common."""
 
     def __init__(
-        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, to_app: bool
+        self, runtime: Runtime, cluster: Cluster, endpoint: Endpoint, meter: ClientMeter, queue: Queue, to_app: bool
     ) -> None:
         self.runtime = runtime
         self.endpoint = endpoint
         self.to_app = to_app  # the endpoint is this task's app, not another sidecar
         self._cluster = cluster
         self._meter = meter
+        self._queue = queue
         self._waiting: deque[ExchangeEvents] = deque()
 
-    def overflows(self) -> bool:
-        """Whether a request would need a connection that the circuit breaker does not allow."""
+    def room(self) -> Room:
+        """What can be done for another request."""
+        raise NotImplementedError
+
+    def close_an_idle_one(self) -> bool:
+        """Close the connection that has been idle for longest. Return whether there was one."""
         raise NotImplementedError
 
     def acquire(self, exchange: ExchangeEvents) -> Upstream | None:
@@ -91,6 +97,7 @@ class Pool:
 
     def _count_closed(self) -> None:
         self._cluster.connections -= 1
+        self._queue.serve_soon()
 
     def meter_bytes(self, count: int) -> None:
         """Count bytes of the upstream connections."""

@@ -244,22 +244,25 @@ def test_the_circuit_breaker_limits_requests(stage: Stage) -> None:
 
     backend = stage.backend("breaker-1")
     backend.behaviours["/wait"] = wait
-    address = stage.publish("breaker", backend, policy={"circuit_breaker": {"max_requests": 1}})
+    address = stage.publish(
+        "breaker", backend, policy={"circuit_breaker": {"max_requests": 1, "max_pending_requests": 1}}
+    )
     first = address.http()
     first.request("GET", "/wait")
     assert asked.wait(5)
-    second = address.http()
+    second, third = address.http(), address.http()
     second.request("POST", "/")
-    response = second.getresponse()
+    until(lambda: stage.sidecar.cluster("breaker")["pending_requests"] == 1, 5, "the second to wait")
+    third.request("POST", "/")
+    response = third.getresponse()
     assert (response.status, response.getheader("tramo-response-flags")) == (503, "UO")
     assert response.getheader("tramo-unprocessed") == "true"
     response.read()
     go_on.set()
     assert first.getresponse().read() == b"at last"
-    second.request("POST", "/")
     assert second.getresponse().read() == b"breaker-1"
-    first.close()
-    second.close()
+    for client in (first, second, third):
+        client.close()
     assert stage.sidecar.cluster("breaker")["overflows"] == 1
 
 

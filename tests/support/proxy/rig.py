@@ -30,9 +30,9 @@ class Bench:
         self.runtime.start()
         self.client_meter = ClientMeter("orders")
         self.server_meter = ServerMeter("orders")
-        records = tuple(EndpointRecord(f"e{n}", "10.0.0.1", 8000 + n, "ready") for n in range(endpoints))
+        self.records = tuple(EndpointRecord(f"e{n}", "10.0.0.1", 8000 + n, "ready") for n in range(endpoints))
         self.cluster = Cluster("orders", "http", policy)
-        self.cluster.update("http", policy, records, "", 0.0)
+        self.cluster.update("http", policy, self.records, "", 0.0)
         self.destination = Destination(self.runtime, self.cluster, self.client_meter, self.client_meter, 30.0)
         self.listener = HttpListener(self.runtime, self.destination, INBOUND, self.server_meter)
 
