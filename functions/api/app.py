@@ -19,6 +19,8 @@ from chalice.app import Chalice, IAMAuthorizer, Request, Response
 from api import answers, openapi, reading, reports, requests
 from api.problems import Problem, as_problems
 from registry import metric_names
+from registry.domain import findings
+from registry.domain.findings import Found
 from registry.domain.lineage import Version
 from registry.domain.owners import NamespaceRules
 from registry.domain.service import ServiceRecord
@@ -77,6 +79,24 @@ def get_openapi() -> Any:
 def get_namespaces() -> Any:
     """List the namespaces that tasks have joined."""
     return {"namespaces": [{"name": name} for name in store.tasks.namespaces()]}
+
+
+@app.route("/v1/findings", methods=["GET"], authorizer=authorizer)
+def get_general_findings() -> Any:
+    """List what is wrong with task definitions whose namespace cannot be read, a page at a time."""
+    return finding_page(None)
+
+
+@app.route("/v1/namespaces/{namespace}/findings", methods=["GET"], authorizer=authorizer)
+def get_findings(namespace: str) -> Any:
+    """List what is wrong in a namespace, whoever sees it, a page at a time; also before a task has joined it."""
+    return finding_page(requests.namespace_name(namespace))
+
+
+def finding_page(namespace: str | None) -> dict[str, Any]:
+    """Return the findings that the query asks for."""
+    limit = requests.whole_number(query(), "limit", 1, requests.LARGEST_PAGE) or requests.DEFAULT_PAGE
+    return reading.finding_page(store, namespace, limit, requests.finding_key(query(), "next"), time.time())
 
 
 @app.route("/v1/namespaces/{namespace}/services", methods=["GET"], authorizer=authorizer)
@@ -241,6 +261,9 @@ def post_task_health(namespace: str, task: str) -> Any:
     if outcome is ReportOutcome.UNKNOWN_TASK:
         detail = f"namespace {name} has no living task {task_id}; its event may still be on the way"
         raise Problem(404, "unknown-task", detail, "task")
+    if known is not None and report.findings and not known.gone:
+        of = findings.of_definition(known.task_definition)
+        store.findings.see(name, [Found(of, each) for each in report.findings], time.time())
     count(metric_names.HEALTH_REPORTS, int(outcome is ReportOutcome.APPLIED))
     return {"outcome": outcome.value}
 

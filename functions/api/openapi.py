@@ -78,6 +78,32 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             **{name: {"type": "string", "minLength": 1, "maxLength": most} for name, most in reports.TEXTS.items()},
         },
     },
+    "Findings": {
+        "type": "object",
+        "required": ["findings", "next"],
+        "properties": {
+            "findings": {
+                "type": "array",
+                "items": {
+                    "allOf": [
+                        {"$ref": "#/components/schemas/Finding"},
+                        {
+                            "type": "object",
+                            "required": ["resource", "since"],
+                            "properties": {
+                                "resource": {
+                                    "type": "string",
+                                    "description": "What it is about: svc/NAME or taskdef/FAMILY:REVISION.",
+                                },
+                                "since": {"$ref": "#/components/schemas/time"},
+                            },
+                        },
+                    ]
+                },
+            },
+            "next": {"type": ["string", "null"], "description": "Pass it as `next` to get the next page."},
+        },
+    },
     "Task": {
         "type": "object",
         "required": ["id", "arn", "state", "since", "health", "services", "findings"],
@@ -268,6 +294,20 @@ _POLL_SECONDS: Final = {
 
 _IF_NONE_MATCH: Final = _header("If-None-Match", "The ETag of the answer that the reader has.", {"type": "string"})
 
+_PAGE_OF_FINDINGS: Final = (
+    _query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": requests.LARGEST_PAGE, "default": requests.DEFAULT_PAGE},
+        "Most findings in the answer.",
+    ),
+    _query(
+        "next",
+        {"type": "string", "pattern": f"^(?:{requests.FINDING_KEY_PATTERN.pattern})?$"},
+        "The `next` of the page before; none or an empty one asks for the first page.",
+    ),
+    _IF_NONE_MATCH,
+)
+
 # operation -> (schema of the answer, status, further statuses, parameters, schema of the body)
 _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[dict[str, Any], ...], str | None]]] = {
     "get_health": ("Status", 200, (304,), (_IF_NONE_MATCH,), None),
@@ -293,6 +333,8 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         ),
         None,
     ),
+    "get_general_findings": ("Findings", 200, (304, 400), _PAGE_OF_FINDINGS, None),
+    "get_findings": ("Findings", 200, (304, 400), _PAGE_OF_FINDINGS, None),
     "get_service": ("Service", 200, (304, 400, 404, 503), (_IF_NONE_MATCH,), None),
     "delete_service": (None, 204, (400, 404, 409, 503), (), None),
     "get_policy": ("Policy", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),

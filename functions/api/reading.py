@@ -122,6 +122,17 @@ def service_findings(store: Store, namespace: str, service: Document) -> list[Do
     return [{"task": task_id, **shown(each)} for task_id in sorted(tasks) for each in tasks[task_id].findings]
 
 
+def finding_page(store: Store, namespace: str | None, limit: int, after: str, now: float) -> Document:
+    """Return at most so many findings of a namespace (None: of definitions that name none) behind a key."""
+    page, following = store.findings.page(namespace, limit, after, now)
+    return {
+        "findings": [
+            {"resource": each.found.resource, **shown(each.found.finding), "since": iso(each.since)} for each in page
+        ],
+        "next": following,
+    }
+
+
 def shown(finding: Finding) -> Document:
     """Return a finding as the API shows it."""
     return {

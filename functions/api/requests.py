@@ -26,6 +26,7 @@ _ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::(?P<account>[0-9]+):assumed-
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # int() refuses some thousands of digits in its own way
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
+FINDING_KEY_PATTERN: Final = re.compile(r"TRM[0-9]{4}#[A-Za-z0-9_/:.…-]{1,300}#[0-9a-f]{12}")
 TASK_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -111,6 +112,12 @@ def place(query: Mapping[str, str], field: str) -> str:
     """Return where a page starts: after this service; empty for the first page."""
     text = query.get(field, "")
     return _matching(text, NAME_PATTERN, field, "the `next` of the page before") if text else ""
+
+
+def finding_key(query: Mapping[str, str], field: str) -> str:
+    """Return where a page of findings starts: after this one; empty for the first page."""
+    text = query.get(field, "")
+    return _matching(text, FINDING_KEY_PATTERN, field, "the `next` of the page before") if text else ""
 
 
 def since(query: Mapping[str, str], known: frozenset[Version]) -> Version | None:

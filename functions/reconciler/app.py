@@ -66,6 +66,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         (metric_names.SNAPSHOT_SERVICES, report.services),
         (metric_names.SNAPSHOT_ENDPOINTS, report.endpoints),
         (metric_names.TASK_FINDINGS, report.findings),
+        (metric_names.OPEN_FINDINGS, report.open_findings),
     ):
         metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
     counts = dataclasses.asdict(report)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from reconciler.leftovers import Leftovers
-from registry.domain import claims
+from registry.domain import claims, findings
 from registry.domain.comparison import compare
+from registry.domain.findings import Found
 from registry.domain.rules import TaskRecord
 from registry.domain.service import ServiceRecord
 from registry.domain.snapshot import Document, Part
@@ -33,7 +34,7 @@ class Repaired:
 
     Beside them the services and endpoints that were found published, and how many services do not fit. `refused` counts
     claims of names that running tasks may not have, `undeclared` has the ARNs of running tasks whose definitions have
-    not declared their services. `removed` counts services that went.
+    not declared their services, `found` what is wrong with services. `removed` counts services that went.
     """
 
     drift: int = 0
@@ -44,6 +45,7 @@ class Repaired:
     undeclared: frozenset[str] = frozenset()
     refused: int = 0
     removed: int = 0
+    found: tuple[Found, ...] = ()
 
 
 class Publications:
@@ -69,15 +71,22 @@ class Publications:
         published = {name: document for part in parts.values() for name, document in part.services.items()}
         services = self._settle(namespace, tasks, published)
         drift, left_out = self._publish(namespace, tasks, services, parts.values())
+        refused = claims.refused(tasks, services, self._store.owners.rules(namespace).rules)
+        found = [*findings.of_services(services.values()), *(findings.too_large(name) for name in sorted(left_out))]
+        if refused:
+            known = self._store.owners.refused(namespace, self._now)
+            of_now = [each for name in sorted(known) for each in known[name] if (name, each.claimant) in refused]
+            found += [findings.refused_claim(claim) for claim in of_now]
         return Repaired(
             drift=drift,
-            left_out=left_out,
+            left_out=len(left_out),
             conflicts=sum(len(each.conflicts) for each in services.values()),
             services=len(published),
             endpoints=sum(len(document["endpoints"]) for document in published.values()),
             undeclared=claims.undeclared(tasks, services),
-            refused=len(claims.refused(tasks, services, self._store.owners.rules(namespace).rules)),
+            refused=len(refused),
             removed=self._leftovers.sweep(namespace, tasks, services),
+            found=tuple(found),
         )
 
     def _settle(
@@ -108,11 +117,11 @@ class Publications:
         tasks: Sequence[TaskRecord],
         services: Mapping[str, ServiceRecord],
         parts: Collection[Part],
-    ) -> tuple[int, int]:
-        """Return how much was published again, and how many services do not fit."""
+    ) -> tuple[int, set[str]]:
+        """Return how much was published again, and the services that do not fit."""
         found = compare(tasks, services, parts, self._now)
         if not found:
-            return 0, 0
+            return 0, set()
         drift = 0
         left_out: set[str] = set()
         ids = sorted(found.tasks)
@@ -132,4 +141,4 @@ class Publications:
             )
         if left_out:
             self._warn("services are too large to be published", namespace=namespace, services=sorted(left_out)[:20])
-        return drift, len(left_out)
+        return drift, left_out

@@ -17,6 +17,7 @@ Rules:
    next time.
 6. Whatever goes wrong with a task, cluster or namespace costs that one: it is logged with its name and counted,
    and the others are swept. When call after call fails for tasks, it is not the tasks: the cluster is left out.
+7. What is wrong is kept as findings. Those that are no longer so end with a sweep that saw everything (`findings.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from reconciler.publications import Publications
+from reconciler.findings import Findings
+from reconciler.publications import Publications, Repaired
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent, parse_task
 from registry.domain.reports import TaskReport
@@ -58,7 +60,8 @@ class Report:
     `published` counts the tasks and services that had to be published again, `services_left_out` those that are too
     large for it, `conflicts` the aliases that two services want, `refused` the names that tasks claim and may not have,
     `removed` the services that went, `services` and `endpoints` what the snapshots held before, `findings` what
-    sidecars find wrong, `left_out` the tasks and `failures` the clusters and namespaces for which something went wrong.
+    sidecars find wrong, `open_findings` what anybody does, `left_out` the tasks and `failures` the clusters and
+    namespaces for which something went wrong.
     """
 
     swept: int = 0
@@ -75,6 +78,7 @@ class Report:
     services: int = 0
     endpoints: int = 0
     findings: int = 0
+    open_findings: int = 0
     failures: int = 0
     next_cluster: str | None = None
 
@@ -104,13 +108,22 @@ class Sweep:
         self._registered: dict[str, TaskRecord] = {}
         self._in_cluster: defaultdict[str, set[str]] = defaultdict(set)
         self._undeclared: set[str] = set()
+        self._findings = Findings(store.findings, now)
 
     def run(self, start: str | None = None) -> Report:
         """Sweep all clusters, beginning with `start`. Raises what reading the namespaces raises."""
         self._read(self._store.tasks.namespaces())
         self._sweep(start)
         self._end_waits()
+        self._settle()
         return self._report
+
+    def _settle(self) -> None:
+        is_whole = self._report.next_cluster is None and not self._report.failures
+        try:
+            self._report.open_findings = self._findings.settle(is_whole)
+        except Exception as error:
+            self._failed("findings are not brought up to date", error)
 
     def _sweep(self, start: str | None) -> None:
         self._report.next_cluster = start
@@ -164,12 +177,13 @@ class Sweep:
                     self._report.findings += len(record.findings)
                     if not record.gone:
                         self._in_cluster[_cluster_name(record.cluster_arn)].add(record.task_arn)
-                if self._remaining() >= until:
-                    self._compare(namespace, records)
+                compares = self._remaining() >= until
+                repaired = self._compare(namespace, records) if compares else None
+                self._findings.of_namespace(namespace, records, repaired)
             except Exception as error:
                 self._failed("the namespace is not compared with its snapshot", error, namespace=namespace)
 
-    def _compare(self, namespace: str, records: Sequence[TaskRecord]) -> None:
+    def _compare(self, namespace: str, records: Sequence[TaskRecord]) -> Repaired:
         repaired = self._publications.repair(namespace, records)
         self._report.published += repaired.drift
         self._report.services_left_out += repaired.left_out
@@ -179,6 +193,7 @@ class Sweep:
         self._undeclared |= repaired.undeclared
         self._report.services += repaired.services
         self._report.endpoints += repaired.endpoints
+        return repaired
 
     def _failed(self, message: str, error: Exception, **where: object) -> None:
         self._report.failures += 1
@@ -257,6 +272,12 @@ class Sweep:
 
     def _apply(self, task: Any) -> None:
         event = parse_task(task, self._now)
+        try:
+            self._apply_event(event)
+        finally:  # the mistake for which a task is left out is read with its definition
+            self._findings.of_definition(event, self._lookups)
+
+    def _apply_event(self, event: TaskEvent) -> None:
         known = self._registered.get(event.task_arn)
         if known is None or known.version < event.version:
             registered = register(event, self._store, self._lookups, self._now)
@@ -270,6 +291,7 @@ class Sweep:
                 )
                 known = registered.record
                 self._registered[event.task_arn] = known
+                self._findings.missed(known)
         elif known.version == event.version:
             known = self._look_again(known, event)
         if event.task_arn in self._undeclared:

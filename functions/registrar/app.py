@@ -1,6 +1,7 @@
 """Registrar: one ECS event to the registry.
 
-A task's state is one conditional write, what happened to a service is one item of its history.
+A task's state is one conditional write, what happened to a service is one item of its history. What is wrong with the
+task's definition and its services is kept as findings, so that people are shown it and need not read the log.
 
 What it cannot do anything about (input that is no task event, an unknown task definition, a mistake in a
 label; `failures.py` has the table) is logged and counted, and the function returns: to try again would bring the
@@ -22,12 +23,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from registry import metric_names
 from registry.aws.clients import open_lookups
 from registry.aws.ecs import Lookups, UnknownTaskDefinitionError
-from registry.domain.events import EventError, parse_event
+from registry.domain import findings
+from registry.domain.definition import short_name
+from registry.domain.events import EventError, TaskEvent, parse_event
+from registry.domain.findings import Found
 from registry.domain.offer import DefinitionError
+from registry.domain.rules import is_stop
 from registry.domain.service_events import ServiceEvent, parse_service_event
 from registry.dynamodb.store import Store, open_store
 from registry.failures import Failure, failure_of
-from registry.registration import Outcome, register
+from registry.registration import Outcome, Registered, register
 from registry.settings import Settings
 
 settings = Settings.from_environment(os.environ)
@@ -77,6 +82,7 @@ def handle(
             mistake=error.mistake,
             remedy=error.remedy,
         )
+        note(task, None, store, lookups, now)
         return metric_names.EVENTS_REJECTED
     except UnknownTaskDefinitionError as error:
         logger.error(
@@ -84,12 +90,15 @@ def handle(
             task_definition=task.task_definition_arn,
             mistake=str(error),
         )
+        if not is_stop(task):
+            store.findings.see(None, [findings.no_definition(short_name(task.task_definition_arn), str(error))], now)
         return metric_names.EVENTS_REJECTED
     except Exception as error:
         if failure_of(error) is Failure.PASSING:
             raise
         logger.exception("the task is left out: it cannot be registered", mistake=str(error))
         return metric_names.EVENTS_REJECTED
+    note(task, registered, store, lookups, now)
     for service, conflicts in registered.conflicts.items():
         for conflict in conflicts:
             logger.warning(
@@ -107,6 +116,23 @@ def handle(
         )
     logger.info("task event " + registered.outcome)
     return _METRIC_OF_OUTCOME[registered.outcome]
+
+
+def note(task: TaskEvent, registered: Registered | None, store: Store, lookups: Lookups, now: float) -> None:
+    """Keep what is wrong with a task's definition, and with what it wants or how it ended."""
+    advice = lookups.advice(task.task_definition_arn)
+    if advice is not None and not is_stop(task):
+        store.findings.see(advice.namespace, advice.found, now)
+    if registered is None or registered.record is None:
+        return
+    found: list[Found] = [
+        findings.conflict(service, each.alias, each.holder)
+        for service, conflicts in registered.conflicts.items()
+        for each in conflicts
+    ]
+    found += [findings.refused_claim(claim) for claim in registered.refused]
+    found += findings.of_tasks([registered.record], now)
+    store.findings.see(registered.record.namespace, found, now)
 
 
 def keep(event: ServiceEvent, store: Store) -> metric_names.Metric:

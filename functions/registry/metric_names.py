@@ -83,6 +83,12 @@ SNAPSHOT_ENDPOINTS: Final = Metric(
 TASK_FINDINGS: Final = Metric(
     "TaskFindings", "Count", "reconciler", "Mistakes that sidecars see in living tasks, at each sweep."
 )
+OPEN_FINDINGS: Final = Metric(
+    "OpenFindings",
+    "Count",
+    "reconciler",
+    "Mistakes that anybody sees (docs/findings.md), each once for its definition or service, at each sweep.",
+)
 SNAPSHOTS_PUBLISHED: Final = Metric(
     "SnapshotsPublished", "Count", "publisher", "Snapshots of a namespace that got a new revision."
 )

@@ -75,6 +75,17 @@ class MeshApi:
             if not following:
                 return
 
+    def findings(self, namespace: str | None) -> Iterator[Json]:
+        """Yield what is wrong in a namespace, or (None) with definitions that name none, page after page."""
+        path = "/v1/findings" if namespace is None else f"/v1/namespaces/{quote(namespace, safe='')}/findings"
+        following = ""
+        while True:
+            page = self._get(path, {"next": following} if following else {})
+            yield from page["findings"]
+            following = page.get("next") or ""
+            if not following:
+                return
+
     def service(self, namespace: str, name: str) -> Json:
         """Return one service with its endpoints."""
         return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")

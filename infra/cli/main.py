@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.cli import tables
+from infra.cli import operators, tables
 from infra.cli.control import ControlClient, NotUpError
 from infra.cli.tables import Row, show
 from infra.local.settings import LocalError, state_directory
@@ -176,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="UID",
         help="user ID of the sidecar, default 0; another cannot write the hosts file (docs/names.md)",
     )
+    operators.add(commands)
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser
 

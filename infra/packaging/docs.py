@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
+from infra.cli.findings import KINDS as COMMAND_KINDS
+from infra.cli.findings import Kind as CommandKind
 from infra.dashboards.alarms import Alarm, alarms
 from infra.packaging import metric_cost
+from registry.domain.findings import KINDS as FUNCTION_KINDS
+from registry.domain.findings import Kind as FunctionKind
 from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import ACTIONS, PAGES
 from sidecar.config import VARIABLES
 from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
 from sidecar.core.findings import KINDS
+from sidecar.core.findings import Kind as SidecarKind
 from sidecar.core.flags import FLAGS
 from sidecar.core.metrics import COUNTER, METRICS
 
@@ -77,9 +83,28 @@ def _condition(alarm: Alarm) -> str:
 
 
 def findings() -> str:
-    """The kinds of findings as a table."""
-    rows = [f"| {kind.code} | {kind.level} | {kind.meaning} |\n" for kind in KINDS]
+    """The kinds of findings that sidecars see as a table."""
+    rows = [f"| [{kind.code}](findings.md#{kind.code.lower()}) | {kind.level} | {kind.meaning} |\n" for kind in KINDS]
     return "| code | level | what |\n|---|---|---|\n" + "".join(rows)
+
+
+def catalogue() -> str:
+    """Every kind of finding, whoever sees it, under a heading of its own."""
+    parts = []
+    for title, kinds in CATALOGUE.items():
+        parts.append(f"\n## {title}\n")
+        for kind in kinds:
+            remedy = kind.remedy.replace("docs/", "")
+            parts.append(f"\n### {kind.code}\n\n{kind.level.upper()}: {kind.meaning}.\n\n{remedy}\n")
+    return "".join(parts)
+
+
+CATALOGUE: Final[Mapping[str, Sequence[FunctionKind | SidecarKind | CommandKind]]] = {
+    "Task definitions, seen by the registrar and `tramo analyze`": [k for k in FUNCTION_KINDS if k.code < "TRM02"],
+    "The registry, seen by the registrar and the reconciler": [k for k in FUNCTION_KINDS if k.code >= "TRM02"],
+    "Tasks, seen by their sidecars": KINDS,
+    "The mesh, seen by `tramo check`": COMMAND_KINDS,
+}
 
 
 def log_fields() -> str:
@@ -106,6 +131,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "log_fields": log_fields,
     "flags": flags,
     "findings": findings,
+    "catalogue": catalogue,
 }
 
 

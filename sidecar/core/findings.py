@@ -28,20 +28,58 @@ class Kind(NamedTuple):
     code: str
     level: str
     meaning: str
+    remedy: str
 
 
-UNKNOWN_VARIABLE: Final = Kind("TRM0301", WARNING, "a variable that begins with TRAMO_ and that no sidecar knows")
+UNKNOWN_VARIABLE: Final = Kind(
+    "TRM0301",
+    ERROR,
+    "a variable that begins with TRAMO_ and that no sidecar knows; what it should set is not set",
+    "Correct its name; docs/configuration.md has all of them.",
+)
 INBOUND_MISMATCH: Final = Kind(
-    "TRM0302", ERROR, "TRAMO_INBOUND does not have the services and ingress ports of the label"
+    "TRM0302",
+    ERROR,
+    "TRAMO_INBOUND does not have the services and ingress ports of the label",
+    "`tramo inject` writes TRAMO_INBOUND from the label and portMappings.",
 )
-APP_REFUSES: Final = Kind("TRM0303", ERROR, "nothing listens on the app's port")
+APP_REFUSES: Final = Kind(
+    "TRM0303",
+    ERROR,
+    "nothing listens on the app's port",
+    "See the app's log, and check containerPort: it must be the port that the app listens on.",
+)
 NOT_BOUND: Final = Kind(
-    "TRM0304", ERROR, "a service's address cannot be listened on; its names are not in the hosts file"
+    "TRM0304",
+    ERROR,
+    "a service's address cannot be listened on; its names are not in the hosts file",
+    "Give the alias a port that no app of the task listens on, such as 80, or run `tramo inject --redirect`.",
 )
-HOSTS_NOT_WRITTEN: Final = Kind("TRM0305", WARNING, "the hosts file cannot be written")
-SERVICE_CONNECT: Final = Kind("TRM0306", WARNING, "Service Connect has names in the task's hosts file")
-NO_REDIRECT: Final = Kind("TRM0307", ERROR, "TRAMO_REDIRECT is set, and calls of services' addresses do not arrive")
-NAMESPACE_MISMATCH: Final = Kind("TRM0308", ERROR, "TRAMO_NAMESPACE is not the label's namespace")
+HOSTS_NOT_WRITTEN: Final = Kind(
+    "TRM0305",
+    ERROR,
+    "the hosts file cannot be written, so names are not known to the app",
+    'Run the sidecar with "user": "0" and without readonlyRootFilesystem; or find names in another way (docs/names.md) '
+    "and set TRAMO_HOSTS_FILE=off.",
+)
+SERVICE_CONNECT: Final = Kind(
+    "TRM0306",
+    WARNING,
+    "Service Connect has names in the task's hosts file",
+    "Turn Service Connect off for this ECS service, or keep the names apart.",
+)
+NO_REDIRECT: Final = Kind(
+    "TRM0307",
+    ERROR,
+    "TRAMO_REDIRECT is set, and calls of services' addresses do not arrive",
+    "Set proxyConfiguration in the task definition as `tramo inject --redirect` does; it works in awsvpc mode only.",
+)
+NAMESPACE_MISMATCH: Final = Kind(
+    "TRM0308",
+    ERROR,
+    "TRAMO_NAMESPACE is not the label's namespace",
+    "Leave TRAMO_NAMESPACE out: the label says it.",
+)
 KINDS: Final = (
     UNKNOWN_VARIABLE,
     INBOUND_MISMATCH,

@@ -5,24 +5,22 @@ Rules:
    and a container instance keeps its private address.
 2. That ECS does not know something is an answer (UnknownTaskDefinitionError, None), and so is that an instance
    is none of EC2's (ExternalInstanceError). Anything else that fails is raised as botocore raised it.
-3. Unknown keys of a task definition's labels are warned of when it is read, so once for a revision and process.
+3. What is wrong with a task definition is read with it (`advice`).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import ClientError
 
+from registry.domain import advice
+from registry.domain.advice import Advice
 from registry.domain.bounds import ip_address
-from registry.domain.definition import parse, short_name
+from registry.domain.definition import short_name
 from registry.domain.offer import Definition, DefinitionError
-from registry.domain.unknown_keys import unknown_keys
-
-log = logging.getLogger("registry.ecs")
 
 REMEMBERED: Final = 2000
 
@@ -80,7 +78,7 @@ class Lookups:
     def __init__(self, ecs: Callable[[], EcsClient], ec2: Callable[[], Ec2Client]) -> None:
         self._make_ecs = ecs
         self._make_ec2 = ec2
-        self._definitions: dict[str, Definition | DefinitionError | None] = {}
+        self._definitions: dict[str, tuple[Definition | DefinitionError | None, Advice]] = {}
         self._hosts: dict[str, str | ExternalInstanceError] = {}
 
     @cached_property
@@ -104,12 +102,17 @@ class Lookups:
         if arn not in self._definitions:
             _make_room(self._definitions)
             self._definitions[arn] = self._read_definition(arn)
-        known = self._definitions[arn]
+        known, _ = self._definitions[arn]
         if isinstance(known, DefinitionError):
             raise known.with_traceback(None)
         return known
 
-    def _read_definition(self, arn: str) -> Definition | DefinitionError | None:
+    def advice(self, arn: str) -> Advice | None:
+        """Return what is wrong with a definition that has been read; None for one that has not."""
+        known = self._definitions.get(arn)
+        return None if known is None else known[1]
+
+    def _read_definition(self, arn: str) -> tuple[Definition | DefinitionError | None, Advice]:
         try:
             answer: Mapping[str, Any] = self.ecs.describe_task_definition(taskDefinition=arn)
         except ClientError as error:
@@ -119,12 +122,7 @@ class Lookups:
                     f"({error.response['Error'].get('Message', '')}); was it deleted?"
                 ) from error
             raise
-        for key in unknown_keys(answer["taskDefinition"]):
-            log.warning("task definition %s, %s", short_name(arn), key)
-        try:
-            return parse(answer["taskDefinition"])
-        except DefinitionError as error:
-            return error
+        return advice.read(answer["taskDefinition"])
 
     def host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
         """Return the private address of a container instance, None when ECS or EC2 do not know it (yet).

@@ -12,6 +12,7 @@
 | NAMESPACE#{namespace} | CHANGES#{00..63}#{A,B} | PartItem |
 | NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
 | NAMESPACE#{namespace} | CLAIM#{service}#{principal} | ClaimItem |
+| NAMESPACE#{namespace}, FINDINGS | FINDING#{code}#{resource}#{place} | FindingItem |
 | HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
 | RECONCILER | SWEEP | SweepItem |
 
@@ -87,6 +88,16 @@ def alias_key(dns_name: str, port: int) -> str:
 def claim_key(service: str, principal: str) -> str:
     """Return the sort key of a refused claim of a service's name."""
     return f"CLAIM#{service}#{principal}"
+
+
+def findings_key(namespace: str | None) -> str:
+    """Return the partition key of a namespace's findings, or of those of definitions that name none."""
+    return "FINDINGS" if namespace is None else namespace_key(namespace)
+
+
+def finding_key(key: str) -> str:
+    """Return the sort key of a finding."""
+    return f"FINDING#{key}"
 
 
 def history_key(ecs_service: str) -> str:
@@ -223,6 +234,19 @@ class ClaimItem(Item):
     expires_at = NumberAttribute()
 
 
+class FindingItem(Item):
+    """Something that is wrong now: with `resource`, at `where`. It is over at `expires_at`."""
+
+    resource = UnicodeAttribute()
+    level = UnicodeAttribute()
+    where = UnicodeAttribute()
+    what = UnicodeAttribute()
+    remedy = UnicodeAttribute()
+    since = NumberAttribute()
+    seen_at = NumberAttribute()
+    expires_at = NumberAttribute()
+
+
 class VipItem(Item):
     """A service's claim of an address. A released claim holds until `expires_at`, which is the table's TTL, too."""
 
@@ -346,6 +370,7 @@ class Table:
         self.parts = _derive(PartItem, meta, shared)
         self.aliases = _derive(AliasItem, meta, shared)
         self.claims = _derive(ClaimItem, meta, shared)
+        self.findings = _derive(FindingItem, meta, shared)
         self.history = _derive(HistoryItem, meta, shared)
         self.sweeps = _derive(SweepItem, meta, shared)
 

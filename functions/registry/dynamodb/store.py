@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from registry.dynamodb.finding_store import FindingStore
 from registry.dynamodb.history_store import HistoryStore
 from registry.dynamodb.models import Table
 from registry.dynamodb.owner_store import OwnerStore
@@ -25,6 +26,7 @@ class Store:
     history: HistoryStore
     owners: OwnerStore
     removals: RemovalStore
+    findings: FindingStore
 
 
 def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
@@ -42,4 +44,5 @@ def open_store(table_name: str, region: str, endpoint: str | None = None) -> Sto
         HistoryStore(table),
         owners,
         RemovalStore(table),
+        FindingStore(table),
     )

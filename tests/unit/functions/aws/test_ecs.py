@@ -37,14 +37,18 @@ def test_mistakes_are_remembered_but_not_what_ecs_does_not_know() -> None:
     assert lookups.definition(definition_arn("later:1")) is not None
 
 
-def test_an_unknown_key_of_a_label_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_wrong_with_a_definition_is_read_with_it() -> None:
     fake = FakeEcs(task_definition("orders:7", raw_label='{"namespace": "shop.local", "service": []}'))
     lookups = Lookups(lambda: fake, lambda: fake)
-    for _ in range(2):
-        assert lookups.definition(definition_arn("orders:7")) is not None
-    (record,) = caplog.records
-    assert "task definition orders:7" in record.message
-    assert "$.service: this key is not known and does nothing; did you mean services?" in record.message
+    assert lookups.advice(definition_arn("orders:7")) is None
+    assert lookups.definition(definition_arn("orders:7")) is not None
+    advice = lookups.advice(definition_arn("orders:7"))
+    assert advice is not None
+    assert advice.namespace == "shop.local"
+    (found,) = (each for each in advice.found if each.finding.code == "TRM0102")
+    assert found.resource == "taskdef/orders:7"
+    assert "$.service" in found.finding.where
+    assert found.finding.remedy == "did you mean services?"
 
 
 def test_the_memory_has_an_end() -> None:

@@ -15,7 +15,7 @@ KNOWN = ("TRAMO_ACCESS_LOG", "TRAMO_NAMESPACE", "TRAMO_INBOUND")
 
 def test_an_unknown_variable_is_named_with_the_one_that_was_meant() -> None:
     (found,) = findings.unknown_variables(["TRAMO_ACESS_LOG", "PATH", "TRAMO_INBOUND"], KNOWN)
-    assert (found.code, found.level, found.where) == ("TRM0301", "warning", "TRAMO_ACESS_LOG")
+    assert (found.code, found.level, found.where) == ("TRM0301", "error", "TRAMO_ACESS_LOG")
     assert found.remedy == "did you mean TRAMO_ACCESS_LOG?"
 
 

@@ -1,0 +1,91 @@
+"""The mesh that a command is about: a stack in AWS, an API by its address, or the local cluster."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.cli.api import MeshApi
+from infra.cli.control import ControlClient
+from infra.local.settings import LocalError, state_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The API, the namespaces that were asked for, and what is known besides of the place.
+
+    `local` is what the local cluster says of itself, `stack` the name of the stack in AWS; both None for an API alone.
+    """
+
+    api: MeshApi
+    wanted: str | None
+    local: Mapping[str, Any] | None = None
+    stack: str | None = None
+    region: str | None = None
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces to look at. Raises ApiError."""
+        return [self.wanted] if self.wanted else self.api.namespaces()
+
+    def namespace_of(self, service: str) -> str:
+        """Return the one namespace that has a service of this name. Raises LocalError for none or several."""
+        if self.wanted:
+            return self.wanted
+        names = self.api.namespaces()
+        found = [each for each in names if any(one["name"] == service for one in self.api.services(each))]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            known = sorted({one["name"] for each in names for one in self.api.services(each)})
+            raise LocalError(f"there is no service {service}{suggestion(service, known)}")
+        raise LocalError(f"service {service} is in {', '.join(found)}; choose one with --namespace")
+
+
+def open_mesh(options: argparse.Namespace) -> Mesh:
+    """Return the mesh that a command's options name. Raises LocalError."""
+    if options.stack:
+        return Mesh(
+            MeshApi.aws(_output(options.stack, options.region, "ApiUrl"), options.region),
+            options.namespace,
+            stack=options.stack,
+            region=options.region,
+        )
+    if options.api_url:
+        return Mesh(MeshApi.aws(options.api_url, options.region), options.namespace, region=options.region)
+    status = control(options).status()
+    return Mesh(MeshApi.local(status["api"]["url"], status["region"]), options.namespace, local=status)
+
+
+def control(options: argparse.Namespace) -> ControlClient:
+    """Return the client of the local cluster."""
+    directory = state_directory() if options.state_dir is None else options.state_dir.absolute()
+    return ControlClient(directory / "control.sock")
+
+
+def _output(stack: str, region: str | None, name: str) -> str:
+    """Return an output of a stack. Raises LocalError."""
+    from infra.cli.stack import CONFIG, open_session
+
+    try:
+        client = open_session(region).client("cloudformation", config=CONFIG)
+        stacks = client.describe_stacks(StackName=stack)["Stacks"]
+    except (BotoCoreError, ClientError) as error:
+        raise LocalError(f"stack {stack}: {error}") from error
+    for output in stacks[0].get("Outputs", ()):
+        if output.get("OutputKey") == name:
+            return str(output["OutputValue"])
+    raise LocalError(f"stack {stack} has no output {name}; is it the stack of template.yaml?")
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """Return what a word that is not known was probably meant to be, as the end of a sentence."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, 1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f" (there are: {', '.join(known[:10])})" if known else ""
