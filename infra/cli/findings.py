@@ -64,6 +64,12 @@ NO_NAMESPACE: Final = Kind(
     "no task has joined the mesh yet",
     "Put the label tramo.service-connect on a container of a task definition, or let `tramo inject` do it.",
 )
+BAD_VARIABLE: Final = Kind(
+    "TRM0408",
+    ERROR,
+    "a variable of the sidecar has a value that the sidecar refuses; it ends at its start",
+    "Correct the value; docs/configuration.md has all variables.",
+)
 KINDS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Kind))
 """All of them, in the order above."""
 

@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 Commands = Any  # argparse's _SubParsersAction is private
@@ -21,6 +22,27 @@ def add(commands: Commands) -> None:
     )
     made.add_argument("--service", metavar="NAME", help="only what is about this service")
     made.add_argument("--wait", type=duration, metavar="TIME", help="wait so long, such as 5m, until all is well")
+    made = _command(commands, "analyze", "find mistakes in task definitions before they are registered")
+    made.add_argument(
+        "file",
+        nargs="*",
+        type=Path,
+        metavar="FILE|DIR",
+        help="task definition, CloudFormation or CDK template, or JSON of a Terraform plan",
+    )
+    made.add_argument("--offline", action="store_true", help="do not compare with the services of a mesh")
+    made.add_argument("-L", "--list-codes", action="store_true", help="list what can be found")
+    made.add_argument(
+        "-S",
+        "--suppress",
+        action="append",
+        default=[],
+        metavar="CODE=RESOURCE",
+        help="leave this out, such as TRM0103=taskdef/orders; * stands for anything",
+    )
+    thresholds = ("Info", "Warning", "Error")
+    made.add_argument("--failure-threshold", choices=thresholds, default="Error", help="from where on it fails (79)")
+    made.add_argument("--output-threshold", choices=thresholds, default="Info", help="from where on it is shown")
 
 
 def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...] = ("table", "json")) -> Any:

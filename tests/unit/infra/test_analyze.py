@@ -1,0 +1,203 @@
+"""`tramo analyze`: task definitions in every form of file, alone, together, and laid over a mesh."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli import analyze
+from infra.cli.analyze import Issue, Served
+from infra.cli.documents import InputError, read
+from infra.cli.main import main
+
+SHOP = Path(__file__).parents[3] / "infra" / "examples" / "shop"
+GOOD: dict[str, Any] = json.loads((SHOP / "orders.json").read_text())
+
+
+def label(document: dict[str, Any]) -> dict[str, Any]:
+    """The container that has the label."""
+    return next(each for each in document["containerDefinitions"] if analyze.LABEL in each.get("dockerLabels", {}))
+
+
+def changed(service: dict[str, Any] | None = None, family: str = "orders", **variables: str) -> dict[str, Any]:
+    """The shop's orders with changes of its one service, and with variables of its sidecar."""
+    document = copy.deepcopy(GOOD)
+    document["family"] = family
+    labels = label(document)["dockerLabels"]
+    configuration = json.loads(labels[analyze.LABEL])
+    configuration["services"][0].update(service or {})
+    labels[analyze.LABEL] = json.dumps(configuration)
+    sidecar = next(each for each in document["containerDefinitions"] if each["name"] == "sidecar")
+    sidecar["environment"] += [{"name": name, "value": value} for name, value in variables.items()]
+    return document
+
+
+def template(document: dict[str, Any]) -> dict[str, Any]:
+    """The same as a resource of a CloudFormation template, with the label put together from parts."""
+    document = copy.deepcopy(document)
+    holder = label(document)
+    labels = holder.pop("dockerLabels")
+    head, _, tail = labels[analyze.LABEL].partition("shop.local")
+    properties = _large(document)
+    container = next(each for each in properties["ContainerDefinitions"] if each["Name"] == holder["name"])
+    container["DockerLabels"] = {**labels, analyze.LABEL: {"Fn::Join": ["", [head, {"Ref": "Namespace"}, tail]]}}
+    return {
+        "Parameters": {"Namespace": {"Type": "String", "Default": "shop.local"}},
+        "Resources": {
+            "OrdersTask": {"Type": "AWS::ECS::TaskDefinition", "Properties": properties},
+            "Bucket": {"Type": "AWS::S3::Bucket"},
+        },
+    }
+
+
+def _large(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_large(each) for each in value]
+    if isinstance(value, dict):
+        names_stay = ("dockerLabels", "options")
+        return {
+            name[:1].upper() + name[1:]: each if name in names_stay else _large(each) for name, each in value.items()
+        }
+    return value
+
+
+def plan(document: dict[str, Any]) -> dict[str, Any]:
+    """The same as Terraform plans it, in a module."""
+    resource = {
+        "type": "aws_ecs_task_definition",
+        "name": "orders",
+        "values": {
+            "family": document["family"],
+            "network_mode": document["networkMode"],
+            "container_definitions": json.dumps(document["containerDefinitions"]),
+        },
+    }
+    child = {"resources": [resource, {"type": "aws_s3_bucket", "values": {}}]}
+    return {"planned_values": {"root_module": {"child_modules": [child]}}}
+
+
+def issues(tmp_path: Path, *documents: Any, served: tuple[Served, ...] = ()) -> list[Issue]:
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(document, indent=1))
+    return analyze.analyze(read([tmp_path]), served)
+
+
+def codes(tmp_path: Path, *documents: Any, served: tuple[Served, ...] = ()) -> list[str]:
+    return [each.code for each in issues(tmp_path, *documents, served=served)]
+
+
+def test_the_shop_has_no_issues() -> None:
+    assert analyze.analyze(read([SHOP])) == []
+
+
+@pytest.mark.parametrize("form", [dict, template, plan, lambda each: {"taskDefinition": each, "tags": []}])
+def test_every_form_of_file_is_read(tmp_path: Path, form: Any) -> None:
+    (found,) = issues(tmp_path, form(changed({"portName": "htpp"})))
+    assert (found.code, found.level) == ("TRM0101", "error")
+    assert 'no port mapping is named "htpp"' in found.what
+
+
+def test_a_template_in_yaml_with_short_functions_is_read(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(
+        """
+Resources:
+  Task:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      Family: orders
+      NetworkMode: awsvpc
+      ContainerDefinitions:
+        - Name: app
+          Image: !Sub "${AWS::AccountId}.dkr.ecr/app"
+          PortMappings: [{Name: http, ContainerPort: 8080, AppProtocol: http}]
+          DockerLabels:
+            tramo.service-connect: !Sub '{"namespace": "${Namespace}", "services": [{"portName": "http"}]}'
+"""
+    )
+    (found,) = analyze.analyze(read([tmp_path / "template.yaml"]))
+    assert (found.code, found.file) == ("TRM0104", f"{tmp_path / 'template.yaml'}:6")
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        (changed(TRAMO_ACESS_LOG="json"), "TRM0301"),
+        (changed(TRAMO_INBOUND="orders=15107:8080/http"), "TRM0302"),
+        (changed(TRAMO_ACCESS_LOG="yes"), "TRM0408"),
+        (changed(TRAMO_NAMESPACE="shop.locl"), "TRM0106"),
+        (changed({"clientAlias": []}), "TRM0102"),
+        (changed({"clientAliases": [{"port": 8080, "dnsName": "orders"}]}), "TRM0105"),
+    ],
+)
+def test_each_mistake_has_its_code(tmp_path: Path, document: dict[str, Any], code: str) -> None:
+    assert codes(tmp_path, document) == [code]
+
+
+def test_two_services_with_one_alias_are_found_on_both_sides(tmp_path: Path) -> None:
+    other = changed({"discoveryName": "orders2"}, family="orders2")
+    found = [each for each in issues(tmp_path, GOOD, other) if each.code != "TRM0302"]
+    assert [(each.code, each.resource) for each in found] == [("TRM0201", "svc/orders"), ("TRM0201", "svc/orders2")]
+
+
+def test_an_alias_on_the_port_of_another_app_is_found(tmp_path: Path) -> None:
+    ports = {
+        mapping["containerPort"] for each in GOOD["containerDefinitions"] for mapping in each.get("portMappings", ())
+    }
+    other = Served("shop.local", "stock", frozenset({("stock", min(ports))}), "the mesh")
+    (found,) = issues(tmp_path, GOOD, served=(other,))
+    assert found.code == "TRM0105"
+    assert f"alias stock:{min(ports)} of stock (the mesh)" in found.where
+    assert codes(tmp_path, {**GOOD, "proxyConfiguration": {"type": "APPMESH"}}, served=(other,)) == []
+    elsewhere = Served("other.local", "stock", other.aliases, "the mesh")
+    assert codes(tmp_path, GOOD, served=(elsewhere,)) == []
+
+
+def test_the_own_service_in_the_mesh_is_no_conflict(tmp_path: Path) -> None:
+    alias = json.loads(label(GOOD)["dockerLabels"][analyze.LABEL])["services"][0]["clientAliases"][0]
+    own = Served("shop.local", "orders", frozenset({(alias["dnsName"], alias["port"])}), "the mesh")
+    assert codes(tmp_path, GOOD, served=(own,)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "Expecting"), ("[]", "no task definition"), ('{"family": "x"}', "no task definition")]
+)
+def test_a_file_that_was_named_must_have_a_task_definition(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read([path])
+
+
+def test_exit_codes_and_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "orders.json"
+    path.write_text(json.dumps(GOOD))
+    assert main(["analyze", "--offline", str(path)]) == 0
+    assert capsys.readouterr().out == f"✔ No validation issues found when analyzing {path}.\n"
+    path.write_text(json.dumps(changed({"portName": "htpp"})))
+    assert main(["analyze", "--offline", str(path)]) == analyze.ISSUES
+    assert capsys.readouterr().out.startswith(f"Error [TRM0101] (taskdef/orders {path}:1) ")
+    assert main(["analyze", "--offline", "-S", "TRM0101=taskdef/*", str(path)]) == 0
+    assert main(["analyze", "--offline", str(tmp_path / "nothing.json")]) == analyze.BAD_INPUT
+    assert "nothing.json: No such file" in capsys.readouterr().err
+    path.write_text(json.dumps(changed(family="orders") | {"containerDefinitions": []}))
+    assert main(["analyze", "--offline", str(path)]) == 0
+    assert main(["analyze", "-L"]) == 0
+    assert "TRM0301" in capsys.readouterr().out
+
+
+def test_warnings_fail_only_if_they_are_asked_to(tmp_path: Path) -> None:
+    path = tmp_path / "orders.json"
+    path.write_text(json.dumps(changed({"clientAliases": [{"port": 8080, "dnsName": "orders"}]})))
+    assert main(["analyze", "--offline", str(path)]) == 0
+    assert main(["analyze", "--offline", "--failure-threshold", "Warning", str(path)]) == analyze.ISSUES
+    assert main(["analyze", "--offline", "--output-threshold", "Error", "-o", "json", str(path)]) == 0
+
+
+def test_without_a_mesh_nothing_is_laid_over(tmp_path: Path) -> None:
+    options = argparse.Namespace(offline=False, stack=None, api_url=None, namespace=None, state_dir=tmp_path)
+    assert analyze.services_of(options) == []
