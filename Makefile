@@ -83,7 +83,7 @@ docs: .venv/installed ## write the generated parts of docs/ anew
 
 lock: ## write the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  pyproject.toml --extra cli --group test --group lint -o requirements-dev.txt
+	  pyproject.toml infra/pyproject.toml --no-emit-package tramo-sidecar --group test --group lint -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group functions -c requirements-dev.txt -o functions/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -99,13 +99,13 @@ clean: ## remove all that the other targets made
 	@rm -rf .venv .tools .aws-sam .cache dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find functions infra sidecar tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/installed: requirements-dev.txt pyproject.toml
+.venv/installed: requirements-dev.txt pyproject.toml infra/pyproject.toml
 	@infra/packaging/need.sh python3.11-venv $(PYTHON) -c 'import ensurepip, venv'
 	@echo "setup: Python packages into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e . -e infra
 	@touch $@
 
 # The sidecar as its image has it: the wheel and its own dependencies, nothing of what develops or tests it. The wheel is

@@ -37,18 +37,15 @@ def test_everything_that_is_copied_exists() -> None:
 def test_the_wheel_can_be_built_from_what_is_copied() -> None:
     copied = {Path(word) for line in instructions("COPY") for word in shlex.split(line)}
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    for needed in map(Path, [*wheel, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]]):
+    hook = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["path"]
+    for needed in map(Path, [*wheel, hook, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]]):
         assert copied & {needed, *needed.parents}, needed
 
 
 def test_commands_are_scripts_of_the_project() -> None:
-    scripts = PROJECT["project"]["scripts"]
     commands = re.findall(r'\["([a-z-]+)"', DOCKERFILE)
     assert commands
-    assert set(commands) <= {
-        *scripts,
-        *PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"].values(),
-    }
+    assert set(commands) <= set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"].values())
 
 
 def test_the_health_check_uses_an_option_that_exists() -> None:
@@ -85,6 +82,13 @@ def test_the_image_is_compiled_and_has_no_compiler() -> None:
     assert "gcc" in build
     assert "gcc" not in final
     assert re.findall(r"^COPY (\S+)", final, re.MULTILINE) == ["--from=build"]
+
+
+def test_what_is_copied_is_of_the_sidecar() -> None:
+    """The hook compiles the wheel and stays in the stage that builds."""
+    copied = [source for line in instructions("COPY") if "--from" not in line for source in shlex.split(line)[:-1]]
+    assert [each for each in copied if each.startswith(("infra", "functions"))] == ["infra/packaging/hatch_build.py"]
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["sidecar"]
 
 
 def imported(folder: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""The wheel holds the sidecar and the `tramo` command, needs only what it declares, and is compiled where it can be."""
+"""Two wheels: the sidecar, compiled where it can be, and the `tramo` command. Each needs only what it declares."""
 
 from __future__ import annotations
 
@@ -40,17 +40,38 @@ def done(*command: str | Path, **variables: str) -> str:
     return finished.stdout
 
 
-def build(target: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", directory, **variables)
+def build(target: str, directory: Path, project: str = ".", **variables: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", directory)
+    return run("env", "--chdir", project, *command, **variables)
+
+
+def sources(package: str, *left_out: str) -> set[str]:
+    found = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / package).rglob("*.py")}
+    return {path for path in found if not path.startswith(left_out)}
+
+
+def contents(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a wheel of pure Python, built as a machine without a C compiler does by default."""
     directory = tmp_path_factory.mktemp("wheel")
-    finished = build("wheel", directory, CC="/nowhere/cc")
+    finished = build("wheel", directory, CC="/missing/cc")
     assert finished.returncode == 0, finished.stdout
-    assert "a pure Python wheel, not a compiled one: there is no C compiler /nowhere/cc" in finished.stdout
+    assert "a pure Python wheel, not a compiled one: there is no C compiler /missing/cc" in finished.stdout
+    (made,) = directory.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel of the `tramo` command."""
+    directory = tmp_path_factory.mktemp("command")
+    finished = build("wheel", directory, "infra")
+    assert finished.returncode == 0, finished.stdout
     (made,) = directory.iterdir()
     return made
 
@@ -64,26 +85,31 @@ def compiled() -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the bin directory of a new environment with the wheel, dependencies as locked."""
+def installed(wheel: Path, command: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bin directory of a new environment with both wheels, dependencies as locked."""
     environment = tmp_path_factory.mktemp("environment")
     done(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
-    done(BINARIES / "uv", "pip", "install", "--python", python, "--constraint", "requirements-dev.txt", f"{wheel}[cli]")
+    done(BINARIES / "uv", "pip", "install", "--python", python, "-c", "requirements-dev.txt", wheel, command)
     return environment / "bin"
 
 
-def test_the_wheel_holds_two_packages(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-    scripts = [name for name in names if ".data/scripts/" in name]
+def test_the_sidecars_wheel_holds_the_sidecar_alone(wheel: Path) -> None:
+    names = contents(wheel)
+    scripts = {name for name in names if ".data/scripts/" in name}
     assert [Path(name).name for name in scripts] == ["tramo-sidecar"]
-    packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name and name not in scripts}
-    assert packages == {"sidecar", "infra"}
-    sources = (path for package in ("sidecar", "infra") for path in (REPOSITORY / package).rglob("*.py"))
-    assert set(names) >= {str(path.relative_to(REPOSITORY)) for path in sources}
+    modules = {name for name in names - scripts if ".dist-info/" not in name and name.endswith(".py")}
+    assert modules == sources("sidecar")
+    others = {name for name in names - scripts - modules if ".dist-info/" not in name}
+    assert {Path(name).parts[0] for name in others} == {"sidecar"}
+
+
+def test_the_commands_wheel_holds_the_package_infra(command: Path) -> None:
+    names = contents(command)
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"infra"}
+    assert {name for name in names if name.endswith(".py")} == sources("infra", "infra/packaging/")
     shown = ("sections.json", *(f"page/{path.name}" for path in (REPOSITORY / "infra/dashboards/page").iterdir()))
-    assert set(names) >= {f"infra/dashboards/{name}" for name in shown}, "what tramo dashboard shows"
+    assert names >= {f"infra/dashboards/{name}" for name in shown}, "what tramo dashboard shows"
 
 
 def test_the_dashboard_needs_no_checkout(installed: Path) -> None:
@@ -97,9 +123,9 @@ def test_a_pure_wheel_is_for_every_machine(wheel: Path) -> None:
 
 
 def test_to_demand_compiling_without_a_compiler_is_an_error(tmp_path: Path) -> None:
-    finished = build("wheel", tmp_path, TRAMO_COMPILE="1", CC="/nowhere/cc")
+    finished = build("wheel", tmp_path, TRAMO_COMPILE="1", CC="/missing/cc")
     assert finished.returncode != 0
-    assert "TRAMO_COMPILE=1, but there is no C compiler /nowhere/cc (on Debian: apt-get install gcc" in finished.stdout
+    assert "TRAMO_COMPILE=1, but there is no C compiler /missing/cc (on Debian: apt-get install gcc" in finished.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,7 +157,7 @@ def test_the_compiled_sidecar_says_that_it_is(compiled: Path) -> None:
     assert done(compiled / "bin" / "tramo-sidecar", "--version").endswith("(compiled)\n")
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     (packages,) = (compiled / "lib").glob("python3*/site-packages")
-    for module in ("core/http1", "core/http2", "proxy/exchange", "proxy/downstream"):
+    for module in ("core/http/http1_requests", "core/http/http2", "proxy/exchange/exchange", "proxy/downstream/http1"):
         assert (packages / "sidecar" / f"{module}{suffix}").exists()
 
 
