@@ -38,6 +38,12 @@ VARIABLES: Final = (
         "on the sidecar's own container",
     ),
     Variable("TRAMO_API_URL", None, "the control plane's API, the stack's output ApiUrl"),
+    Variable(
+        "TRAMO_FEED_TABLE",
+        "",
+        "the table of the feed, the stack's output FeedTableName: changes are read there each second, and the API is "
+        "asked for what the feed does not have; for all tasks of a namespace, or for none",
+    ),
     Variable("AWS_REGION", None, "the region of the API and of the metrics; ECS sets it on Fargate"),
     Variable("TRAMO_INBOUND", "", "services of this task: name=ingressPort:appPort/protocol, comma separated"),
     Variable("TRAMO_LISTEN_ADDRESS", "0.0.0.0", "where the ingress ports listen"),  # noqa: S104
@@ -96,6 +102,9 @@ VARIABLES: Final = (
     Variable("TRAMO_ZONE", "", "availability zone of this task; default from the task metadata endpoint"),
     Variable("TRAMO_DRAIN_SECONDS", "20", "longest wait for work under way after SIGTERM"),
     Variable("TRAMO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR; logs are JSON lines on stderr"),
+    Variable("AWS_ENDPOINT_URL", "", "where AWS is, if not at its usual addresses; the two below come first"),
+    Variable("AWS_ENDPOINT_URL_DYNAMODB", "", "where the feed's DynamoDB is, such as an interface endpoint"),
+    Variable("AWS_ENDPOINT_URL_S3", "", "where the S3 of whole snapshots is; buckets are then named in the path"),
     Variable("ECS_CONTAINER_METADATA_URI_V4", "", "set by ECS: the task metadata endpoint"),
 )
 
@@ -128,6 +137,9 @@ class Config:
 
     namespace: str
     api_url: str
+    feed_table: str
+    dynamodb_url: str
+    s3_url: str
     region: str
     inbound: tuple[InboundService, ...]
     listen_address: str
@@ -169,6 +181,9 @@ def read(environment: Mapping[str, str]) -> Config:
     return Config(
         namespace=values["TRAMO_NAMESPACE"],
         api_url=_url(values, "TRAMO_API_URL"),
+        feed_table=values["TRAMO_FEED_TABLE"],
+        dynamodb_url=_endpoint(values, "AWS_ENDPOINT_URL_DYNAMODB"),
+        s3_url=_endpoint(values, "AWS_ENDPOINT_URL_S3"),
         region=values["AWS_REGION"],
         inbound=_inbound(values["TRAMO_INBOUND"]),
         listen_address=_address(values, "TRAMO_LISTEN_ADDRESS"),
@@ -209,6 +224,12 @@ def _url(values: dict[str, str], name: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"{name} is {values[name]!r}; it should look like https://host/stage")
     return values[name].rstrip("/")
+
+
+def _endpoint(values: dict[str, str], name: str) -> str:
+    """The address of an AWS service, empty for its usual one."""
+    chosen = name if values[name] else "AWS_ENDPOINT_URL"
+    return _url(values, chosen) if values[chosen] else ""
 
 
 def _inbound(value: str) -> tuple[InboundService, ...]:

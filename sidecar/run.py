@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import time
+import uuid
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
@@ -35,9 +36,11 @@ from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.overload import MemoryWatch
 from sidecar.registry.cache import SnapshotCache
 from sidecar.registry.client import RegistryClient
+from sidecar.registry.feed import FeedClient, copy_of
 from sidecar.registry.gate import Gate
 from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
+from sidecar.registry.sources import Sources
 from sidecar.telemetry.setup import Telemetry
 from sidecar.telemetry.vitals import Vitals
 
@@ -96,10 +99,11 @@ class Sidecar:
         self.mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
         self._gate = Gate(identity.task_id, [each.name for each in config.inbound])
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
-        self._poller = Poller(runtime, config.namespace, self._registry(), cache, self._apply, config.poll_seconds)
-        sources = [lambda: config.findings, self.mesh.findings, *([self._hosts.findings] if self._hosts else [])]
-        findings = Findings(*sources)
-        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current)
+        sources = Sources(self._registry(), self._feed(identity.task_id), runtime.now)
+        self._poller = Poller(runtime, config.namespace, sources, cache, self._apply, config.poll_seconds)
+        seers = [lambda: config.findings, self.mesh.findings, sources.findings]
+        findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
+        vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current, sources)
         telemetry = Telemetry(runtime, config, vitals)
         stack.push_async_callback(telemetry.close)
         try:
@@ -107,7 +111,8 @@ class Sidecar:
         except OSError as error:
             log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
             return False
-        pages = Pages(config, self.mesh, self._poller, telemetry.cloudwatch, meters, vitals, self._gate, findings)
+        sink = telemetry.cloudwatch
+        pages = Pages(config, self.mesh, self._poller, sink, meters, vitals, self._gate, findings, sources)
         try:
             admin = await runtime.loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
         except OSError as error:
@@ -139,6 +144,21 @@ class Sidecar:
 
     def _registry(self) -> RegistryClient:
         return RegistryClient(self._config.api_url, self._config.namespace, self._config.region, self._session)
+
+    def _feed(self, task_id: str) -> FeedClient | None:
+        config = self._config
+        if not config.feed_table:
+            return None
+        copy = copy_of(task_id or str(uuid.uuid4()))
+        return FeedClient(
+            config.feed_table,
+            config.namespace,
+            copy,
+            config.region,
+            self._session,
+            config.dynamodb_url,
+            config.s3_url,
+        )
 
     async def _apply(self, snapshot: Snapshot) -> None:
         renamed = await self.mesh.apply(snapshot)

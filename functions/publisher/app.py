@@ -23,6 +23,7 @@ from registry import metric_names
 from registry.aws.clients import open_zone
 from registry.dynamodb.store import Store, open_store
 from registry.failures import Failure, failure_of
+from registry.feeding import Feeder, open_feeder
 from registry.hosted_zone import HostedZone
 from registry.publishing import Changes, Publisher
 from registry.settings import Settings
@@ -35,6 +36,7 @@ tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
 publisher = Publisher(store, stream=settings.stream)
 zone = open_zone(settings.hosted_zone, settings.hosted_zone_mode, settings.region)
+feeder = open_feeder(store, settings)
 
 
 class NothingPublishedError(Exception):
@@ -89,6 +91,7 @@ def publish_all(
     changes: Mapping[str, Changes],
     clock: Callable[[], float] = time.perf_counter,
     rename: Callable[[], None] = lambda: None,
+    feeder: Feeder | None = None,
 ) -> dict[str, Exception]:
     """Publish each namespace and return what went wrong for the moment, by namespace; `rename` when names changed."""
     renamed = False
@@ -99,6 +102,8 @@ def publish_all(
         began = clock()
         try:
             published = publisher.publish(namespace, change)
+            if feeder is not None:
+                feeder.bring_up(namespace)  # also when nothing changed: the one before may have died
         except Exception as error:
             # One namespace's trouble must not keep the others back.
             failure = failure_of(error)
@@ -164,4 +169,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if zone is not None:
             bring_zone(zone, store, lambda: context.get_remaining_time_in_millis() / 1000)
 
-    return failures_among(records, publish_all(publisher, changes_of(records), rename=rename))
+    return failures_among(records, publish_all(publisher, changes_of(records), rename=rename, feeder=feeder))

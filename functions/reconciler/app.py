@@ -18,6 +18,7 @@ from registry import metric_names
 from registry.aws.clients import open_lookups, open_zone
 from registry.aws.pacing import TokenBucket
 from registry.dynamodb.store import Store, open_store
+from registry.feeding import open_feeder
 from registry.hosted_zone import HostedZone
 from registry.publishing import Publisher
 from registry.settings import Settings
@@ -29,6 +30,7 @@ metrics = Metrics()
 tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
 publisher = Publisher(store, stream=settings.stream)
+feeder = open_feeder(store, settings)
 lookups = open_lookups(settings.region, TokenBucket(settings.ecs_calls_per_second))
 zone = open_zone(settings.hosted_zone, settings.hosted_zone_mode, settings.region)
 
@@ -46,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     report = Sweep(
         store,
         lookups,
-        Publications(store, publisher, now, logger.warning),
+        Publications(store, publisher, now, logger.warning, feeder),
         settings.clusters,
         now=now,
         remaining=lambda: context.get_remaining_time_in_millis() / 1000,
@@ -59,6 +61,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         (metric_names.TASKS_LEFT_OUT, report.left_out),
         (metric_names.DRIFT, report.drift),
         (metric_names.PUBLICATION_DRIFT, report.published),
+        (metric_names.FEED_DRIFT, report.feed_drift),
         (metric_names.SERVICES_LEFT_OUT, report.services_left_out),
         (metric_names.ALIAS_CONFLICTS, report.conflicts),
         (metric_names.SERVICE_CLAIMS_REFUSED, report.refused),

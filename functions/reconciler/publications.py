@@ -1,4 +1,4 @@
-"""Repair of what is published: compared with what is registered, and published again where it differs.
+"""Repair of what is published: compared with what is registered, and published again where it differs; so the feed.
 
 Before that, declarations and aliases change hands (`claims.py`), and what nobody uses any more goes (`leftovers.py`).
 The build is the publisher's own, which reads
@@ -22,6 +22,7 @@ from registry.domain.service import ServiceRecord
 from registry.domain.snapshot import Document, Part
 from registry.dynamodb.alias_store import RELEASED_AT_ONCE
 from registry.dynamodb.store import Store
+from registry.feeding import Feeder
 from registry.publishing import Changes, Publisher
 
 TASKS_AT_ONCE = 500  # keeps what one publication reads and writes well below its function's time
@@ -34,7 +35,8 @@ class Repaired:
 
     Beside them the services and endpoints that were found published, and how many services do not fit. `refused` counts
     claims of names that running tasks may not have, `undeclared` has the ARNs of running tasks whose definitions have
-    not declared their services, `found` what is wrong with services. `removed` counts services that went.
+    not declared their services, `found` what is wrong with services. `removed` counts services that went, `feed_drift`
+    the copies of the feed that had to be written.
     """
 
     drift: int = 0
@@ -46,17 +48,21 @@ class Repaired:
     refused: int = 0
     removed: int = 0
     found: tuple[Found, ...] = ()
+    feed_drift: int = 0
 
 
 class Publications:
     """Compares the snapshots of a store. `warn` takes a message and keys to log."""
 
-    def __init__(self, store: Store, publisher: Publisher, now: float, warn: Callable[..., None]) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, now: float, warn: Callable[..., None], feeder: Feeder | None = None
+    ) -> None:
         self._store = store
         self._publisher = publisher
         self._now = now
         self._warn = warn
         self._leftovers = Leftovers(store, now, warn)
+        self._feeder = feeder
 
     def repair(self, namespace: str, tasks: Sequence[TaskRecord]) -> Repaired:
         """Publish what of a namespace is not published as registered; return how much that was.
@@ -77,6 +83,7 @@ class Publications:
             known = self._store.owners.refused(namespace, self._now)
             of_now = [each for name in sorted(known) for each in known[name] if (name, each.claimant) in refused]
             found += [findings.refused_claim(claim) for claim in of_now]
+        feed_drift = self._feed(namespace)
         return Repaired(
             drift=drift,
             left_out=len(left_out),
@@ -85,9 +92,17 @@ class Publications:
             endpoints=sum(len(document["endpoints"]) for document in published.values()),
             undeclared=claims.undeclared(tasks, services),
             refused=len(refused),
+            feed_drift=feed_drift,
             removed=self._leftovers.sweep(namespace, tasks, services),
             found=tuple(found),
         )
+
+    def _feed(self, namespace: str) -> int:
+        """Return how many copies of the feed had to be written."""
+        written = 0 if self._feeder is None else self._feeder.bring_up(namespace, settled=True)
+        if written:
+            self._warn("the feed did not say what is published", namespace=namespace, copies=written)
+        return written
 
     def _settle(
         self, namespace: str, tasks: Sequence[TaskRecord], published: Mapping[str, Document]

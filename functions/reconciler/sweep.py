@@ -57,7 +57,8 @@ class _OutOfTimeError(Exception):
 class Report:
     """What a sweep did. `next_cluster` is where the next one must start, None when all were swept.
 
-    `published` counts the tasks and services that had to be published again, `services_left_out` those that are too
+    `published` counts the tasks and services that had to be published again, `feed_drift` the copies of the feed that
+    had to be written, `services_left_out` those that are too
     large for it, `conflicts` the aliases that two services want, `refused` the names that tasks claim and may not have,
     `removed` the services that went, `services` and `endpoints` what the snapshots held before, `findings` what
     sidecars find wrong, `open_findings` what anybody does, `left_out` the tasks and `failures` the clusters and
@@ -71,6 +72,7 @@ class Report:
     entombed: int = 0
     left_out: int = 0
     published: int = 0
+    feed_drift: int = 0
     services_left_out: int = 0
     conflicts: int = 0
     refused: int = 0
@@ -186,6 +188,7 @@ class Sweep:
     def _compare(self, namespace: str, records: Sequence[TaskRecord]) -> Repaired:
         repaired = self._publications.repair(namespace, records)
         self._report.published += repaired.drift
+        self._report.feed_drift += repaired.feed_drift
         self._report.services_left_out += repaired.left_out
         self._report.conflicts += repaired.conflicts
         self._report.refused += repaired.refused

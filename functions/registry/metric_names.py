@@ -55,6 +55,9 @@ PUBLICATION_DRIFT: Final = Metric(
     "reconciler",
     "Tasks and services whose published form a sweep had to correct: lost publications.",
 )
+FEED_DRIFT: Final = Metric(
+    "FeedDrift", "Count", "reconciler", "Copies of the feed that a sweep had to write: a publisher did not come so far."
+)
 SERVICES_LEFT_OUT: Final = Metric(
     "ServicesLeftOut",
     "Count",

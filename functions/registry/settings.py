@@ -20,7 +20,8 @@ class Settings:
     `ecs_calls_per_second` is the most that the reconciler asks of ECS. `checks_tasks` is whether a role's session
     may report the health of the task only after which it is named. `stream` is the ARN of the table's stream, empty
     for functions that do not publish. `hosted_zone` is the id of the zone that gets the services' names, empty for
-    none, and `hosted_zone_mode` how the tasks that ask it share their ports.
+    none, and `hosted_zone_mode` how the tasks that ask it share their ports. `feed_table` and `feed_bucket` are where
+    the feed is, empty where there is none; `feed_seconds` is how often sidecars read it.
     """
 
     table: str
@@ -32,6 +33,9 @@ class Settings:
     stream: str
     hosted_zone: str
     hosted_zone_mode: Mode
+    feed_table: str
+    feed_bucket: str
+    feed_seconds: int
 
     def has_cluster(self, name_or_arn: str) -> bool:
         """Return whether tasks of a cluster may join."""
@@ -57,6 +61,9 @@ class Settings:
             stream=environment.get("TRAMO_STREAM", ""),
             hosted_zone=environment.get("TRAMO_HOSTED_ZONE", ""),
             hosted_zone_mode=Mode(mode),
+            feed_table=environment.get("TRAMO_FEED_TABLE", ""),
+            feed_bucket=environment.get("TRAMO_FEED_BUCKET", ""),
+            feed_seconds=_number(environment, "TRAMO_FEED_SECONDS", 1, 60),
         )
 
 

@@ -1,4 +1,4 @@
-"""`tramo demo`: the shop under load through scaling, a crash, a deployment, an outage of the API and a standalone task.
+"""`tramo demo`: the shop under load through scaling, a crash, a deployment, outages and a standalone task.
 
 Nothing is simulated but AWS: the tasks are processes, their events go through the rule of template.yaml to the
 functions, and the requests go through the sidecars. Every wait is for a condition with a deadline; the one time that
@@ -116,9 +116,15 @@ class Demo:
             await self._all_serve()
         async with self._phase(f"the API is away for {OUTAGE_SECONDS:.0f} s while a task is replaced"):
             await self._machine.api.away()
-            self._cluster.stop_task(self._orders()[0].identity.task_id, "The demo replaces it")
+            await self._replaced_by_one_that_knows_all()
             await asyncio.sleep(OUTAGE_SECONDS)
             await self._machine.api.back()
+            await self._all_serve()
+        async with self._phase(f"DynamoDB is away for {OUTAGE_SECONDS:.0f} s while a task is replaced"):
+            await self._machine.feed.away()
+            await self._replaced_by_one_that_knows_all()
+            await asyncio.sleep(OUTAGE_SECONDS)
+            await self._machine.feed.back()
             await self._all_serve()
         async with self._phase("a standalone task of orders joins by RunTask"):
             alone = self._cluster.run_task("orders")
@@ -170,6 +176,17 @@ class Demo:
     async def _steady(self) -> None:
         if not await self._cluster.until(self._cluster.steady, _PATIENCE):
             raise DemoError(f"not all services were steady within {_PATIENCE:.0f} s")
+
+    async def _replaced_by_one_that_knows_all(self) -> None:
+        """Stop a task of orders and return when the sidecar of a new one has its snapshot, from whoever is there."""
+        known = set(self._cluster.tasks)
+        self._cluster.stop_task(self._orders()[0].identity.task_id, "The demo replaces it")
+
+        def replaced() -> bool:
+            new = [runner for task, runner in self._cluster.tasks.items() if task not in known]
+            return any(knows_all(runner.place, _SERVICES) for runner in new)
+
+        await self._until("the sidecar of a new task knows every service", replaced)
 
     async def _all_serve(self) -> None:
         """Return when orders is steady and each of its tasks has answered a request."""

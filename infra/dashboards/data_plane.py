@@ -135,6 +135,7 @@ def sidecars() -> Section:
             ),
             graph("Refused by the forward proxy", *_flags(SIDECAR_METRICS)),
             graph("Findings: mistakes in tasks", ("Findings", "Sum")),
+            graph("Sidecars that cannot read the feed", ("FeedAway", "Sum")),
             graph("Sidecars that refuse requests because memory is short", ("Shedding", "Sum")),
         ),
     )

@@ -40,13 +40,20 @@ class Aws:
         self.stream_arn = ""
         self._region = region
 
-    def create_table(self, plane: ControlPlane) -> None:
-        """Create the stack's table. It blocks until the server is there."""
+    def create(self, plane: ControlPlane) -> None:
+        """Create the stack's tables and buckets. It blocks until the server is there."""
         # The first call: moto loads what it needs, and a table must not be made twice.
         patient = Config(read_timeout=_FIRST_CALL_SECONDS, retries={"total_max_attempts": 1})
         dynamodb = boto3.client("dynamodb", **self.client_arguments() | {"config": patient})
         made = dynamodb.create_table(TableName=TABLE, **plane.table)
         self.stream_arn = made["TableDescription"]["LatestStreamArn"]
+        for name, table in plane.other_tables.items():
+            dynamodb.create_table(TableName=name, **table)
+        s3 = boto3.client("s3", **self.client_arguments() | {"config": patient})
+        for bucket in plane.buckets:
+            place: Any = {"LocationConstraint": self._region}  # boto3's types list the regions
+            elsewhere: Any = {} if self._region == "us-east-1" else {"CreateBucketConfiguration": place}
+            s3.create_bucket(Bucket=bucket, **elsewhere)
         if plane.ttl_attribute:
             dynamodb.update_time_to_live(
                 TableName=TABLE,

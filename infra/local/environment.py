@@ -28,13 +28,15 @@ FORWARD_PROXY_PORT: Final = 15001
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where things are on this machine, as URLs without a slash at the end."""
+    """Where things are on this machine, as URLs without a slash at the end; and the feed's table, empty for none."""
 
     aws: str
     cloudwatch: str
     ecs: str
     api: str
     metadata: str
+    feed: str = ""
+    feed_table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def environment(
             **sidecar_environment,
             **overrides,
             "TRAMO_API_URL": endpoints.api,
+            **_feed(endpoints),
             "TRAMO_CACHE_FILE": str(place.directory / "snapshot.json"),
             **({} if place.private_hosts else {"TRAMO_HOSTS_FILE": str(place.hosts)}),
             **(_shared_network(place.address) if place.namespace is None else {}),
@@ -124,6 +127,17 @@ def _credentials(place: Place, endpoints: Endpoints, runtime_id: str) -> dict[st
     if place.namespace is None:
         return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoints.metadata}{path}"}
     return {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": path}
+
+
+def _feed(endpoints: Endpoints) -> dict[str, str]:
+    """Return where the feed is: DynamoDB and S3 by a way that can be taken away."""
+    if not endpoints.feed_table:
+        return {}
+    return {
+        "TRAMO_FEED_TABLE": endpoints.feed_table,
+        "AWS_ENDPOINT_URL_DYNAMODB": endpoints.feed,
+        "AWS_ENDPOINT_URL_S3": endpoints.feed,
+    }
 
 
 def _shared_network(address: str) -> dict[str, str]:

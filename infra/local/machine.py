@@ -29,6 +29,7 @@ from infra.local.httpserver import HttpServer
 from infra.local.metadata import MetadataEndpoint
 from infra.local.network import LoopbackNetwork, Network
 from infra.local.process import Launcher
+from infra.local.relay import Relay
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError, Settings
 from infra.local.streams import StreamDelivery, follow
 from infra.local.template import ControlPlane, load, with_stream
@@ -49,6 +50,7 @@ class Machine:
         self._background: list[asyncio.Task[None]] = []
         self.aws: Aws
         self.api: ApiGateway
+        self.feed: Relay  # the way of the tasks to DynamoDB and S3
         self.bus: EventBus
         self.functions: Mapping[str, Function] = {}
         self.cluster: Cluster
@@ -66,7 +68,10 @@ class Machine:
         if isinstance(network, BridgeNetwork):
             launcher.remember_interface(network.uplink)
         self.aws = await self._start_aws(network.host, launcher, stack)
-        await asyncio.to_thread(self.aws.create_table, plane)
+        await asyncio.to_thread(self.aws.create, plane)
+        self.feed = Relay(network.host, self.aws.url)
+        await self.feed.back()
+        stack.push_async_callback(self.feed.away)
         ecs_server = HttpServer(lambda request: EcsApi(self.cluster).handle(request))
         ecs = f"http://{network.host}:{await ecs_server.listen(network.host)}"
         stack.push_async_callback(ecs_server.close)
@@ -81,6 +86,8 @@ class Machine:
             cloudwatch=self.aws.cloudwatch_url,
             ecs=ecs,
             api=self.api.url,
+            feed=self.feed.url,
+            feed_table=next(iter(plane.other_tables), ""),
             metadata=f"http://{host}" if port == 80 else f"http://{host}:{port}",
         )
         self.cluster = Cluster(

@@ -86,9 +86,11 @@ class FunctionSpec:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """What the template deploys."""
+    """What the template deploys. `other_tables` are by their names here: the feed."""
 
-    table: Mapping[str, Any]  # the input of CreateTable, without TableName
+    table: Mapping[str, Any]  # the registry: the input of CreateTable, without TableName
+    other_tables: Mapping[str, Mapping[str, Any]]
+    buckets: tuple[str, ...]
     ttl_attribute: str | None
     functions: tuple[FunctionSpec, ...]
     stage: str
@@ -113,7 +115,7 @@ _Loader.add_multi_constructor("!", _construct)
 
 
 def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, table: str = "tramo") -> ControlPlane:
-    """Read the template. `parameters` override the defaults, `table` is the table's name.
+    """Read the template. `parameters` override the defaults, `table` is the registry's name; others begin with it.
 
     Raises TemplateError.
     """
@@ -131,17 +133,26 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, tab
         raise TemplateError(f"{path} has no parameter {', '.join(sorted(unknown))}")
     resources: Mapping[str, Any] = document["Resources"]
     tables = [name for name, resource in resources.items() if resource["Type"] == "AWS::DynamoDB::Table"]
-    if len(tables) != 1:
-        raise TemplateError(f"{path} has {len(tables)} tables, one was expected")
-    references |= {**(parameters or {}), tables[0]: table, f"{tables[0]}.StreamArn": STREAM_ARN}
+    streaming = [name for name in tables if "StreamSpecification" in resources[name]["Properties"]] or tables
+    if len(streaming) != 1:
+        raise TemplateError(f"{path} has {len(streaming)} tables that may be the registry, one was expected")
+    [registry] = streaming
+    references |= {**(parameters or {}), registry: table, f"{registry}.StreamArn": STREAM_ARN}
+    others = {name: f"{table}-{name.lower()}" for name in tables if name != registry}
+    buckets = {
+        name: f"{table}-{name.lower()}" for name, resource in resources.items() if resource["Type"] == "AWS::S3::Bucket"
+    }
+    references |= others | buckets
     resolved = _resolve(resources, references)
     defaults = _resolve(document.get("Globals", {}), references).get("Function", {})
-    properties = dict(resolved[tables[0]]["Properties"])
+    properties = dict(resolved[registry]["Properties"])
     api: Mapping[str, Any] = next(
         (r["Properties"] for r in resolved.values() if r["Type"] == "AWS::Serverless::Api"), {}
     )
     return ControlPlane(
         table=_create_table(properties),
+        other_tables={name: _create_table(resolved[logical]["Properties"]) for logical, name in others.items()},
+        buckets=tuple(buckets.values()),
         ttl_attribute=properties.get("TimeToLiveSpecification", {}).get("AttributeName"),
         functions=tuple(
             _function(name, resource["Properties"], defaults, path.parent)
@@ -164,8 +175,9 @@ def _resolve(value: Any, references: Mapping[str, str]) -> Any:  # a YAML value 
 
 
 def _create_table(properties: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
-    table = {name: properties[name] for name in names if name in properties}
+    names = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    # Capacity has no counterpart here.
+    table = {"BillingMode": "PAY_PER_REQUEST", **{name: properties[name] for name in names if name in properties}}
     if stream := properties.get("StreamSpecification"):
         table["StreamSpecification"] = {"StreamEnabled": True, **stream}
     return table

@@ -24,6 +24,7 @@ from sidecar.proxy.redirect import State
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.gate import Gate, GateState
 from sidecar.registry.poller import Poller
+from sidecar.registry.sources import Sources
 from sidecar.telemetry import prometheus
 from sidecar.telemetry.cloudwatch import CloudWatchSink
 from sidecar.telemetry.prometheus import Family, Labels
@@ -65,6 +66,7 @@ class Pages:
         vitals: Vitals,
         gate: Gate,
         findings: Findings,
+        sources: Sources,
     ) -> None:
         self._config = config
         self._mesh = mesh
@@ -74,6 +76,7 @@ class Pages:
         self._vitals = vitals
         self._gate = gate
         self._findings = findings
+        self._sources = sources
         self._pages: dict[str, Callable[[], Page]] = {
             "/": lambda: (200, {"pages": PAGES, "actions": ACTIONS}),
             "/ready": self._ready,
@@ -149,7 +152,8 @@ class Pages:
             checks["redirect"] = redirect.state is State.IN_PLACE
             ready = ready and checks["redirect"]
         findings = [finding.document() for finding in self._findings.current()]
-        return (200 if ready else 503), {"ready": ready, **checks, "findings": findings}
+        page = {"ready": ready, **checks, "registry": self._sources.state.value, "findings": findings}
+        return (200 if ready else 503), page
 
     def _gate_page(self) -> Page:
         now = self._mesh.runtime.now()
@@ -210,6 +214,7 @@ class Pages:
             "tasks": len(asyncio.all_tasks(self._mesh.runtime.loop)),
             "draining": self._mesh.runtime.draining,
             "polls_failed_in_a_row": self._poller.failures,
+            "registry": self._sources.describe(),
         }
         change = self._poller.last_change
         if change is not None:
@@ -235,6 +240,7 @@ class Pages:
         return 200, {
             "namespace": self._config.namespace,
             "api_url": self._config.api_url,
+            "feed_table": self._config.feed_table or None,
             "region": self._config.region,
             "inbound": [
                 {

@@ -80,6 +80,13 @@ NAMESPACE_MISMATCH: Final = Kind(
     "TRAMO_NAMESPACE is not the label's namespace",
     "Leave TRAMO_NAMESPACE out: the label says it.",
 )
+FEED_NOT_READ: Final = Kind(
+    "TRM0309",
+    WARNING,
+    "TRAMO_FEED_TABLE is set, and the feed cannot be read; the API is asked instead",
+    "Attach the stack's SidecarPolicyArn to the task role, set TRAMO_FEED_TABLE to FeedTableName, and give the VPC a "
+    "gateway endpoint for DynamoDB and one for S3.",
+)
 KINDS: Final = (
     UNKNOWN_VARIABLE,
     INBOUND_MISMATCH,
@@ -89,6 +96,7 @@ KINDS: Final = (
     SERVICE_CONNECT,
     NO_REDIRECT,
     NAMESPACE_MISMATCH,
+    FEED_NOT_READ,
 )
 
 
@@ -201,6 +209,12 @@ def no_redirect(host: str, port: int, to: int) -> Finding:
         "without 240.0.0.0/4; it works in awsvpc mode only"
     )
     return _finding(NO_REDIRECT, "proxyConfiguration", what, remedy)
+
+
+def feed_not_read(error: str) -> Finding:
+    """The feed cannot be read, and this sidecar asks the API instead."""
+    remedy = "see docs/registry.md, section The feed; the API is asked meanwhile"
+    return _finding(FEED_NOT_READ, "TRAMO_FEED_TABLE", error, remedy)
 
 
 def ordered(found: Iterable[Finding]) -> list[Finding]:

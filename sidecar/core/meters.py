@@ -180,6 +180,7 @@ class SidecarMeter(Meter):
     __slots__ = (
         "_taken_uptime",
         "cpu_seconds",
+        "feed_away",
         "findings",
         "memory",
         "shedding",
@@ -195,6 +196,7 @@ class SidecarMeter(Meter):
         self.cpu_seconds = 0.0  # since the process was started, as is `uptime`
         self.uptime = 0.0  # seconds, when the sidecar last looked
         self.memory = 0  # bytes
+        self.feed_away = False
         self.findings = 0
         self.shedding = False
         self._taken_uptime = 0.0

@@ -262,7 +262,16 @@ SIDECAR_METRICS: Final = (
         kind=GAUGE,
         series="tramo_snapshot_age_seconds",
         attribute="snapshot_age",
-        meaning="time since the API last confirmed the snapshot, or since the start if it never did",
+        meaning="time since the registry last confirmed the snapshot, or since the start if it never did",
+    ),
+    Metric(
+        name="FeedAway",
+        unit=COUNT,
+        key=SIDECAR_KEY,
+        kind=GAUGE,
+        series="tramo_feed_away",
+        attribute="feed_away",
+        meaning="1 while the feed is configured and cannot be read: the API is asked instead",
     ),
     Metric(
         name="SnapshotRevision",

@@ -3,8 +3,9 @@
 Rules:
 - Unknown fields are ignored, missing, ill-typed or senseless ones are a `SnapshotError` that names the place: what
   stands in a snapshot is listened on, connected to and written into the hosts file.
-- A delta (it has `since`) applies only to the revision it was made from; a document never goes back. Both are said of
-  one epoch: a whole document of another epoch is taken whatever its revision, since the registry counts anew.
+- A delta (it has `since`) applies to the revision it was made from and to later ones, since it holds whole services;
+  a document never goes back. Both are said of one epoch: a whole document of another epoch is taken whatever its
+  revision, since the registry counts anew.
 - A service that a new document says again as it was keeps its record: whoever compares by `is` sees what changed.
 - One bad policy does not cost the namespace: that service runs with the default policy.
 - A namespace may have 20,000 endpoints: fields that only people read are left out, zones and states are one text for
@@ -158,7 +159,7 @@ def apply(current: Snapshot | None, document: Document) -> Snapshot:
     if document.since is None:
         whole = {service.name: _kept(before, service) for service in document.services}
         return Snapshot(document.namespace, document.revision, whole, document.epoch)
-    if current is None or not same_epoch or document.since != current.revision:
+    if current is None or not same_epoch or document.since > current.revision:
         have = "none" if current is None else current.version
         asked = Snapshot(document.namespace, document.since, {}, document.epoch).version
         raise SnapshotError(f"a delta since {asked} came, but the revision here is {have}")

@@ -63,13 +63,13 @@ class SnapshotCache:
         `body` is the document that led to it, a delta if it has `since`. Without one the snapshot itself is written.
         """
         try:
-            if since and since == self._revision and self._has_room(body):
+            if since and since <= self._revision and self._has_room(body):
                 self._append(body)
             else:
                 self._replace(body if body and since is None else encode(snapshot))
         except OSError as error:
             if not self._failed:
-                log.warning("cannot write the snapshot to %s: %s; a restart will need the API", self._path, error)
+                log.warning("cannot write the snapshot to %s: %s; a restart will need the registry", self._path, error)
             self._failed = True
             self._revision = 0
             return False

@@ -1,48 +1,31 @@
 """The API's client: the snapshot by a conditional GET, the task's health by a POST, both signed.
 
 Rules:
-- Blocking, by urllib3, on its caller's own thread: it runs once in seconds and never on the event loop.
-- What a document may take of memory is bounded as sent and as decoded: compression makes one of the other.
-- Signed with Signature Version 4 by botocore's signer and the task role's credentials; no client of an AWS service.
+- Blocking and signed, as `calls.py` does it.
 - An answer that is not expected is a `RegistryError` that says what to look at.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 import botocore.session
 import msgspec
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
 
 from sidecar.core.findings import Finding
+from sidecar.registry.calls import Caller, Reply
+from sidecar.registry.calls import RegistryError as RegistryError
 
-CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 10.0
-MAX_SENT_BYTES: Final = 16 << 20
-MAX_DOCUMENT_BYTES: Final = 32 << 20
-"""A snapshot of 100,000 endpoints is about 25 MB, and compressed 2 MB; more is not a snapshot."""
-MAX_RATIO: Final = 100
-"""A snapshot is compressed to a tenth or a twentieth, zeros to a thousandth."""
-SMALL_BYTES: Final = 1 << 20
-"""What any answer may have."""
 
 _HINTS: Final = {
     401: "the request is not signed as the API wants it; check TRAMO_API_URL and AWS_REGION",
     403: "the task role may not call the API; attach the policy in the stack's output SidecarPolicyArn",
 }
-
-
-class RegistryError(Exception):
-    """The API gave no snapshot."""
 
 
 class NamespaceUnknownError(RegistryError):
@@ -51,23 +34,24 @@ class NamespaceUnknownError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API said: a document, or that nothing changed."""
+    """What was said: a document, or that nothing changed.
+
+    `source` says by whom. With `more` there is a newer document, to be asked for at once.
+    """
 
     body: bytes | None
     etag: str
     poll_seconds: float | None
+    source: str = "api"
+    more: bool = False
 
 
 class RegistryClient:
-    """Talks to the API about one namespace."""
+    """Talks to the API about one namespace. One instance belongs to one thread."""
 
     def __init__(self, api_url: str, namespace: str, region: str, session: botocore.session.Session) -> None:
         self._url = f"{api_url}/v1/namespaces/{quote(namespace, safe='')}"
-        self._region = region
-        self._session = session
-        self._http = urllib3.PoolManager(
-            maxsize=1, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=False
-        )
+        self._caller = Caller("execute-api", region, session, READ_SECONDS)
 
     def fetch(self, etag: str, since: str | None) -> Answer:
         """The snapshot unless it still has this ETag; only what changed after the version `since` if given.
@@ -110,52 +94,9 @@ class RegistryClient:
             raise _refused("POST", url, code)
         return code == 200
 
-    def _call(
-        self, method: str, url: str, extra: dict[str, str], body: bytes = b""
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = self._sign(method, url, {"accept": "application/json", "accept-encoding": "gzip", **extra}, body)
-        try:
-            response = self._http.request(method, url, headers=headers, body=body, preload_content=False)
-            try:
-                sent = response.read(MAX_SENT_BYTES + 1, decode_content=False)
-                if len(sent) > MAX_SENT_BYTES:
-                    response.close()  # the rest of it is on the connection
-            finally:
-                response.release_conn()
-            return response.status, response.headers, decoded(sent, response.headers.get("content-encoding", ""))
-        except urllib3.exceptions.HTTPError as error:
-            raise RegistryError(f"the API at {self._url} cannot be reached: {error}") from error
-        except ValueError as error:
-            raise RegistryError(f"the API's answer to {method} {url} {error}") from error
-
-    def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-        try:
-            credentials = self._session.get_credentials()
-            frozen = credentials.get_frozen_credentials() if credentials is not None else None
-        except BotoCoreError as error:
-            raise RegistryError(f"no AWS credentials: {error}") from error
-        if frozen is None:
-            raise RegistryError("no AWS credentials: the task needs a task role, see the stack's SidecarPolicyArn")
-        request = AWSRequest(method, url, headers=headers, data=body)
-        SigV4Auth(frozen, "execute-api", self._region).add_auth(request)
-        return dict(request.headers.items())
-
-
-def decoded(sent: bytes, encoding: str) -> bytes:
-    """A body as it was before it was compressed. Raises ValueError when it is too long, or broken."""
-    if len(sent) > MAX_SENT_BYTES:
-        raise ValueError(f"is longer than {MAX_SENT_BYTES} bytes")
-    if encoding != "gzip":
-        return sent
-    most = min(max(len(sent) * MAX_RATIO, SMALL_BYTES), MAX_DOCUMENT_BYTES)
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16 asks for the frame of gzip
-    try:
-        body = decoder.decompress(sent, most)
-    except zlib.error as error:
-        raise ValueError(f"is no gzip: {error}") from error
-    if not decoder.eof:
-        raise ValueError(f"is longer than {most} bytes" if decoder.unconsumed_tail else "is gzip that is cut short")
-    return body
+    def _call(self, method: str, url: str, extra: dict[str, str], body: bytes = b"") -> Reply:
+        headers = {"accept": "application/json", "accept-encoding": "gzip", **extra}
+        return self._caller.call(method, url, headers, body)
 
 
 def _refused(method: str, url: str, status: int) -> RegistryError:

@@ -1,8 +1,8 @@
 """Keeps the mesh's snapshot fresh.
 
 Rules:
-- Disk first, then the API, then again for ever. Whatever fails, the last good snapshot stays: the control plane
-  may be away for a week.
+- Disk first, then the registry, feed or API (`sources.py`), then again for ever. Whatever fails, the last good
+  snapshot stays: the control plane may be away for a week.
 - The server names the interval; each wait is spread by `JITTER`, or a fleet that started together would ask together.
 - After a failure the wait doubles up to `MAX_BACKOFF_SECONDS`. The first snapshot is asked for faster.
 - A document that does not fit (a delta for another revision, a schema not known) makes the next request a full one.
@@ -38,10 +38,10 @@ Decode = Callable[[bytes, str], Document]
 
 
 class Fetcher(Protocol):
-    """What the poller needs of the API's client."""
+    """What the poller needs of the registry."""
 
     def fetch(self, etag: str, since: str | None) -> Answer:
-        """See RegistryClient.fetch."""
+        """See Sources.fetch."""
 
 
 class Change(NamedTuple):
@@ -68,8 +68,8 @@ class Poller:
         decode: Decode = decode,
     ) -> None:
         self.snapshot: Snapshot | None = None
-        self.source = "none"  # of the snapshot: none, disk or api
-        self.confirmed_at = 0.0  # when the API last said that the snapshot is the newest
+        self.source = "none"  # of the snapshot: none, disk, feed or api
+        self.confirmed_at = 0.0  # when the registry last said that the snapshot is the newest
         self.failures = 0  # in a row
         self.last_change: Change | None = None
         self._runtime = runtime
@@ -79,6 +79,7 @@ class Poller:
         self._apply = apply_snapshot
         self._poll_seconds = poll_seconds
         self._etag = ""
+        self._more = False  # the registry has a newer document than it gave
         self._executor = executor or DaemonThreads("registry")
         self._decode = decode
 
@@ -89,6 +90,7 @@ class Poller:
             await self._apply(snapshot)
             self.snapshot = snapshot
             self.source = "disk"
+            self._etag = f'"{snapshot.version}"'
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -104,7 +106,7 @@ class Poller:
     def wait_seconds(self) -> float:
         """How long to wait before the next request."""
         wait = self._poll_seconds
-        if self.snapshot is None:
+        if self.snapshot is None or self._more:
             wait = min(wait, FIRST_WAIT_SECONDS)
         if self.failures:
             wait = min(wait * 2.0 ** min(self.failures - 1, 10), max(MAX_BACKOFF_SECONDS, self._poll_seconds))
@@ -117,6 +119,7 @@ class Poller:
         try:
             await self._take(*await self._answer(since))
         except (RegistryError, SnapshotError) as error:
+            self._more = False
             if isinstance(error, NamespaceUnknownError) and (self.snapshot is None or self.snapshot.revision == 0):
                 await self._take_empty()
                 return
@@ -133,7 +136,7 @@ class Poller:
             log.exception("a poll failed; this is a fault of the sidecar")
             return
         if self.failures:
-            log.info("the API answers again after %d failed polls", self.failures)
+            log.info("the registry answers again after %d failed polls", self.failures)
         self.failures = 0
 
     async def _take_empty(self) -> None:
@@ -172,5 +175,6 @@ class Poller:
             self._etag = answer.etag
             if self._cache is not None:
                 await call(self._executor, self._cache.store, snapshot, answer.body, document.since)
-        self.source = "api"
+        self._more = answer.more
+        self.source = answer.source
         self.confirmed_at = self._runtime.now()

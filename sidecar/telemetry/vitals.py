@@ -20,6 +20,7 @@ from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.overload import own_memory
 from sidecar.proxy.upstream.destination import Destination
 from sidecar.registry.poller import Poller
+from sidecar.registry.sources import Sources
 
 _SELF: Final = Path("/proc/self")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -36,12 +37,14 @@ class Vitals:
         poller: Poller,
         runtime: Runtime,
         findings: Callable[[], Sized],
+        sources: Sources | None = None,
     ) -> None:
         self._meters = meters
         self._destinations = destinations
         self._poller = poller
         self._runtime = runtime
         self._findings = findings
+        self._sources = sources
         self._started = runtime.now()
 
     def take(self) -> list[Datum]:
@@ -54,6 +57,7 @@ class Vitals:
         own = self._meters.sidecar
         own.snapshot_age = self._runtime.now() - (self._poller.confirmed_at or self._started)
         own.snapshot_revision = self._poller.snapshot.revision if self._poller.snapshot is not None else 0
+        own.feed_away = self._sources is not None and self._sources.is_feed_away
         own.cpu_seconds = time.process_time()
         own.uptime = uptime_seconds()
         own.memory = own_memory()

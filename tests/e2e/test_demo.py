@@ -17,6 +17,7 @@ PHASES = (
     "one orders task is killed with SIGKILL",
     "orders is deployed from version 1 to 2",
     "the API is away for 10 s while a task is replaced",
+    "DynamoDB is away for 10 s while a task is replaced",
     "a standalone task of orders joins by RunTask",
 )
 

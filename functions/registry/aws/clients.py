@@ -1,4 +1,4 @@
-"""botocore's clients of ECS, EC2 and Route 53, with time-outs that end before a function does.
+"""botocore's clients of ECS, EC2, Route 53 and S3, with time-outs that end before a function does.
 
 Rules:
 1. The worst that one call can take is `TOTAL_ATTEMPTS` times both time-outs, and up to a second between the
@@ -15,6 +15,7 @@ from typing import Any, Final
 from botocore.config import Config
 from botocore.session import Session, get_session
 
+from registry.aws.documents import Documents, S3Client
 from registry.aws.ecs import Ec2Client, EcsClient, Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
 from registry.domain.zone import Mode
@@ -69,3 +70,13 @@ def open_zone(zone_id: str, mode: Mode, region: str) -> HostedZone | None:
         return client
 
     return HostedZone(route53, zone_id, mode, TokenBucket(REQUESTS_PER_SECOND))
+
+
+def open_documents(bucket: str, region: str) -> Documents:
+    """Return the whole documents in a bucket."""
+
+    def s3() -> S3Client:
+        client: S3Client = _client("s3", region)
+        return client
+
+    return Documents(bucket, s3)

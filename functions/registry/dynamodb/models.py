@@ -298,6 +298,7 @@ class SweepItem(Item):
 
 
 M = TypeVar("M", bound=Item)
+N = TypeVar("N", bound=Item)
 V = TypeVar("V")
 
 
@@ -351,14 +352,7 @@ class Table:
     """The models of one table. They share one connection: a client of botocore's costs 0.1 s to make."""
 
     def __init__(self, name: str, region: str, host: str | None = None) -> None:
-        meta = {
-            "table_name": name,
-            "region": region,
-            "host": host,
-            "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout_seconds": READ_TIMEOUT_SECONDS,
-            "retry_configuration": {"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
-        }
+        meta = _meta(name, region, host)
         # Nothing is opened yet. All models have the same keys, so the connection of one serves all.
         shared = _derive(NamespaceItem, meta)._get_connection()
         self.connection: Connection = shared.connection
@@ -373,6 +367,27 @@ class Table:
         self.findings = _derive(FindingItem, meta, shared)
         self.history = _derive(HistoryItem, meta, shared)
         self.sweeps = _derive(SweepItem, meta, shared)
+
+
+def _meta(name: str, region: str, host: str | None) -> dict[str, Any]:
+    return {
+        "table_name": name,
+        "region": region,
+        "host": host,
+        "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout_seconds": READ_TIMEOUT_SECONDS,
+        "retry_configuration": {"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+    }
+
+
+def connected(
+    models: tuple[type[M], type[N]], name: str, region: str, host: str | None = None
+) -> tuple[type[M], type[N]]:
+    """Return two models of another table with the same keys; they share one connection."""
+    first, second = models
+    meta = _meta(name, region, host)
+    shared = _derive(first, meta)._get_connection()
+    return _derive(first, meta, shared), _derive(second, meta, shared)
 
 
 def _derive(model: type[M], meta: dict[str, Any], shared: TableConnection | None = None) -> type[M]:

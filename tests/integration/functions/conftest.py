@@ -98,6 +98,8 @@ class Deployed:
 def deployed(loaded: Deployed) -> Deployed:
     """The functions, with a new table: moto copies a table for each transaction, so one for all tests gets slow."""
     aws.create_table(loaded.endpoint, loaded.table)
+    aws.create_feed(loaded.endpoint, aws.ENVIRONMENT["TRAMO_FEED_TABLE"])
+    aws.client("s3", loaded.endpoint).create_bucket(Bucket=aws.ENVIRONMENT["TRAMO_FEED_BUCKET"])
     return loaded
 
 

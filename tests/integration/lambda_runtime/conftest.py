@@ -45,6 +45,7 @@ def runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(build: Path, runtime_client: Path, dynamodb_local_endpoint: str) -> Iterator[Stack]:
     """The functions before a new table; tests keep apart by their namespaces."""
     table, ecs = aws.create_table(dynamodb_local_endpoint), FakeEcs()
+    aws.create_feed(dynamodb_local_endpoint, f"{table}-feed")
     with ExitStack() as running:
         door = running.enter_context(open_front_door(dynamodb_local_endpoint, ecs))
         functions = {

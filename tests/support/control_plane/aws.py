@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "TRAMO_TABLE": "tramo-test",
+    "TRAMO_FEED_TABLE": "tramo-test-feed",
+    "TRAMO_FEED_BUCKET": "tramo-test-snapshots",
     "POWERTOOLS_SERVICE_NAME": "tramo-test",
     "POWERTOOLS_METRICS_NAMESPACE": "Tramo",
     "POWERTOOLS_TRACE_DISABLED": "true",
@@ -102,15 +104,9 @@ _TemplateLoader.add_multi_constructor("!", _ignore_tag)
 
 @cache
 def table_definition() -> dict[str, Any]:
-    """Return the properties of the table in template.yaml. To read that takes longer than to make a table."""
+    """Return the properties of the registry in template.yaml. To read that takes longer than to make a table."""
     template = yaml.load(TEMPLATE.read_text(), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
-    tables = [
-        resource["Properties"]
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::DynamoDB::Table"
-    ]
-    assert len(tables) == 1, "the template has one table"
-    found: dict[str, Any] = tables[0]
+    found: dict[str, Any] = template["Resources"]["Registry"]["Properties"]
     return found
 
 
@@ -130,8 +126,22 @@ def dropping_tables() -> Iterator[None]:
             client("dynamodb", endpoint).delete_table(TableName=name)
 
 
+def create_feed(endpoint: str, name: str | None = None) -> str:
+    """Create the template's table for the feed and return its name."""
+    name = name or f"tramo-{uuid.uuid4().hex[:12]}-feed"
+    definition = table_definition()  # the same keys
+    client("dynamodb", endpoint).create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=definition["AttributeDefinitions"],
+        KeySchema=definition["KeySchema"],
+    )
+    _created.append((endpoint, name))
+    return name
+
+
 def create_table(endpoint: str, name: str | None = None) -> str:
-    """Create the template's table, stream and all, and return its name."""
+    """Create the template's registry, stream and all, and return its name."""
     name = name or f"tramo-{uuid.uuid4().hex[:12]}"
     definition = table_definition()
     client("dynamodb", endpoint).create_table(

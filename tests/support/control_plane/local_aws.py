@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
 
 from infra.local import aws_server
 from infra.local.aws import Aws
@@ -31,12 +32,17 @@ def local_aws(region: str, now: Callable[[], datetime] = lambda: datetime.now(UT
         thread.start()
     made = Aws(region, *(f"http://{HOST}:{server.server_port}" for server in servers))
     try:
-        made.create_table(load())
+        made.create(load())
         yield made
     finally:
         for server, thread in zip(servers, threads, strict=True):
             server.shutdown()
             thread.join()
             server.server_close()
-        dynamodb_backends[ACCOUNT][region].tables.pop(TABLE, None)
+        plane = load()
+        for name in (TABLE, *plane.other_tables):
+            dynamodb_backends[ACCOUNT][region].tables.pop(name, None)
+        for bucket in plane.buckets:
+            s3_backends[ACCOUNT]["aws"].buckets.pop(bucket, None)
+            s3_backends.bucket_accounts.pop(bucket, None)
         cloudwatch_backends[ACCOUNT][region].metric_data.clear()

@@ -65,9 +65,9 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def functions(table: str = "tramo") -> dict[str, Function]:
-    """Return the functions by logical id; references to the table become its name, parameters their default."""
+    """Return the functions by logical id; references to tables become their names, parameters their default."""
     values = {name: str(each.get("Default", "")) for name, each in expand()["Parameters"].items()}
-    values["Registry"] = table
+    values |= {"Registry": table, "Feed": f"{table}-feed", "Snapshots": ""}  # no S3: the bucket's name is empty
     return {
         name: Function(
             name=name,

@@ -9,7 +9,8 @@ LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
 
 
 def test_defaults() -> None:
-    assert Settings.from_environment(LEAST) == Settings("registry", "eu-west-1", (), 5, 10, True, "", "", Mode.LISTEN)
+    expected = Settings("registry", "eu-west-1", (), 5, 10, True, "", "", Mode.LISTEN, "", "", 1)
+    assert Settings.from_environment(LEAST) == expected
 
 
 def test_all() -> None:

@@ -121,3 +121,19 @@ def test_overrides_win_over_the_definition() -> None:
 def test_commands() -> None:
     assert command(container(), ("/opt/tramo-sidecar",)) == ("run",)
     assert command(container(sidecar=True), ("/opt/tramo-sidecar",)) == ("/opt/tramo-sidecar",)
+
+
+def test_a_sidecar_is_told_where_the_feed_is_and_an_app_is_not(tmp_path: Path) -> None:
+    endpoints = replace(ENDPOINTS, feed="http://feed", feed_table="the-feed")
+    for sidecar, expected in ((True, "the-feed"), (False, None)):
+        found = environment(
+            container(sidecar=sidecar),
+            Place("10.0.0.1", tmp_path, private_hosts=True),
+            endpoints,
+            runtime_id="r",
+            region="eu-west-1",
+            overrides={},
+            sidecar_environment={},
+        )
+        assert found.get("TRAMO_FEED_TABLE") == expected
+        assert (found.get("AWS_ENDPOINT_URL_DYNAMODB") == "http://feed") is sidecar

@@ -91,3 +91,13 @@ def test_a_parameter_that_is_not_there(tmp_path: Path) -> None:
 def test_no_template(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="checkout"):
         load(tmp_path / "template.yaml")
+
+
+def test_the_registry_is_the_table_with_a_stream_and_others_have_names_of_their_own() -> None:
+    plane = load(table="t")
+    assert list(plane.other_tables) == ["t-feed"]
+    assert "StreamSpecification" not in plane.other_tables["t-feed"]
+    assert plane.buckets == ("t-snapshots",)
+    publisher = next(function for function in plane.functions if function.name == "Publisher")
+    assert publisher.environment["TRAMO_FEED_TABLE"] == "t-feed"
+    assert publisher.environment["TRAMO_FEED_BUCKET"] == "t-snapshots"

@@ -11,6 +11,7 @@ import pytest
 
 from infra.local import pattern
 from infra.local.template import load
+from registry.domain.feed import WHOLE_SECONDS
 from registry.settings import Settings
 from tests.support.control_plane import ecs, sam
 
@@ -42,6 +43,24 @@ def test_the_registry() -> None:
     }
 
 
+def test_the_feed_is_a_table_of_its_own_with_the_capacity_of_a_parameter() -> None:
+    resource = sam.expand()["Resources"]["Feed"]
+    assert "DeletionPolicy" not in resource
+    properties = resource["Properties"]
+    assert properties["BillingMode"] == {"Fn::If": ["HasFeedCapacity", "PROVISIONED", "PAY_PER_REQUEST"]}
+    _, provisioned, otherwise = properties["ProvisionedThroughput"]["Fn::If"]
+    assert provisioned == {"ReadCapacityUnits": {"Ref": "FeedReadCapacity"}, "WriteCapacityUnits": 50}
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert not {"StreamSpecification", "SSESpecification"} & properties.keys()
+
+
+def test_whole_documents_outlive_an_outage_and_are_nobody_elses() -> None:
+    properties = sam.resources("AWS::S3::Bucket")["Snapshots"]
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert rule["ExpirationInDays"] * 86_400 > 7 * 86_400 + WHOLE_SECONDS
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+
+
 def test_every_parameter_has_a_default_that_serves() -> None:
     assert not [name for name, each in sam.read()["Parameters"].items() if "Default" not in each]
 
@@ -70,6 +89,9 @@ def test_the_environment_of_the_functions() -> None:
         "TRAMO_STREAM": "Registry.StreamArn",
         "TRAMO_HOSTED_ZONE": "",
         "TRAMO_HOSTED_ZONE_MODE": "listen",
+        "TRAMO_FEED_TABLE": "tramo-feed",
+        "TRAMO_FEED_BUCKET": "",
+        "TRAMO_FEED_SECONDS": "1",
     }
     own = {
         "Registrar": {"TRAMO_CLUSTERS": ""},
@@ -200,7 +222,14 @@ def test_dead_letters_are_encrypted_and_stay_for_two_weeks() -> None:
 
 def test_the_outputs() -> None:
     outputs = sam.expand()["Outputs"]
-    assert outputs.keys() == {"ApiUrl", "TableName", "SidecarPolicyArn", "DashboardName", "DeadLettersUrl"}
+    assert outputs.keys() == {
+        "ApiUrl",
+        "TableName",
+        "FeedTableName",
+        "SidecarPolicyArn",
+        "DashboardName",
+        "DeadLettersUrl",
+    }
     assert outputs["SidecarPolicyArn"]["Value"] == {"Ref": "SidecarPolicy"}
 
 

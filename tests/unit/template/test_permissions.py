@@ -11,6 +11,10 @@ REGISTRY_WRITER = "dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem"
 STREAM_READER = "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams"
 TRACES = "xray:PutTraceSegments xray:PutTelemetryRecords on *"
 ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
+FEED_WRITER = [
+    "dynamodb:BatchGetItem dynamodb:UpdateItem on Feed.Arn",
+    "s3:PutObject on ${Snapshots.Arn}/snapshots/*",
+]
 MESH = "${RestApi}/live/"
 ZONE_WRITER = (
     "if HasHostedZone: route53:GetHostedZone route53:ListResourceRecordSets route53:ChangeResourceRecordSets "
@@ -31,6 +35,7 @@ EXPECTED = {
         f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
         "dynamodb:DeleteItem on Registry.Arn "
         "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*', 'NAMESPACES']}}",
+        *FEED_WRITER,
         "ecs:ListClusters ecs:ListTasks ecs:DescribeTaskDefinition on *",
         f"ecs:DescribeTasks on {ARN % ('ecs', 'task/*')}",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
@@ -41,6 +46,7 @@ EXPECTED = {
     ],
     "PublisherRole": [
         "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
+        *FEED_WRITER,
         f"{STREAM_READER} on Registry.StreamArn",
         "sqs:SendMessage on DeadLetters.Arn",
         "logs:CreateLogStream logs:PutLogEvents on PublisherLogs.Arn",
@@ -56,6 +62,9 @@ EXPECTED = {
     "SidecarPolicy": [
         f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/v1/namespaces/${Namespace}/snapshot')} "
         f"{ARN % ('execute-api', MESH + 'POST/v1/namespaces/${Namespace}/tasks/*/health')}",
+        "dynamodb:GetItem on Feed.Arn "
+        "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['FEED#${Namespace}#*']}}",
+        "s3:GetObject on ${Snapshots.Arn}/snapshots/${Namespace}/*",
         "cloudwatch:PutMetricData on * if {'StringEquals': {'cloudwatch:namespace': 'Tramo'}}",
         TRACES,
     ],

@@ -19,6 +19,7 @@ from sidecar.proxy.mesh import Mesh
 from sidecar.registry.client import Answer, RegistryError
 from sidecar.registry.gate import MARGIN_SECONDS, Gate
 from sidecar.registry.poller import Poller
+from sidecar.registry.sources import Sources
 from sidecar.telemetry.vitals import Vitals
 
 ENVIRONMENT = {
@@ -61,12 +62,13 @@ class Case:
         self.meters = Meters("", "")
         self.runtime = Runtime(asyncio.get_running_loop())
         self.mesh = Mesh(self.runtime, config, self.meters, "")
-        self.poller = Poller(self.runtime, "shop.local", Away(), None, self.mesh.apply, 5.0)
+        sources = Sources(Away(), None, self.runtime.now)
+        self.poller = Poller(self.runtime, "shop.local", sources, None, self.mesh.apply, 5.0)
         self.gate = Gate("a", ["orders"])
         self.found: list[Finding] = []
         findings = Findings(lambda: self.found)
         vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime, findings.current)
-        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals, self.gate, findings)
+        self.pages = Pages(config, self.mesh, self.poller, None, self.meters, vitals, self.gate, findings, sources)
 
 
 def run(test: Callable[[Case], Awaitable[None]]) -> None:
@@ -82,7 +84,15 @@ def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
     async def test(case: Case) -> None:
         assert case.pages.get("/ready") == (
             503,
-            {"ready": False, "inbound": False, "snapshot": False, "draining": False, "shedding": False, "findings": []},
+            {
+                "ready": False,
+                "inbound": False,
+                "snapshot": False,
+                "draining": False,
+                "shedding": False,
+                "registry": "api",
+                "findings": [],
+            },
         )
         case.pages.inbound_bound = True
         assert case.pages.get("/ready")[0] == 503

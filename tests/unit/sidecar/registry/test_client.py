@@ -15,7 +15,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import CredentialRetrievalError
 
 from sidecar.core.findings import app_refuses
-from sidecar.registry.client import MAX_SENT_BYTES, NamespaceUnknownError, RegistryClient, RegistryError
+from sidecar.registry.calls import MAX_SENT_BYTES
+from sidecar.registry.client import NamespaceUnknownError, RegistryClient, RegistryError
 
 
 class FakeApi:

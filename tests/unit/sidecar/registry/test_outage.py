@@ -230,7 +230,7 @@ def test_a_sidecar_that_starts_in_the_week_serves_from_the_disk(tmp_path: Path) 
         pytest.param(document(4, "10.6.6.6").replace(b'"port": 15100', b'"port": "x"'), id="a field of another type"),
         pytest.param(document(4, "not an address"), id="a senseless address"),
         pytest.param(document(4, "10.6.6.6")[:-20], id="cut short"),
-        pytest.param(document(4, "10.6.6.6", since=2), id="a delta for another revision"),
+        pytest.param(document(5, "10.6.6.6", since=4), id="a delta for a later revision"),
         pytest.param(b"<html>a proxy's error page</html>", id="not JSON"),
     ],
 )

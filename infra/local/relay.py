@@ -1,0 +1,73 @@
+"""The way of the tasks to DynamoDB and S3, which can be taken away while the functions still reach both.
+
+In AWS that is a gateway endpoint, a route or a permission that is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+_CHUNK_BYTES: Final = 65_536
+
+
+class Relay:
+    """A TCP relay. `url` stays the same while it is away and back."""
+
+    def __init__(self, host: str, target: str) -> None:
+        self.is_away = True
+        self._host = host
+        self._port = 0
+        self._target = urlsplit(target)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        """Where tasks connect."""
+        return f"http://{self._host}:{self._port}"
+
+    async def back(self) -> None:
+        """Listen, at the port of the first time."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, self._host, self._port)
+            self._port = self._server.sockets[0].getsockname()[1]
+            self.is_away = False
+
+    async def away(self) -> None:
+        """Cut every connection and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            for writer in self._writers:
+                writer.transport.abort()
+            await self._server.wait_closed()
+            self._server = None
+            self.is_away = True
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            assert self._target.hostname  # noqa: S101 - for mypy: the machine made the URL
+            other_reader, other_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+            self._writers.add(other_writer)
+            try:
+                await asyncio.gather(_pump(reader, other_writer), _pump(other_reader, writer))
+            finally:
+                self._writers.discard(other_writer)
+                other_writer.close()
+        except OSError:
+            pass  # nobody is behind it: the task's connection is closed
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes until one side ends."""
+    with suppress(OSError):
+        while data := await reader.read(_CHUNK_BYTES):
+            writer.write(data)
+            await writer.drain()
+    writer.close()

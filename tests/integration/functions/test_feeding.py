@@ -1,0 +1,245 @@
+"""The feed's copies in DynamoDB: written after HEAD, repaired wherever a publisher died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from reconciler.publications import Publications
+from registry.aws.documents import Documents
+from registry.domain.feed import COPIES, WHOLE_SECONDS, Changes, FeedHead, document_key
+from registry.domain.lineage import Version
+from registry.domain.snapshot import decompress
+from registry.dynamodb.feed_store import FeedStore, feed_key
+from registry.dynamodb.store import Store
+from registry.feeding import Feeder
+from registry.publishing import Changes as Changed
+from registry.publishing import Publisher
+from tests.support.control_plane import aws
+from tests.support.control_plane.building import declare, task
+from tests.support.control_plane.ecs import NAMESPACE
+from tests.support.stepping import Crash
+
+NOW = 1_795_345_200.0
+
+
+class FakeS3:
+    """Keeps what is put; refuses when told to."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.fails = False
+
+    def put_object(self, **arguments: Any) -> Any:
+        if self.fails:
+            raise OSError("no bucket")
+        self.objects[arguments["Key"]] = arguments["Body"]
+
+
+def connection_of(feed: FeedStore) -> Any:
+    return feed._heads._get_connection().connection
+
+
+class Case:
+    """A publisher with its feed, and what readers find."""
+
+    def __init__(self, store: Store, endpoint: str, connection: Any) -> None:
+        self.store = store
+        self.s3 = FakeS3()
+        self.now = NOW
+        self.table = aws.create_feed(endpoint)
+        self.endpoint = endpoint
+        self.connection = connection
+        self.feed = self.open()
+        self.feeder = Feeder(store, self.feed, Documents("bucket", lambda: self.s3), 1, lambda: self.now)
+        self.publisher = Publisher(store, lambda: self.now, lambda _: None)
+
+    def open(self) -> FeedStore:
+        feed = FeedStore(self.table, aws.REGION, self.endpoint)
+        connection_of(feed)._client = self.connection.client  # it takes long to make
+        return feed
+
+    def publish(self, task_id: str, **changes: Any) -> None:
+        self.store.tasks.apply(task(task_id, **changes))
+        self.publisher.publish(NAMESPACE, Changed(frozenset({task_id})))
+
+    def version(self) -> Version:
+        head = self.store.snapshots.head(NAMESPACE, consistent=True)
+        assert head is not None
+        return head.version
+
+    def heads(self) -> list[FeedHead | None]:
+        return self.open().heads(NAMESPACE)
+
+    def changes(self, copy: int) -> Any:
+        key = {"pk": {"S": feed_key(NAMESPACE, copy)}, "sk": {"S": "CHANGES"}}
+        item = aws.client("dynamodb", self.endpoint).get_item(TableName=self.table, Key=key)["Item"]
+        return decompress(item["data"]["B"]) if "data" in item else None
+
+    def check(self) -> None:
+        """Every copy says what HEAD says, and the whole document with the changes tells all."""
+        for copy, head in enumerate(self.heads()):
+            assert head is not None
+            assert head.version == self.version(), copy
+            assert head.whole is not None
+            assert head.whole >= head.since
+            assert document_key(NAMESPACE, Version(head.version.epoch, head.whole)) in self.s3.objects
+            changes = self.changes(copy)
+            if changes is not None:
+                assert (changes["revision"], changes["since"]) == (head.version.revision, head.since)
+
+
+@pytest.fixture
+def case(store: Store, dynamodb_endpoint: str) -> Case:
+    declare(store, "orders")
+    return Case(store, dynamodb_endpoint, store.tasks._table.connection)
+
+
+@contextmanager
+def dying_at(feed: FeedStore, place: int, after: bool) -> Iterator[list[str]]:
+    """Die at the place-th call of the feed's table, before it is made or when it is done; yield the calls made."""
+    connection = connection_of(feed)
+    dispatch = connection.dispatch
+    made: list[str] = []
+
+    def dying(operation: str, arguments: Any) -> Any:
+        if len(made) == place and not after:
+            raise Crash
+        answer = dispatch(operation, arguments)
+        made.append(operation)
+        if len(made) == place + 1 and after:
+            raise Crash
+        return answer
+
+    connection.dispatch = dying
+    try:
+        yield made
+    finally:
+        connection.dispatch = dispatch
+
+
+def test_what_is_published_stands_in_every_copy(case: Case) -> None:
+    case.publish("t1")
+    assert case.feeder.bring_up(NAMESPACE) == COPIES
+    case.check()
+    assert case.heads()[0] == FeedHead(case.version(), 1, 1, "bucket", 1, NOW)
+    case.publish("t2")
+    case.publish("t3")
+    assert case.feeder.bring_up(NAMESPACE) == COPIES
+    case.check()
+    (orders,) = case.changes(7)["services"]
+    assert [each["id"][:2] for each in orders["endpoints"]] == ["t1", "t2", "t3"]
+    assert len(case.s3.objects) == 1, "the changes reach back to it"
+    assert case.feeder.bring_up(NAMESPACE) == 0, "nothing is written twice"
+
+
+def test_a_namespace_that_is_not_published_has_no_feed(case: Case) -> None:
+    assert case.feeder.bring_up(NAMESPACE) == 0
+    assert case.heads() == [None] * COPIES
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_publisher_that_dies_is_made_up_for_by_the_next_or_by_the_reconciler(case: Case, after: bool) -> None:
+    place = 0
+    while True:
+        case.publish("t1", version=10 + place, address=f"10.1.0.{place}")
+        case.now += 60.0
+        try:
+            with dying_at(case.feed, place, after) as made:
+                case.feeder.bring_up(NAMESPACE)
+            break
+        except Crash:
+            for copy, head in enumerate(case.heads()):
+                if head is not None and head.version == case.version():
+                    assert case.changes(copy) is None or case.changes(copy)["revision"] == head.version.revision
+            if place % 2:
+                assert case.feeder.bring_up(NAMESPACE) <= COPIES
+            else:
+                publications = Publications(case.store, case.publisher, case.now, lambda *_, **__: None, case.feeder)
+                repaired = publications.repair(NAMESPACE, list(case.store.tasks.all(NAMESPACE)))
+                assert repaired.feed_drift == COPIES - max(0, place + after - 1) // 2
+            case.check()
+        place += 1
+    assert made == ["BatchGetItem", *["UpdateItem"] * 2 * COPIES]
+
+
+def test_the_reconciler_leaves_alone_what_is_on_its_way(case: Case) -> None:
+    case.publish("t1")
+    case.now += 5.0
+    assert case.feeder.bring_up(NAMESPACE, settled=True) == 0
+    case.now += 6.0
+    assert case.feeder.bring_up(NAMESPACE, settled=True) == COPIES
+    case.check()
+
+
+def test_a_late_writer_puts_nothing_older_over_what_is_there(case: Case) -> None:
+    case.publish("t1")
+    case.publish("t2")
+    case.feeder.bring_up(NAMESPACE)
+    version = case.version()
+    late = FeedHead(Version(version.epoch, version.revision - 1), 1, 1)
+    for copy in range(COPIES):
+        case.feed.write(NAMESPACE, copy, late, Changes(1, b"old"))
+    case.check()
+
+
+def test_another_epoch_replaces_the_feed_whatever_its_revision(case: Case) -> None:
+    for number in range(3):
+        case.publish("t1", version=10 + number, address=f"10.1.0.{number}")
+    case.feeder.bring_up(NAMESPACE)
+    before = case.version()
+    restored = Publisher(case.store, lambda: case.now, lambda _: None, stream="of the restored table")
+    restored.publish(NAMESPACE, Changed())
+    assert case.version().epoch != before.epoch
+    assert case.feeder.bring_up(NAMESPACE) == COPIES
+    case.check()
+    assert len(case.s3.objects) == 2, "a whole document of the new epoch"
+
+
+def test_the_whole_document_is_written_anew_when_it_is_a_day_old(case: Case) -> None:
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+    case.now += WHOLE_SECONDS
+    case.s3.objects.clear()
+    assert case.feeder.bring_up(NAMESPACE, settled=True) == COPIES
+    case.check()
+
+
+def test_a_bucket_that_takes_nothing_costs_the_whole_document_and_not_the_news(case: Case) -> None:
+    case.publish("t1")
+    case.s3.fails = True
+    with pytest.raises(OSError, match="no bucket"):
+        case.feeder.bring_up(NAMESPACE)
+    assert [each.version if each else None for each in case.heads()] == [case.version()] * COPIES
+    case.s3.fails = False
+    assert case.feeder.bring_up(NAMESPACE) == COPIES
+    case.check()
+
+
+def test_without_a_bucket_there_is_the_feed_alone(case: Case) -> None:
+    feeder = Feeder(case.store, case.feed, None, 2, lambda: case.now)
+    case.publish("t1")
+    assert feeder.bring_up(NAMESPACE) == COPIES
+    assert case.heads()[0] == FeedHead(case.version(), 1, 2)
+    assert feeder.bring_up(NAMESPACE) == 0
+
+
+def test_copies_that_were_lost_are_written_and_the_others_are_not(case: Case) -> None:
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+    for sk in ("HEAD", "CHANGES"):
+        key = {"pk": {"S": feed_key(NAMESPACE, 3)}, "sk": {"S": sk}}
+        aws.client("dynamodb", case.endpoint).delete_item(TableName=case.table, Key=key)
+    assert case.feeder.bring_up(NAMESPACE) == 1
+    case.check()
+
+
+def test_another_interval_is_told_to_the_sidecars(case: Case) -> None:
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+    slower = Feeder(case.store, case.feed, Documents("bucket", lambda: case.s3), 2, lambda: case.now)
+    assert slower.bring_up(NAMESPACE) == COPIES
+    assert {each.seconds for each in case.heads() if each} == {2}
