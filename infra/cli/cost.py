@@ -3,7 +3,9 @@
 Rules:
 - Prices are of US East (N. Virginia), without free tiers and discounts; `PRICES_AS_OF` says when they were looked up.
 - What the code uses for one poll or one change stands here as constants; `make bench-control` measures them.
-- Data transfer is priced as if it left AWS: that is the most it can be.
+- Data transfer is priced as if it left AWS, and as if it went through a NAT gateway: that is the most it can be. The
+  feed and the bucket go through gateway endpoints, which cost nothing. A NAT gateway's hours are not the mesh's.
+- Polls are not traced, and Lambda writes no line of its own for each (`SystemLogLevel: WARN`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,12 @@ LAMBDA_GB_SECOND: Final = 0.0000166667
 READ_UNIT: Final = 0.125 / MILLION
 WRITE_UNIT: Final = 0.625 / MILLION
 DATA_OUT_GB: Final = 0.09
+READ_CAPACITY_HOUR: Final = 0.00013
+WRITE_CAPACITY_HOUR: Final = 0.00065
+S3_GET: Final = 0.40 / MILLION
+S3_PUT: Final = 5.00 / MILLION
+NAT_GB: Final = 0.045
+TRACE: Final = 5.00 / MILLION
 PUT_METRIC_DATA: Final = 0.01 / 1_000
 LOGS_GB: Final = 0.50
 
@@ -37,6 +45,18 @@ POLL_ANSWER_BYTES: Final = 500.0  # the head of a 304, as API Gateway sends it
 DELTA_BYTES: Final = 1_100.0  # head and gzip of one changed service, beyond a 304's
 FUNCTION_GB: Final = 0.5
 
+POLL_REQUEST_BYTES: Final = 1_478.0
+
+# One reading of the feed. News are the changes that a reader fetches then, an item of 4 to 8 KB.
+FEED_READ_UNITS: Final = 0.5
+NEWS_READ_UNITS: Final = 1.0
+FEED_COPIES: Final = 8.0
+FEED_WRITE_UNITS_PER_COPY: Final = 6.0  # HEAD, and changes of up to 5 KB
+FEED_COMPARING_UNITS: Final = 8.0  # of a publication and of a sweep: HEAD of each copy
+WHOLE_DOCUMENTS_PER_CHANGE: Final = 0.5
+FEED_HEADROOM: Final = 1.2  # provisioned over what is read on average
+FEED_WRITE_CAPACITY: Final = 50.0  # as the template has it
+
 # One task that starts or stops: ECS's events of it, and what they lead to.
 EVENTS_PER_CHANGE: Final = 3.0
 SECONDS_PER_EVENT: Final = 0.050
@@ -44,6 +64,9 @@ WRITE_UNITS_PER_CHANGE: Final = 7.0
 READ_UNITS_PER_CHANGE: Final = 20.0
 PUBLISHER_SECONDS_PER_CHANGE: Final = 0.2
 PUBLISHER_GB: Final = 1769 / 1024
+REPORTS_PER_CHANGE: Final = 3.0  # of health, by the API
+TRACED_SHARE: Final = 0.05  # of the functions' invocations, X-Ray's default
+LOG_BYTES_PER_REQUEST: Final = 1_500.0  # what a function says of an event: a line and its metrics
 
 # One sweep of the reconciler, of which there is one a minute.
 SWEEPS_PER_HOUR: Final = 60.0
@@ -60,13 +83,18 @@ EMF_BYTES: Final = 1_024.0
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A fleet. `metrics` is the sidecars' TRAMO_METRICS: `cloudwatch`, `emf` or `off`."""
+    """A fleet. `metrics` is the sidecars' TRAMO_METRICS: `cloudwatch`, `emf` or `off`.
+
+    `feed` is how its table is paid for, `on-demand` or `provisioned`, or `off`: then the API is polled.
+    """
 
     sidecars: int
     poll_seconds: float
     changes_per_hour: float
     services: int = 100
     metrics: str = "cloudwatch"
+    feed: str = "off"
+    read_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +119,13 @@ def tiered(quantity: float, tiers: Sequence[tuple[float, float]]) -> float:
 
 def monthly(use: Use) -> list[Line]:
     """Return the lines of a month's bill."""
-    return [*_polls(use), *_changes(use), *_sweeps(use), *_metrics(use)]
+    discovery = _polls(use) if use.feed == "off" else _feed(use)
+    return [*discovery, *_changes(use), *_sweeps(use), *_metrics(use)]
+
+
+def discovery_dollars(use: Use) -> float:
+    """Return what it costs a month that sidecars learn of changes, all else left out."""
+    return sum(line.dollars for line in (_polls(use) if use.feed == "off" else _feed(use)))
 
 
 def _polls(use: Use) -> list[Line]:
@@ -107,6 +141,37 @@ def _polls(use: Use) -> list[Line]:
         Line("Lambda", "polls", computed, "GB-s", computed * LAMBDA_GB_SECOND),
         Line("DynamoDB", "polls", units, "RRU", units * READ_UNIT),
         Line("Data transfer", "answers to polls", sent, "GB", sent * DATA_OUT_GB),
+        Line("NAT gateway", "polls", passed := sent + polls * POLL_REQUEST_BYTES / GB, "GB", passed * NAT_GB),
+    ]
+
+
+def _feed(use: Use) -> list[Line]:
+    hours = use.sidecars * HOURS
+    changes = use.changes_per_hour * HOURS
+    reads = hours * 3_600 / use.read_seconds * FEED_READ_UNITS
+    # Changes between two readings are fetched together.
+    news = hours * min(use.changes_per_hour, 3_600 / use.read_seconds) * NEWS_READ_UNITS
+    written = changes * FEED_COPIES * FEED_WRITE_UNITS_PER_COPY
+    compared = (changes + SWEEPS_PER_HOUR * HOURS) * FEED_COMPARING_UNITS
+    puts = changes * WHOLE_DOCUMENTS_PER_CHANGE
+    starts = changes / 2.0  # the others are stops
+    bucket = [
+        Line("S3", "whole snapshots written", puts, "requests", puts * S3_PUT),
+        Line("S3", "whole snapshots read", starts, "requests", starts * S3_GET),
+    ]
+    if use.feed == "provisioned":
+        capacity = (reads + news + compared) / (HOURS * 3_600) * FEED_HEADROOM
+        return [
+            Line("DynamoDB", "feed", capacity, "RCU", capacity * HOURS * READ_CAPACITY_HOUR),
+            Line("DynamoDB", "feed", FEED_WRITE_CAPACITY, "WCU", FEED_WRITE_CAPACITY * HOURS * WRITE_CAPACITY_HOUR),
+            *bucket,
+        ]
+    return [
+        Line("DynamoDB", "feed, every reading", reads, "RRU", reads * READ_UNIT),
+        Line("DynamoDB", "feed, news", news, "RRU", news * READ_UNIT),
+        Line("DynamoDB", "feed, comparing", compared, "RRU", compared * READ_UNIT),
+        Line("DynamoDB", "feed", written, "WRU", written * WRITE_UNIT),
+        *bucket,
     ]
 
 
@@ -116,7 +181,13 @@ def _changes(use: Use) -> list[Line]:
     requests = events + changes  # of the registrar and of the publisher
     computed = events * SECONDS_PER_EVENT * FUNCTION_GB + changes * PUBLISHER_SECONDS_PER_CHANGE * PUBLISHER_GB
     written, read = changes * WRITE_UNITS_PER_CHANGE, changes * READ_UNITS_PER_CHANGE
+    reports = changes * REPORTS_PER_CHANGE
+    traces = requests * TRACED_SHARE
+    logged = (requests + reports) * LOG_BYTES_PER_REQUEST / GB
     return [
+        Line("API Gateway", "health reports (REST API)", reports, "requests", tiered(reports, API_REQUESTS)),
+        Line("X-Ray", "changes", traces, "traces", traces * TRACE),
+        Line("CloudWatch Logs", "changes", logged, "GB", logged * LOGS_GB),
         Line("Lambda", "changes", requests, "requests", requests * LAMBDA_REQUEST),
         Line("Lambda", "changes", computed, "GB-s", computed * LAMBDA_GB_SECOND),
         Line("DynamoDB", "changes", written, "WRU", written * WRITE_UNIT),

@@ -140,7 +140,18 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--terminal", action="store_true", help="print tables once, no page")
     made = command("cost", _cost, "estimate what a mesh costs in AWS per month")
     made.add_argument("--sidecars", type=_some, required=True, metavar="N", help="tasks with a sidecar")
-    made.add_argument("--poll", type=_seconds, default=5.0, metavar="S", help="seconds between polls, default 5")
+    made.add_argument(
+        "--feed",
+        choices=("on-demand", "provisioned", "off"),
+        default="on-demand",
+        help="how the feed's table is paid for, default on-demand; off: sidecars poll the API",
+    )
+    made.add_argument(
+        "--read", type=_seconds, default=1.0, metavar="S", help="seconds between readings of the feed, default 1"
+    )
+    made.add_argument(
+        "--poll", type=_seconds, default=5.0, metavar="S", help="seconds between polls without the feed, default 5"
+    )
     made.add_argument(
         "--changes-per-hour", type=_count, default=100, metavar="C", help="tasks that start or stop, default 100"
     )
@@ -414,7 +425,15 @@ def _dashboard(options: argparse.Namespace) -> None:
 def _cost(options: argparse.Namespace) -> None:
     from infra.cli import cost, cost_table
 
-    use = cost.Use(options.sidecars, options.poll, options.changes_per_hour, options.services, options.metrics)
+    use = cost.Use(
+        options.sidecars,
+        options.poll,
+        options.changes_per_hour,
+        options.services,
+        options.metrics,
+        options.feed,
+        options.read,
+    )
     show(sys.stdout, options.output, cost_table.COLUMNS, cost_table.rows(use))
     if options.output == "table":
         sys.stdout.write(f"\n{cost_table.NOTE}\n")

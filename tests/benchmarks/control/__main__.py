@@ -20,6 +20,7 @@ from registry.dynamodb.store import Store, open_store
 from registry.publishing import Changes, Publisher
 from tests.benchmarks.control import population
 from tests.benchmarks.control.applying import applying
+from tests.benchmarks.control.feeding import feeding
 from tests.benchmarks.control.fleet import fleet
 from tests.benchmarks.control.measuring import Units, charged, import_milliseconds, milliseconds
 from tests.benchmarks.control.population import NAMESPACE
@@ -201,6 +202,7 @@ ON_TABLE: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "serving": serving,
     "storming": storming,
     "fleet": fleet,
+    "feeding": feeding,
 }
 ALONE: dict[str, Callable[[], Iterator[Row]]] = {"loading": loading, "taking_over": taking_over, "applying": applying}
 NEED_PUBLISHING = ("sweeping", "serving")

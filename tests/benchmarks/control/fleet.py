@@ -183,6 +183,6 @@ def request_bytes() -> int:
     )
     url = f"{client._url}/snapshot?since=123456"
     extra = {"accept": "application/json", "accept-encoding": "gzip", "if-none-match": '"123456"'}
-    request = AWSRequest("GET", url, headers=client._sign("GET", url, extra, b"")).prepare()
+    request = AWSRequest("GET", url, headers=client._caller._sign("GET", url, extra, b"")).prepare()
     fields = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
     return len(f"GET {url} HTTP/1.1") + fields + len("host: abcdefghij.execute-api.us-east-1.amazonaws.com\r\n\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.cli import cost_table
-from infra.cli.cost import API_REQUESTS, CUSTOM_METRICS, Line, Use, monthly, tiered
+from infra.cli.cost import API_REQUESTS, CUSTOM_METRICS, Line, Use, discovery_dollars, monthly, tiered
 from infra.cli.main import main
 from infra.cli.tables import show
 
@@ -54,6 +55,40 @@ def test_changes_cost_events_writes_and_longer_answers() -> None:
     assert lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=9_999))[key].quantity == most[key].quantity
 
 
+def test_ten_thousand_sidecars_that_read_the_feed_every_second() -> None:
+    found = lines(Use(sidecars=10_000, poll_seconds=5, changes_per_hour=500, feed="on-demand"))
+    # 10,000 * 730 h * 3,600 readings of half a unit
+    assert found["DynamoDB", "feed, every reading", "RRU"].dollars == pytest.approx(13_140e6 * 0.125e-6)
+    # 10,000 * 730 h * 500 news of one unit
+    assert found["DynamoDB", "feed, news", "RRU"].dollars == pytest.approx(3_650e6 * 0.125e-6)
+    # 365,000 changes to 8 copies of 6 units
+    assert found["DynamoDB", "feed", "WRU"].dollars == pytest.approx(17.52e6 * 0.625e-6)
+    assert found["S3", "whole snapshots written", "requests"].dollars == pytest.approx(0.9125)
+    assert not [key for key in found if key[1].startswith("polls")]
+
+
+def test_provisioned_reads_are_a_third_of_the_price_and_keep_to_the_goals() -> None:
+    every_second = Use(sidecars=10_000, poll_seconds=5, changes_per_hour=500, feed="provisioned")
+    found = lines(every_second)
+    units = (13_140e6 + 3_650e6 + 8 * (365_000 + 43_800)) / (730 * 3_600)
+    assert found["DynamoDB", "feed", "RCU"].quantity == pytest.approx(units * 1.2)
+    assert found["DynamoDB", "feed", "RCU"].dollars == pytest.approx(units * 1.2 * 730 * 0.00013)
+    assert discovery_dollars(every_second) / 10_000 < 0.10
+    assert discovery_dollars(replace(every_second, read_seconds=2.0)) / 10_000 < 0.05
+    assert discovery_dollars(replace(every_second, feed="off")) / 10_000 > 1.5
+
+
+def test_polls_may_go_through_a_nat_gateway_and_changes_are_traced_and_logged() -> None:
+    found = lines(Use(sidecars=10, poll_seconds=10, changes_per_hour=100))
+    polls = 10 * 730 * 360
+    sent = found["Data transfer", "answers to polls", "GB"].quantity
+    assert found["NAT gateway", "polls", "GB"].quantity == pytest.approx(sent + polls * 1_478 / 1e9)
+    # 73,000 changes of 3 events and 1 publication each, one in twenty traced
+    assert found["X-Ray", "changes", "traces"].dollars == pytest.approx(73_000 * 4 * 0.05 * 5e-6)
+    assert found["API Gateway", "health reports (REST API)", "requests"].quantity == 219_000
+    assert found["CloudWatch Logs", "changes", "GB"].quantity == pytest.approx(73_000 * 7 * 1_500 / 1e9)
+
+
 def test_metrics_in_log_lines_or_none() -> None:
     emf = lines(Use(sidecars=10_000, poll_seconds=10, changes_per_hour=0, metrics="emf"))
     # 438 M lines of 1 KiB
@@ -81,7 +116,7 @@ def test_more_never_costs_less_and_never_more_than_at_the_first_price(one: float
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cost", "--sidecars", "10000", "--poll", "10", "--changes-per-hour", "500"]) == 0
+    assert main(["cost", "--sidecars", "10000", "--poll", "10", "--changes-per-hour", "500", "--feed", "off"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].split() == ["SERVICE", "WHAT", "A", "MONTH", "UNIT", "DOLLARS"]
     assert out[1].split() == ["API", "Gateway", "polls", "(REST", "API)", "2.6", "G", "requests", "6907.74"]
