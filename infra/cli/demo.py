@@ -116,14 +116,12 @@ class Demo:
             await self._all_serve()
         async with self._phase(f"the API is away for {OUTAGE_SECONDS:.0f} s while a task is replaced"):
             await self._machine.api.away()
-            await self._replaced_by_one_that_knows_all()
-            await asyncio.sleep(OUTAGE_SECONDS)
+            await self._outage()
             await self._machine.api.back()
             await self._all_serve()
         async with self._phase(f"DynamoDB is away for {OUTAGE_SECONDS:.0f} s while a task is replaced"):
             await self._machine.feed.away()
-            await self._replaced_by_one_that_knows_all()
-            await asyncio.sleep(OUTAGE_SECONDS)
+            await self._outage()
             await self._machine.feed.back()
             await self._all_serve()
         async with self._phase("a standalone task of orders joins by RunTask"):
@@ -177,8 +175,9 @@ class Demo:
         if not await self._cluster.until(self._cluster.steady, _PATIENCE):
             raise DemoError(f"not all services were steady within {_PATIENCE:.0f} s")
 
-    async def _replaced_by_one_that_knows_all(self) -> None:
-        """Stop a task of orders and return when the sidecar of a new one has its snapshot, from whoever is there."""
+    async def _outage(self) -> None:
+        """Stop a task of orders; return when `OUTAGE_SECONDS` are over and a new one has its snapshot, whoever is away."""
+        ends = time.monotonic() + OUTAGE_SECONDS
         known = set(self._cluster.tasks)
         self._cluster.stop_task(self._orders()[0].identity.task_id, "The demo replaces it")
 
@@ -187,6 +186,7 @@ class Demo:
             return any(knows_all(runner.place, _SERVICES) for runner in new)
 
         await self._until("the sidecar of a new task knows every service", replaced)
+        await asyncio.sleep(max(0.0, ends - time.monotonic()))
 
     async def _all_serve(self) -> None:
         """Return when orders is steady and each of its tasks has answered a request."""
