@@ -176,7 +176,7 @@ class Demo:
             raise DemoError(f"not all services were steady within {_PATIENCE:.0f} s")
 
     async def _outage(self) -> None:
-        """Stop a task of orders; return when `OUTAGE_SECONDS` are over and a new one has its snapshot, whoever is away."""
+        """Stop a task of orders; return when a new one has its snapshot and `OUTAGE_SECONDS` are over."""
         ends = time.monotonic() + OUTAGE_SECONDS
         known = set(self._cluster.tasks)
         self._cluster.stop_task(self._orders()[0].identity.task_id, "The demo replaces it")
