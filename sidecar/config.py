@@ -37,6 +37,12 @@ VARIABLES: Final = (
         "the namespace whose services this task can call; default that of the label `tramo.service-connect`, if it is "
         "on the sidecar's own container",
     ),
+    Variable(
+        "TRAMO_MESH",
+        "",
+        "the stack's parameter Mesh, which is the CloudWatch namespace of the metrics; default that of the label, if "
+        "it is on the sidecar's own container, else `Tramo`",
+    ),
     Variable("TRAMO_API_URL", None, "the control plane's API, the stack's output ApiUrl"),
     Variable(
         "TRAMO_FEED_TABLE",
@@ -118,6 +124,7 @@ _LOOPBACK: Final = ipaddress.IPv4Network("127.0.0.0/8")
 _REDIRECTED: Final = ipaddress.IPv4Network("240.0.0.0/16")
 _RESERVED: Final = ipaddress.IPv4Network("240.0.0.0/4")
 """Nobody's addresses: the rules leave all other traffic of the task alone."""
+_MESH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _INBOUND: Final = re.compile(r"([a-z0-9_][a-z0-9_-]{0,63})=(\d{1,5}):(\d{1,5})/(\w+)")
 
 
@@ -136,6 +143,7 @@ class Config:
     """What the environment says."""
 
     namespace: str
+    mesh: str
     api_url: str
     feed_table: str
     dynamodb_url: str
@@ -180,6 +188,7 @@ def read(environment: Mapping[str, str]) -> Config:
         values[variable.name] = value
     return Config(
         namespace=values["TRAMO_NAMESPACE"],
+        mesh=_mesh(values["TRAMO_MESH"]),
         api_url=_url(values, "TRAMO_API_URL"),
         feed_table=values["TRAMO_FEED_TABLE"],
         dynamodb_url=_endpoint(values, "AWS_ENDPOINT_URL_DYNAMODB"),
@@ -230,6 +239,14 @@ def _endpoint(values: dict[str, str], name: str) -> str:
     """The address of an AWS service, empty for its usual one."""
     chosen = name if values[name] else "AWS_ENDPOINT_URL"
     return _url(values, chosen) if values[chosen] else ""
+
+
+def _mesh(value: str) -> str:
+    if value and _MESH.fullmatch(value) is None:
+        raise ConfigError(
+            f"TRAMO_MESH is {value!r}; it should be the stack's parameter Mesh, at most 63 of letters, digits, _ and -"
+        )
+    return value
 
 
 def _inbound(value: str) -> tuple[InboundService, ...]:

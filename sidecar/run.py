@@ -180,7 +180,7 @@ def _completed(config: Config, label: Label | None) -> Config:
     namespace = config.namespace or label.namespace
     inbound = {service.name: service.ingress_port for service in config.inbound}
     found = compared(label, namespace, inbound)
-    return replace(config, namespace=namespace, findings=(*config.findings, *found))
+    return replace(config, namespace=namespace, mesh=config.mesh or label.mesh, findings=(*config.findings, *found))
 
 
 async def drain(mesh: Mesh, least: float, seconds: float) -> None:

@@ -31,8 +31,8 @@ tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
 publisher = Publisher(store, stream=settings.stream)
 feeder = open_feeder(store, settings)
-lookups = open_lookups(settings.region, TokenBucket(settings.ecs_calls_per_second))
 zone = open_zone(settings.hosted_zone, settings.hosted_zone_mode, settings.region)
+lookups = open_lookups(settings.region, settings.mesh, TokenBucket(settings.ecs_calls_per_second))
 
 
 class SweepIncompleteError(Exception):

@@ -41,7 +41,7 @@ metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
-lookups = open_lookups(settings.region)
+lookups = open_lookups(settings.region, settings.mesh)
 
 _METRIC_OF_OUTCOME = {
     Outcome.APPLIED: metric_names.EVENTS_APPLIED,

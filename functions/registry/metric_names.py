@@ -1,7 +1,7 @@
 """The metrics that the functions write, in one list from which dashboard and reference are made.
 
-They stand in the CloudWatch namespace of `POWERTOOLS_METRICS_NAMESPACE` (Tramo) with the one dimension
-`service` (`POWERTOOLS_SERVICE_NAME`), which Powertools adds by itself. No metric carries a task, a namespace
+They stand in the CloudWatch namespace of `POWERTOOLS_METRICS_NAMESPACE` (the mesh, Tramo by default) with the one
+dimension `service` (`POWERTOOLS_SERVICE_NAME`), which Powertools adds by itself. No metric carries a task, a namespace
 or a service of the mesh as a dimension: their number would be the bill.
 """
 
@@ -29,7 +29,8 @@ EVENTS_IGNORED: Final = Metric(
     "EventsIgnored",
     "Count",
     "registrar",
-    "Task events of tasks without the tramo.service-connect label, or of clusters that are not in the list.",
+    "Task events of tasks without the tramo.service-connect label, of another mesh, or of clusters that are not in the "
+    "list.",
 )
 EVENTS_REJECTED: Final = Metric(
     "EventsRejected",

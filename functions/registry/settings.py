@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from registry.domain.offer import DEFAULT_MESH
 from registry.domain.zone import Mode
 
 
@@ -21,7 +22,8 @@ class Settings:
     may report the health of the task only after which it is named. `stream` is the ARN of the table's stream, empty
     for functions that do not publish. `hosted_zone` is the id of the zone that gets the services' names, empty for
     none, and `hosted_zone_mode` how the tasks that ask it share their ports. `feed_table` and `feed_bucket` are where
-    the feed is, empty where there is none; `feed_seconds` is how often sidecars read it.
+    the feed is, empty where there is none; `feed_seconds` is how often sidecars read it. `mesh` is the one whose tasks
+    are registered.
     """
 
     table: str
@@ -36,6 +38,7 @@ class Settings:
     feed_table: str
     feed_bucket: str
     feed_seconds: int
+    mesh: str
 
     def has_cluster(self, name_or_arn: str) -> bool:
         """Return whether tasks of a cluster may join."""
@@ -64,6 +67,7 @@ class Settings:
             feed_table=environment.get("TRAMO_FEED_TABLE", ""),
             feed_bucket=environment.get("TRAMO_FEED_BUCKET", ""),
             feed_seconds=_number(environment, "TRAMO_FEED_SECONDS", 1, 60),
+            mesh=environment.get("TRAMO_MESH", DEFAULT_MESH),
         )
 
 

@@ -11,9 +11,9 @@ import boto3
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli.stack import CONFIG, open_session, resources
+from infra.cli.stack import CONFIG, mesh, open_session, resources
 from infra.dashboards import terminal
-from infra.dashboards.reader import Reader, ReadError
+from infra.dashboards.reader import DEFAULT_MESH, Reader, ReadError
 from infra.dashboards.server import DashboardServer
 from infra.dashboards.widgets import SECTIONS, Section
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
@@ -27,7 +27,7 @@ LOCAL_MINUTES: Final = 10
 
 
 def aws_reader(stack: str | None, region: str | None) -> Reader:
-    """Return a reader of the user's own AWS account; `stack` also gives the stack's functions, API, table and queue.
+    """Return a reader of the user's own AWS account; `stack` also gives its mesh, functions, API, table and queue.
 
     Raises LocalError.
     """
@@ -35,10 +35,11 @@ def aws_reader(stack: str | None, region: str | None) -> Reader:
         session = open_session(region)
         client = session.client("cloudwatch", config=CONFIG)
         references = _references(session, stack) if stack else {}
+        name = mesh(session, stack) if stack else DEFAULT_MESH
     except (BotoCoreError, ClientError) as error:
         raise LocalError(str(error)) from error
     where = session.region_name or client.meta.region_name
-    return Reader(client, sections(), f"{stack}, {where}" if stack else where, references)
+    return Reader(client, sections(), f"{stack}, {where}" if stack else where, references, mesh=name)
 
 
 def _references(session: boto3.Session, stack: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Final
 import boto3
 from botocore.config import Config
 
+from infra.dashboards.reader import DEFAULT_MESH
 from infra.local.settings import LocalError
 
 CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
@@ -18,6 +19,13 @@ def open_session(region: str | None) -> boto3.Session:
     if session.get_credentials() is None:
         raise LocalError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
     return session
+
+
+def mesh(session: boto3.Session, stack: str) -> str:
+    """Return the stack's parameter Mesh. Raises what botocore raises."""
+    (found,) = session.client("cloudformation", config=CONFIG).describe_stacks(StackName=stack)["Stacks"]
+    values = {each["ParameterKey"]: each.get("ParameterValue", "") for each in found.get("Parameters", [])}
+    return values.get("Mesh", DEFAULT_MESH)  # a stack of an earlier release has none
 
 
 def resources(session: boto3.Session, stack: str) -> dict[str, str]:

@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infra.dashboards.widgets import Line
+from infra.dashboards.widgets import MESH, Line
 from registry.metric_names import DRIFT, SWEEP_FAILURES
 from sidecar.core.metrics import HEALTHY_ENDPOINTS, MESH_WIDE, SIDECAR_METRICS
 
-NAMESPACE: Final = "Tramo"
 ERROR_PERCENT: Final = 5
 MIN_ANSWERS: Final = 100
 """Fewer answers a minute say nothing: one failure among ten would be ten per cent."""
@@ -59,25 +58,25 @@ def alarms() -> list[Alarm]:
         Alarm(
             "SweepFailuresAlarm",
             "The reconciler left out clusters or namespaces for 15 minutes; its log names them and says why.",
-            (Line(NAMESPACE, SWEEP_FAILURES.name, {"service": SWEEP_FAILURES.function}),),
+            (Line(MESH, SWEEP_FAILURES.name, {"service": SWEEP_FAILURES.function}),),
             *(0, 300, 3),
         ),
         Alarm(
             "DriftAlarm",
             "The reconciler had to correct records for 15 minutes: task events are being lost.",
-            (Line(NAMESPACE, DRIFT.name, {"service": DRIFT.function}),),
+            (Line(MESH, DRIFT.name, {"service": DRIFT.function}),),
             *(0, 300, 3),
         ),
         Alarm(
             "StaleSnapshotsAlarm",
             f"A sidecar has not reached the API for {STALE_SECONDS} s: it routes by its last snapshot.",
-            (Line(NAMESPACE, age.name, {}, "Maximum"),),
+            (Line(MESH, age.name, {}, "Maximum"),),
             *(STALE_SECONDS, 60, 3),
         ),
         Alarm(
             "ErrorRateAlarm",
             f"More than {ERROR_PERCENT} % of all answers in the mesh were 5XX for 5 minutes.",
-            tuple(Line(NAMESPACE, name, {}) for name in answers),
+            tuple(Line(MESH, name, {}) for name in answers),
             *(ERROR_PERCENT, 60, 5),
             f"IF({total}>={MIN_ANSWERS},100*{failed}/({total}),0)",
         ),
@@ -85,7 +84,7 @@ def alarms() -> list[Alarm]:
             "UnhealthyEndpointsAlarm",
             f"More than {UNHEALTHY_PERCENT} % of the endpoints of services that are called were ejected or failed "
             "their health checks for 5 minutes.",
-            tuple(Line(NAMESPACE, name, {}) for name in endpoints),
+            tuple(Line(MESH, name, {}) for name in endpoints),
             *(UNHEALTHY_PERCENT, 60, 5),
             f"IF({known}>0,100*({out})/({known}),0)",
         ),
@@ -126,7 +125,8 @@ def resource(alarm: Alarm) -> dict[str, Any]:
 
 def _metric(line: Line) -> dict[str, Any]:
     dimensions = [{"Name": name, "Value": _value(value)} for name, value in line.dimensions.items()]
-    return {"Namespace": line.namespace, "MetricName": line.name, **({"Dimensions": dimensions} if dimensions else {})}
+    namespace = {"Ref": "Mesh"} if line.namespace == MESH else line.namespace
+    return {"Namespace": namespace, "MetricName": line.name, **({"Dimensions": dimensions} if dimensions else {})}
 
 
 def _value(value: str) -> str | Mapping[str, list[str]]:

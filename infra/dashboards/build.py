@@ -55,7 +55,7 @@ def variable() -> dict[str, Any]:
         "id": "service",
         "label": "One service",
         "inputType": "select",
-        "search": f'{{{NAMESPACE},{SERVER}}} MetricName="NewConnectionCount"',
+        "search": f'{{"{NAMESPACE}",{SERVER}}} MetricName="NewConnectionCount"',
         "populateFrom": SERVER,
         "defaultValue": "__FIRST",
         "visible": True,

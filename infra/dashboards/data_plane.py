@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from infra.dashboards.widgets import SERVICE, Graph, Line, Section, search
+from infra.dashboards.widgets import MESH, SERVICE, Graph, Line, Section, search
 from sidecar.core.metrics import (
     CLIENT_KEY,
     CLIENT_METRICS,
@@ -16,7 +16,7 @@ from sidecar.core.metrics import (
     Metric,
 )
 
-NAMESPACE: Final = "Tramo"
+NAMESPACE: Final = MESH
 SERVER: Final = SERVER_KEY
 CLIENT: Final = CLIENT_KEY
 ENDPOINTS: Final = (("HealthyEndpoints", "Minimum"), ("EjectedEndpoints", "Maximum"), ("UnhealthyEndpoints", "Maximum"))

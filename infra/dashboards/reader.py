@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.dashboards.widgets import SERVICE, Graph, Line, Section
+from infra.dashboards.widgets import MESH, SERVICE, Graph, Line, Section
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
-TRAMO: Final = "Tramo"
+DEFAULT_MESH: Final = "Tramo"
 SERVICE_KEYS: Final = ("DiscoveryName", "TargetDiscoveryName")
 MAX_SERIES: Final = 16
 """More lines than these nobody tells apart."""
@@ -118,14 +118,19 @@ class Reader:
         references: Mapping[str, str] | None = None,
         period: int = 60,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        mesh: str = DEFAULT_MESH,
     ) -> None:
-        """`references` are names of the template's resources by what the sections call them, without `${}`."""
+        """`mesh` is the CloudWatch namespace of the mesh's own metrics.
+
+        `references` are names of the template's resources by what the sections call them, without `${}`.
+        """
         self._client = client
         self._sections = sections
         self._source = source
         self._references = references or {}
         self.period = period
         self._clock = clock
+        self._mesh = mesh
 
     def read(self, service: str, window: timedelta) -> Page:
         """Return the page of this window up to now, with this service in full or the first one. Raises ReadError."""
@@ -157,7 +162,7 @@ class Reader:
         found: set[tuple[str, Dimensions]] = set()
         looked_at = 0
         window = {"RecentlyActive": "PT3H"} if recent else {}
-        for page in self._client.get_paginator("list_metrics").paginate(Namespace=TRAMO, **window):  # type: ignore[arg-type]
+        for page in self._client.get_paginator("list_metrics").paginate(Namespace=self._mesh, **window):  # type: ignore[arg-type]
             for metric in page["Metrics"]:
                 dimensions = tuple((each["Name"], each["Value"]) for each in metric.get("Dimensions", []))
                 if len(dimensions) == 1:
@@ -174,14 +179,14 @@ class Reader:
             metric = self._metric(line, chosen)
             if metric is None:
                 continue
-            if metric.namespace != TRAMO or not metric.dimensions or (metric.name, metric.dimensions) in listed:
+            if metric.namespace != self._mesh or not metric.dimensions or (metric.name, metric.dimensions) in listed:
                 yield _Wanted(line.label or line.name, "", metric)
         for search in graph.searches:
             suffix = _suffix(graph, search.name, search.statistic)
             for name in shown:
                 dimensions = ((search.dimension, name),)
                 if (search.name, dimensions) in listed:
-                    yield _Wanted(name + suffix, name, Metric(TRAMO, search.name, dimensions, search.statistic))
+                    yield _Wanted(name + suffix, name, Metric(self._mesh, search.name, dimensions, search.statistic))
 
     def _metric(self, line: Line, chosen: str) -> Metric | None:
         """Return the metric of a line, None if it is of a resource of the template whose name is not known."""
@@ -192,7 +197,8 @@ class Reader:
                 return None
             resolved = _REFERENCE.sub(lambda match, found=found: found[match[1]] or "", value)  # type: ignore[misc]
             dimensions.append((key, chosen if resolved == SERVICE else resolved))
-        return Metric(line.namespace, line.name, tuple(dimensions), line.statistic)
+        namespace = self._mesh if line.namespace == MESH else line.namespace
+        return Metric(namespace, line.name, tuple(dimensions), line.statistic)
 
     def _values(self, metrics: list[Metric], times: list[int]) -> dict[Metric, Values]:
         values: dict[Metric, Values] = {metric: [None] * len(times) for metric in metrics}
@@ -231,7 +237,7 @@ class Reader:
         for each in wanted:
             found = values[each.metric]
             if any(value is not None for value in found):
-                if each.metric.namespace == TRAMO and each.metric.statistic == "Sum":
+                if each.metric.namespace == self._mesh and each.metric.statistic == "Sum":
                     found = [value or 0.0 for value in found]
                 series.append(Series(each.label, each.service, each.metric.statistic, found))
         highest = sorted(series, key=lambda each: max(value or 0.0 for value in each.values), reverse=True)

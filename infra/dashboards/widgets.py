@@ -24,6 +24,8 @@ TEXT_HEIGHT: Final = 2
 PERIOD_SECONDS: Final = 60
 SECTIONS: Final = Path(__file__).with_name("sections.json")
 """The whole dashboard as `make dashboard` wrote it, for who has not the functions' code."""
+MESH: Final = "${Mesh}"
+"""CloudWatch's namespace of the mesh's own metrics: the template's parameter, or who reads puts the name there."""
 SERVICE: Final = "TRAMO_SERVICE"
 """Discovery names have no capitals, so no service is called so, and nothing else in the body is."""
 
@@ -101,7 +103,7 @@ def widget(graph: Graph) -> Widget:
         for line in graph.lines
     ]
     for place, each in enumerate(graph.searches, start=1):
-        query = f'{{{each.namespace},{each.dimension}}} MetricName="{each.name}"'
+        query = f'{{"{each.namespace}",{each.dimension}}} MetricName="{each.name}"'
         suffix = f" {each.name} {each.statistic}" if len(graph.searches) > 1 else ""
         expression = f"SEARCH('{query}', '{each.statistic}', {PERIOD_SECONDS})"
         label = f"${{!PROP('Dim.{each.dimension}')}}{suffix}"

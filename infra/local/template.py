@@ -114,19 +114,28 @@ def _construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Intrins
 _Loader.add_multi_constructor("!", _construct)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+    except OSError as error:
+        raise TemplateError(f"{path} cannot be read: run tramo from a checkout of the project") from error
+    except yaml.YAMLError as error:
+        raise TemplateError(f"{path}: {error}") from error
+    return document
+
+
+def parameters(path: Path = TEMPLATE) -> Mapping[str, Mapping[str, Any]]:
+    """The template's parameters as they are written: name to its properties. Raises TemplateError."""
+    found: Mapping[str, Mapping[str, Any]] = _read(path)["Parameters"]
+    return found
+
+
 def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None, table: str = "tramo") -> ControlPlane:
     """Read the template. `parameters` override the defaults, `table` is the registry's name; others begin with it.
 
     Raises TemplateError.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TemplateError(f"{path} cannot be read: run tramo from a checkout of the project") from error
-    try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
-    except yaml.YAMLError as error:
-        raise TemplateError(f"{path}: {error}") from error
+    document = _read(path)
     references = {name: str(value.get("Default", "")) for name, value in document.get("Parameters", {}).items()}
     unknown = set(parameters or {}) - set(references)
     if unknown:

@@ -15,6 +15,7 @@ from typing import Final
 from infra.cli.findings import KINDS as COMMAND_KINDS
 from infra.cli.findings import Kind as CommandKind
 from infra.dashboards.alarms import Alarm, alarms
+from infra.local import template
 from infra.packaging import metric_cost
 from registry.domain.findings import KINDS as FUNCTION_KINDS
 from registry.domain.findings import Kind as FunctionKind
@@ -41,6 +42,15 @@ def _default(value: str | None) -> str:
     if value is None:
         return "**required**"
     return f"`{value}`" if value else "empty"
+
+
+def parameters() -> str:
+    """The stack's parameters as a table."""
+    rows = []
+    for name, each in template.parameters().items():
+        default = f"`{each['Default']}`" if each["Default"] != "" else "empty"
+        rows.append(f"| `{name}` | {default} | {' '.join(each['Description'].split())} |\n")
+    return "| parameter | default | meaning |\n|---|---|---|\n" + "".join(rows)
 
 
 def pages() -> str:
@@ -123,6 +133,7 @@ def flags() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "variables": variables,
+    "parameters": parameters,
     "pages": pages,
     "metrics": metrics,
     "function_metrics": function_metrics,

@@ -26,7 +26,7 @@ from sidecar.registry.gate import Gate, GateState
 from sidecar.registry.poller import Poller
 from sidecar.registry.sources import Sources
 from sidecar.telemetry import prometheus
-from sidecar.telemetry.cloudwatch import CloudWatchSink
+from sidecar.telemetry.cloudwatch import DEFAULT_MESH, CloudWatchSink
 from sidecar.telemetry.prometheus import Family, Labels
 from sidecar.telemetry.vitals import Vitals
 
@@ -239,6 +239,7 @@ class Pages:
         mesh = self._mesh
         return 200, {
             "namespace": self._config.namespace,
+            "mesh": self._config.mesh or DEFAULT_MESH,
             "api_url": self._config.api_url,
             "feed_table": self._config.feed_table or None,
             "region": self._config.region,

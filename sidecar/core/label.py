@@ -1,4 +1,4 @@
-"""The label `tramo.service-connect`, as far as the sidecar needs it: the namespace, and its own ingress ports.
+"""The label `tramo.service-connect`, as far as the sidecar needs it: mesh and namespace, and its own ingress ports.
 
 Rules:
 - The registrar reads the label strictly and says what is wrong with it. Here a mistake is only the absence of a fact.
@@ -22,10 +22,11 @@ FIRST_INGRESS_PORT: Final = 15100
 
 
 class Label(NamedTuple):
-    """What the label says: the namespace, and the ingress port of each service."""
+    """What the label says: the namespace, the ingress port of each service, and the mesh, empty for the default one."""
 
     namespace: str
     services: Mapping[str, int]
+    mesh: str = ""
 
 
 class _Service(msgspec.Struct):
@@ -36,6 +37,7 @@ class _Service(msgspec.Struct):
 
 class _Configuration(msgspec.Struct):
     namespace: str = ""
+    mesh: str = ""
     enabled: bool = True
     services: list[_Service] | None = None
 
@@ -52,7 +54,7 @@ def read(text: str) -> Label | None:
         each.discoveryName or each.portName: each.ingressPortOverride or FIRST_INGRESS_PORT + index
         for index, each in enumerate(found.services or ())
     }
-    return Label(found.namespace, services)
+    return Label(found.namespace, services, found.mesh)
 
 
 def compared(label: Label, namespace: str, inbound: Mapping[str, int]) -> list[Finding]:

@@ -28,7 +28,8 @@ from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.schedule import Intervals
 
-NAMESPACE: Final = "Tramo"
+DEFAULT_MESH: Final = "Tramo"
+"""A mesh's metrics are in the CloudWatch namespace of its name."""
 MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
 MAX_BYTES_PER_CALL: Final = 900_000
 """PutMetricData takes 1 MB; botocore compresses a body of 10 KiB or more, but what counts is not documented."""
@@ -73,6 +74,7 @@ class CloudWatchSink:
     def __init__(
         self,
         runtime: Runtime,
+        namespace: str,
         take: Callable[[], list[Datum]],
         connect: Callable[[], CloudWatch],
         seconds: float,
@@ -82,6 +84,7 @@ class CloudWatchSink:
         self.failures = 0
         self.dropped = 0
         self._runtime = runtime
+        self._namespace = namespace
         self._take = take  # the counts since the last time
         self._connect = connect
         self._seconds = seconds
@@ -136,7 +139,7 @@ class CloudWatchSink:
         if self._client is None:
             self._client = self._connect()
         self._client.put_metric_data(
-            Namespace=NAMESPACE, MetricData=[_datum(datum, batch.taken_at) for datum in batch.data]
+            Namespace=self._namespace, MetricData=[_datum(datum, batch.taken_at) for datum in batch.data]
         )
 
     async def close(self) -> None:

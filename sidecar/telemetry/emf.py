@@ -19,7 +19,6 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.core.meters import Datum, Dimensions
-from sidecar.telemetry.cloudwatch import NAMESPACE
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.schedule import Intervals
 
@@ -32,11 +31,13 @@ class EmfSink:
 
     def __init__(
         self,
+        namespace: str,
         take: Callable[[], list[Datum]],
         output: Output,
         seconds: float,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._namespace = namespace
         self._take = take  # the counts since the last time
         self._output = output
         self._seconds = seconds
@@ -51,12 +52,12 @@ class EmfSink:
 
     def flush(self) -> None:
         """Write what came since the last time."""
-        for document in documents(self._take(), self._wall()):
+        for document in documents(self._namespace, self._take(), self._wall()):
             self._output.write(msgspec.json.encode(document) + b"\n")
 
 
-def documents(data: Iterable[Datum], wall: float) -> list[dict[str, Any]]:
-    """The documents of these data."""
+def documents(namespace: str, data: Iterable[Datum], wall: float) -> list[dict[str, Any]]:
+    """The documents of these data, which are metrics of this CloudWatch namespace."""
     by_dimensions: dict[Dimensions, list[Datum]] = {}
     for datum in data:
         for part in _parts(datum):
@@ -70,7 +71,7 @@ def documents(data: Iterable[Datum], wall: float) -> list[dict[str, Any]]:
                 page = {}
                 pages.append(page)
             page[row.name] = row
-        found += [_document(dimensions, page, wall) for page in pages]
+        found += [_document(namespace, dimensions, page, wall) for page in pages]
     return found
 
 
@@ -81,9 +82,9 @@ def _parts(datum: Datum) -> list[Datum]:
     ]
 
 
-def _document(dimensions: Dimensions, page: dict[str, Datum], wall: float) -> dict[str, Any]:
+def _document(namespace: str, dimensions: Dimensions, page: dict[str, Datum], wall: float) -> dict[str, Any]:
     directive = {
-        "Namespace": NAMESPACE,
+        "Namespace": namespace,
         "Dimensions": [[name for name, _ in dimensions]],
         "Metrics": [{"Name": datum.name, "Unit": datum.unit} for datum in page.values()],
     }

@@ -8,7 +8,7 @@ import time
 
 from sidecar.config import Config
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.telemetry.cloudwatch import CloudWatchSink, connect
+from sidecar.telemetry.cloudwatch import DEFAULT_MESH, CloudWatchSink, connect
 from sidecar.telemetry.emf import EmfSink
 from sidecar.telemetry.output import Output
 from sidecar.telemetry.recorder import AccessLog, Recorder, Tracing
@@ -32,6 +32,7 @@ class Telemetry:
     async def start(self, service: str) -> None:
         """Start what is on, for a task of this service. Raises OSError when the X-Ray daemon has no address."""
         config, runtime = self._config, self._runtime
+        namespace = config.mesh or DEFAULT_MESH
         if config.access_log != "off" or config.metrics == "emf":
             self.output = Output(runtime.loop, sys.stdout.fileno())
         if config.tracing == "xray":
@@ -39,10 +40,10 @@ class Telemetry:
             family, _, _, _, address = found[0]
             self.xray = XRayExporter(address, family, service or config.namespace, runtime.random)
         if self.output is not None and config.metrics == "emf":
-            self.emf = EmfSink(self._vitals.take, self.output, config.metrics_seconds)
+            self.emf = EmfSink(namespace, self._vitals.take, self.output, config.metrics_seconds)
         if config.metrics == "cloudwatch":
             take, seconds = self._vitals.take, config.metrics_seconds
-            self.cloudwatch = CloudWatchSink(runtime, take, lambda: connect(config.region), seconds)
+            self.cloudwatch = CloudWatchSink(runtime, namespace, take, lambda: connect(config.region), seconds)
         log = None
         if self.output is not None and config.access_log != "off":
             text = config.access_log == "text"

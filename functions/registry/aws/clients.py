@@ -18,6 +18,7 @@ from botocore.session import Session, get_session
 from registry.aws.documents import Documents, S3Client
 from registry.aws.ecs import Ec2Client, EcsClient, Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
+from registry.domain.offer import DEFAULT_MESH
 from registry.domain.zone import Mode
 from registry.hosted_zone import REQUESTS_PER_SECOND, HostedZone, Route53Client
 
@@ -45,8 +46,8 @@ def _client(service: str, region: str, attempts: int = TOTAL_ATTEMPTS) -> Any:
     return _session().create_client(service, region_name=region, config=_config(attempts))
 
 
-def open_lookups(region: str, bucket: TokenBucket | None = None) -> Lookups:
-    """Return lookups over botocore; with `bucket` the calls to ECS keep to its rate."""
+def open_lookups(region: str, mesh: str = DEFAULT_MESH, bucket: TokenBucket | None = None) -> Lookups:
+    """Return lookups over botocore for the tasks of a mesh; with `bucket` the calls to ECS keep to its rate."""
 
     def ecs() -> EcsClient:
         plain: EcsClient = _client("ecs", region)
@@ -56,7 +57,7 @@ def open_lookups(region: str, bucket: TokenBucket | None = None) -> Lookups:
         client: Ec2Client = _client("ec2", region)
         return client
 
-    return Lookups(ecs=ecs, ec2=ec2)
+    return Lookups(ecs, ec2, mesh)
 
 
 def open_zone(zone_id: str, mode: Mode, region: str) -> HostedZone | None:

@@ -20,7 +20,7 @@ from registry.domain import advice
 from registry.domain.advice import Advice
 from registry.domain.bounds import ip_address
 from registry.domain.definition import short_name
-from registry.domain.offer import Definition, DefinitionError
+from registry.domain.offer import DEFAULT_MESH, Definition, DefinitionError
 
 REMEMBERED: Final = 2000
 
@@ -73,11 +73,12 @@ class ExternalInstanceError(Exception):
 
 
 class Lookups:
-    """Definitions and host addresses, remembered. Clients are made when first needed."""
+    """Definitions of one mesh's tasks and host addresses, remembered. Clients are made when first needed."""
 
-    def __init__(self, ecs: Callable[[], EcsClient], ec2: Callable[[], Ec2Client]) -> None:
+    def __init__(self, ecs: Callable[[], EcsClient], ec2: Callable[[], Ec2Client], mesh: str = DEFAULT_MESH) -> None:
         self._make_ecs = ecs
         self._make_ec2 = ec2
+        self._mesh = mesh
         self._definitions: dict[str, tuple[Definition | DefinitionError | None, Advice]] = {}
         self._hosts: dict[str, str | ExternalInstanceError] = {}
 
@@ -122,7 +123,7 @@ class Lookups:
                     f"({error.response['Error'].get('Message', '')}); was it deleted?"
                 ) from error
             raise
-        return advice.read(answer["taskDefinition"])
+        return advice.read(answer["taskDefinition"], self._mesh)
 
     def host_address(self, cluster_arn: str, container_instance_arn: str) -> str | None:
         """Return the private address of a container instance, None when ECS or EC2 do not know it (yet).

@@ -30,14 +30,26 @@ class Advice:
     found: tuple[Found, ...]
 
 
-def read(task_definition: Mapping[str, Any]) -> tuple[Definition | DefinitionError | None, Advice]:
-    """Return what a definition offers, its first mistake, or None when it is not ours; and what is wrong with it."""
+def read(
+    task_definition: Mapping[str, Any], mesh: str | None = None
+) -> tuple[Definition | DefinitionError | None, Advice]:
+    """Return what a definition offers, its first mistake, or None when it is not ours; and what is wrong with it.
+
+    With `mesh` those of other meshes are not ours, and what is wrong with them is for their own stack to say.
+    """
     parsed: Definition | DefinitionError | None
     try:
-        parsed = parse(task_definition)
+        parsed = parse(task_definition, mesh)
     except DefinitionError as error:
         parsed = error
+    if parsed is None and _is_labelled(task_definition):
+        return None, Advice(None, ())
     return parsed, advice_of(task_definition, parsed)
+
+
+def _is_labelled(task_definition: Mapping[str, Any]) -> bool:
+    containers: Sequence[Mapping[str, Any]] = task_definition.get("containerDefinitions") or ()
+    return any(CONFIGURATION_LABEL in (each.get("dockerLabels") or {}) for each in containers)
 
 
 def advice_of(task_definition: Mapping[str, Any], parsed: Definition | DefinitionError | None) -> Advice:

@@ -11,6 +11,8 @@ Rules:
    more than the endpoints' own health, and follows from it, so it never counts for it.
 5. `"standalone": true` in the configuration, a field of ours: tasks offer their services though no ECS service
    started them. Without it a migration that RunTask starts from a service's definition would get its traffic.
+6. `"mesh"` in the configuration, a field of ours, names the stack that the tasks belong to, by its parameter Mesh. What
+   another stack's label says besides is that stack's to judge.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ def short_name(task_definition_arn: str) -> str:
     return task_definition_arn.rpartition("/")[2]
 
 
-def parse(task_definition: Mapping[str, Any]) -> Definition | None:
+def parse(task_definition: Mapping[str, Any], mesh: str | None = None) -> Definition | None:
     """Return what DescribeTaskDefinition's `taskDefinition` offers, None when it has no label of ours.
+
+    With `mesh` only task definitions of that mesh are ours, without it those of all.
 
     Raises DefinitionError for a label with a mistake.
     """
@@ -65,6 +69,9 @@ def parse(task_definition: Mapping[str, Any]) -> Definition | None:
     reader = LabelReader(name, labelled[0], containers, sidecars[0] if sidecars else None)
     configuration = reader.configuration()
     if not reader.flag(configuration, "enabled", absent=True):
+        return None
+    own_mesh = reader.mesh(configuration)
+    if mesh is not None and own_mesh != mesh:
         return None
     namespace = reader.namespace(configuration)
     # ECS's own default is bridge for tasks on EC2; Fargate demands that awsvpc is written out.

@@ -23,7 +23,9 @@ from registry.domain.bounds import (
 from registry.domain.names import fault_of
 from registry.domain.offer import (
     APP_PROTOCOLS,
+    DEFAULT_MESH,
     DNS_NAME_PATTERN,
+    MESH_PATTERN,
     NAME_PATTERN,
     NAMESPACE_PATTERN,
     Alias,
@@ -38,6 +40,7 @@ FIRST_INGRESS_PORT: Final = 15100
 
 _NAME_RULE = "use 1 to 64 of lower-case letters, digits, _ and -, not starting with -"
 _DNS_NAME_RULE = "use 1 to 127 of lower-case letters, digits, _, - and ., not starting with -"
+_MESH_RULE = "use the stack's parameter Mesh: 1 to 63 of letters, digits, _ and -, not starting with _ or -"
 _NAMESPACE_RULE = (
     f"use the namespace's name (not its ARN): 1 to {NAMESPACE_CHARACTERS} of letters, digits, ., _ and -, "
     "not starting with . or -"
@@ -123,6 +126,10 @@ class LabelReader:
         if not isinstance(value, bool):
             raise self._error(f"$.{field}", f"{_quoted(value)} is not allowed", "write true or false, without quotes")
         return value
+
+    def mesh(self, configuration: Mapping[str, Any]) -> str:
+        """Return the mesh that the tasks belong to."""
+        return self._name(configuration.get("mesh", DEFAULT_MESH), "$.mesh", MESH_PATTERN, _MESH_RULE)
 
     def namespace(self, configuration: Mapping[str, Any]) -> str:
         """Return the namespace that the tasks join."""

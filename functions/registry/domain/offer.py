@@ -15,6 +15,10 @@ from registry.domain.bounds import NAMESPACE_CHARACTERS
 AppProtocol = Literal["http", "http2", "grpc", "tcp"]
 APP_PROTOCOLS: Final[dict[str, AppProtocol]] = {name: name for name in get_args(AppProtocol)}
 
+DEFAULT_MESH: Final = "Tramo"
+"""Default of the stack's parameter Mesh: tasks whose label names no mesh belong to it."""
+
+MESH_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 NAMESPACE_PATTERN: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{NAMESPACE_CHARACTERS - 1}}}")
 NAME_PATTERN: Final = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
 DNS_NAME_PATTERN: Final = re.compile(r"[a-z0-9_.][a-z0-9_.-]{0,126}")

@@ -21,7 +21,7 @@ MOST_WARNINGS: Final = 16  # of one task definition
 _LABELS: Final = ("tramo.service-connect", "tramo.sidecar", "tramo.gate")
 _CONFIGURATION: Final = (
     *("enabled", "namespace", "services", "logConfiguration", "accessLogConfiguration"),
-    "standalone",  # ours
+    *("standalone", "mesh"),  # ours
 )
 _SERVICE: Final = ("portName", "discoveryName", "clientAliases", "ingressPortOverride", "timeout", "tls")
 _ALIAS: Final = ("port", "dnsName", "testTrafficRules")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from typing import Any
 
@@ -37,6 +38,17 @@ def test_every_task_may_join(store: Store, lookups: Lookups, name: str) -> None:
         detail["startedBy"],
         detail["launchType"],
     )
+
+
+@pytest.mark.parametrize(("named", "other"), [(None, "blue"), ("blue", "Tramo")])
+def test_a_stack_registers_the_tasks_of_its_own_mesh_only(store: Store, named: str | None, other: str) -> None:
+    label = {"namespace": NAMESPACE, "services": [{"portName": "http"}]} | ({"mesh": named} if named else {})
+    ecs = FakeEcs(task_definition(raw_label=json.dumps(label)))
+    elsewhere, here = (Lookups(lambda: ecs, lambda: ecs, mesh) for mesh in (other, named or "Tramo"))
+    assert handle(event("fargate_running"), store, elsewhere, NOW) is metric_names.EVENTS_IGNORED
+    assert store.tasks.namespaces() == []
+    assert handle(event("fargate_running"), store, here, NOW) is metric_names.EVENTS_APPLIED
+    assert store.tasks.namespaces() == [NAMESPACE]
 
 
 def test_a_definition_is_read_once(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:

@@ -295,8 +295,9 @@ def test_a_bad_configuration_is_named(tmp_path: Path, changes: dict[str, str], s
         sidecar.stop()
 
 
-def test_the_namespace_is_the_labels_and_what_differs_from_the_label_is_named(tmp_path: Path) -> None:
-    label = {"namespace": NAMESPACE, "services": [{"portName": "app"}, {"portName": "raw"}, {"portName": "more"}]}
+def test_namespace_and_mesh_are_the_labels_and_what_differs_from_the_label_is_named(tmp_path: Path) -> None:
+    services = [{"portName": "app"}, {"portName": "raw"}, {"portName": "more"}]
+    label = {"namespace": NAMESPACE, "mesh": "blue", "services": services}
     task = {
         "TaskARN": "arn:aws:ecs:eu-west-1:123456789012:task/main/a1",
         "Containers": [{"Name": "sidecar"}, {"Name": "app", "Labels": {"tramo.service-connect": json.dumps(label)}}],
@@ -305,7 +306,8 @@ def test_the_namespace_is_the_labels_and_what_differs_from_the_label_is_named(tm
     environment = {"TRAMO_NAMESPACE": "", "TRAMO_ACESS_LOG": "json", "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
     try:
         with open_stage(tmp_path, **environment) as stage:
-            assert stage.sidecar.page("/config")[1]["namespace"] == NAMESPACE
+            config = stage.sidecar.page("/config")[1]
+            assert (config["namespace"], config["mesh"]) == (NAMESPACE, "blue")
             found = stage.sidecar.page("/ready")[1]["findings"]
             assert [each["where"] for each in found] == ["TRAMO_INBOUND, more", "TRAMO_ACESS_LOG"]
             assert found[1]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"

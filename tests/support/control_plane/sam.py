@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,64 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
         for name, resource in expand()["Resources"].items()
         if resource["Type"] == kind
     }
+
+
+def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
+    """Return what the stack has with these parameters, the others at their default: logical id to resource.
+
+    Conditions, parameters and `Fn::If` are resolved; what only AWS knows, such as ARNs, stays as it is written.
+    """
+    template = expand()
+    values = {name: str(each["Default"]) for name, each in template["Parameters"].items()}
+    unknown = parameters.keys() - values.keys()
+    assert not unknown, f"the template has no parameter {unknown}"
+    values |= parameters
+    conditions: dict[str, bool] = {}
+    for name, each in template.get("Conditions", {}).items():
+        conditions[name] = _holds(each, values, conditions)
+    return {
+        name: _resolved(resource, values, conditions)
+        for name, resource in template["Resources"].items()
+        if conditions.get(resource.get("Condition", ""), True)
+    }
+
+
+def _holds(condition: Any, values: Mapping[str, str], known: Mapping[str, bool]) -> bool:
+    match condition:
+        case {"Fn::Not": [one]}:
+            return not _holds(one, values, known)
+        case {"Fn::And": list(each)}:
+            return all(_holds(one, values, known) for one in each)
+        case {"Fn::Or": list(each)}:
+            return any(_holds(one, values, known) for one in each)
+        case {"Fn::Equals": [left, right]}:
+            return bool(_resolved(left, values, known) == _resolved(right, values, known))
+        case {"Condition": str(name)}:
+            return known[name]
+    raise ValueError(f"this condition is not known here: {condition}")
+
+
+_NO_VALUE: Final = {"Ref": "AWS::NoValue"}
+
+
+def _resolved(value: Any, values: Mapping[str, str], conditions: Mapping[str, bool]) -> Any:
+    match value:
+        case {"Fn::If": [str(name), yes, no]}:
+            return _resolved(yes if conditions[name] else no, values, conditions)
+        case {"Ref": str(name)} if name in values:
+            return values[name]
+        case {"Fn::Sub": [str(text), dict(own)]}:
+            known = {name: _resolved(each, values, conditions) for name, each in own.items()}
+            names = {name: each for name, each in known.items() if isinstance(each, str)}
+            return _resolved({"Fn::Sub": text}, {**values, **names}, conditions)
+        case {"Fn::Sub": str(text)}:
+            return {"Fn::Sub": re.sub(r"\$\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)}
+        case dict():
+            found = {key: _resolved(each, values, conditions) for key, each in value.items()}
+            return {key: each for key, each in found.items() if each != _NO_VALUE}
+        case list():
+            return [each for one in value if (each := _resolved(one, values, conditions)) != _NO_VALUE]
+    return value
 
 
 def functions(table: str = "tramo") -> dict[str, Function]:

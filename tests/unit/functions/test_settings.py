@@ -9,7 +9,7 @@ LEAST = {"TRAMO_TABLE": "registry", "AWS_REGION": "eu-west-1"}
 
 
 def test_defaults() -> None:
-    expected = Settings("registry", "eu-west-1", (), 5, 10, True, "", "", Mode.LISTEN, "", "", 1)
+    expected = Settings("registry", "eu-west-1", (), 5, 10, True, "", "", Mode.LISTEN, "", "", 1, "Tramo")
     assert Settings.from_environment(LEAST) == expected
 
 
@@ -20,6 +20,7 @@ def test_all() -> None:
     assert settings.clusters == ("a", "arn:aws:ecs:x:1:cluster/b")
     assert (settings.poll_seconds, settings.ecs_calls_per_second) == (30, 15)
     assert settings.stream.endswith("/stream/1")
+    assert Settings.from_environment(LEAST | {"TRAMO_MESH": "blue"}).mesh == "blue"
 
 
 def test_the_hosted_zone() -> None:

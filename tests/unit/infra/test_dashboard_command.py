@@ -21,7 +21,7 @@ from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_min
 
 ROOT: Final = Path(__file__).parents[3]
 REGION: Final = "eu-north-1"  # no other test's
-STACK: Final = """{"Resources": {
+STACK: Final = """{"Parameters": {"Mesh": {"Type": "String", "Default": "Tramo"}}, "Resources": {
     "Registry": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "the-registry"}},
     "DeadLetters": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "tramo-letters"}}
 }}"""
@@ -52,8 +52,11 @@ def test_tables_from_aws(account: Mapping[str, str], capsys: pytest.CaptureFixtu
 
 
 def test_the_stack_tells_its_resources(account: Mapping[str, str]) -> None:
-    boto3.client("cloudformation", region_name=REGION).create_stack(StackName="mesh", TemplateBody=STACK)
+    boto3.client("cloudformation", region_name=REGION).create_stack(
+        StackName="mesh", TemplateBody=STACK, Parameters=[{"ParameterKey": "Mesh", "ParameterValue": "blue"}]
+    )
     reader = aws_reader("mesh", REGION)
+    assert reader._mesh == "blue"
     references = reader._references
     assert references["AWS::StackName"] == "mesh"
     assert references["Registry"] == "the-registry"

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from infra.dashboards.reader import MAX_SERIES, MAX_SERVICES, Page, Plot, Reader, ReadError
-from infra.dashboards.widgets import SERVICE, Graph, Line, Search, Section
+from infra.dashboards.widgets import MESH, SERVICE, Graph, Line, Search, Section
 from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
 
 if TYPE_CHECKING:
@@ -79,6 +79,13 @@ def client() -> Iterator[CloudWatchClient]:
 
 def read(client: CloudWatchClient, service: str = "", **references: str) -> Page:
     return Reader(client, SECTIONS, "test", references, clock=lambda: NOW).read(service, TEN)
+
+
+def test_another_mesh_has_other_metrics(client: CloudWatchClient) -> None:
+    sections = [Section("S", "", (Graph("Requests", (Line(MESH, "SnapshotAge", {}, "Maximum"),)),))]
+    for mesh, found in (("Tramo", 1), ("blue", 0)):
+        page = Reader(client, sections, "test", clock=lambda: NOW, mesh=mesh).read("", TEN)
+        assert len(plot(page, "Requests").series) == found
 
 
 def plot(page: Page, title: str) -> Plot:

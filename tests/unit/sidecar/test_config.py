@@ -42,6 +42,13 @@ def test_redirected_addresses_are_nobodys() -> None:
         read(redirected | {"TRAMO_VIP_NETWORK": "127.254.0.0/16"})
 
 
+def test_a_mesh_is_a_name_that_the_stack_may_have() -> None:
+    assert (read(NEEDED).mesh, read(NEEDED | {"TRAMO_MESH": "blue-2"}).mesh) == ("", "blue-2")
+    for wrong in ("AWS/ECS", "-a", "a b", "m" * 64):
+        with pytest.raises(ConfigError, match="it should be the stack's parameter Mesh"):
+            read(NEEDED | {"TRAMO_MESH": wrong})
+
+
 def test_inbound_services() -> None:
     config = read(NEEDED | {"TRAMO_INBOUND": " orders=15100:8080/http, ledger_2=15101:5432/tcp ,"})
     assert config.inbound == (

@@ -23,7 +23,7 @@ def metrics(properties: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def sent() -> set[tuple[str, tuple[str, ...]]]:
-    """Return name and dimensions of all in CloudWatch's namespace Tramo that either plane sends."""
+    """Return name and dimensions of all in CloudWatch's namespace of the mesh that either plane sends."""
     meters = Meters("", "")
     client = meters.client("orders")
     for meter in (client, meters.sidecar):
@@ -47,7 +47,7 @@ def test_the_template_holds_what_the_generator_makes() -> None:
 def test_every_metric_of_an_alarm_is_one_that_is_sent(name: str) -> None:
     for metric in metrics(RESOURCES[name]):
         dimensions = tuple(each["Name"] for each in metric.get("Dimensions", []))
-        if metric["Namespace"] == "Tramo":
+        if metric["Namespace"] == {"Ref": "Mesh"}:
             assert (metric["MetricName"], dimensions) in sent()
         else:
             assert (metric["Namespace"], dimensions) == ("AWS/SQS", ("QueueName",))

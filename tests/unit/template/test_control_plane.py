@@ -24,7 +24,7 @@ def rule_pattern() -> Any:
 
 
 def test_the_registry() -> None:
-    resource = sam.expand()["Resources"]["Registry"]
+    resource = sam.deployed()["Registry"]
     assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
     assert resource["Properties"] == {
         "BillingMode": "PAY_PER_REQUEST",
@@ -39,7 +39,6 @@ def test_the_registry() -> None:
         "StreamSpecification": {"StreamViewType": "NEW_AND_OLD_IMAGES"},
         "TimeToLiveSpecification": {"AttributeName": "expires_at", "Enabled": True},
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
-        "SSESpecification": {"SSEEnabled": True},
     }
 
 
@@ -69,14 +68,19 @@ def test_the_functions_are_traced_and_log_json() -> None:
     functions = sam.resources("AWS::Lambda::Function")
     assert functions.keys() == NAMES
     for name, function in functions.items():
-        assert function["TracingConfig"] == {"Mode": "Active"}, name
+        # A poll of a sidecar is in no trace unless somebody else's request is the cause.
+        assert function["TracingConfig"] == {"Mode": "PassThrough" if name == "Api" else "Active"}, name
         assert function["Architectures"] == [{"Ref": "Architecture"}], name
         assert function["LoggingConfig"]["LogFormat"] == "JSON", name
+        assert function["LoggingConfig"]["SystemLogLevel"] == "WARN", "else two lines a poll"
         assert function["Runtime"] == "python3.11", name
     assert sam.read()["Parameters"]["Architecture"]["Default"] == "arm64"
 
 
-def test_logs_do_not_stay_for_ever() -> None:
+def test_logs_outlive_the_stack_and_do_not_stay_for_ever() -> None:
+    for name, each in sam.deployed().items():
+        if each["Type"] == "AWS::Logs::LogGroup":
+            assert each["DeletionPolicy"] == each["UpdateReplacePolicy"] == "Retain", name
     groups = sam.resources("AWS::Logs::LogGroup")
     assert groups.keys() == {f"{name}Logs" for name in NAMES}
     assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
@@ -94,8 +98,13 @@ def test_the_environment_of_the_functions() -> None:
         "TRAMO_FEED_SECONDS": "1",
     }
     own = {
-        "Registrar": {"TRAMO_CLUSTERS": ""},
-        "Reconciler": {"TRAMO_CLUSTERS": "", "TRAMO_ECS_CALLS_PER_SECOND": "10", **publishing},
+        "Registrar": {"TRAMO_MESH": "Tramo", "TRAMO_CLUSTERS": ""},
+        "Reconciler": {
+            "TRAMO_MESH": "Tramo",
+            "TRAMO_CLUSTERS": "",
+            "TRAMO_ECS_CALLS_PER_SECOND": "10",
+            **publishing,
+        },
         "Publisher": publishing,
         "Api": {"TRAMO_POLL_SECONDS": "5", "TRAMO_TASK_IDENTITY": "session"},
     }
@@ -222,15 +231,11 @@ def test_dead_letters_are_encrypted_and_stay_for_two_weeks() -> None:
 
 def test_the_outputs() -> None:
     outputs = sam.expand()["Outputs"]
-    assert outputs.keys() == {
-        "ApiUrl",
-        "TableName",
-        "FeedTableName",
-        "SidecarPolicyArn",
-        "DashboardName",
-        "DeadLettersUrl",
-    }
-    assert outputs["SidecarPolicyArn"]["Value"] == {"Ref": "SidecarPolicy"}
+    policies = ("SidecarPolicy", "ReadPolicy", "OperatePolicy", "DeployPolicy")
+    others = {"ApiUrl", "TableName", "FeedTableName", "DashboardName", "DeadLettersUrl"}
+    assert outputs.keys() == others | {f"{policy}Arn" for policy in policies}
+    for policy in policies:
+        assert outputs[f"{policy}Arn"]["Value"] == {"Ref": policy}
 
 
 def test_nothing_is_named_so_that_a_stack_can_stand_twice_in_an_account() -> None:

@@ -10,7 +10,19 @@ import msgspec
 import pytest
 
 from infra.dashboards import build
-from infra.dashboards.widgets import COLUMNS, SECTIONS, SERVICE, Graph, Line, Section, Widget, place, search, widget
+from infra.dashboards.widgets import (
+    COLUMNS,
+    MESH,
+    SECTIONS,
+    SERVICE,
+    Graph,
+    Line,
+    Section,
+    Widget,
+    place,
+    search,
+    widget,
+)
 from registry.metric_names import METRICS
 from sidecar.core.flags import FLAGS
 from sidecar.core.meters import Meters
@@ -37,15 +49,15 @@ def one_service(properties: dict[str, Any]) -> bool:
 
 
 def metrics(properties_of: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Return dimension and metric of every line of these graphs in CloudWatch's namespace Tramo."""
+    """Return dimension and metric of every line of these graphs in CloudWatch's namespace of the mesh."""
     found: set[tuple[str, str]] = set()
     for properties in properties_of:
         for line in properties["metrics"]:
             if isinstance(line[0], dict):
-                query = re.match(r"SEARCH\('\{Tramo,(\w+)\} MetricName=\"(\w+)\"'", line[0]["expression"])
+                query = re.match(r"SEARCH\('\{\"\$\{Mesh\}\",(\w+)\} MetricName=\"(\w+)\"'", line[0]["expression"])
                 assert query is not None, line
                 found.add((query[1], query[2]))
-            elif line[0] == "Tramo":
+            elif line[0] == MESH:
                 found.add((line[3] if len(line) > 3 else "", line[1]))
     return found
 
@@ -93,7 +105,7 @@ def test_the_one_service_is_shown_by_metrics_that_are_sent() -> None:
 def test_the_one_service_is_chosen_from_those_that_send() -> None:
     (variable,) = json.loads(template_body())["variables"]
     assert (variable["pattern"], variable["inputType"]) == (SERVICE, "select")
-    found = re.fullmatch(r"\{Tramo,(\w+)\} MetricName=\"(\w+)\"", variable["search"])
+    found = re.fullmatch(r"\{\"\$\{Mesh\}\",(\w+)\} MetricName=\"(\w+)\"", variable["search"])
     assert found is not None
     assert (found[1], found[2]) in sent_by_sidecars()
     assert variable["populateFrom"] == found[1]
@@ -115,7 +127,7 @@ AWS_METRICS = {
 
 def test_metrics_of_aws_are_asked_for_by_the_dimensions_that_they_have() -> None:
     lines = [line for each in graphs() for line in each["metrics"] if isinstance(line[0], str)]
-    found = {((line[0], tuple(line[2:-1:2])), line[1]) for line in lines if line[0] != "Tramo"}
+    found = {((line[0], tuple(line[2:-1:2])), line[1]) for line in lines if line[0] != MESH}
     assert found == {(key, name) for key, names in AWS_METRICS.items() for name in names}
 
 
@@ -130,8 +142,8 @@ def test_functions_send_their_metrics_under_the_name_that_the_template_gives_the
 
 def test_every_reference_is_to_something_in_the_template() -> None:
     references = set(re.findall(r"\$\{([^!}][^}]*)\}", template_body()))
-    resources = sam.expand()["Resources"].keys()
-    assert {each.partition(".")[0] for each in references} - PSEUDO <= resources
+    known = sam.expand()["Resources"].keys() | sam.expand()["Parameters"].keys()
+    assert {each.partition(".")[0] for each in references} - PSEUDO <= known
     assert "${!PROP('Dim.DiscoveryName')}" in template_body()  # left for CloudWatch
 
 
@@ -157,7 +169,7 @@ def test_a_row_is_as_high_as_its_highest_widget() -> None:
 def test_a_search_with_several_metrics_says_which() -> None:
     made = widget(search("Latency", "Tramo", "TargetDiscoveryName", [("Time", "p50"), ("Time", "p99")]))
     first, second = (line[0] for line in made.properties["metrics"])
-    assert first["expression"] == """SEARCH('{Tramo,TargetDiscoveryName} MetricName="Time"', 'p50', 60)"""
+    assert first["expression"] == """SEARCH('{"Tramo",TargetDiscoveryName} MetricName="Time"', 'p50', 60)"""
     assert first["label"] == "${!PROP('Dim.TargetDiscoveryName')} Time p50"
     assert {first["id"], second["id"]} == {"search1", "search2"}
 

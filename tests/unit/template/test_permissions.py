@@ -16,6 +16,11 @@ FEED_WRITER = [
     "s3:PutObject on ${Snapshots.Arn}/snapshots/*",
 ]
 MESH = "${RestApi}/live/"
+NAMESPACE = "(if NamespaceByTag: ${aws:PrincipalTag/tramo-namespace}, else Namespace)"
+KEY = (
+    "if HasKmsKey: kms:Decrypt kms:DescribeKey kms:Encrypt kms:GenerateDataKey kms:ReEncryptFrom kms:ReEncryptTo "
+    "on KmsKey if {'StringEquals': {'kms:ViaService': 'dynamodb.${AWS::Region}.amazonaws.com'}}"
+)
 ZONE_WRITER = (
     "if HasHostedZone: route53:GetHostedZone route53:ListResourceRecordSets route53:ChangeResourceRecordSets "
     "on arn:${AWS::Partition}:route53:::hostedzone/${HostedZoneId}"
@@ -24,6 +29,7 @@ ZONE_WRITER = (
 EXPECTED = {
     "RegistrarRole": [
         f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
+        KEY,
         "ecs:DescribeTaskDefinition on *",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
         "ec2:DescribeInstances on *",
@@ -33,6 +39,7 @@ EXPECTED = {
     ],
     "ReconcilerRole": [
         f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
+        KEY,
         "dynamodb:DeleteItem on Registry.Arn "
         "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*', 'NAMESPACES']}}",
         *FEED_WRITER,
@@ -46,6 +53,7 @@ EXPECTED = {
     ],
     "PublisherRole": [
         "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
+        KEY,
         *FEED_WRITER,
         f"{STREAM_READER} on Registry.StreamArn",
         "sqs:SendMessage on DeadLetters.Arn",
@@ -55,18 +63,37 @@ EXPECTED = {
     ],
     "ApiRole": [
         "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
+        KEY,
         "dynamodb:DeleteItem on Registry.Arn if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*']}}",
         "logs:CreateLogStream logs:PutLogEvents on ApiLogs.Arn",
         TRACES,
     ],
     "SidecarPolicy": [
-        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/v1/namespaces/${Namespace}/snapshot')} "
-        f"{ARN % ('execute-api', MESH + 'POST/v1/namespaces/${Namespace}/tasks/*/health')}",
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + f'GET/v1/namespaces/{NAMESPACE}/snapshot')} "
+        f"{ARN % ('execute-api', MESH + f'POST/v1/namespaces/{NAMESPACE}/tasks/*/health')}",
         "dynamodb:GetItem on Feed.Arn "
-        "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['FEED#${Namespace}#*']}}",
-        "s3:GetObject on ${Snapshots.Arn}/snapshots/${Namespace}/*",
-        "cloudwatch:PutMetricData on * if {'StringEquals': {'cloudwatch:namespace': 'Tramo'}}",
+        f"if {{'ForAllValues:StringLike': {{'dynamodb:LeadingKeys': ['FEED#{NAMESPACE}#*']}}}}",
+        f"s3:GetObject on ${{Snapshots.Arn}}/snapshots/{NAMESPACE}/*",
+        "cloudwatch:PutMetricData on * if {'StringEquals': {'cloudwatch:namespace': 'Mesh'}}",
         TRACES,
+    ],
+    "ReadPolicy": [
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/*')}",
+        "cloudwatch:GetMetricData cloudwatch:ListMetrics on *",
+        "cloudformation:DescribeStacks cloudformation:ListStackResources on AWS::StackId",
+    ],
+    "OperatePolicy": [
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'PUT/v1/namespaces/*')} "
+        f"{ARN % ('execute-api', MESH + 'DELETE/v1/namespaces/*')}",
+        "sqs:ReceiveMessage sqs:DeleteMessage sqs:ChangeMessageVisibility on DeadLetters.Arn",
+        "lambda:InvokeFunction on Registrar.Arn",
+    ],
+    "DeployPolicy": [
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + f'GET/v1/namespaces/{NAMESPACE}/*')} "
+        f"{ARN % ('execute-api', MESH + f'PUT/v1/namespaces/{NAMESPACE}/services/*/policy')} "
+        f"{ARN % ('execute-api', MESH + f'DELETE/v1/namespaces/{NAMESPACE}/services/*/policy')}",
+        "cloudformation:DescribeStacks cloudformation:ListStackResources on AWS::StackId",
+        "ecs:DescribeTaskDefinition on *",
     ],
     "DeadLettersPolicy": [
         "events.amazonaws.com: sqs:SendMessage on DeadLetters.Arn "
@@ -76,6 +103,8 @@ EXPECTED = {
 
 # AWS knows no resource for these ("Actions, resources, and condition keys" of each service).
 WITHOUT_RESOURCE = {
+    "cloudwatch:GetMetricData",
+    "cloudwatch:ListMetrics",
     "cloudwatch:PutMetricData",
     "ec2:DescribeInstances",
     "ecs:DescribeTaskDefinition",
@@ -97,6 +126,12 @@ def spelled(value: Any) -> Any:
             return f"{resource}.{attribute}"
         case {"Fn::GetAtt": str(text)} | {"Ref": str(text)} | {"Fn::Sub": str(text)}:
             return text
+        case {"Fn::Sub": [str(text), dict(own)]}:
+            for name, each in own.items():
+                text = text.replace(f"${{{name}}}", spelled(each))
+            return text
+        case {"Fn::If": [condition, yes, no]}:
+            return f"(if {condition}: {spelled(yes)}, else {spelled(no)})"
         case dict():
             return {key: spelled(each) for key, each in value.items()}
         case list():

@@ -33,4 +33,4 @@ def test_the_worst_call_ends_before_its_function() -> None:
 
 def test_the_rate_limit_is_the_callers_choice() -> None:
     assert not isinstance(lookups().ecs, PacedEcs)
-    assert isinstance(open_lookups(aws.REGION, TokenBucket(10)).ecs, PacedEcs)
+    assert isinstance(open_lookups(aws.REGION, bucket=TokenBucket(10)).ecs, PacedEcs)

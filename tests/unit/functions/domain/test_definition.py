@@ -130,6 +130,28 @@ def test_only_a_label_that_says_so_is_standalone() -> None:
     assert found.standalone
 
 
+def test_a_definition_belongs_to_the_mesh_of_its_label_or_to_the_default_one() -> None:
+    own, blue = task_definition(), task_definition(raw_label=json.dumps({"namespace": "shop.local", "mesh": "blue"}))
+    for definition, mesh, other in ((own, "Tramo", "blue"), (blue, "blue", "Tramo")):
+        assert parse(definition, mesh) is not None
+        assert parse(definition, other) is None
+        assert parse(definition) is not None, "of whatever mesh"
+
+
+def test_mistakes_in_the_label_of_another_mesh_are_not_ours() -> None:
+    raw = json.dumps({"namespace": "no good", "mesh": "blue"})
+    assert parse(task_definition(raw_label=raw), "Tramo") is None
+    with pytest.raises(DefinitionError):
+        parse(task_definition(raw_label=raw), "blue")
+
+
+@pytest.mark.parametrize("mesh", ["", "AWS/ECS", "-a", "a b", "m" * 64, 1, None, ["blue"]])
+def test_what_is_no_name_of_a_mesh_is_a_mistake(mesh: Any) -> None:
+    error = mistake(task_definition(raw_label=json.dumps({"namespace": "shop.local", "mesh": mesh})))
+    assert error.path == "label tramo.service-connect at $.mesh"
+    assert "parameter Mesh" in error.remedy
+
+
 @pytest.mark.parametrize("name", ["localhost", "169.254.170.2", "..", ".", "orders.", "metadata.google.internal"])
 def test_a_name_that_no_service_may_have_is_a_mistake(name: str) -> None:
     services = [{"portName": "http", "clientAliases": [{"port": 80}, {"port": 80, "dnsName": name}]}]

@@ -61,7 +61,7 @@ def test_the_fields_of_service_connect_and_ours_are_known() -> None:
     }
     configuration = {
         "enabled": True, "namespace": "a", "services": [service], "logConfiguration": {}, "standalone": True,
-        "accessLogConfiguration": {},
+        "mesh": "blue", "accessLogConfiguration": {},
     }  # fmt: skip
     assert unknown_keys(label(configuration)) == []
 

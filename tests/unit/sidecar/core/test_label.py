@@ -25,6 +25,7 @@ SERVICES = {"orders": 15100, "events": 9999, "third": 15102}
 def test_a_label_has_a_namespace_and_ingress_ports() -> None:
     assert read(TEXT) == Label("shop.local", SERVICES)
     assert read('{"namespace": "a"}') == Label("a", {})
+    assert read('{"namespace": "a", "mesh": "blue"}') == Label("a", {}, "blue")
 
 
 def test_what_cannot_be_read_or_is_turned_off_says_nothing() -> None:

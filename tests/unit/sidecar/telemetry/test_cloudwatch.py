@@ -31,7 +31,7 @@ class FakeCloudWatch:
         self.hold: threading.Event | None = None
 
     def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803
-        assert Namespace == "Tramo"
+        assert Namespace == "blue"
         if self.hold is not None:
             self.hold.wait(10)
         if self.errors:
@@ -58,7 +58,7 @@ class Case:
         self.meters = Meters("web-svc", "main")
         self.minute = 0
         runtime = Runtime(asyncio.get_running_loop())
-        self.sink = CloudWatchSink(runtime, self.meters.take, lambda: self.cloudwatch, 60.0, self.clock)
+        self.sink = CloudWatchSink(runtime, "blue", self.meters.take, lambda: self.cloudwatch, 60.0, self.clock)
 
     def clock(self) -> datetime:
         self.minute += 1

@@ -60,7 +60,7 @@ def sent(data: list[Datum]) -> list[tuple[str, bytes]]:
 
     async def flush() -> None:
         runtime = Runtime(asyncio.get_running_loop())
-        sink = CloudWatchSink(runtime, lambda: data, lambda: client, 60.0)
+        sink = CloudWatchSink(runtime, "Tramo", lambda: data, lambda: client, 60.0)
         await sink.close()
         assert (sink.sent, sink.failures, sink.dropped) == (len(data), 0, 0)
 

@@ -27,7 +27,7 @@ def check(document: dict[str, Any]) -> None:
     assert metadata["Timestamp"] == WALL * 1000
     (directive,) = metadata["CloudWatchMetrics"]
     assert set(directive) == {"Namespace", "Dimensions", "Metrics"}
-    assert directive["Namespace"] == "Tramo"
+    assert directive["Namespace"] == "blue"
     assert len(directive["Metrics"]) <= 100
     names = [metric["Name"] for metric in directive["Metrics"]]
     assert len(set(names)) == len(names)
@@ -61,7 +61,7 @@ def busy() -> Meters:
 
 
 def test_one_document_for_each_dimension_set_and_more_for_long_distributions() -> None:
-    found = documents(busy().take(), WALL)
+    found = documents("blue", busy().take(), WALL)
     for document in found:
         check(document)
     sets = [tuple(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) for document in found]
@@ -80,7 +80,7 @@ def test_one_document_for_each_dimension_set_and_more_for_long_distributions() -
 def test_nothing_is_lost_or_told_twice() -> None:
     data = busy().take()
     counted = 0.0
-    for document in documents(data, WALL):
+    for document in documents("blue", data, WALL):
         if document.get("TargetDiscoveryName") == "orders" and "ServiceName" not in document:
             value = document.get("TargetResponseTime", {"Count": 0})
             counted += value["Count"]
@@ -90,11 +90,11 @@ def test_nothing_is_lost_or_told_twice() -> None:
 @given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 3)), max_size=400, unique=True))
 def test_any_number_of_metrics_is_split_by_the_limits(rows: list[tuple[int, int]]) -> None:
     data = [Datum(f"M{name}", "Count", (("DiscoveryName", f"s{service}"),), [1.0], [1.0]) for name, service in rows]
-    found = documents(data, WALL)
+    found = documents("blue", data, WALL)
     for document in found:
         check(document)
     assert sum(len(document["_aws"]["CloudWatchMetrics"][0]["Metrics"]) for document in found) == len(data)
 
 
 def test_nothing_gives_no_document() -> None:
-    assert documents([], WALL) == []
+    assert documents("blue", [], WALL) == []
