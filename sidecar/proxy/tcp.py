@@ -25,7 +25,7 @@ from sidecar.core.flags import OM, UF, UH, UO, URX, Flags
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
-from sidecar.proxy.base.descriptors import is_exhausted
+from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.base.sockets import keep_connection_alive, reset
 from sidecar.proxy.upstream.destination import Destination
@@ -175,6 +175,10 @@ class TcpSession(Timed):
         self._destination.meter.requests += 1
         if self._runtime.shedding:
             self._refuse((OM,), "the sidecar is short of memory")
+            return
+        if self.client.transport is not None and is_reserved(self.client.transport):
+            self._runtime.descriptors.say(self._runtime.now())
+            self._refuse((UF,), OUT_OF_DESCRIPTORS)
             return
         if self._overflows():
             self._destination.meter.overflows += 1

@@ -4,6 +4,9 @@ Rules:
 - The limit is raised as far as it goes at the start: the soft one is often 1,024, for programs of another age.
 - Listeners take at most `LISTENERS_SHARE` of them. The rest is for traffic, the admin port and the control plane: a
   sidecar that only listens is of no use.
+- The last `RESERVED` are not for traffic, neither for clients nor to endpoints: with them the admin port, the control
+  plane and the files still work, so that what is wrong can be seen. The event loop itself closes what it cannot accept
+  without a word.
 - Want of descriptors is this process's own: no endpoint is blamed for it, and it is said once a minute.
 """
 
@@ -12,10 +15,15 @@ from __future__ import annotations
 import errno
 import logging
 import resource
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
 
 LISTENERS_SHARE: Final = 0.5
 """Requests take two descriptors, one on each side."""
+RESERVED: Final = 24
+"""A few readers of the admin port, the calls to the API and to AWS, the cache and hosts files, /proc."""
 SAID_SECONDS: Final = 60.0
 OUT_OF_DESCRIPTORS: Final = "no file descriptor is left"
 
@@ -36,6 +44,16 @@ def check_listener(descriptor: int) -> None:
         raise OSError(errno.EMFILE, f"listeners have {LISTENERS_SHARE:.0%} of the {limit} file descriptors")
 
 
+def is_reserved(transport: asyncio.BaseTransport) -> bool:
+    """Whether a connection has a descriptor that is not for traffic. The kernel gives the lowest free number."""
+    connection = transport.get_extra_info("socket")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if connection is None or limit == resource.RLIM_INFINITY:
+        return False
+    descriptor: int = connection.fileno()
+    return descriptor >= limit - RESERVED
+
+
 def is_exhausted(error: OSError) -> bool:
     """Whether it is for want of descriptors that something failed."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
@@ -53,7 +71,7 @@ class Complaint:
             self._said_at = now
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             log.error(
-                "no file descriptor is left of %d, connections to endpoints fail: raise `ulimits` `nofile` in the "
+                "no file descriptor is left of %d, new connections fail: raise `ulimits` `nofile` in the "
                 "sidecar's container definition",
                 limit,
             )

@@ -13,6 +13,7 @@ from typing import cast
 
 from sidecar.core.http.http2 import PREFACE
 from sidecar.core.timers import Timed
+from sidecar.proxy.base.descriptors import is_reserved
 from sidecar.proxy.downstream.frontend import Frontend
 from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS, Http1Connection
 from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
@@ -31,6 +32,10 @@ class DetectingConnection(asyncio.Protocol, Timed):
         """A client connected."""
         self._transport = cast("asyncio.Transport", transport)
         runtime = self._listener.runtime
+        if is_reserved(transport):
+            runtime.descriptors.say(runtime.now())
+            self._transport.abort()
+            return
         runtime.wheel.schedule(self, runtime.now() + KEEP_ALIVE_SECONDS)
 
     def data_received(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted
+from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.base.sockets import keep_connection_alive
 from sidecar.proxy.upstream.queue import Queue, Room
@@ -89,6 +89,10 @@ class Pool:
                 self.runtime.descriptors.say(self.runtime.now())
                 return OUT_OF_DESCRIPTORS
             return str(error) or "timed out"
+        if is_reserved(transport):
+            transport.abort()
+            self.runtime.descriptors.say(self.runtime.now())
+            return OUT_OF_DESCRIPTORS
         keep_connection_alive(transport, is_shared)
         return ""
 
