@@ -30,6 +30,7 @@ from sidecar.core.routing.health_check import CheckedHealth
 from sidecar.core.routing.load import GOOD, NEVER
 from sidecar.core.routing.policy import Policy
 from sidecar.core.routing.retry import RetryBudget
+from sidecar.core.routing.success_rate import INTERVAL_SECONDS, outliers
 from sidecar.core.routing.zones import spread
 from sidecar.core.snapshot import EndpointRecord
 from sidecar.core.states import AppProtocol, state_of
@@ -48,6 +49,7 @@ class Cluster:
         "_fallback_until",
         "_slow_until",
         "_spread",
+        "_sweep_at",
         "_turn",
         "_valid_until",
         "active_requests",
@@ -81,6 +83,7 @@ class Cluster:
         self._fallback_until = 0.0
         self._spread = spread([], "", {})
         self._callers: dict[str, int] = {}  # by zone
+        self._sweep_at = 0.0  # success rates are compared then
         self._valid_until = NEVER  # of the choices
         self._turn = 0
         self._due: Endpoint | None = None  # for its probe
@@ -208,20 +211,34 @@ class Cluster:
         if endpoint.abandon(now):
             self._valid_until = NEVER
 
-    def fail(self, endpoint: Endpoint, now: float) -> bool:
-        """An attempt on this endpoint failed. Return whether it leaves routing for it."""
-        ejected = endpoint.fail(now, self.policy.outlier_detection, self._may_eject())
+    def fail(self, endpoint: Endpoint, now: float) -> int:
+        """An attempt on this endpoint failed. Return how many endpoints leave routing."""
+        ejected = int(endpoint.fail(now, self.policy.outlier_detection, self._may_eject()))
+        if now >= self._sweep_at:
+            ejected += self._sweep(now)
         if ejected:
             self._valid_until = NEVER
         return ejected
 
-    def refuse(self, endpoint: Endpoint, now: float) -> bool:
-        """No request reaches an app on this endpoint. Return whether it leaves routing for it."""
+    def _sweep(self, now: float) -> int:
+        """Compare success rates. Return how many endpoints are ejected by that."""
+        self._sweep_at = now + INTERVAL_SECONDS
+        ejected = 0
+        for endpoint in outliers(self.endpoints):
+            if self._may_eject():
+                endpoint.eject(now, self.policy.outlier_detection)
+                ejected += 1
+        for endpoint in self.endpoints:
+            endpoint.answers = endpoint.failed_answers = 0
+        return ejected
+
+    def refuse(self, endpoint: Endpoint, now: float) -> int:
+        """No request reaches an app on this endpoint. Return how many endpoints leave routing."""
         if not any(other.state == "ready" for other in self.endpoints if other is not endpoint):
             return self.fail(endpoint, now)
         left = endpoint.refuse(now)
         self._valid_until = NEVER
-        return left
+        return int(left)
 
     def has_another(self, tried: list[Endpoint], now: float) -> bool:
         """Whether an endpoint is in routing that was not tried."""

@@ -1,7 +1,8 @@
 """One endpoint as an outlier detector sees it; the balancer's side of it is `load`.
 
 Rules of ejection (per endpoint; the cluster caps how many may be out at once):
-- HEALTHY → EJECTED after `consecutive_failures` failures in a row within `interval_seconds`.
+- HEALTHY → EJECTED after `consecutive_failures` failures in a row within `interval_seconds`, or when it stands out by
+  its `success_rate`.
 - EJECTED → PROBING when its time is over: the next request that picks it is the probe, and the only one.
 - PROBING → HEALTHY when the head of a good answer comes; → EJECTED for longer when it fails. A probe that has found
   nothing out for `PROBE_SECONDS` is followed by another.
@@ -39,9 +40,11 @@ class Endpoint(Load):
 
     __slots__ = (
         "address",
+        "answers",
         "checked",
         "ejected_until",
         "ejections",
+        "failed_answers",
         "failing",
         "failures",
         "failures_in_a_row",
@@ -69,6 +72,8 @@ class Endpoint(Load):
         self.ejections = 0  # in a row
         self.refusals = 0  # in a row
         self.failures_in_a_row = 0
+        self.answers = 0  # in this interval of `success_rate`
+        self.failed_answers = 0
         self.first_failure = 0.0
         self.rests_until = NEVER  # no retry comes here before
         self.joined_at = NEVER  # when it began to take requests beside others, for slow start
@@ -135,6 +140,7 @@ class Endpoint(Load):
     def succeed(self, now: float, latency: float, doubt: float = GOOD) -> bool:
         """The request was answered after `latency` seconds, though perhaps refused. Return whether health changed."""
         changed = self.come_back(now)
+        self.answers += 1
         self.failures_in_a_row = 0
         self.refusals = 0
         if self.health == HEALTHY:
@@ -147,9 +153,11 @@ class Endpoint(Load):
     def fail(self, now: float, policy: OutlierDetection, may_eject: bool) -> bool:
         """The request failed. Return whether this ejects the endpoint."""
         self.failures += 1
+        self.answers += 1
+        self.failed_answers += 1
         self.doubted(OVERLOADED)
         if self.health == PROBING:
-            self._eject(now, policy)
+            self.eject(now, policy)
             return True
         if self.health == EJECTED:
             return False
@@ -159,7 +167,7 @@ class Endpoint(Load):
         self.failures_in_a_row += 1
         if self.failures_in_a_row < policy.consecutive_failures or not may_eject:
             return False
-        self._eject(now, policy)
+        self.eject(now, policy)
         return True
 
     def refuse(self, now: float) -> bool:
@@ -173,7 +181,8 @@ class Endpoint(Load):
         self.failures_in_a_row = 0
         return True
 
-    def _eject(self, now: float, policy: OutlierDetection) -> None:
+    def eject(self, now: float, policy: OutlierDetection) -> None:
+        """It leaves routing for its failures."""
         self.ejections += 1
         seconds = min(policy.base_ejection_seconds * self.ejections, policy.max_ejection_seconds)
         self.health = EJECTED

@@ -82,17 +82,14 @@ class Attempt(Timed):
         if not self._judged:
             self._judged = True
             destination = self._destination
-            ejected = destination.cluster.fail(self.endpoint, destination.runtime.now())
-            if ejected:
-                destination.meter.ejections += 1
+            destination.meter.ejections += destination.cluster.fail(self.endpoint, destination.runtime.now())
 
     def refuse(self) -> None:
         """No request reaches an app on the endpoint."""
         if not self._judged:
             self._judged = True
             destination = self._destination
-            if destination.cluster.refuse(self.endpoint, destination.runtime.now()):
-                destination.meter.ejections += 1
+            destination.meter.ejections += destination.cluster.refuse(self.endpoint, destination.runtime.now())
 
     def abandon(self) -> None:
         """The attempt says nothing about the endpoint."""

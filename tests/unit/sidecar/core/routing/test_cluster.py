@@ -33,7 +33,7 @@ def update(found: Cluster, *records: EndpointRecord, policy: Policy = DEFAULT, z
 
 
 def eject(found: Cluster, number: int, now: float = NOW) -> bool:
-    return [found.fail(found.endpoints[number], now) for _ in range(5)][-1]
+    return bool([found.fail(found.endpoints[number], now) for _ in range(5)][-1])
 
 
 def test_an_endpoint_that_stays_keeps_what_is_known_of_it() -> None:
