@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks fuzz fuzz-registry dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks faults fuzz fuzz-registry dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -62,6 +62,9 @@ bench-telemetry: setup .tools/sidecar/installed ## time the pieces of telemetry,
 
 attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an innocent connection feels; attacks in ARGS
 	@PYTHONPATH=.tools/sidecar/wheel:. $(BIN)/python -P -m tests.benchmarks.attacks $(ARGS)
+
+faults: .venv/bench .tools/sidecar/installed ## what callers feel of faults, through the sidecar and through Envoy; names of faults in ARGS
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 fuzz: .venv/fuzz ## fuzz all parsers with atheris, 20 s each; ARGS="--seconds N" and names of targets
 	@$(BIN)/python -m tests.fuzz $(ARGS)

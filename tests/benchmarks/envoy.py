@@ -1,7 +1,8 @@
 """Envoy set up as the sidecar is: the same endpoints, policies and listeners, statistics on, access log off.
 
 Both do the same work: each makes a request id where there is none, and what Envoy would add beyond that is off. Its
-retries, outlier detection and circuit breakers stand where the sidecar's defaults stand.
+retries, outlier detection and circuit breakers stand where the sidecar's defaults stand; or where those of Service
+Connect are known to stand (`Likeness.SERVICE_CONNECT`), for the comparison of what is lost by faults.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,13 @@ from tests.benchmarks.processes import Program
 
 _TYPES: Final = "type.googleapis.com/envoy.extensions."
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+class Likeness(Enum):
+    """Whose defaults it has."""
+
+    TRAMO = "tramo"
+    SERVICE_CONNECT = "service connect"
 
 
 def version() -> str:
@@ -34,28 +43,29 @@ def start(
     *,
     access_log: bool = False,
     limits: Limits | None = None,
+    likeness: Likeness = Likeness.TRAMO,
 ) -> Program:
     """Envoy with one worker, a listener per (address, port) for the service behind it."""
     config = directory / f"{name}.json"
     log = directory / f"{name}.access" if access_log else None
-    config.write_text(json.dumps(_bootstrap(listeners, log)))
+    config.write_text(json.dumps(_bootstrap(listeners, log, likeness)))
     launcher = Path(sys.executable).parent / "envoy"  # it becomes Envoy: the id stays
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
     return Program([launcher, "--config-path", config, *options], cpu, directory / f"{name}.log", limits=limits)
 
 
-def _bootstrap(listeners: Sequence[tuple[str, int, Service]], log: Path | None) -> dict[str, Any]:
+def _bootstrap(listeners: Sequence[tuple[str, int, Service]], log: Path | None, likeness: Likeness) -> dict[str, Any]:
     services = {service.name: service for _, _, service in listeners}
     return {
         "static_resources": {
-            "listeners": [_listener(*listener, log) for listener in listeners],
-            "clusters": [_cluster(service) for service in services.values()],
+            "listeners": [_listener(*listener, log, likeness) for listener in listeners],
+            "clusters": [_cluster(service, likeness) for service in services.values()],
         }
     }
 
 
-def _listener(address: str, port: int, service: Service, log: Path | None) -> dict[str, Any]:
-    kind, config = _tcp(service) if service.protocol == "tcp" else _http(service)
+def _listener(address: str, port: int, service: Service, log: Path | None, likeness: Likeness) -> dict[str, Any]:
+    kind, config = _tcp(service) if service.protocol == "tcp" else _http(service, likeness)
     if log is not None:
         file = {"@type": f"{_TYPES}access_loggers.file.v3.FileAccessLog", "path": str(log)}
         config["access_log"] = [{"name": "file", "typed_config": file}]
@@ -76,8 +86,8 @@ def _tcp(service: Service) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _http(service: Service) -> tuple[str, dict[str, Any]]:
-    retries = {
+def _http(service: Service, likeness: Likeness) -> tuple[str, dict[str, Any]]:
+    retries: dict[str, Any] = {
         "retry_on": "connect-failure,refused-stream,reset,gateway-error",
         "num_retries": 2,
         "retry_host_predicate": [
@@ -88,6 +98,9 @@ def _http(service: Service) -> tuple[str, dict[str, Any]]:
         ],
         "host_selection_retry_max_attempts": 3,
     }
+    if likeness is Likeness.SERVICE_CONNECT:
+        retries["retry_on"] = "connect-failure,refused-stream,reset,unavailable,retriable-status-codes"
+        retries["retriable_status_codes"] = [503]
     route = {"cluster": service.name, "timeout": "15s", "retry_policy": retries}
     host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": route}]}
     router = {
@@ -106,18 +119,22 @@ def _http(service: Service) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _cluster(service: Service) -> dict[str, Any]:
-    thresholds = {
+def _cluster(service: Service, likeness: Likeness) -> dict[str, Any]:
+    thresholds: dict[str, Any] = {
         "max_connections": 1024,
         "max_pending_requests": 1024,
         "max_requests": 1024,
         "retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 10},
     }
+    if likeness is Likeness.SERVICE_CONNECT:
+        thresholds = dict.fromkeys(
+            ("max_connections", "max_pending_requests", "max_requests", "max_retries"), 1_000_000
+        )
     found: dict[str, Any] = {
         "name": service.name,
         "type": "STATIC",
         "connect_timeout": "1s",
-        "lb_policy": "LEAST_REQUEST",
+        "lb_policy": "ROUND_ROBIN" if likeness is Likeness.SERVICE_CONNECT else "LEAST_REQUEST",
         "load_assignment": {
             "cluster_name": service.name,
             "endpoints": [

@@ -60,6 +60,10 @@ class Program:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("smaps_rollup has no line Pss")
 
+    def signal(self, number: int) -> None:
+        """Send the process a signal."""
+        self._process.send_signal(number)
+
     def check(self) -> None:
         """Raise when the process has ended."""
         if self._process.poll() is not None:

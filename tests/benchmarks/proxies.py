@@ -211,10 +211,13 @@ class Field:
 
     # The others.
 
-    def envoy(self, service: Service, limits: Limits | None = None) -> Proxy:
+    def envoy(
+        self, service: Service, limits: Limits | None = None, likeness: envoy.Likeness = envoy.Likeness.TRAMO
+    ) -> Proxy:
         """Envoy in front of a service."""
         host = f"{self.prefix}.231.1"
-        program = self.keep(envoy.start(self.directory, self.proxy_cpu, [(host, PORT, service)], limits=limits))
+        listeners = [(host, PORT, service)]
+        program = self.keep(envoy.start(self.directory, self.proxy_cpu, listeners, limits=limits, likeness=likeness))
         program.wait_for(host, PORT)
         return Proxy(ENVOY, host, PORT, (program,))
 
