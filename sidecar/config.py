@@ -50,7 +50,11 @@ VARIABLES: Final = (
         "the table of the feed, the stack's output FeedTableName: changes are read there each second, and the API is "
         "asked for what the feed does not have; for all tasks of a namespace, or for none",
     ),
-    Variable("AWS_REGION", None, "the region of the API and of the metrics; ECS sets it on Fargate"),
+    Variable(
+        "AWS_REGION",
+        "",
+        "the region of the API and of the metrics; ECS sets it on Fargate, else it is the one in the task's ARN",
+    ),
     Variable("TRAMO_INBOUND", "", "services of this task: name=ingressPort:appPort/protocol, comma separated"),
     Variable("TRAMO_LISTEN_ADDRESS", "0.0.0.0", "where the ingress ports listen"),  # noqa: S104
     Variable("TRAMO_APP_ADDRESS", "127.0.0.1", "where the app listens"),

@@ -13,12 +13,31 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sidecar.core.findings import ERROR, Finding, ordered
+from sidecar.core.label import unknown_keys
 
 INTERVAL_SECONDS: Final = 1.0
 
 log = logging.getLogger("tramo.findings")
 
 Source = Callable[[], Sequence[Finding]]
+
+
+class LabelFindings:
+    """What nobody knows of the labels that ECS shows: those of a container that waits for the sidecar come later."""
+
+    def __init__(self) -> None:
+        self._labels: frozenset[tuple[str, str, str]] = frozenset()
+        self._found: Sequence[Finding] = ()
+
+    def observe(self, labels: frozenset[tuple[str, str, str]]) -> None:
+        """Take the labels as they are now: container, name and text of each."""
+        if labels != self._labels:
+            self._labels = labels
+            self._found = ordered(finding for each in labels for finding in unknown_keys(*each))
+
+    def current(self) -> Sequence[Finding]:
+        """What is wrong with them."""
+        return self._found
 
 
 class Findings:

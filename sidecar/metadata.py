@@ -14,6 +14,7 @@ import msgspec
 import urllib3
 
 from sidecar.core.label import NAME as LABEL
+from sidecar.core.label import PREFIX
 
 GATE_LABEL: Final = "tramo.gate"
 SECONDS: Final = 1.0
@@ -33,6 +34,7 @@ class TaskIdentity:
     service_name: str = ""
     cluster_name: str = ""
     zone: str = ""
+    region: str = ""
     label: str = ""  # tramo.service-connect, of a container that exists already
 
 
@@ -46,10 +48,14 @@ class TaskHealth:
 
 @dataclass(frozen=True, slots=True)
 class TaskReading:
-    """What changes in a task's life: its health, None while no container has a check, and whether ECS stops it."""
+    """What changes in a task's life: its health, None while no container has a check, and whether ECS stops it.
+
+    `labels` are container, name and text of each label of ours: a container is shown once it exists.
+    """
 
     health: TaskHealth | None
     is_stopping: bool = False
+    labels: frozenset[tuple[str, str, str]] = frozenset()
 
 
 class MetadataError(Exception):
@@ -66,6 +72,7 @@ class _Limits(msgspec.Struct, frozen=True):
 
 
 class _Container(msgspec.Struct):
+    Name: str = ""
     Health: _Health | None = None
     Labels: dict[str, str] = {}
     Limits: _Limits = _Limits()
@@ -97,6 +104,7 @@ class TaskMetadata:
             service_name=task.ServiceName,
             cluster_name=task.Cluster.rpartition("/")[2],
             zone=task.AvailabilityZone,
+            region=task.TaskARN.split(":")[3] if task.TaskARN.startswith("arn:") else "",
             label=next((each.Labels[LABEL] for each in task.Containers if LABEL in each.Labels), ""),
         )
 
@@ -108,7 +116,13 @@ class TaskMetadata:
         task = self._read()
         containers = [each for each in task.Containers if each.Labels.get(GATE_LABEL) != "true"]
         health = combine([container.Health for container in containers if container.Health is not None])
-        return TaskReading(health, task.DesiredStatus == "STOPPED")
+        labels = frozenset(
+            (container.Name, name, text)
+            for container in task.Containers
+            for name, text in container.Labels.items()
+            if name.startswith(PREFIX)
+        )
+        return TaskReading(health, task.DesiredStatus == "STOPPED", labels)
 
     def memory_limit(self) -> int | None:
         """Bytes that this container may use: its own limit or else the task's. Raises MetadataError."""

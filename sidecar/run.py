@@ -27,7 +27,7 @@ from sidecar.core.label import NAME as LABEL
 from sidecar.core.label import Label, compared, read
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
-from sidecar.findings import Findings
+from sidecar.findings import Findings, LabelFindings
 from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata, identify
 from sidecar.names.hosts import HostsFile
 from sidecar.proxy.base.runtime import Runtime
@@ -88,9 +88,12 @@ class Sidecar:
         metadata = TaskMetadata(self._config.metadata_uri) if self._config.metadata_uri else None
         identity = await runtime.loop.run_in_executor(None, _identify, metadata)
         label = read(identity.label) if identity.label else None
-        config = self._config = _completed(self._config, label)
+        config = self._config = _completed(self._config, label, identity.region)
         if not config.namespace:
             log.error("TRAMO_NAMESPACE is not set: set it, or put the label %s on the sidecar's container", LABEL)
+            return False
+        if not config.region:
+            log.error("AWS_REGION is not set, and the task metadata endpoint does not say it: set it")
             return False
         memory_limit = await runtime.loop.run_in_executor(None, _memory_limit, metadata)
         service = config.service_name or identity.service_name
@@ -101,7 +104,8 @@ class Sidecar:
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
         sources = Sources(self._registry(), self._feed(identity.task_id), runtime.now)
         self._poller = Poller(runtime, config.namespace, sources, cache, self._apply, config.poll_seconds)
-        seers = [lambda: config.findings, self.mesh.findings, sources.findings]
+        labels = LabelFindings()
+        seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings]
         findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
         vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current, sources)
         telemetry = Telemetry(runtime, config, vitals)
@@ -130,7 +134,13 @@ class Sidecar:
         telemetry.send()
         if metadata is not None and identity.task_id:
             reporter = HealthReporter(
-                runtime, identity.task_id, metadata, self._registry(), findings.current, self.mesh.drain
+                runtime,
+                identity.task_id,
+                metadata,
+                self._registry(),
+                findings.current,
+                self.mesh.drain,
+                labels.observe,
             )
             runtime.spawn(reporter.run(), "health reporter")
         runtime.spawn(MemoryWatch(runtime, memory_limit).run(), "memory watch")
@@ -173,8 +183,9 @@ class Sidecar:
                 self._hosts.write(self.mesh.hosts())
 
 
-def _completed(config: Config, label: Label | None) -> Config:
-    """The configuration with what the label says besides, and with what the two say differently."""
+def _completed(config: Config, label: Label | None, region: str) -> Config:
+    """The configuration with what the task says besides, and with what its label says differently."""
+    config = replace(config, region=config.region or region)
     if label is None:
         return config
     namespace = config.namespace or label.namespace

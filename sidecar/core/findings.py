@@ -87,6 +87,12 @@ FEED_NOT_READ: Final = Kind(
     "Attach the stack's SidecarPolicyArn to the task role, set TRAMO_FEED_TABLE to FeedTableName, and give the VPC a "
     "gateway endpoint for DynamoDB and one for S3.",
 )
+UNKNOWN_KEY: Final = Kind(
+    "TRM0310",
+    WARNING,
+    "a label tramo.… or a field of the label tramo.service-connect that nobody knows; it does nothing",
+    "Correct its name, or remove it.",
+)
 KINDS: Final = (
     UNKNOWN_VARIABLE,
     INBOUND_MISMATCH,
@@ -97,6 +103,7 @@ KINDS: Final = (
     NO_REDIRECT,
     NAMESPACE_MISMATCH,
     FEED_NOT_READ,
+    UNKNOWN_KEY,
 )
 
 
@@ -152,6 +159,13 @@ def namespace_mismatch(configured: str, expected: str) -> Finding:
     return _finding(NAMESPACE_MISMATCH, "TRAMO_NAMESPACE", what, "leave TRAMO_NAMESPACE out: the label says it")
 
 
+def unknown_key(container: str, place: str, key: str, known: Sequence[str]) -> Finding:
+    """A key of a container's labels, or of a label's JSON at this place, that does nothing."""
+    close = difflib.get_close_matches(key, known, 1)
+    remedy = f"did you mean {close[0]}?" if close else "remove it, or see README.md for the label's fields"
+    return _finding(UNKNOWN_KEY, f"container {container}, {place}", f"nobody knows {key}, so it does nothing", remedy)
+
+
 def app_refuses(service: str, address: str, port: int) -> Finding:
     """Nobody listens where the app should."""
     what = f"nothing listens on {address}:{port}, where TRAMO_INBOUND or portMappings say that the app of {service} is"
@@ -180,8 +194,6 @@ def cause(number: int, port: int) -> str:
             "each address is an open file: raise the ulimit nofile of the sidecar's container, or set "
             "proxyConfiguration and TRAMO_REDIRECT"
         )
-    if number == errno.EMFILE:
-        return "raise `ulimits` `nofile` in the sidecar's container definition, or set TRAMO_REDIRECT"
     return "see docs/names.md, section Ports"
 
 

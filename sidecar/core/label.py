@@ -1,4 +1,4 @@
-"""The label `tramo.service-connect`, as far as the sidecar needs it: mesh and namespace, and its own ingress ports.
+"""The labels of a task's containers, as far as the sidecar needs them: mesh, namespace, ingress ports, and mistakes.
 
 Rules:
 - The registrar reads the label strictly and says what is wrong with it. Here a mistake is only the absence of a fact.
@@ -10,14 +10,23 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sidecar.core.findings import Finding, inbound_mismatch, namespace_mismatch
+from sidecar.core.findings import Finding, inbound_mismatch, namespace_mismatch, unknown_key
 
 NAME: Final = "tramo.service-connect"
+PREFIX: Final = "tramo."
+LABELS: Final = (NAME, "tramo.sidecar", "tramo.gate")
+CONFIGURATION: Final = (
+    *("enabled", "namespace", "services", "logConfiguration", "accessLogConfiguration"),
+    *("standalone", "mesh"),  # ours
+)
+SERVICE: Final = ("portName", "discoveryName", "clientAliases", "ingressPortOverride", "timeout", "tls")
+ALIAS: Final = ("port", "dnsName", "testTrafficRules")
+TIMEOUT: Final = ("idleTimeoutSeconds", "perRequestTimeoutSeconds")
 FIRST_INGRESS_PORT: Final = 15100
 
 
@@ -65,6 +74,44 @@ def compared(label: Label, namespace: str, inbound: Mapping[str, int]) -> list[F
         if expected != configured:
             found.append(inbound_mismatch(name, _shown(name, configured), _shown(name, expected)))
     return found
+
+
+def unknown_keys(container: str, label: str, text: str) -> Iterator[Finding]:
+    """What nobody knows of one label of a container: its name, or fields of its JSON."""
+    if label.startswith(PREFIX) and label not in LABELS:
+        yield unknown_key(container, f"label {label}", label, LABELS)
+    if label != NAME:
+        return
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return  # the registrar says what is wrong
+    for path, value, known in _objects(found):
+        for key in value:
+            if key not in known:
+                yield unknown_key(container, f"label {NAME} at {path}.{key}", key, known)
+
+
+def _objects(configuration: Any) -> Iterator[tuple[str, dict[str, Any], Sequence[str]]]:
+    """Each object of the configuration with its path and the keys that it may have."""
+    if not isinstance(configuration, dict):
+        return
+    yield "$", configuration, CONFIGURATION
+    for index, service in enumerate(_list(configuration, "services")):
+        if not isinstance(service, dict):
+            continue
+        path = f"$.services[{index}]"
+        yield path, service, SERVICE
+        if isinstance(timeout := service.get("timeout"), dict):
+            yield f"{path}.timeout", timeout, TIMEOUT
+        for number, alias in enumerate(_list(service, "clientAliases")):
+            if isinstance(alias, dict):
+                yield f"{path}.clientAliases[{number}]", alias, ALIAS
+
+
+def _list(value: dict[str, Any], key: str) -> list[Any]:
+    found = value.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _shown(name: str, port: int | None) -> str:

@@ -54,7 +54,10 @@ class HealthSink(Protocol):
 
 
 class HealthReporter:
-    """Reports changes of the task's health, and its end. `on_stopping` is called when ECS begins to stop the task."""
+    """Reports changes of the task's health, and its end.
+
+    `on_stopping` is called when ECS begins to stop the task, `on_labels` with the labels of each reading.
+    """
 
     def __init__(
         self,
@@ -64,10 +67,12 @@ class HealthReporter:
         sink: HealthSink,
         findings: Callable[[], Sequence[Finding]],
         on_stopping: Callable[[], object],
+        on_labels: Callable[[frozenset[tuple[str, str, str]]], object],
     ) -> None:
         self.reported = _UNKNOWN  # the status that the API knows
         self._reported_stopping = False
         self._on_stopping = on_stopping
+        self._on_labels = on_labels
         self._runtime = runtime
         self._task_id = task_id
         self._source = source
@@ -90,6 +95,7 @@ class HealthReporter:
         """Read once and report what changed."""
         try:
             reading = await call(self._executor, self._source.reading)
+            self._on_labels(reading.labels)
             if reading.is_stopping:
                 self._on_stopping()
             if self._may_report(reading):

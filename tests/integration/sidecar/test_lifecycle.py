@@ -279,6 +279,7 @@ def test_a_log_is_json_lines(own: Stage) -> None:
     ("changes", "says"),
     [
         ({"TRAMO_NAMESPACE": ""}, "TRAMO_NAMESPACE is not set"),
+        ({"AWS_REGION": ""}, "AWS_REGION is not set"),
         ({"TRAMO_API_URL": "api.example"}, "TRAMO_API_URL is 'api.example'"),
         ({"TRAMO_INBOUND": "orders"}, "TRAMO_INBOUND has 'orders'"),
         ({"TRAMO_ADMIN": "127.0.0.1"}, "TRAMO_ADMIN is '127.0.0.1'"),
@@ -311,6 +312,25 @@ def test_namespace_and_mesh_are_the_labels_and_what_differs_from_the_label_is_na
             found = stage.sidecar.page("/ready")[1]["findings"]
             assert [each["where"] for each in found] == ["TRAMO_INBOUND, more", "TRAMO_ACESS_LOG"]
             assert found[1]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"
+    finally:
+        metadata.close()
+
+
+def test_the_region_is_that_of_the_tasks_arn_and_labels_are_judged_when_their_container_is_there(
+    tmp_path: Path,
+) -> None:
+    containers: list[dict[str, Any]] = [{"Name": "sidecar", "Labels": {"tramo.sidecar": "true"}}]
+    task = {"TaskARN": "arn:aws:ecs:eu-north-1:123456789012:task/main/a1", "Containers": containers}
+    metadata = AnswerServer(lambda target, fields: (200, {}, json.dumps(task).encode()))
+    try:
+        with open_stage(tmp_path, AWS_REGION="", ECS_CONTAINER_METADATA_URI_V4=metadata.url) as stage:
+            assert stage.sidecar.page("/config")[1]["region"] == "eu-north-1"
+            assert stage.sidecar.page("/ready")[1]["findings"] == []
+            containers.append({"Name": "app", "Labels": {"tramo.service-conect": "{}"}})
+            until(lambda: stage.sidecar.page("/ready")[1]["findings"], 20, "the finding")
+            (found,) = stage.sidecar.page("/ready")[1]["findings"]
+            assert (found["code"], found["where"]) == ("TRM0310", "container app, label tramo.service-conect")
+            assert found["remedy"] == "did you mean tramo.service-connect?"
     finally:
         metadata.close()
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from sidecar.core.findings import Finding, app_refuses, service_connect
-from sidecar.findings import Findings
+from sidecar.findings import Findings, LabelFindings
 
 REFUSES = app_refuses("orders", "127.0.0.1", 8080)
 BESIDE = service_connect("/etc/hosts", ["auth"])
@@ -32,3 +32,15 @@ def test_each_finding_is_logged_when_it_comes_and_when_it_goes(caplog: pytest.Lo
 def test_errors_of_all_sources_come_first() -> None:
     findings = Findings(lambda: [BESIDE], lambda: [REFUSES])
     assert findings.current() == [REFUSES, BESIDE]
+
+
+def test_labels_are_judged_as_ecs_shows_them() -> None:
+    labels = LabelFindings()
+    right = ("sidecar", "tramo.service-connect", '{"namespace": "shop.local"}')
+    labels.observe(frozenset((right,)))
+    assert labels.current() == []
+    wrong = ("app", "tramo.service-connect", '{"namespace": "shop.local", "service": []}')
+    labels.observe(frozenset((right, wrong)))
+    assert [each.where for each in labels.current()] == ["container app, label tramo.service-connect at $.service"]
+    labels.observe(frozenset((right,)))
+    assert labels.current() == []

@@ -73,7 +73,7 @@ def metadata(endpoint: FakeEndpoint) -> TaskMetadata:
 
 
 def test_the_identity_of_a_task(endpoint: FakeEndpoint) -> None:
-    expected = TaskIdentity("158d1c8083dd49d6b527399fd6414f5c", "MyService", "default", "us-west-2d")
+    expected = TaskIdentity("158d1c8083dd49d6b527399fd6414f5c", "MyService", "default", "us-west-2d", "us-west-2")
     assert metadata(endpoint).identity() == expected
 
 
@@ -112,6 +112,18 @@ def test_the_gates_health_does_not_count(endpoint: FakeEndpoint) -> None:
 def test_ecs_says_that_it_stops_the_task(endpoint: FakeEndpoint, desired: str, is_stopping: bool) -> None:
     endpoint.body = json.dumps(TASK | {"DesiredStatus": desired}).encode()
     assert metadata(endpoint).reading() == TaskReading(None, is_stopping)
+
+
+def test_the_labels_of_ours_are_shown_with_their_containers(endpoint: FakeEndpoint) -> None:
+    containers = [
+        {"Name": "app", "Labels": {"tramo.service-conect": "{}", "com.amazonaws.ecs.cluster": "default"}},
+        {"Name": "sidecar", "Labels": {"tramo.sidecar": "true"}},
+    ]
+    endpoint.body = json.dumps(TASK | {"Containers": containers}).encode()
+    assert metadata(endpoint).reading().labels == {
+        ("app", "tramo.service-conect", "{}"),
+        ("sidecar", "tramo.sidecar", "true"),
+    }
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b'{"Cluster": 5}'])

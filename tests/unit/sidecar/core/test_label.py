@@ -7,7 +7,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.label import Label, compared, read
+from registry.domain.unknown_keys import unknown_keys as unknown_to_the_registrar
+from sidecar.core.label import Label, compared, read, unknown_keys
 
 TEXT = json.dumps(
     {
@@ -51,3 +52,44 @@ def test_each_difference_is_named() -> None:
         ("TRM0302", "TRAMO_INBOUND, other"),
     ]
     assert found[1].what == "TRAMO_INBOUND has orders=15101, the label tramo.service-connect says orders=15100"
+
+
+def test_a_label_like_one_of_ours_is_named() -> None:
+    (found,) = unknown_keys("app", "tramo.service-conect", "{}")
+    assert (found.code, found.level, found.where) == ("TRM0310", "warning", "container app, label tramo.service-conect")
+    assert found.remedy == "did you mean tramo.service-connect?"
+    assert list(unknown_keys("app", "tramo.sidecar", "true")) == []
+    assert list(unknown_keys("app", "team", "shop")) == []
+
+
+KEYS = st.sampled_from(
+    [
+        "namespace",
+        "service",
+        "services",
+        "standalone",
+        "portName",
+        "clientAlias",
+        "clientAliases",
+        "dnsName",
+        "port",
+        "timeout",
+        "idleTimeoutSeconds",
+        "idleTimeout",
+        "tls",
+        "enabled",
+        "logConfiguration",
+        "x",
+    ]
+)
+CONFIGURATIONS = st.recursive(
+    st.none() | st.integers(0, 9), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=4)
+)
+
+
+@given(CONFIGURATIONS)
+def test_sidecar_and_registrar_know_the_same_fields(configuration: object) -> None:
+    text = json.dumps(configuration)
+    task = {"containerDefinitions": [{"name": "app", "dockerLabels": {"tramo.service-connect": text}}]}
+    found = [each.where for each in unknown_keys("app", "tramo.service-connect", text)]
+    assert found[:16] == [f"container app, {each.path}" for each in unknown_to_the_registrar(task)]

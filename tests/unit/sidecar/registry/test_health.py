@@ -26,6 +26,7 @@ class FakeEcs:
         self.reports: list[tuple[str, str, str, bool]] = []
         self.drains: list[int] = []  # how many reports were made before each call to drain
         self.found: list[Finding] = []
+        self.labels: list[frozenset[tuple[str, str, str]]] = []
         self.reported_findings: list[list[str]] = []  # their places, of each report
 
     def reading(self) -> TaskReading:
@@ -53,7 +54,9 @@ class FakeEcs:
 
 
 def reporter_of(ecs: FakeEcs) -> HealthReporter:
-    return HealthReporter(Runtime(asyncio.get_running_loop()), "a1", ecs, ecs, ecs.findings, ecs.drain)
+    return HealthReporter(
+        Runtime(asyncio.get_running_loop()), "a1", ecs, ecs, ecs.findings, ecs.drain, ecs.labels.append
+    )
 
 
 def run(ecs: FakeEcs) -> HealthReporter:
@@ -169,7 +172,7 @@ def tries(seconds: int, chance: int, stops_at: int | None = None) -> list[int]:
                 raise RegistryError("403")
 
         ecs = Refusing(*["HEALTHY"] * seconds)
-        reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain)
+        reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain, ecs.labels.append)
         for second in range(seconds):
             clock.time = float(second)
             ecs.is_stopping = stops_at is not None and second >= stops_at
@@ -197,7 +200,7 @@ def test_what_is_taken_ends_the_back_off() -> None:
     async def main() -> None:
         ecs = FakeEcs(*["HEALTHY"] * 40, "UNHEALTHY")
         clock = FakeClock(chance=0)
-        reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain)
+        reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain, ecs.labels.append)
         ecs.registered = False
         for second in range(41):
             clock.time = float(second)
