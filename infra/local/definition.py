@@ -33,6 +33,7 @@ _PROXY_PROPERTIES: Final = frozenset(
         "EgressIgnoredIPs",
     )
 )
+_SYSTEM_CONTROL: Final = re.compile(r"net(\.[a-z0-9_-]+)+")
 _FAMILY: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -90,6 +91,8 @@ class Container:
     cpu: int
     memory: int | None
     user: str | None = None  # "uid" or "uid:gid"
+    read_only: bool = False  # its root file system
+    system_controls: tuple[tuple[str, str], ...] = ()  # of the task's network namespace
 
     @property
     def is_sidecar(self) -> bool:
@@ -182,6 +185,8 @@ def _container(family: str, raw: Mapping[str, Any]) -> Container:
         cpu=int(raw.get("cpu", 0)),
         memory=int(raw["memory"]) if "memory" in raw else None,
         user=_user(where, raw.get("user")),
+        read_only=raw.get("readonlyRootFilesystem", False),
+        system_controls=_system_controls(where, raw.get("systemControls", [])),
     )
 
 
@@ -192,6 +197,15 @@ def _user(where: str, raw: str | None) -> str | None:
     if not _USER.fullmatch(raw):
         raise DefinitionError(f'{where}: user {raw!r} must be "uid" or "uid:gid" in numbers on this machine')
     return raw
+
+
+def _system_controls(where: str, raw: list[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return kernel parameters with their values. In awsvpc mode they are those of the task's network namespace."""
+    found = tuple((each.get("namespace", ""), each.get("value", "")) for each in raw)
+    for name, value in found:
+        if not _SYSTEM_CONTROL.fullmatch(name) or not value:
+            raise DefinitionError(f"{where}: systemControls: {name!r} must be a parameter net.… with a value")
+    return found
 
 
 def _proxy(family: str, raw: Mapping[str, Any] | None, containers: tuple[Container, ...]) -> ProxyConfiguration | None:

@@ -99,6 +99,7 @@ def environment(
         "ECS_CONTAINER_METADATA_URI_V4": f"{endpoints.metadata}/v4/{runtime_id}",
     }
     if container.is_sidecar:
+        cache = str(place.directory / "snapshot.json")
         return {
             **given,
             **container.environment,
@@ -106,7 +107,7 @@ def environment(
             **overrides,
             "TRAMO_API_URL": endpoints.api,
             **_feed(endpoints),
-            "TRAMO_CACHE_FILE": str(place.directory / "snapshot.json"),
+            **({} if container.environment.get("TRAMO_CACHE_FILE") == "off" else {"TRAMO_CACHE_FILE": cache}),
             **({} if place.private_hosts else {"TRAMO_HOSTS_FILE": str(place.hosts)}),
             **(_shared_network(place.address) if place.namespace is None else {}),
         }

@@ -25,6 +25,8 @@ RESOLVER: Final = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
 # exec keeps one process all the way: the signals that we send reach the app, and its exit code reaches us.
 _SCRIPT: Final = 'mount --bind "$0" /etc/hosts && exec "$@"'
+# Docker makes /etc/hosts read-only with the root file system (moby, NetworkMounts).
+_READ_ONLY: Final = 'mount -o remount,bind,ro /etc/hosts && mount -o remount,bind,ro / && exec "$@"'
 _SCRIPT_WITH_RESOLVER: Final = (
     'if [ -e /etc/resolv.conf ]; then mount --bind "$(dirname "$0")/resolv.conf" /etc/resolv.conf || exit; fi; '
     + _SCRIPT
@@ -38,10 +40,12 @@ def prepare(place: Place) -> None:
     (place.directory / "resolv.conf").write_text(RESOLVER, encoding="ascii")
 
 
-def command(argv: Sequence[str], place: Place, user: str | None) -> list[str]:
+def command(argv: Sequence[str], place: Place, user: str | None, read_only: bool = False) -> list[str]:
     """Return the command that runs argv where the task lives, as the user of the container, root if it names none."""
     whole = [*_as_user(user), *argv]
     if place.private_hosts:
+        if read_only:
+            whole = ["sh", "-c", _READ_ONLY, "sh", *whole]
         whole = wrap(whole, place.hosts, _SCRIPT if place.namespace is None else _SCRIPT_WITH_RESOLVER)
     if place.namespace is not None:
         whole = ["nsenter", f"--net={place.namespace.path}", *whole]

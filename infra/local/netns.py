@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
 from infra.local.settings import LocalError
@@ -48,6 +49,14 @@ class Namespace:
             return work()
 
         return _in_thread(enter)
+
+    def set_control(self, name: str, value: str) -> None:
+        """Set a kernel parameter of the namespace, such as net.ipv4.tcp_syncookies. Raises NetworkError."""
+        path = Path("/proc/sys", *name.split("."))
+        try:
+            self.inside(lambda: path.write_text(value, encoding="ascii"))
+        except OSError as error:
+            raise NetworkError(f"systemControls {name}={value}: {error.strerror}") from error
 
     def close(self) -> None:
         """Let go of it. What runs in it keeps it until its end."""

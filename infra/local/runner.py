@@ -150,6 +150,9 @@ class TaskRunner:
             made = await asyncio.to_thread(
                 self._network.attach, identity.address, identity.mac_address, identity.definition.proxy
             )
+            if made is not None:
+                for control in (each for container in self._containers.values() for each in container.system_controls):
+                    await asyncio.to_thread(made.set_control, *control)
         except NetworkError as error:
             self._happened(lifecycle.InterfaceFailed(str(error)))
             return
@@ -162,7 +165,7 @@ class TaskRunner:
         command = tuple(self.identity.override(container.name).get("command") or image)
         try:
             process = await self._launcher.start(
-                namespace.command(command, self.place, container.user),
+                namespace.command(command, self.place, container.user, container.read_only),
                 environment=self._environment(container),
                 directory=self._directory,
                 log=self.log(container.name),
@@ -204,7 +207,7 @@ class TaskRunner:
     async def _watch_health(self, container: Container, check: HealthCheck) -> None:
         async def run() -> bool:
             probe = await self._launcher.start(
-                namespace.command(check.command, self.place, container.user),
+                namespace.command(check.command, self.place, container.user, container.read_only),
                 environment=self._environment(container),
                 directory=self._directory,
                 log=self.place.directory / f"{container.name}.health.log",

@@ -93,6 +93,7 @@ def test_what_is_read_of_a_container() -> None:
             "essential",
         ),
         (document(container(user="www-data")), "in numbers"),
+        (document(container(systemControls=[{"namespace": "kernel.shmmax", "value": "1"}])), "systemControls"),
         (document(container(portMappings=[{"containerPort": 8080, "appProtocol": "tcp"}])), "http, http2, grpc"),
     ],
 )
@@ -110,6 +111,12 @@ def test_a_user_is_read(user: str) -> None:
 def proxy(**properties: str) -> dict[str, Any]:
     pairs = [{"name": name, "value": value} for name, value in properties.items()]
     return document(proxyConfiguration={"type": "APPMESH", "containerName": "app", "properties": pairs})
+
+
+def test_a_read_only_container_and_its_kernel_parameters_are_read() -> None:
+    control = {"namespace": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+    [only] = read(document(container(readonlyRootFilesystem=True, systemControls=[control]))).containers
+    assert (only.read_only, only.system_controls) == (True, (("net.ipv4.ip_unprivileged_port_start", "0"),))
 
 
 def test_the_proxy_configuration_is_read() -> None:
