@@ -310,8 +310,8 @@ def test_namespace_and_mesh_are_the_labels_and_what_differs_from_the_label_is_na
             config = stage.sidecar.page("/config")[1]
             assert (config["namespace"], config["mesh"]) == (NAMESPACE, "blue")
             found = stage.sidecar.page("/ready")[1]["findings"]
-            assert [each["where"] for each in found] == ["TRAMO_INBOUND, more", "TRAMO_ACESS_LOG"]
-            assert found[1]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"
+            assert [each["where"] for each in found] == ["TRAMO_ACESS_LOG", "TRAMO_INBOUND, more"]
+            assert found[0]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"
     finally:
         metadata.close()
 
