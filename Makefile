@@ -45,8 +45,9 @@ lint: .venv/installed ## check style, formatting, import rules and the template
 	@$(BIN)/cfn-lint template.yaml
 	@$(BIN)/sam validate
 
-types: .venv/installed ## check types
+types: .venv/installed ## check types, and that mypyc takes the sidecar
 	@$(BIN)/mypy
+	@$(BIN)/python -m infra.packaging.hatch_build
 
 build: .venv/installed ## build the functions into .aws-sam, as sam deploy wants them
 	@$(BIN)/sam build

@@ -9,9 +9,6 @@ Rules:
    one that is known, `ServiceStore.shrink` ends claims together with the declarations that made them.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Iterable

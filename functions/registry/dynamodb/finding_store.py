@@ -7,9 +7,6 @@ Rules:
 3. What is over is given a time that has passed. Readers leave it out, and TTL removes it.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

@@ -4,9 +4,6 @@ One item per event: its key has the event's time and id, so that events may come
 removes them after `KEPT_SECONDS`.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from typing import Final

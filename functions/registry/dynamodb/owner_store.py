@@ -3,9 +3,6 @@
 Refused claims are kept for a week, one item for each service and claimant, so that people see who tried.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections import defaultdict

@@ -8,9 +8,6 @@ Rules:
    and its publisher builds a new head, whose texts are later than those that were read here.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from pynamodb.exceptions import TransactWriteError

@@ -7,9 +7,6 @@ Rules:
    else of the service needs. So a claim has a declaration, whatever dies between two calls.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import random

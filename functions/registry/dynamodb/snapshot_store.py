@@ -14,9 +14,6 @@ Rules of writing, which keep readers from seeing half a snapshot without a trans
 Rule of reading: a text at another revision than HEAD says was written after HEAD was read, so all is read again.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import secrets

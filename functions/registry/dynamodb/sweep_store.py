@@ -4,9 +4,6 @@ It stands in the table because Lambda may give the next sweep to a new process, 
 cluster again and never come to the last.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from registry.dynamodb.models import RECONCILER, SWEEP, Table, change, maybe

@@ -1,8 +1,5 @@
 """Tasks and the list of namespaces in DynamoDB. IO; the decisions are `rules.py`'s, written as conditions."""
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -7,9 +7,6 @@ Rules:
    has its VIP again; another service may take it when the claim has expired.
 """
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,8 +1,5 @@
 """A namespace of 3,000 services and 20,000 endpoints: ten times what Service Connect allows in services."""
 
-# PynamoDB's maps have no annotations on some of their methods.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import dataclasses
