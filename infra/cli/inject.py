@@ -14,7 +14,16 @@ FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 
 
 def inject_file(
-    path: Path, block: Path | None, stream: TextIO, warn: TextIO, *, image: str, api_url: str, redirect: bool, user: str
+    path: Path,
+    block: Path | None,
+    stream: TextIO,
+    warn: TextIO,
+    *,
+    image: str,
+    api_url: str,
+    redirect: bool,
+    user: str,
+    feed_table: str = "",
 ) -> None:
     """Write the finished task definition of a file, and warnings. Raises LocalError."""
     if str(FUNCTIONS) not in sys.path:
@@ -23,7 +32,7 @@ def inject_file(
 
     document, found = _read(path), _read(block) if block is not None else None
     try:
-        finished = inject(document, Settings(image, api_url, redirect, user), found)
+        finished = inject(document, Settings(image, api_url, redirect, user, feed_table), found)
     except InjectError as error:
         raise LocalError(f"{path}: {error}") from error
     for warning in warnings(finished):

@@ -177,6 +177,12 @@ def _parser() -> argparse.ArgumentParser:
         help="ApiUrl, an output of the stack (TRAMO_API_URL); default what the sidecar's container has",
     )
     made.add_argument(
+        "--feed-table",
+        default=os.environ.get("TRAMO_FEED_TABLE", ""),
+        metavar="NAME",
+        help="FeedTableName, an output of the stack (TRAMO_FEED_TABLE); default what the sidecar's container has",
+    )
+    made.add_argument(
         "--redirect",
         action="store_true",
         help="redirect mode: proxyConfiguration sends all calls to one listener, so apps may use any port",
@@ -452,6 +458,7 @@ def _inject(options: argparse.Namespace) -> None:
             api_url=options.api_url,
             redirect=options.redirect,
             user=options.user,
+            feed_table=options.feed_table,
         )
 
 

@@ -8,7 +8,15 @@ import zlib
 from collections.abc import Iterator
 
 from registry.domain.rules import Endpoint, TaskRecord
-from registry.dynamodb.models import AliasMap, EndpointMap, namespace_key, service_key, task_key
+from registry.dynamodb.models import (
+    AliasMap,
+    DeclarationMap,
+    EndpointMap,
+    alias_key,
+    namespace_key,
+    service_key,
+    task_key,
+)
 from registry.dynamodb.store import Store
 from tests.support.control_plane.building import task
 
@@ -54,13 +62,15 @@ def fill(
     table = store.tasks._table
     key = namespace_key(namespace)
     store.tasks.ensure_namespace(namespace, 0.0)
-    with table.services.batch_write() as batch:
+    with table.services.batch_write() as batch, table.aliases.batch_write() as holders:
         for number, name in enumerate(names(services)):
             aliases = [AliasMap(dns_name=each, port=80) for each in (name, f"{name}.{namespace}")]
             vip = f"127.254.{(number + 2) // 256}.{(number + 2) % 256}"
-            batch.save(
-                table.services(key, service_key(name), protocol="http", aliases=aliases, vip=vip, declared_at=1.0)
-            )
+            definition = f"{name}:{number % services % 90}"  # as the tasks have it
+            declared = DeclarationMap(task_definition=definition, protocol="http", aliases=aliases, declared_at=1.0)
+            batch.save(table.services(key, service_key(name), declarations=[declared], vip=vip, revision=1))
+            for alias in aliases:
+                holders.save(table.aliases(key, alias_key(alias.dns_name, alias.port), service=name))
     records = list(tasks(services, endpoints, namespace=namespace))
     facts = [each.name for each in dataclasses.fields(TaskRecord) if each.name not in ("namespace", "endpoints")]
     with table.tasks.batch_write() as batch:

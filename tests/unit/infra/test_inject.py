@@ -6,6 +6,7 @@ import io
 import json
 import re
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sidecar import config as configuration
 ROOT = Path(__file__).parents[3]
 SHOP = ROOT / "infra" / "examples" / "shop"
 DEFINITIONS = [path for path in sorted(SHOP.rglob("*.json")) if path.name != "services.json"]
-SETTINGS = Settings("<your registry>/tramo-sidecar", "<ApiUrl>")
+SETTINGS = Settings("<your registry>/tramo-sidecar", "<ApiUrl>", feed_table="<FeedTableName>")
 REAL = Settings("example.com/tramo-sidecar:1", "https://a1.execute-api.eu-west-1.amazonaws.com/live")
 BLOCK = {
     "enabled": True,
@@ -298,3 +299,10 @@ def test_the_command_writes_json_and_names_the_file_of_a_mistake(tmp_path: Path)
             inject_file(path, block, stream, warnings, **options)
     with pytest.raises(LocalError, match="No such file"):
         inject_file(tmp_path / "none.json", None, stream, warnings, **options)
+
+
+def test_the_feeds_table_is_told_to_the_sidecar_and_kept_when_it_is_not_named_again() -> None:
+    once = inject(task(), replace(REAL, feed_table="mesh-Feed-1"), BLOCK)
+    assert variables(once)["TRAMO_FEED_TABLE"] == "mesh-Feed-1"
+    assert variables(inject(once, REAL))["TRAMO_FEED_TABLE"] == "mesh-Feed-1"
+    assert "TRAMO_FEED_TABLE" not in variables(inject(task(), REAL, BLOCK))
