@@ -22,7 +22,7 @@ class Relay:
         self._port = 0
         self._target = urlsplit(target)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -40,28 +40,28 @@ class Relay:
         """Cut every connection and refuse new ones."""
         if self._server is not None:
             self._server.close()
-            for writer in self._writers:
-                writer.transport.abort()
+            for task in self._serving:
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None
             self.is_away = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for mypy: this is a coroutine
+        self._serving.add(task)
         try:
-            assert self._target.hostname  # noqa: S101 - for mypy: the machine made the URL
             other_reader, other_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
-            self._writers.add(other_writer)
             try:
                 await asyncio.gather(_pump(reader, other_writer), _pump(other_reader, writer))
             finally:
-                self._writers.discard(other_writer)
-                other_writer.close()
+                await _close(other_writer)
         except OSError:
             pass  # nobody is behind it: the task's connection is closed
         finally:
-            self._writers.discard(writer)
-            writer.close()
+            await _close(writer)
+            self._serving.discard(task)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,3 +71,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     writer.close()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()

@@ -10,46 +10,69 @@ import pytest
 from infra.local.relay import Relay
 
 
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(100):
-        writer.write(data.upper())
-        await writer.drain()
+class Echo:
+    """A server that answers in capitals, and knows when nobody is connected any more."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.none_open = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        self.none_open.clear()
+        with suppress(OSError):
+            while data := await reader.read(100):
+                writer.write(data.upper())
+                await writer.drain()
+        await _close(writer)
+        self.open -= 1
+        if not self.open:
+            self.none_open.set()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _ask(relay: Relay, text: bytes) -> bytes:
-    host, _, port = relay.url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await _connect(relay)
     try:
         writer.write(text)
         return await reader.read(100)
     finally:
-        writer.close()
+        await _close(writer)
+
+
+async def _connect(relay: Relay) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = relay.url.removeprefix("http://").partition(":")
+    return await asyncio.open_connection(host, int(port))
 
 
 def test_it_passes_on_until_it_is_away_and_again_when_it_is_back() -> None:
     async def main() -> None:
-        server = await asyncio.start_server(_echo, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        relay = Relay("127.0.0.1", f"http://127.0.0.1:{port}")
+        echo = Echo()
+        server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
+        relay = Relay("127.0.0.1", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         assert relay.is_away
         await relay.back()
         url = relay.url
         assert await _ask(relay, b"hello") == b"HELLO"
-        host, _, own = url.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(own))
+        reader, writer = await _connect(relay)
         writer.write(b"still here")
         assert await reader.read(100) == b"STILL HERE"
         await relay.away()
         with suppress(ConnectionError):
             assert await reader.read(100) == b"", "the connection is cut"
-        writer.close()
+        await _close(writer)
         with pytest.raises(ConnectionRefusedError):
             await _ask(relay, b"hello")
         await relay.back()
         assert (relay.url, relay.is_away) == (url, False)
         assert await _ask(relay, b"again") == b"AGAIN"
         await relay.away()
+        await echo.none_open.wait()
         server.close()
         await server.wait_closed()
 
