@@ -44,6 +44,8 @@ READ_SECONDS: Final = (1.0, 2.0)
 SPAN_SECONDS: Final = 20.0
 STREAM_SECONDS: Final = 0.25
 CHANGES_PER_HOUR: Final = 500
+PATIENCE_SECONDS: Final = 60.0
+"""For DynamoDB Local on a machine with other work to do; what took longer shows in the figures."""
 UNIT_BYTES: Final = 4_096
 MONTH_SECONDS: Final = 730 * 3_600.0
 APPLY_SECONDS: Final = 0.001
@@ -143,6 +145,7 @@ def feeding(endpoint: str, table: str) -> Iterator[Row]:
     from api.app import app, handler
 
     store = open_store(table, aws.REGION, endpoint)
+    store.tasks._table.connection._read_timeout_seconds = PATIENCE_SECONDS
     tasks = population.fill(store, SERVICES, SIDECARS, NAMESPACE)
     publisher = Publisher(store)
     registry = Registry(Gateway(handler, Context(), app.routes), publisher, store, tasks)
@@ -152,7 +155,9 @@ def feeding(endpoint: str, table: str) -> Iterator[Row]:
     clients = [FeedClient(feed_table, NAMESPACE, copy, aws.REGION, session, endpoint) for copy in range(COPIES)]
     feed = Feed(clients)
     for seconds in READ_SECONDS:
-        feeder = Feeder(store, FeedStore(feed_table, aws.REGION, endpoint), None, int(seconds))
+        copies = FeedStore(feed_table, aws.REGION, endpoint)
+        copies._heads._get_connection().connection._read_timeout_seconds = PATIENCE_SECONDS
+        feeder = Feeder(store, copies, None, int(seconds))
         yield virtual_time.run(_reading(registry, feed, feeder, seconds))
 
 

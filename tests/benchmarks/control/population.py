@@ -70,7 +70,7 @@ def fill(
             declared = DeclarationMap(task_definition=definition, protocol="http", aliases=aliases, declared_at=1.0)
             batch.save(table.services(key, service_key(name), declarations=[declared], vip=vip, revision=1))
             for alias in aliases:
-                holders.save(table.aliases(key, alias_key(alias.dns_name, alias.port), service=name))
+                holders.save(table.aliases(key, alias_key(alias.dns_name, 80), service=name))
     records = list(tasks(services, endpoints, namespace=namespace))
     facts = [each.name for each in dataclasses.fields(TaskRecord) if each.name not in ("namespace", "endpoints")]
     with table.tasks.batch_write() as batch:
