@@ -13,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export TRAMO_COMPILE ?= 1
 PYTHON ?= python3.11
 BIN := .venv/bin
-# sam build takes the first python3.11 with pip, and lambda-builders its first helper programs, from PATH.
+# sam build takes the first python3 with pip, and lambda-builders its first helper programs, from PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the targets
@@ -85,11 +85,14 @@ screenshot: setup ## draw docs/images/dashboard.png anew
 docs: .venv/installed ## write the generated parts of docs/ anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.packaging.docs
 
+# What Chalice's command line needs and its library does not: functions/Makefile installs the lock file without dependencies.
+CHALICE_CLI := ansicon blessed click colorama editor inquirer jinxed pip pyyaml readchar runs setuptools wcwidth wheel xmod
+
 lock: ## write the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  pyproject.toml infra/pyproject.toml --no-emit-package tramo-sidecar --group test --group lint -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --group functions -c requirements-dev.txt -o functions/requirements.txt
+	  --group functions $(CHALICE_CLI:%=--no-emit-package %) -c requirements-dev.txt -o functions/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group bench -c requirements-dev.txt -o requirements-bench.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
