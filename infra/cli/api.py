@@ -24,6 +24,12 @@ _TIMEOUT: Final = 15.0
 
 Json = dict[str, Any]
 
+_UNKNOWN_HERE: Final = (
+    "; API Gateway does not know this API here: a private one is reached through its VPC endpoint only, and a "
+    "public one not from a VPC whose endpoint for execute-api has private DNS"
+)
+_NO_WAY: Final = "; a private API (the stack's VpcEndpointIds) is reached from its VPC only"
+
 
 class ApiError(LocalError):
     """The API cannot be reached or refuses. `status` is 0 if it was not reached."""
@@ -116,11 +122,12 @@ class MeshApi:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
                 return _decode(answer.read(), answer.headers.get("Content-Encoding"))
         except urllib.error.HTTPError as error:
+            hint = _UNKNOWN_HERE if "Forbidden" in error.headers.get("x-amzn-ErrorType", "") else ""
             with error:
                 problem = _problem(error.read(), error.headers.get("Content-Encoding"))
-            raise ApiError(f"the API answered {error.code}: {problem or error.reason}", error.code) from error
+            raise ApiError(f"the API answered {error.code}: {problem or error.reason}{hint}", error.code) from error
         except OSError as error:
-            raise ApiError(f"the API at {self._url} cannot be reached: {error}") from error
+            raise ApiError(f"the API at {self._url} cannot be reached: {error}{_NO_WAY}") from error
 
 
 def _owners_path(namespace: str, name: str) -> str:

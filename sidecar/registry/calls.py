@@ -32,6 +32,10 @@ class RegistryError(Exception):
     """There is no snapshot to be had there."""
 
 
+class UnreachableError(RegistryError):
+    """Nobody answered."""
+
+
 class Reply(NamedTuple):
     """What came back."""
 
@@ -64,7 +68,7 @@ class Caller:
                 response.release_conn()
             text = decoded(sent, response.headers.get("content-encoding", ""))
         except urllib3.exceptions.HTTPError as error:
-            raise RegistryError(f"{url} cannot be reached: {error}") from error
+            raise UnreachableError(f"{url} cannot be reached: {error}") from error
         except ValueError as error:
             raise RegistryError(f"the answer to {method} {url} {error}") from error
         return Reply(response.status, response.headers, text)

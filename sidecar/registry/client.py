@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import botocore.session
 import msgspec
 
 from sidecar.core.findings import Finding
-from sidecar.registry.calls import Caller, Reply
+from sidecar.registry.calls import Caller, Reply, UnreachableError
 from sidecar.registry.calls import RegistryError as RegistryError
 
 READ_SECONDS: Final = 10.0
@@ -26,6 +26,15 @@ _HINTS: Final = {
     401: "the request is not signed as the API wants it; check TRAMO_API_URL and AWS_REGION",
     403: "the task role may not call the API; attach the policy in the stack's output SidecarPolicyArn",
 }
+_UNKNOWN_HERE: Final = (
+    "API Gateway does not know this API here: in a VPC whose endpoint for execute-api has private DNS a public API "
+    "cannot be reached; deploy the stack with VpcEndpointIds or DomainName"
+)
+"""For API Gateway's `ForbiddenException`. A role that may not call is an `AccessDeniedException`."""
+_NO_WAY: Final = (
+    "; if nothing answers, the subnet may have no way to the API: it needs NAT, or the stack VpcEndpointIds and the "
+    "security group of the endpoint port 443"
+)
 
 
 class NamespaceUnknownError(RegistryError):
@@ -67,7 +76,7 @@ class RegistryClient:
         if status == 404:
             raise NamespaceUnknownError(f"the API does not know the namespace at {self._url}")
         if status != 200:
-            raise _refused("GET", url, status)
+            raise _refused("GET", url, status, answer)
         return Answer(body, answer.get("etag", ""), poll_seconds)
 
     def report_health(
@@ -87,20 +96,25 @@ class RegistryClient:
             report["desired_status"] = "STOPPED"
         if findings is not None:
             report["findings"] = [finding.document() for finding in findings]
-        code, _, _ = self._call("POST", url, {"content-type": "application/json"}, msgspec.json.encode(report))
+        code, answer, _ = self._call("POST", url, {"content-type": "application/json"}, msgspec.json.encode(report))
         if code in (400, 422) and findings is not None:
             return self.report_health(task_id, status, observed_at, is_stopping)
         if code not in (200, 404):
-            raise _refused("POST", url, code)
+            raise _refused("POST", url, code, answer)
         return code == 200
 
     def _call(self, method: str, url: str, extra: dict[str, str], body: bytes = b"") -> Reply:
         headers = {"accept": "application/json", "accept-encoding": "gzip", **extra}
-        return self._caller.call(method, url, headers, body)
+        try:
+            return self._caller.call(method, url, headers, body)
+        except UnreachableError as error:
+            raise UnreachableError(f"{error}{_NO_WAY}") from error
 
 
-def _refused(method: str, url: str, status: int) -> RegistryError:
+def _refused(method: str, url: str, status: int, answer: Mapping[str, str]) -> RegistryError:
     hint = _HINTS.get(status, "see the Api function's log")
+    if status == 403 and answer.get("x-amzn-errortype", "").startswith("ForbiddenException"):
+        hint = _UNKNOWN_HERE
     return RegistryError(f"the API answered {status} to {method} {url}: {hint}")
 
 

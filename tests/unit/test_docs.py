@@ -67,3 +67,13 @@ def _shown(value: object) -> str:
     if value == "":
         return "empty"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in TEXTS if each.name in ("aws.md", "upgrade.md")], ids=lambda path: path.name
+)
+def test_every_test_that_a_page_rests_on_exists(path: Path) -> None:
+    named = re.findall(r"`(?:tests/)?((?:unit|integration|e2e)/[\w/]+\.py)(?:::(\w+))?`", path.read_text())
+    assert named
+    for file, name in named:
+        assert f"def {name}" in (ROOT / "tests" / file).read_text(), (file, name)

@@ -85,5 +85,14 @@ def test_there_is_one_stage_untraced_and_open_and_repeated_routes_have_limits() 
 
 
 def test_the_url_for_sidecars_has_the_stage() -> None:
-    url = sam.expand()["Outputs"]["ApiUrl"]["Value"]["Fn::Sub"]
-    assert url == "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live"
+    _, own, (_, private, public) = unconditional(sam.expand()["Outputs"]["ApiUrl"]["Value"])
+    assert own == {"Fn::Sub": "https://${DomainName}"}
+    assert private["Fn::Sub"][0] == ("https://${RestApi}-${Endpoint}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live")
+    assert public == {"Fn::Sub": "https://${RestApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live"}
+
+
+def unconditional(value: Any) -> Any:
+    """Return the parts of nested `Fn::If`: condition, value if it holds, value if not."""
+    if isinstance(value, dict) and "Fn::If" in value:
+        return [unconditional(each) for each in value["Fn::If"]]
+    return value

@@ -232,7 +232,7 @@ def test_dead_letters_are_encrypted_and_stay_for_two_weeks() -> None:
 def test_the_outputs() -> None:
     outputs = sam.expand()["Outputs"]
     policies = ("SidecarPolicy", "ReadPolicy", "OperatePolicy", "DeployPolicy")
-    others = {"ApiUrl", "TableName", "FeedTableName", "DashboardName", "DeadLettersUrl"}
+    others = {"ApiUrl", "TableName", "FeedTableName", "DashboardName", "DeadLettersUrl", "DomainTarget"}
     assert outputs.keys() == others | {f"{policy}Arn" for policy in policies}
     for policy in policies:
         assert outputs[f"{policy}Arn"]["Value"] == {"Ref": policy}

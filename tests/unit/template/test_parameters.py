@@ -93,3 +93,37 @@ def test_a_task_and_a_pipeline_may_touch_their_namespace_only(namespace: str, pa
 def test_a_value_that_cannot_be_right_is_refused(parameter: str, good: list[str], bad: list[str]) -> None:
     allowed = re.compile(sam.read()["Parameters"][parameter]["AllowedPattern"])
     assert [value for value in good + bad if allowed.search(value)] == good
+
+
+@pytest.mark.parametrize("endpoints", ["", "vpce-0a1", "vpce-0a1,vpce-0b2"])
+def test_a_private_api_is_reached_by_its_endpoints_only(endpoints: str) -> None:
+    api = sam.deployed(VpcEndpointIds=endpoints)["RestApi"]["Properties"]
+    if not endpoints:
+        assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+        assert "Policy" not in api
+        return
+    listed = {"Fn::Split": [",", endpoints]}
+    assert api["EndpointConfiguration"] == {"Types": ["PRIVATE"], "VpcEndpointIds": listed}
+    refused, allowed = api["Policy"]["Statement"]
+    assert (refused["Effect"], refused["Condition"]) == ("Deny", {"StringNotEquals": {"aws:SourceVpce": listed}})
+    assert (allowed["Effect"], allowed["Resource"]) == ("Allow", "execute-api:/live/GET/v1/health")
+
+
+@pytest.mark.parametrize("name", ["", "tramo.example.com"])
+def test_a_name_of_ones_own_leads_to_the_stage(name: str) -> None:
+    stack = sam.deployed(DomainName=name, CertificateArn="arn:aws:acm:eu-west-1:123456789012:certificate/1")
+    assert ("Domain" in stack, "DomainMapping" in stack) == (bool(name), bool(name))
+    if name:
+        assert stack["Domain"]["Properties"]["DomainName"] == name
+        mapping = stack["DomainMapping"]["Properties"]
+        assert mapping["RestApiId"] == {"Ref": "RestApi"}
+        assert "BasePath" not in mapping, "the URL has no stage"
+
+
+def test_a_name_without_a_certificate_or_of_a_private_api_is_refused() -> None:
+    rule = sam.read()["Rules"]["DomainHasCertificate"]
+    assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]}
+    assert [each["Assert"] for each in rule["Assertions"]] == [
+        {"Fn::Not": [{"Fn::Equals": [{"Ref": "CertificateArn"}, ""]}]},
+        {"Fn::Equals": [{"Ref": "VpcEndpointIds"}, ""]},
+    ]

@@ -161,6 +161,15 @@ def test_refusals_say_what_to_look_at(api: FakeApi, status: int, hint: str) -> N
         client(api.url).fetch("", None)
 
 
+def test_an_api_that_the_vpc_hides_is_told_from_a_role_that_may_not_call(api: FakeApi) -> None:
+    api.status, api.fields = 403, {"x-amzn-ErrorType": "ForbiddenException"}
+    with pytest.raises(RegistryError, match=r"private DNS.*VpcEndpointIds"):
+        client(api.url).fetch("", None)
+    api.fields = {"x-amzn-ErrorType": "AccessDeniedException"}
+    with pytest.raises(RegistryError, match="SidecarPolicyArn"):
+        client(api.url).fetch("", None)
+
+
 def test_an_unknown_namespace_is_told_apart(api: FakeApi) -> None:
     api.status = 404
     with pytest.raises(NamespaceUnknownError):
@@ -168,7 +177,7 @@ def test_an_unknown_namespace_is_told_apart(api: FakeApi) -> None:
 
 
 def test_an_api_that_is_not_there() -> None:
-    with pytest.raises(RegistryError, match="cannot be reached"):
+    with pytest.raises(RegistryError, match=r"cannot be reached.*it needs NAT, or the stack VpcEndpointIds"):
         client("http://127.0.0.1:1").fetch("", None)
 
 
