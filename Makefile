@@ -1,7 +1,7 @@
 # tramo. `make help` lists the targets. Everything is installed into .venv and .tools; on Debian, root also gets
 # the few system packages that are missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks faults fuzz fuzz-registry dashboard screenshot docs lock clean
+.PHONY: help setup demo test test-compiled soak lint types build bench bench-control deployments bench-telemetry attacks faults bench-size fuzz fuzz-registry dashboard screenshot docs lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -60,6 +60,9 @@ bench-control: setup .tools/sidecar/installed ## measure registry and sidecar wi
 
 bench-telemetry: setup .tools/sidecar/installed ## time the pieces of telemetry, such as a line of the access log
 	@$(BIN)/python -m tests.benchmarks.telemetry
+
+bench-size: setup .tools/sidecar/installed ## measure how much memory large namespaces take, in containers of that size
+	@$(BIN)/python -m tests.benchmarks.size
 
 attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an innocent connection feels; attacks in ARGS
 	@PYTHONPATH=.tools/sidecar/wheel:. $(BIN)/python -P -m tests.benchmarks.attacks $(ARGS)

@@ -44,7 +44,9 @@ class Limits:
             directory.rmdir()
 
 
-def make(name: str, root: Path = ROOT, membership: Path = MEMBERSHIP) -> Limits | None:
+def make(
+    name: str, root: Path = ROOT, membership: Path = MEMBERSHIP, memory_bytes: int = MEMORY_BYTES
+) -> Limits | None:
     """Make a group with the limits, or return None where groups cannot be made."""
     quota = int(CPU_SHARE * PERIOD_MICROSECONDS)
     own = _memberships(membership)
@@ -52,14 +54,14 @@ def make(name: str, root: Path = ROOT, membership: Path = MEMBERSHIP) -> Limits 
         directory = root / own.get("", "/").lstrip("/") / name
         settings = {
             directory / "cpu.max": f"{quota} {PERIOD_MICROSECONDS}",
-            directory / "memory.max": str(MEMORY_BYTES),
+            directory / "memory.max": str(memory_bytes),
         }
     else:
         cpu, memory = (root / each / own.get(each, "/").lstrip("/") / name for each in ("cpu", "memory"))
         settings = {
             cpu / "cpu.cfs_period_us": str(PERIOD_MICROSECONDS),
             cpu / "cpu.cfs_quota_us": str(quota),
-            memory / "memory.limit_in_bytes": str(MEMORY_BYTES),
+            memory / "memory.limit_in_bytes": str(memory_bytes),
         }
     made: list[Path] = []
     try:
