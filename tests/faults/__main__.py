@@ -74,7 +74,9 @@ def main() -> int:
     progress = Console(stderr=True, highlight=False)
     for case in wanted:
         progress.print(f"[dim]{datetime.now(UTC):%H:%M:%S}[/] {case.title}")
-        rows.append((case, *run(case, proxy_cpu, load_cpu)))
+        tramo, other = run(case, proxy_cpu, load_cpu)
+        progress.print(f"         failed GET, POST: {tramo}; through Envoy {other}")
+        rows.append((case, tramo, other))
     text = f"{_machine()}\n\n{_table(rows)}"
     print(text)
     if arguments.write is not None:
