@@ -22,6 +22,7 @@ import botocore.session
 from sidecar import __version__
 from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
+from sidecar.answers import Answers
 from sidecar.config import Config
 from sidecar.core.label import NAME as LABEL
 from sidecar.core.label import Label, compared, read
@@ -40,9 +41,11 @@ from sidecar.registry.feed import FeedClient, copy_of
 from sidecar.registry.gate import Gate
 from sidecar.registry.health import HealthReporter
 from sidecar.registry.poller import Poller
+from sidecar.registry.questions import Questions
 from sidecar.registry.sources import Sources
 from sidecar.telemetry.setup import Telemetry
 from sidecar.telemetry.vitals import Vitals
+from sidecar.telemetry.window import Window
 
 EXIT_CONFIGURATION: Final = 2
 QUIET_SECONDS: Final = 1.0
@@ -81,6 +84,7 @@ class Sidecar:
         self._runtime = Runtime(asyncio.get_running_loop(), clock=time.monotonic)
         self._gate: Gate
         self._poller: Poller
+        self._questions: Questions | None = None
 
     async def start(self, stack: AsyncExitStack) -> bool:
         """Start everything. Return False, after the log has said why, when an address is wrong or taken."""
@@ -103,7 +107,9 @@ class Sidecar:
         self._gate = Gate(identity.task_id, [each.name for each in config.inbound])
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
         sources = Sources(self._registry(), self._feed(identity.task_id), runtime.now)
-        self._poller = Poller(runtime, config.namespace, sources, cache, self._apply, config.poll_seconds)
+        self._poller = Poller(
+            runtime, config.namespace, sources, cache, self._apply, config.poll_seconds, asked=self._asked
+        )
         labels = LabelFindings()
         seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings]
         findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
@@ -122,6 +128,10 @@ class Sidecar:
         except OSError as error:
             log.error("cannot listen on TRAMO_ADMIN %s:%d: %s", *config.admin, error)
             return False
+        window = Window(runtime, meters, self.mesh.destinations)
+        offered = [each.name for each in config.inbound]
+        answers = Answers(runtime, pages, self._poller, window, identity, config.zone or identity.zone, offered)
+        self._questions = Questions(runtime, identity.task_id, offered, self._registry(), answers.by_subject())
         stack.callback(admin.close)
         stack.callback(self.mesh.close)
         runtime.start()
@@ -145,6 +155,7 @@ class Sidecar:
             runtime.spawn(reporter.run(), "health reporter")
         runtime.spawn(MemoryWatch(runtime, memory_limit).run(), "memory watch")
         runtime.spawn(findings.run(), "findings")
+        runtime.spawn(window.run(), "traffic window")
         runtime.spawn(self._retry(), "listener retry")
         return True
 
@@ -169,6 +180,10 @@ class Sidecar:
             config.dynamodb_url,
             config.s3_url,
         )
+
+    def _asked(self, text: str) -> None:
+        if self._questions is not None:
+            self._questions.take(text)
 
     async def _apply(self, snapshot: Snapshot) -> None:
         renamed = await self.mesh.apply(snapshot)

@@ -16,13 +16,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
-from api import answers, openapi, reading, reports, requests
+from api import answers, asking, openapi, reading, reports, requests
 from api.problems import Problem, as_problems
 from registry import metric_names
-from registry.domain import findings
+from registry.domain import findings, questions
 from registry.domain.findings import Found
 from registry.domain.lineage import Version
 from registry.domain.owners import NamespaceRules
+from registry.domain.questions import LARGEST_ANSWER_BYTES
 from registry.domain.service import ServiceRecord
 from registry.dynamodb.owner_store import RulesConflictError, StoredRules
 from registry.dynamodb.service_store import PolicyConflictError
@@ -228,11 +229,51 @@ def get_snapshot(namespace: str) -> Any:
     since = requests.since(query(), known)
     head = reading.head_of(store, name, known if since is None else known | {since})
     headers = {"Tramo-Poll-Seconds": str(settings.poll_seconds)}
+    asked = questions.current(head.questions, time.time())
+    if asked:
+        headers["Tramo-Questions"] = asked
     if head.version in known:
         return Response("", status_code=304, headers={**headers, "ETag": requests.etag(head.version)})
     document = reading.snapshot(store, name, head, since, wanted)
     version = Version(document.get("epoch", ""), document["revision"])
     return Response(document, headers={**headers, "ETag": requests.etag(version)})
+
+
+@app.route("/v1/namespaces/{namespace}/questions", methods=["POST"], authorizer=authorizer)
+def post_question(namespace: str) -> Any:
+    """Ask sidecars something that they know; they answer within their interval of reading the snapshot."""
+    name = requests.namespace_name(namespace)
+    question = asking.question(requests.body(request().raw_body), time.time())
+    caller = str((request().context.get("identity") or {}).get("userArn") or "unknown")
+    found = asking.ask(store, name, question, time.time())
+    logger.info("sidecars are asked", namespace=name, caller=caller, **found)
+    count(metric_names.QUESTIONS_ASKED, 1)
+    return Response(found, status_code=201)
+
+
+@app.route("/v1/namespaces/{namespace}/questions/{question}", methods=["GET"], authorizer=authorizer)
+def get_answers(namespace: str, question: str) -> Any:
+    """Return what sidecars have answered to a question, a page at a time."""
+    after = requests.answer_place(query(), "next")
+    return asking.answers(store, requests.namespace_name(namespace), requests.question_id(question), after, time.time())
+
+
+@app.route("/v1/namespaces/{namespace}/questions/{question}/answers/{task}", methods=["POST"], authorizer=authorizer)
+def post_answer(namespace: str, question: str, task: str) -> Any:
+    """Take a sidecar's answer to a question."""
+    name, task_id, wanted = requests.namespace_name(namespace), requests.task_id(task), requests.question_id(question)
+    caller = request().context.get("identity")
+    if settings.checks_tasks:
+        requests.check_task(caller, task_id)
+        known = store.tasks.get(name, task_id)
+        if known is not None:  # of one that is not registered yet only the session is known
+            requests.check_role(caller, known)
+    raw = request().raw_body
+    requests.body(raw, LARGEST_ANSWER_BYTES)
+    text = raw.decode() if isinstance(raw, bytes) else raw
+    if not store.questions.answer(name, wanted, task_id, text, time.time()):
+        raise asking.unknown_question(wanted)
+    return {"outcome": "applied"}
 
 
 @app.route("/v1/namespaces/{namespace}/tasks/{task}", methods=["GET"], authorizer=authorizer)

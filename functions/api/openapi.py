@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from api import reports, requests
+from api import asking, reports, requests
 from registry.domain.lineage import VERSION_PATTERN
 from registry.domain.offer import APP_PROTOCOLS, NAME_PATTERN, NAMESPACE_PATTERN
+from registry.domain.questions import LONGEST_SECONDS, MOST_NAMED, Subject
 from registry.domain.reports import MOST_FINDINGS, Level
 from registry.domain.rules import State
 
@@ -99,6 +100,68 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                             },
                         },
                     ]
+                },
+            },
+            "next": {"type": ["string", "null"], "description": "Pass it as `next` to get the next page."},
+        },
+    },
+    "Question": {
+        "type": "object",
+        "required": ["subject"],
+        "additionalProperties": False,
+        "properties": {
+            "subject": {"enum": [each.value for each in Subject]},
+            "seconds": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": LONGEST_SECONDS,
+                "default": asking.DEFAULT_SECONDS,
+                "description": "How long it stands.",
+            },
+            "service": {
+                "type": "string",
+                "pattern": f"^(?:{NAME_PATTERN.pattern})?$",
+                "description": "Only tasks that offer this service.",
+            },
+            "tasks": {
+                "type": "array",
+                "maxItems": MOST_NAMED,
+                "items": {"type": "string", "pattern": f"^(?:{requests.TASK_ID_PATTERN.pattern})$"},
+                "description": "Only these tasks: their ids, or beginnings of ids.",
+            },
+            "filters": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    name: {"type": "string", "minLength": 1, "maxLength": asking.LONGEST_FILTER}
+                    for name in asking.FILTERS
+                },
+                "description": "Of `tap`: only requests with this method, path prefix, authority or called service.",
+            },
+        },
+    },
+    "Asked": {
+        "type": "object",
+        "required": ["id", "subject", "service", "until", "asked"],
+        "properties": {
+            "id": {"type": "string"},
+            "subject": {"enum": [each.value for each in Subject]},
+            "service": {"type": "string"},
+            "until": {"$ref": "#/components/schemas/time"},
+            "asked": {"type": "array", "items": {"type": "string"}, "description": "Living tasks that shall answer."},
+        },
+    },
+    "Answer": {"type": ["object", "array", "string", "number", "boolean", "null"]},
+    "Answers": {
+        "type": "object",
+        "required": ["answers", "next"],
+        "properties": {
+            "answers": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["task", "at", "answer"],
+                    "properties": {"task": {"type": "string"}, "at": {"$ref": "#/components/schemas/time"}},
                 },
             },
             "next": {"type": ["string", "null"], "description": "Pass it as `next` to get the next page."},
@@ -269,6 +332,7 @@ _PATH_PARAMETERS: Final[Mapping[str, Any]] = {
     "namespace": {"type": "string", "pattern": f"^(?:{NAMESPACE_PATTERN.pattern})$"},
     "service": {"type": "string", "pattern": f"^(?:{NAME_PATTERN.pattern})$"},
     "task": {"type": "string", "pattern": f"^(?:{requests.TASK_ID_PATTERN.pattern})$"},
+    "question": {"type": "string", "pattern": f"^(?:{requests.QUESTION_PATTERN.pattern})$"},
 }
 
 # As in `requests.names`, which also bounds their number.
@@ -380,12 +444,29 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         ),
         None,
     ),
+    "post_question": ("Asked", 201, (400, 404, 413, 415, 422, 503), (), "Question"),
+    "get_answers": (
+        "Answers",
+        200,
+        (304, 400, 404),
+        (
+            _query(
+                "next",
+                {"type": "string", "pattern": f"^(?:{requests.ANSWER_PLACE_PATTERN.pattern})?$"},
+                "The `next` of the page before; none or an empty one asks for the first page.",
+            ),
+            _IF_NONE_MATCH,
+        ),
+        None,
+    ),
+    "post_answer": ("HealthOutcome", 200, (400, 403, 404, 413, 415), (), "Answer"),
     "get_task": ("Task", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),
     "post_task_health": ("HealthOutcome", 200, (400, 403, 404, 413, 415, 422, 503), (), "Health"),
 }
 
 _STATUS_TEXT: Final = {
     200: "Done.",
+    201: "Asked.",
     204: "Done, nothing to say.",
     304: "The reader has what is in the ETag.",
     400: "A parameter or the body's form is wrong.",

@@ -27,6 +27,8 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # int() refuses some thousands of d
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 FINDING_KEY_PATTERN: Final = re.compile(r"TRM[0-9]{4}#[A-Za-z0-9_/:.…-]{1,300}#[0-9a-f]{12}")
+QUESTION_PATTERN: Final = re.compile(r"[0-9a-f]{16}")
+ANSWER_PLACE_PATTERN: Final = re.compile(r"[A-Za-z0-9-]{1,64}#[0-9.]{1,17}")
 TASK_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -120,6 +122,17 @@ def finding_key(query: Mapping[str, str], field: str) -> str:
     return _matching(text, FINDING_KEY_PATTERN, field, "the `next` of the page before") if text else ""
 
 
+def question_id(value: str) -> str:
+    """Return a question's id from a path."""
+    return _matching(value, QUESTION_PATTERN, "question", "the id that asking gave")
+
+
+def answer_place(query: Mapping[str, str], field: str) -> str:
+    """Return where a page of answers starts: after this one; empty for the first page."""
+    text = query.get(field, "")
+    return _matching(text, ANSWER_PLACE_PATTERN, field, "the `next` of the page before") if text else ""
+
+
 def since(query: Mapping[str, str], known: frozenset[Version]) -> Version | None:
     """Return the version after which changes are asked for, None when it is not there.
 
@@ -164,10 +177,10 @@ def expected_revision(header: str | None) -> int | None:
     return int(found[1])
 
 
-def body(raw: bytes | str) -> Any:
+def body(raw: bytes | str, largest: int = LARGEST_BODY_BYTES) -> Any:
     """Return the JSON of a request's body."""
-    if len(raw) > LARGEST_BODY_BYTES:
-        detail = f"the body has {len(raw)} bytes; send at most {LARGEST_BODY_BYTES}"
+    if len(raw) > largest:
+        detail = f"the body has {len(raw)} bytes; send at most {largest}"
         raise Problem(413, "body-too-large", detail, "$")
     try:
         return json.loads(raw, parse_constant=_refuse_constant)

@@ -115,6 +115,7 @@ PUBLISH_TIME: Final = Metric(
     "Time to bring the snapshot of a namespace up to date, all attempts together.",
 )
 HEALTH_REPORTS: Final = Metric("HealthReports", "Count", "api", "Health reports of sidecars that changed the registry.")
+QUESTIONS_ASKED: Final = Metric("QuestionsAsked", "Count", "api", "Questions that people asked sidecars.")
 POLICIES_CHANGED: Final = Metric("PoliciesChanged", "Count", "api", "Policies that were written or removed.")
 
 METRICS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Metric))

@@ -96,6 +96,31 @@ class MeshApi:
         """Return one service with its endpoints."""
         return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")
 
+    def task(self, namespace: str, task: str) -> Json:
+        """Return what is known of a task."""
+        return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/tasks/{quote(task, safe='')}")
+
+    def ask(self, namespace: str, question: Json) -> Json:
+        """Ask sidecars something; return the question's id, and who shall answer."""
+        path = f"/v1/namespaces/{quote(namespace, safe='')}/questions"
+        return self._call("POST", path, json.dumps(question).encode())
+
+    def answers(self, namespace: str, question: str, after: str = "") -> Json:
+        """Return a page of answers to a question."""
+        path = f"/v1/namespaces/{quote(namespace, safe='')}/questions/{quote(question, safe='')}"
+        return self._get(path, {"next": after} if after else {})
+
+    def policy(self, namespace: str, name: str) -> tuple[Json, str]:
+        """Return a service's policy and its ETag."""
+        return self._exchange("GET", _policy_path(namespace, name))
+
+    def set_policy(self, namespace: str, name: str, policy: Json | None, tag: str | None) -> tuple[Json, str]:
+        """Replace a service's policy, or remove it (None); only if it still has this ETag, where one is given."""
+        headers = {} if tag is None else {"If-Match": tag}
+        if policy is None:
+            return self._exchange("DELETE", _policy_path(namespace, name), None, headers)
+        return self._exchange("PUT", _policy_path(namespace, name), json.dumps(policy).encode(), headers)
+
     def owners(self, namespace: str, name: str) -> Json:
         """Return whose a service is, who else may offer it, and which claims were refused."""
         return self._get(_owners_path(namespace, name))
@@ -112,15 +137,23 @@ class MeshApi:
         return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Json:
+        return self._exchange(method, path, body)[0]
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None = None, more: dict[str, str] | None = None
+    ) -> tuple[Json, str]:
         url = self._url + path
-        plain = {"Accept": "application/json", **({} if body is None else {"Content-Type": "application/json"})}
+        content = {} if body is None else {"Content-Type": "application/json"}
+        plain = {"Accept": "application/json", **content, **(more or {})}
         signed = AWSRequest(method, url, headers=plain, data=body)
         self._signer.add_auth(signed)
         headers = {**dict(signed.headers.items()), "Accept-Encoding": "gzip"}
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - http(s), checked in __init__
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-                return _decode(answer.read(), answer.headers.get("Content-Encoding"))
+                text = answer.read()
+                document = _decode(text, answer.headers.get("Content-Encoding")) if text else {}
+                return document, answer.headers.get("ETag", "")
         except urllib.error.HTTPError as error:
             hint = _UNKNOWN_HERE if "Forbidden" in error.headers.get("x-amzn-ErrorType", "") else ""
             with error:
@@ -132,6 +165,10 @@ class MeshApi:
 
 def _owners_path(namespace: str, name: str) -> str:
     return f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}/owners"
+
+
+def _policy_path(namespace: str, name: str) -> str:
+    return f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}/policy"
 
 
 def _region_of(url: str) -> str:

@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="UID",
         help="user ID of the sidecar, default 0; another cannot write the hosts file (docs/names.md)",
     )
-    operators.add(commands)
+    operators.add(commands, parser)
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser
 

@@ -9,13 +9,17 @@ import argparse
 import importlib
 import os
 import re
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+WATCH_SECONDS: Final = 5.0
 
 Commands = Any  # argparse's _SubParsersAction is private
 
 
-def add(commands: Commands) -> None:
+def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     """Add all of them to the parser's commands."""
     made = _command(
         commands, "check", "say what is wrong with the mesh, why, and what to do; exit code 1 if anything is"
@@ -43,11 +47,69 @@ def add(commands: Commands) -> None:
     thresholds = ("Info", "Warning", "Error")
     made.add_argument("--failure-threshold", choices=thresholds, default="Error", help="from where on it fails (79)")
     made.add_argument("--output-threshold", choices=thresholds, default="Info", help="from where on it is shown")
+    forms = ("table", "json", "wide")
+    made = _command(commands, "stat", "requests, success and latency of services over the last minute", forms=forms)
+    made.add_argument("service", nargs="?", metavar="SERVICE", help="only this one")
+    made.add_argument("--outbound", action="store_true", help="a line for each caller, with retries and time-outs")
+    _watch(made)
+    made = _command(commands, "edges", "who calls whom, how often and how well", forms=forms)
+    made.add_argument("service", nargs="?", metavar="SERVICE", help="only what it calls and who calls it")
+    _watch(made)
+    made = _command(commands, "proxies", "list the sidecars, with their snapshots and versions", forms=forms)
+    made.add_argument(
+        "--fail-stale", type=duration, metavar="TIME", help="exit code 1 if a snapshot is older, or one is silent"
+    )
+    _watch(made)
+    made = _command(commands, "proxy", "show what one sidecar holds")
+    made.add_argument("task", metavar="TASK", help="id of the task, or its beginning")
+    made.add_argument(
+        "what",
+        nargs="?",
+        default="clusters",
+        choices=("clusters", "endpoints", "listeners", "config", "ready", "stats"),
+        help="what to show, default clusters",
+    )
+    made.add_argument("--to", metavar="SERVICE", help="of clusters and endpoints only those of this service")
+    made = _command(commands, "why", "follow a call from one service to another, and say where it ends")
+    made.add_argument("source", metavar="SRC", help="discovery name of the service that calls")
+    made.add_argument("destination", metavar="DST[:PORT]", help="name or alias that it calls")
+    made = _command(commands, "tap", "show requests of a service as they end: heads, never bodies or queries")
+    _requests(made, 10.0)
+    made.add_argument("--most", type=int, default=1000, metavar="N", help="end after so many, default 1000")
+    made = _command(commands, "top", "sum the requests of a service by method and path")
+    _requests(made, 10.0)
+    made = _command(commands, "describe", "show all that is known of a service")
+    made.add_argument("service", metavar="SERVICE")
+    made = _command(commands, "policy", "read, write, remove or check the policy of a service")
+    made.add_argument("action", choices=("get", "set", "delete", "validate"))
+    made.add_argument("service", metavar="SERVICE", help="of validate: the file")
+    made.add_argument("file", nargs="?", metavar="FILE", help="of set: JSON, - for standard input")
+    made.add_argument("--if-revision", type=int, metavar="N", help="write only if the policy is still at this revision")
+    made = _command(commands, "logs", "show the end of what the containers of a service or task have written")
+    made.add_argument("what", metavar="SERVICE|TASK")
+    made.add_argument("--container", metavar="NAME", help="only this container")
+    made.add_argument("--lines", type=int, default=20, metavar="N", help="lines of each container, default 20")
+    made = commands.add_parser("completion", help="print a script for bash or zsh that completes commands")
+    made.add_argument("shell", choices=("bash", "zsh"))
+    made.set_defaults(run=lambda options: _run("infra.cli.completion", options), parser=parser)
+
+
+def _requests(made: argparse.ArgumentParser, seconds: float) -> None:
+    made.add_argument("service", metavar="SERVICE", help="what its tasks serve and send")
+    made.add_argument("--to", metavar="SERVICE", help="only requests to this service")
+    made.add_argument("--method", metavar="METHOD")
+    made.add_argument("--path", metavar="PREFIX")
+    made.add_argument("--authority", metavar="NAME")
+    made.add_argument("--time", type=duration, default=seconds, metavar="TIME", help="how long, default 10s")
+
+
+def _watch(made: argparse.ArgumentParser) -> None:
+    made.add_argument("-w", "--watch", action="store_true", help="show it again and again until Ctrl-C")
 
 
 def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...] = ("table", "json")) -> Any:
     made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    made.set_defaults(run=lambda options: importlib.import_module(f"infra.cli.{name.replace('-', '_')}").run(options))
+    made.set_defaults(run=lambda options: _run(f"infra.cli.{name.replace('-', '_')}", options))
     made.add_argument("-o", "--output", choices=forms, default="table", help="form of the output")
     made.add_argument("-n", "--namespace", metavar="NAME", help="only this namespace, default all")
     made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it the local cluster")
@@ -59,6 +121,17 @@ def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...]
     )
     made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
     return made
+
+
+def _run(module: str, options: argparse.Namespace) -> int:
+    run = importlib.import_module(module).run
+    while True:
+        code: int = run(options)
+        if not getattr(options, "watch", False):
+            return code
+        time.sleep(WATCH_SECONDS)
+        # On a terminal the last one is drawn over.
+        sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n")
 
 
 def duration(text: str) -> float:

@@ -156,3 +156,11 @@ def show(stream: IO[str], form: str, columns: Sequence[Column], rows: Sequence[R
     with output.capture() as capture:
         output.print(table(columns, rows))
     stream.write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()))
+
+
+def show_rows(stream: IO[str], form: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Print rows as `show` does, `wide` as a table, and say so when there are none."""
+    if not rows and form != "json":
+        stream.write("No resources found.\n")
+        return
+    show(stream, "json" if form == "json" else "table", columns, rows)

@@ -61,6 +61,10 @@ class Histogram:
             groups.append(([middle(at) / 1000.0 for at, _ in group], [float(count) for _, count in group]))
         return groups
 
+    def counts(self) -> list[int]:
+        """How many durations were in each bucket since the start; empty if there were none."""
+        return list(self._counts)
+
     def below(self) -> list[int]:
         """How many durations were shorter than each of BOUNDS, since the start."""
         found = []

@@ -45,7 +45,8 @@ class NamespaceUnknownError(RegistryError):
 class Answer:
     """What was said: a document, or that nothing changed.
 
-    `source` says by whom. With `more` there is a newer document, to be asked for at once.
+    `source` says by whom. With `more` there is a newer document, to be asked for at once. `questions` are those of
+    operators (`questions.py`).
     """
 
     body: bytes | None
@@ -53,6 +54,7 @@ class Answer:
     poll_seconds: float | None
     source: str = "api"
     more: bool = False
+    questions: str = ""
 
 
 class RegistryClient:
@@ -71,13 +73,14 @@ class RegistryClient:
         headers = {"if-none-match": etag} if etag else {}
         status, answer, body = self._call("GET", url, headers)
         poll_seconds = _seconds(answer.get("tramo-poll-seconds"))
+        questions = answer.get("tramo-questions") or ""
         if status == 304:
-            return Answer(None, etag, poll_seconds)
+            return Answer(None, etag, poll_seconds, questions=questions)
         if status == 404:
             raise NamespaceUnknownError(f"the API does not know the namespace at {self._url}")
         if status != 200:
             raise _refused("GET", url, status, answer)
-        return Answer(body, answer.get("etag", ""), poll_seconds)
+        return Answer(body, answer.get("etag", ""), poll_seconds, questions=questions)
 
     def report_health(
         self, task_id: str, status: str, observed_at: str, is_stopping: bool, findings: Sequence[Finding] | None = None
@@ -102,6 +105,13 @@ class RegistryClient:
         if code not in (200, 404):
             raise _refused("POST", url, code, answer)
         return code == 200
+
+    def answer(self, question: str, task_id: str, body: bytes) -> None:
+        """Answer a question. One that is over is no mistake. Raises RegistryError."""
+        url = f"{self._url}/questions/{quote(question, safe='')}/answers/{quote(task_id, safe='')}"
+        code, headers, _ = self._call("POST", url, {"content-type": "application/json"}, body)
+        if code not in (200, 404):
+            raise _refused("POST", url, code, headers)
 
     def _call(self, method: str, url: str, extra: dict[str, str], body: bytes = b"") -> Reply:
         headers = {"accept": "application/json", "accept-encoding": "gzip", **extra}

@@ -66,6 +66,7 @@ class Poller:
         poll_seconds: float,
         executor: Executor | None = None,
         decode: Decode = decode,
+        asked: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.source = "none"  # of the snapshot: none, disk, feed or api
@@ -82,6 +83,7 @@ class Poller:
         self._more = False  # the registry has a newer document than it gave
         self._executor = executor or DaemonThreads("registry")
         self._decode = decode
+        self._asked = asked
 
     async def load(self) -> None:
         """Start from the disk, if it holds a snapshot."""
@@ -164,6 +166,7 @@ class Poller:
         return answer, document, self._runtime.now() - begin
 
     async def _take(self, answer: Answer, document: Document | None, decode_seconds: float) -> None:
+        self._asked(answer.questions)
         if answer.poll_seconds is not None:
             self._poll_seconds = answer.poll_seconds
         if document is not None and answer.body is not None:

@@ -4,7 +4,7 @@ Rules:
 - Where neither log nor tracing is on there is no recorder, and a request costs one comparison.
 - An `Observation` stands between one exchange and its client and passes everything on. It writes its record at the
   last word to the client, or when the client is gone, exactly once.
-- A request that is not sampled is observed only if the access log needs it.
+- A request that is not sampled is observed only if the access log needs it, or somebody taps.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Recorder:
         self.log = log
         self.tracing = tracing
         self.wall = wall
+        self.taps: list[Callable[[HttpLine], None]] = []
         self.timestamps = Timestamps()
         self._connections = 0
 
@@ -97,12 +98,12 @@ class Recorder:
             now, random = self.runtime.now(), self.runtime.random
             inbound = request.direction is INBOUND
             span = begin(request.head.fields, self.tracing.sampler, request.service, inbound, now, wall, random)
-        if span is not None or self.log is not None:
+        if span is not None or self.log is not None or self.taps:
             exchange.observe(Observation(self, request, wall, span))
 
     def refused(self, request: Request, reply: LocalReply) -> None:
         """A request was answered without going anywhere."""
-        if self.log is None:
+        if self.log is None and not self.taps:
             return
         observation = Observation(self, request, self.wall(), None)
         observation.finished(None, 1, 0.0, reply.flags)
@@ -252,21 +253,25 @@ class Observation:
         recorder = self._recorder
         duration = recorder.runtime.now() - self._started
         if recorder.log is not None and recorder.wants(self._failed()):
-            recorder.write(self._line(duration, recorder.log))
+            recorder.write(self._line(duration, recorder.log.query, recorder.log.headers))
+        if recorder.taps:
+            line = self._line(duration, False, frozenset())
+            for tap in recorder.taps:
+                tap(line)
         if self._span is not None and recorder.tracing is not None:
             recorder.tracing.exporter.export(self._finish_span(self._span, duration))
 
     def _failed(self) -> bool:
         return bool(self._flags) or self.status >= 500 or self._grpc_status in grpc.FAILURES
 
-    def _line(self, duration: float, log: AccessLog) -> HttpLine:
+    def _line(self, duration: float, query: bool, headers: frozenset[bytes]) -> HttpLine:
         head, endpoint = self._head, self._endpoint
         fields = dict(head.fields)
         return HttpLine(
             start_time=self._recorder.timestamps.text(self._wall),
             direction=self._request.direction,
             method=text_of(head.method) or "",
-            path=text_of(head.target if log.query else head.target.partition(b"?")[0]) or "",
+            path=text_of(head.target if query else head.target.partition(b"?")[0]) or "",
             protocol="HTTP/2" if self._request.stream is not None else "HTTP/1.0" if head.is_http_10 else "HTTP/1.1",
             response_code=self.status,
             response_flags=joined(self._flags) or "-",
@@ -286,7 +291,7 @@ class Observation:
             trace_id=trace_id(fields) or None,
             stream_id=self._request.stream,
             grpc_status=self._grpc_status,
-            headers=chosen(head.fields, log.headers) if log.headers else UNSET,
+            headers=chosen(head.fields, headers) if headers else UNSET,
         )
 
     def _finish_span(self, span: Span, duration: float) -> Span:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from registry.domain.lineage import Version
@@ -60,6 +60,7 @@ class Head:
 
     `next_revision` is for whoever publishes next. It is greater than `revision` by more than one when publishers
     died. `revision` is 0 when nothing is published yet. `stream` names the table's stream when `epoch` was made.
+    `questions` are for sidecars (`questions.py`) and no part of the snapshot.
     """
 
     revision: int
@@ -68,6 +69,7 @@ class Head:
     next_revision: int
     epoch: str = ""
     stream: str = ""
+    questions: str = field(default="", compare=False)
 
     @property
     def version(self) -> Version:

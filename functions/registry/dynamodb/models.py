@@ -13,6 +13,8 @@
 | NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
 | NAMESPACE#{namespace} | CLAIM#{service}#{principal} | ClaimItem |
 | NAMESPACE#{namespace}, FINDINGS | FINDING#{code}#{resource}#{place} | FindingItem |
+| QUESTION#{namespace}#{id} | QUESTION | AnswerItem, counts the answers |
+| QUESTION#{namespace}#{id} | ANSWER#{task}#{time} | AnswerItem |
 | HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
 | RECONCILER | SWEEP | SweepItem |
 
@@ -95,6 +97,16 @@ def findings_key(namespace: str | None) -> str:
 def finding_key(key: str) -> str:
     """Return the sort key of a finding."""
     return f"FINDING#{key}"
+
+
+def question_key(namespace: str, question: str) -> str:
+    """Return the partition key of a question to sidecars, and of its answers."""
+    return f"QUESTION#{namespace}#{question}"
+
+
+def answer_key(task: str, at: float) -> str:
+    """Return the sort key of an answer; a task may give several."""
+    return f"ANSWER#{task}#{at:017.3f}"
 
 
 def history_key(ecs_service: str) -> str:
@@ -281,8 +293,20 @@ class HistoryItem(Item):
     expires_at = NumberAttribute()
 
 
+class AnswerItem(Item):
+    """An answer to a question, or the question's own item, which counts them (`taken`) until it is over (`at`)."""
+
+    taken = NumberAttribute(null=True)
+    data = BinaryAttribute(legacy_encoding=False, null=True)
+    at = NumberAttribute()
+    expires_at = NumberAttribute()
+
+
 class HeadItem(Item):
-    """The head of a namespace's snapshot. `parts` says where its parts stand (`layout.pack`)."""
+    """The head of a namespace's snapshot. `parts` says where its parts stand (`layout.pack`).
+
+    `questions` are those that sidecars shall answer (`domain/questions.py`).
+    """
 
     epoch = UnicodeAttribute(null=True)
     stream = UnicodeAttribute(null=True)
@@ -290,6 +314,7 @@ class HeadItem(Item):
     next_revision = NumberAttribute(null=True)
     generated_at = NumberAttribute(null=True)
     parts = BinaryAttribute(legacy_encoding=False, null=True)
+    questions = UnicodeAttribute(null=True)
 
 
 class PartItem(Item):
@@ -374,6 +399,7 @@ class Table:
         self.aliases = _derive(AliasItem, meta, shared)
         self.claims = _derive(ClaimItem, meta, shared)
         self.findings = _derive(FindingItem, meta, shared)
+        self.answers = _derive(AnswerItem, meta, shared)
         self.history = _derive(HistoryItem, meta, shared)
         self.sweeps = _derive(SweepItem, meta, shared)
 

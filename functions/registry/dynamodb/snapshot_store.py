@@ -106,6 +106,7 @@ class SnapshotStore:
             next_revision=int(item.next_revision or revision + 1),
             epoch=maybe(item.epoch) or "",
             stream=maybe(item.stream) or "",
+            questions=maybe(item.questions) or "",
         )
 
     def read(

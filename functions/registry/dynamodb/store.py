@@ -8,6 +8,7 @@ from registry.dynamodb.finding_store import FindingStore
 from registry.dynamodb.history_store import HistoryStore
 from registry.dynamodb.models import Table
 from registry.dynamodb.owner_store import OwnerStore
+from registry.dynamodb.question_store import QuestionStore
 from registry.dynamodb.removal_store import RemovalStore
 from registry.dynamodb.service_store import ServiceStore
 from registry.dynamodb.snapshot_store import SnapshotStore
@@ -27,6 +28,7 @@ class Store:
     owners: OwnerStore
     removals: RemovalStore
     findings: FindingStore
+    questions: QuestionStore
 
 
 def open_store(table_name: str, region: str, endpoint: str | None = None) -> Store:
@@ -45,4 +47,5 @@ def open_store(table_name: str, region: str, endpoint: str | None = None) -> Sto
         owners,
         RemovalStore(table),
         FindingStore(table),
+        QuestionStore(table),
     )

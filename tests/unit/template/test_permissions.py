@@ -70,7 +70,8 @@ EXPECTED = {
     ],
     "SidecarPolicy": [
         f"execute-api:Invoke on {ARN % ('execute-api', MESH + f'GET/v1/namespaces/{NAMESPACE}/snapshot')} "
-        f"{ARN % ('execute-api', MESH + f'POST/v1/namespaces/{NAMESPACE}/tasks/*/health')}",
+        f"{ARN % ('execute-api', MESH + f'POST/v1/namespaces/{NAMESPACE}/tasks/*/health')} "
+        f"{ARN % ('execute-api', MESH + f'POST/v1/namespaces/{NAMESPACE}/questions/*/answers/*')}",
         "dynamodb:GetItem on Feed.Arn "
         f"if {{'ForAllValues:StringLike': {{'dynamodb:LeadingKeys': ['FEED#{NAMESPACE}#*']}}}}",
         f"s3:GetObject on ${{Snapshots.Arn}}/snapshots/{NAMESPACE}/*",

@@ -1,0 +1,113 @@
+"""Questions to sidecars as the API takes them, and their answers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection
+from typing import Any, Final
+
+from api import requests
+from api.problems import Problem
+from registry.domain.offer import NAME_PATTERN
+from registry.domain.questions import (
+    LONGEST_SECONDS,
+    MOST_ANSWERS,
+    MOST_NAMED,
+    Question,
+    Subject,
+    TooManyQuestionsError,
+)
+from registry.domain.snapshot import Document, iso
+from registry.dynamodb.question_store import QuestionsBusyError
+from registry.dynamodb.store import Store
+
+DEFAULT_SECONDS: Final = 20  # two intervals of reading, and the time to answer
+PAGE: Final = 25  # answers; of the largest ones these are 2.4 MB
+FILTERS: Final = ("method", "path", "authority", "to")  # of requests that are looked at
+LONGEST_FILTER: Final = 100
+
+
+def question(document: Any, now: float) -> Question:
+    """Return a question from a request's body."""
+    if not isinstance(document, dict):
+        raise _problem("an object with a subject was expected", "$")
+    unknown = sorted(document.keys() - {"subject", "service", "tasks", "seconds", "filters"})
+    if unknown:
+        raise _problem(f"{unknown[0][:40]} is not a field of a question", f"$.{unknown[0][:40]}")
+    subject = document.get("subject")
+    if subject not in {each.value for each in Subject}:
+        raise _problem(f"use one of {', '.join(Subject)}", "$.subject")
+    seconds = document.get("seconds", DEFAULT_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= LONGEST_SECONDS:
+        raise _problem(f"a whole number from 1 to {LONGEST_SECONDS} was expected", "$.seconds")
+    tasks = document.get("tasks", [])
+    if not isinstance(tasks, list) or len(tasks) > MOST_NAMED:
+        raise _problem(f"a list of at most {MOST_NAMED} ids of tasks was expected", "$.tasks")
+    for number, each in enumerate(tasks):
+        if not isinstance(each, str) or not requests.TASK_ID_PATTERN.fullmatch(each):
+            raise _problem("an id of a task, or its beginning, was expected", f"$.tasks[{number}]")
+    service = document.get("service", "")
+    if service and (not isinstance(service, str) or not NAME_PATTERN.fullmatch(service)):
+        raise _problem("the name of a service was expected", "$.service")
+    return Question(
+        secrets.token_hex(8), Subject(subject), now + seconds, service or "", tuple(tasks), _filters(document)
+    )
+
+
+def _filters(document: dict[str, Any]) -> dict[str, str] | None:
+    filters = document.get("filters")
+    if filters is None:
+        return None
+    if not isinstance(filters, dict) or not filters.keys() <= set(FILTERS):
+        raise _problem(f"an object with some of {', '.join(FILTERS)} was expected", "$.filters")
+    for name, value in filters.items():
+        if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_FILTER:
+            raise _problem(f"a text of 1 to {LONGEST_FILTER} characters was expected", f"$.filters.{name}")
+    return dict(filters)
+
+
+def ask(store: Store, namespace: str, question: Question, now: float) -> Document:
+    """Put a question and say who shall answer."""
+    try:
+        if not store.questions.ask(namespace, question, now):
+            raise Problem(404, "unknown-namespace", f"no task has joined namespace {namespace} yet", "namespace")
+    except (TooManyQuestionsError, QuestionsBusyError) as error:
+        raise Problem(503, "busy", str(error), headers={"Retry-After": "10"}) from error
+    asked = [
+        record.task_id
+        for record in store.tasks.all(namespace, consistent=False)
+        if not record.gone and question.is_for(record.task_id, _services(record.endpoints))
+    ]
+    return {
+        "id": question.id,
+        "subject": question.subject.value,
+        "service": question.service,
+        "until": iso(question.until),
+        "asked": sorted(asked)[:MOST_ANSWERS],
+    }
+
+
+def _services(endpoints: Collection[Any]) -> frozenset[str]:
+    return frozenset(each.service for each in endpoints)
+
+
+def answers(store: Store, namespace: str, question: str, after: str, now: float) -> Document:
+    """Return a page of answers."""
+    found = store.questions.answers(namespace, question, PAGE, after, now)
+    if found is None:
+        raise unknown_question(question)
+    page, following = found
+    return {
+        "answers": [{"task": each.task, "at": iso(each.at), "answer": json.loads(each.text)} for each in page],
+        "next": following,
+    }
+
+
+def unknown_question(question: str) -> Problem:
+    """Return the problem of a question that is not there any more."""
+    return Problem(404, "unknown-question", f"question {question} is over, or was never asked", "question")
+
+
+def _problem(detail: str, place: str) -> Problem:
+    return Problem(422, "bad-question", detail, place)

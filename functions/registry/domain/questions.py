@@ -1,0 +1,98 @@
+"""Questions to sidecars: what may be asked, of whom, and how much. Pure.
+
+Nobody can connect to a sidecar from outside its task. So a question stands beside the head of the namespace's snapshot,
+which every sidecar reads anyway, until its time is over; those that it is for answer to the API.
+
+Rules:
+1. A question asks for something that the sidecar knows. It changes nothing.
+2. It is for all tasks of a namespace, for those that offer a service, or for some that it names by their ids.
+3. Everything has a bound: questions at a time, their life, answers and their size. So asking cannot harm a mesh.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+MOST_OPEN: Final = 4  # of a namespace; all of them travel in one header of an answer
+MOST_NAMED: Final = 20  # tasks that a question names
+LONGEST_SECONDS: Final = 60
+MOST_ANSWERS: Final = 500  # to one question: a page of a fleet, and what a person can look at
+LARGEST_ANSWER_BYTES: Final = 96 * 1024
+KEPT_SECONDS: Final = 600  # of an answer
+
+
+class Subject(StrEnum):
+    """What can be asked for: pages of the sidecar's admin port, its traffic of late, and single requests."""
+
+    STAT = "stat"
+    CLUSTERS = "clusters"
+    CONFIG = "config"
+    READY = "ready"
+    STATS = "stats"
+    TAP = "tap"
+
+
+class TooManyQuestionsError(Exception):
+    """So many questions are open that one more must wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. `until` is when it is over; an empty service and no tasks mean everybody."""
+
+    id: str
+    subject: Subject
+    until: float
+    service: str = ""
+    tasks: tuple[str, ...] = ()
+    filters: Mapping[str, str] | None = None
+
+    def is_for(self, task_id: str, services: frozenset[str]) -> bool:
+        """Return whether a task with these services shall answer."""
+        if self.tasks:
+            return any(task_id.startswith(each) for each in self.tasks)
+        return not self.service or self.service in services
+
+
+def added(text: str, question: Question, now: float) -> str:
+    """Return the open questions of a namespace, as they are stored, with another one. Raises TooManyQuestionsError."""
+    known = [each for each in _read(text) if each.until > now]
+    if len(known) >= MOST_OPEN:
+        raise TooManyQuestionsError(
+            f"{len(known)} questions are open; the next one can be asked when one of them is over"
+        )
+    return _write([*known, question])
+
+
+def current(text: str, now: float) -> str:
+    """Return the questions that are open now, for sidecars; empty for none."""
+    if not text:
+        return ""
+    known = [each for each in _read(text) if each.until > now]
+    return _write([replace(each, until=round(each.until - now, 1)) for each in known]) if known else ""
+
+
+def _write(questions: list[Question]) -> str:
+    documents = [{name: value for name, value in asdict(each).items() if value} for each in questions]
+    return json.dumps(documents, separators=(",", ":"))
+
+
+def _read(text: str) -> list[Question]:
+    if not text:
+        return []
+    found: list[dict[str, Any]] = json.loads(text)
+    return [
+        Question(
+            each["id"],
+            Subject(each["subject"]),
+            float(each["until"]),
+            each.get("service", ""),
+            tuple(each.get("tasks", ())),
+            each.get("filters"),
+        )
+        for each in found
+    ]

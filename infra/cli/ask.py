@@ -1,0 +1,100 @@
+"""Asking sidecars through the registry, and waiting for their answers.
+
+A question reaches a sidecar with what it reads anyway, within an interval of some seconds. So asking takes that long;
+it ends as soon as all have answered who shall.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+from infra.cli.api import MeshApi
+
+PAUSE_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 20
+"""Two intervals of reading at the default, and time to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the tasks said, by their ids, and those that did not answer in time."""
+
+    answers: dict[str, dict[str, Any]]
+    silent: tuple[str, ...]
+
+
+def ask(
+    api: MeshApi,
+    namespace: str,
+    subject: str,
+    *,
+    service: str = "",
+    tasks: tuple[str, ...] = (),
+    filters: dict[str, str] | None = None,
+    seconds: int = PATIENCE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+    progress: IO[str] | None = None,
+) -> Answered:
+    """Ask, and return the last answer of each task. Raises ApiError."""
+    asked = api.ask(namespace, question(subject, service, tasks, filters, seconds))
+    waiting = set(asked["asked"])
+    found: dict[str, dict[str, Any]] = {}
+    deadline = clock() + seconds
+    bar = Progress(progress or sys.stderr)
+    while waiting - found.keys() and clock() < deadline:
+        pause(PAUSE_SECONDS)
+        found.update((each["task"], each["answer"]) for each in everything(api, namespace, asked["id"]))
+        bar.show(f"{len(found)} of {len(waiting)} sidecars in {namespace} have answered")
+    bar.clear()
+    return Answered(found, tuple(sorted(waiting - found.keys())))
+
+
+def question(
+    subject: str, service: str, tasks: tuple[str, ...], filters: dict[str, str] | None, seconds: int
+) -> dict[str, Any]:
+    """Return a question as the API takes it."""
+    document: dict[str, Any] = {"subject": subject, "seconds": seconds}
+    if service:
+        document["service"] = service
+    if tasks:
+        document["tasks"] = list(tasks)
+    if filters:
+        document["filters"] = filters
+    return document
+
+
+def everything(api: MeshApi, namespace: str, question: str, after: str = "") -> Iterator[dict[str, Any]]:
+    """Yield all answers to a question, page after page."""
+    while True:
+        page = api.answers(namespace, question, after)
+        yield from page["answers"]
+        after = page["next"] or ""
+        if not after:
+            return
+
+
+class Progress:
+    """One line that says how far it is, on a terminal only."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._is_shown = False
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._stream.isatty():
+            self._stream.write(f"\r\x1b[K{text[:79]}")
+            self._stream.flush()
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._is_shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._is_shown = False

@@ -1,0 +1,19 @@
+"""`tramo edges`: who calls whom."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from infra.cli.measure import edges
+from infra.cli.mesh import open_mesh
+from infra.cli.tables import show_rows
+from infra.cli.traffic import EDGES, EDGES_WIDE, columns
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the edges, of one service if it is named."""
+    found = [each for each in edges(open_mesh(options)) if options.service in (None, each.source, each.destination)]
+    shown = columns(options.output, EDGES, EDGES_WIDE)
+    show_rows(sys.stdout, options.output, shown, [each.row() for each in found])
+    return 0

@@ -1,0 +1,55 @@
+"""The edges of a mesh, asked of its sidecars: what `stat` and `edges` and others show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from infra.cli.api import ApiError, MeshApi
+from infra.cli.ask import Answered, ask
+from infra.cli.mesh import Mesh
+from infra.cli.traffic import Edge, edges_of
+
+
+def edges(mesh: Mesh) -> list[Edge]:
+    """Return all edges of the namespaces that were asked for. Raises ApiError."""
+    found = []
+    for namespace in mesh.namespaces():
+        answered = ask_all(mesh.api, namespace)
+        if answered is None:
+            continue
+        names = family_names(mesh.api, namespace, answered)
+        found += edges_of(namespace, answered.answers, names)
+        warn_of_silence(namespace, answered.silent)
+    return found
+
+
+def ask_all(api: MeshApi, namespace: str) -> Answered | None:
+    """Ask every sidecar of a namespace for its traffic; None for one that has no snapshot yet."""
+    try:
+        return ask(api, namespace, "stat")
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def family_names(api: MeshApi, namespace: str, answered: Answered) -> dict[str, str]:
+    """Return the families of tasks that neither offer a service nor belong to an ECS service."""
+    found = {}
+    for task, answer in answered.answers.items():
+        if answer.get("client") and not answer.get("offers") and not answer.get("service"):
+            try:
+                found[task] = str(api.task(namespace, task)["task_definition"]).partition(":")[0]
+            except ApiError as error:
+                if error.status != 404:  # it has ended meanwhile
+                    raise
+    return found
+
+
+def warn_of_silence(namespace: str, tasks: Iterable[str]) -> None:
+    """Say whose sidecars have not answered: what they know is missing."""
+    silent = [each[:8] for each in tasks]
+    if silent:
+        more = f" and {len(silent) - 5} more" if len(silent) > 5 else ""
+        sys.stderr.write(f"tramo: {namespace}: no answer of {', '.join(silent[:5])}{more}\n")

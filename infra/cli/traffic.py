@@ -1,0 +1,168 @@
+"""Who calls whom, from what the sidecars counted: edges, and what they add up to. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from infra.cli.tables import Column, Row
+
+FLAGGED: Final = 3  # flags that a row names
+COUNTS: Final = ("requests", "ok", "failed", "retries", "timeouts", "connect_errors", "zone_known", "zone_local")
+
+EDGES: Final = (
+    Column("SRC", "source"),
+    Column("DST", "destination"),
+    Column("SUCCESS", "success", right=True),
+    Column("RPS", "rps", right=True),
+    Column("LATENCY_P95", "p95", right=True),
+    Column("ZONE_LOCAL", "zone_local", right=True),
+)
+_MORE: Final = (Column("NAMESPACE", "namespace"), Column("FLAGS", "flags"))
+EDGES_WIDE: Final = (*EDGES, Column("RETRIES", "retries", right=True), *_MORE)
+STAT_IN: Final = (
+    Column("NAME", "destination"),
+    Column("SUCCESS", "success", right=True),
+    Column("RPS", "rps", right=True),
+    Column("LATENCY_P50", "p50", right=True),
+    Column("LATENCY_P95", "p95", right=True),
+    Column("LATENCY_P99", "p99", right=True),
+)
+STAT_IN_WIDE: Final = (*STAT_IN, Column("CALLERS", "sources"), *_MORE)
+STAT_OUT: Final = (
+    Column("NAME", "source"),
+    Column("SERVICE", "destination"),
+    Column("SUCCESS", "success", right=True),
+    Column("RPS", "rps", right=True),
+    Column("P50", "p50", right=True),
+    Column("P95", "p95", right=True),
+    Column("P99", "p99", right=True),
+    Column("TIMEOUTS", "timeouts", right=True),
+    Column("RETRIES", "retries", right=True),
+)
+STAT_OUT_WIDE: Final = (*STAT_OUT, *_MORE)
+
+
+@dataclass(slots=True)
+class Edge:
+    """Calls from one side to another, of all the tasks that were seen."""
+
+    namespace: str
+    source: str
+    destination: str
+    seconds: float = 0.0
+    rate: float = 0.0
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    latency: dict[float, int] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+
+    def add(self, row: Mapping[str, Any], seconds: float) -> None:
+        """Add what one sidecar counted in so many seconds."""
+        for name in COUNTS:
+            self.counts[name] += int(row.get(name, 0))
+        self.rate += row["requests"] / seconds if seconds > 0 else 0.0
+        for milliseconds, count in row.get("latency", ()):
+            self.latency[milliseconds] = self.latency.get(milliseconds, 0) + count
+        for code, count in row.get("flags", {}).items():
+            self.flags[code] = self.flags.get(code, 0) + count
+
+    def merge(self, other: Edge) -> None:
+        """Add another edge."""
+        for name in COUNTS:
+            self.counts[name] += other.counts[name]
+        self.rate += other.rate
+        for milliseconds, count in other.latency.items():
+            self.latency[milliseconds] = self.latency.get(milliseconds, 0) + count
+        for code, count in other.flags.items():
+            self.flags[code] = self.flags.get(code, 0) + count
+        self.sources.add(other.source)
+
+    @property
+    def success(self) -> float | None:
+        """The share of ended requests that succeeded, None without any."""
+        ended = self.counts["ok"] + self.counts["failed"]
+        return self.counts["ok"] / ended if ended else None
+
+    def row(self) -> Row:
+        """Return the edge as commands show it."""
+        local, known = self.counts["zone_local"], self.counts["zone_known"]
+        flags = sorted(self.flags.items(), key=lambda each: -each[1])[:FLAGGED]
+        return {
+            "namespace": self.namespace,
+            "source": self.source,
+            "destination": self.destination,
+            "sources": sorted(self.sources),
+            "requests": self.counts["requests"],
+            "failed": self.counts["failed"],
+            "success": _percent(self.success),
+            "rps": f"{self.rate:.1f}",
+            "p50": shown(quantile(self.latency, 0.50)),
+            "p95": shown(quantile(self.latency, 0.95)),
+            "p99": shown(quantile(self.latency, 0.99)),
+            "zone_local": _percent(local / known if known else None),
+            "timeouts": self.counts["timeouts"],
+            "retries": self.counts["retries"],
+            "flags": [f"{code}:{count}" for code, count in flags],
+        }
+
+
+def edges_of(namespace: str, answers: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> list[Edge]:
+    """Return the edges in what sidecars answered; `names` are those of tasks that offer nothing, by id."""
+    found: dict[tuple[str, str], Edge] = {}
+    for task, answer in sorted(answers.items()):
+        source = source_name(task, answer, names)
+        for row in answer.get("client", ()):
+            edge = found.setdefault((source, row["name"]), Edge(namespace, source, row["name"]))
+            edge.add(row, float(answer["seconds"]))
+    return [found[key] for key in sorted(found)]
+
+
+def source_name(task: str, answer: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Return what a caller is called: the service that it offers, else its ECS service, else its family."""
+    offers = answer.get("offers") or ()
+    return str(offers[0] if offers else answer.get("service") or names.get(task) or f"task/{task[:8]}")
+
+
+def by_destination(edges: Iterable[Edge]) -> list[Edge]:
+    """Return what is called, all callers together."""
+    found: dict[tuple[str, str], Edge] = {}
+    for edge in edges:
+        total = found.setdefault((edge.namespace, edge.destination), Edge(edge.namespace, "", edge.destination))
+        total.merge(edge)
+    return [found[key] for key in sorted(found)]
+
+
+def quantile(latency: Mapping[float, int], share: float) -> float | None:
+    """Return the milliseconds below which this share of the requests was, None without any."""
+    wanted = share * sum(latency.values())
+    if not wanted:
+        return None
+    seen = 0
+    for milliseconds in sorted(latency):
+        seen += latency[milliseconds]
+        if seen >= wanted:
+            return milliseconds
+    return max(latency)
+
+
+def shown(milliseconds: float | None) -> str:
+    """Return a duration with a unit."""
+    if milliseconds is None:
+        return "-"
+    if milliseconds < 1000:
+        return f"{milliseconds:.3g}ms" if milliseconds < 100 else f"{milliseconds:.0f}ms"
+    return f"{milliseconds / 1000:.1f}s"
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "-"
+    # What failed must not be rounded away.
+    return "100.00%" if share == 1 else f"{min(share * 100, 99.99):.2f}%"
+
+
+def columns(form: str, narrow: Sequence[Column], wide: Sequence[Column]) -> Sequence[Column]:
+    """Return the columns of a form."""
+    return wide if form == "wide" else narrow

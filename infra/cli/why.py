@@ -1,0 +1,165 @@
+"""`tramo why SRC DST`: the way of a call from one service to another, and where it ends.
+
+Each step is a line: the name, its alias, the address, the routing and the endpoints as SRC's own sidecar sees them, and
+what became of the last minute's calls. One sentence says it all. Exit code 1 if a step fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from infra.cli.api import MeshApi
+from infra.cli.ask import ask
+from infra.cli.mesh import open_mesh, suggestion
+from infra.cli.tables import console
+
+MEANINGS: Final = {
+    "UH": "no endpoint was healthy",
+    "UF": "no connection to an endpoint could be made",
+    "UO": "the circuit breaker was open",
+    "UT": "the request timed out",
+    "UC": "the endpoint broke off",
+    "URX": "all retries were used up",
+    "NR": "there was no route",
+    "DC": "the caller went away",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way: what was looked at, whether it is as it should be, and what was found."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the way and return the exit code."""
+    mesh = open_mesh(options)
+    name, _, port = options.destination.partition(":")
+    namespace = mesh.namespace_of(options.source)
+    steps, sentence = explain(mesh.api, namespace, options.source, name, int(port) if port.isdecimal() else None)
+    if options.output == "json":
+        document = {"steps": [asdict(step) for step in steps], "sentence": sentence}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        output = console(sys.stdout)
+        for step in steps:
+            mark, style = ("✓", "green") if step.ok else ("×", "red")  # noqa: RUF001
+            output.print(f"[{style}]{mark}[/] ", end="", soft_wrap=True)
+            output.print(f"{step.name}: {step.found}", markup=False, soft_wrap=True)
+        output.print(f"\n{sentence}", markup=False, soft_wrap=True)
+    return int(not all(step.ok for step in steps))
+
+
+def explain(api: MeshApi, namespace: str, source: str, destination: str, port: int | None) -> tuple[list[Step], str]:
+    """Return the steps of a call and one sentence about it. Raises ApiError."""
+    services = {each["name"]: each for each in api.services(namespace)}
+    steps: list[Step] = []
+    found = _named(services, destination, port)
+    if found is None:
+        aliases = [alias["dns_name"] for each in services.values() for alias in each["aliases"]]
+        hint = suggestion(destination, [*services, *aliases])
+        at = f"{destination}:{port}" if port else destination
+        steps.append(Step("name", False, f"no service of {namespace} is called {at}{hint}"))
+        return steps, f"{source} cannot call {at}, because nobody in {namespace} offers it{hint}."
+    name = found["name"]
+    aliases = [f"{each['dns_name']}:{each['port']}" for each in found["aliases"]]
+    steps.append(Step("name", True, f"{destination} is service {name} in {namespace}, {found['protocol']}"))
+    steps.append(Step("alias", bool(aliases), ", ".join(aliases) or "it has none: another service holds them"))
+    shown = ", ".join(f"{count} {state}" for state, count in sorted(found["endpoints"].items())) or "none"
+    steps.append(Step("registry", bool(found["endpoints"].get("ready")), f"endpoints of {name}: {shown}"))
+    steps += _as_seen(api, namespace, source, found)
+    return steps, _sentence(steps, source, name)
+
+
+def _named(services: Mapping[str, Any], name: str, port: int | None) -> Mapping[str, Any] | None:
+    if name in services and port is None:
+        return services[name]  # type: ignore[no-any-return]
+    for each in services.values():
+        for alias in each["aliases"]:
+            if alias["dns_name"] == name and port in (None, alias["port"]):
+                return each  # type: ignore[no-any-return]
+    return None
+
+
+def _as_seen(api: MeshApi, namespace: str, source: str, service: Mapping[str, Any]) -> list[Step]:
+    """Return the steps that the sidecars of the caller see."""
+    name = service["name"]
+    answered = ask(api, namespace, "clusters", service=source, filters={"to": name})
+    if not answered.answers:
+        who = f"{len(answered.silent)} sidecars have not answered" if answered.silent else "it has no living task"
+        return [Step("sidecar", False, f"nobody can be asked for {source}: {who}")]
+    steps = [Step("sidecar", True, f"{len(answered.answers)} of {source} answered")]
+    clusters = {task: each["clusters"][0] for task, each in answered.answers.items() if each.get("clusters")}
+    without = [task[:8] for task in answered.answers if task not in clusters]
+    if without:
+        return [*steps, Step("cluster", False, f"task {without[0]} does not know {name}: its snapshot is stale")]
+    steps.append(_listener(api, namespace, source, service))
+    steps.append(_endpoints(clusters))
+    steps.append(_breaker(clusters))
+    steps.append(_calls(api, namespace, source, name))
+    return steps
+
+
+def _listener(api: MeshApi, namespace: str, source: str, service: Mapping[str, Any]) -> Step:
+    answered = ask(api, namespace, "config", service=source)
+    ports = {alias["port"] for alias in service["aliases"]}
+    for task, page in answered.answers.items():
+        for address, reason in page["not_listening"].items():
+            host, _, port = address.rpartition(":")
+            if host == service["vip"] and int(port) in ports:
+                return Step("listener", False, f"task {task[:8]} cannot listen on {address}: {reason}")
+    shown = ", ".join(f"{service['vip']}:{port}" for port in sorted(ports))
+    return Step("listener", True, f"{source} reaches it at {shown}")
+
+
+def _endpoints(clusters: Mapping[str, Mapping[str, Any]]) -> Step:
+    states: Counter[str] = Counter()
+    for cluster in clusters.values():
+        for each in cluster["endpoints"]:
+            checked = (each["health_check"] or {}).get("state")
+            failing = "failing its checks" if checked == "failing" else each["state"]
+            states["ejected" if each["ejected"] else failing] += 1
+    shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+    local = sum(each["same_zone"] for cluster in clusters.values() for each in cluster["endpoints"])
+    return Step("endpoints", states["ready"] > 0, f"{shown}; {local} in the caller's zone")
+
+
+def _breaker(clusters: Mapping[str, Mapping[str, Any]]) -> Step:
+    overflows = sum(each["overflows"] for each in clusters.values())
+    active = sum(each["active_requests"] for each in clusters.values())
+    pending = sum(each["pending_requests"] for each in clusters.values())
+    return Step("breaker", not pending, f"{active} requests under way, {pending} wait, {overflows} were refused so far")
+
+
+def _calls(api: MeshApi, namespace: str, source: str, name: str) -> Step:
+    answered = ask(api, namespace, "stat", service=source)
+    rows = [row for answer in answered.answers.values() for row in answer["client"] if row["name"] == name]
+    ok, failed = sum(row["ok"] for row in rows), sum(row["failed"] for row in rows)
+    flags: Counter[str] = Counter()
+    for row in rows:
+        flags.update(row["flags"])
+    meant = {code: MEANINGS.get(code, "see docs/observability.md") for code in flags}
+    why = ", ".join(f"{count} {code} ({meant[code]})" for code, count in flags.items()) or "answered by the app"
+    if not ok + failed:
+        return Step("calls", True, "none in the last minute")
+    text = f"{failed} of {ok + failed} failed in the last minute"
+    return Step("calls", not failed, f"{text}: {why}" if failed else text)
+
+
+def _sentence(steps: Sequence[Step], source: str, name: str) -> str:
+    failed = [step for step in steps if not step.ok]
+    if not failed:
+        return f"{source} can call {name}."
+    last = failed[-1] if failed[-1].name == "calls" and len(failed) == 1 else failed[0]
+    if last.name == "calls":
+        return f"{source} reaches {name}, but {last.found}."
+    return f"{source} cannot call {name}: {last.name}, {last.found}."

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from registry.domain.questions import MOST_OPEN, Question, Subject, TooManyQuestionsError, added, current
+
+NOW = 1_795_345_200.0
+
+
+def question(number: int, until: float = NOW + 20, **more: object) -> Question:
+    return Question(f"{number:016x}", Subject.STAT, until, **more)  # type: ignore[arg-type]
+
+
+def test_questions_stand_until_they_are_over_and_say_for_how_long() -> None:
+    text = added("", question(1), NOW)
+    text = added(text, question(2, NOW + 60, service="orders"), NOW)
+    (first, second) = json.loads(current(text, NOW + 5))
+    assert (first["until"], second["until"], second["service"]) == (15.0, 55.0, "orders")
+    (left,) = json.loads(current(text, NOW + 30))
+    assert left["id"] == question(2).id
+    assert current(text, NOW + 60) == ""
+    assert current("", NOW) == ""
+
+
+def test_only_so_many_are_open_at_a_time() -> None:
+    text = ""
+    for number in range(MOST_OPEN):
+        text = added(text, question(number), NOW)
+    with pytest.raises(TooManyQuestionsError):
+        added(text, question(9), NOW)
+    assert len(json.loads(added(text, question(9, NOW + 99), NOW + 20))) == 1, "those that are over make room"
+
+
+def test_what_travels_is_small() -> None:
+    text = ""
+    for number in range(MOST_OPEN):
+        named = tuple(f"{number:032x}" for number in range(20))
+        text = added(text, question(number, service="s" * 64, tasks=named, filters={"path": "/" * 100}), NOW)
+    assert len(current(text, NOW)) < 5_000, "of the 10 KB that API Gateway lets all headers of an answer have"
+    assert current(text, NOW).isascii()
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, True),
+        ({"service": "orders"}, True),
+        ({"service": "stock"}, False),
+        ({"tasks": ("ab", "12")}, True),
+        ({"tasks": ("12",)}, False),
+        ({"tasks": ("ab",), "service": "stock"}, True),
+    ],
+)
+def test_who_is_asked(asked: Any, expected: bool) -> None:
+    assert question(1, **asked).is_for("abcd", frozenset({"orders"})) is expected
