@@ -96,7 +96,7 @@ class Answers:
             recorder = own
         assert isinstance(recorder, Recorder)  # noqa: S101 - for the type checker
         recorder.taps.append(tap.take)
-        until = self._runtime.now() + min(question.until, LONGEST_TAP_SECONDS)
+        until = self._runtime.now() + min(question.until - time.time(), LONGEST_TAP_SECONDS)
         try:
             while self._runtime.now() < until:
                 await asyncio.sleep(min(TAP_EVERY_SECONDS, max(until - self._runtime.now(), 0.0)))

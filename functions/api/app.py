@@ -25,6 +25,7 @@ from registry.domain.lineage import Version
 from registry.domain.owners import NamespaceRules
 from registry.domain.questions import LARGEST_ANSWER_BYTES
 from registry.domain.service import ServiceRecord
+from registry.dynamodb.feed_store import FeedStore
 from registry.dynamodb.owner_store import RulesConflictError, StoredRules
 from registry.dynamodb.service_store import PolicyConflictError
 from registry.dynamodb.store import open_store
@@ -37,6 +38,7 @@ metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
 store = open_store(settings.table, settings.region)
+feed = FeedStore(settings.feed_table, settings.region) if settings.feed_table else None
 
 # Chalice writes into the environment that it is given; the process's own is not its to change.
 app = Chalice(app_name="tramo-api", configure_logs=False, env=dict(os.environ))
@@ -245,7 +247,7 @@ def post_question(namespace: str) -> Any:
     name = requests.namespace_name(namespace)
     question = asking.question(requests.body(request().raw_body), time.time())
     caller = str((request().context.get("identity") or {}).get("userArn") or "unknown")
-    found = asking.ask(store, name, question, time.time())
+    found = asking.ask(store, feed, name, question, time.time())
     logger.info("sidecars are asked", namespace=name, caller=caller, **found)
     count(metric_names.QUESTIONS_ASKED, 1)
     return Response(found, status_code=201)

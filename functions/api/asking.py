@@ -19,6 +19,7 @@ from registry.domain.questions import (
     TooManyQuestionsError,
 )
 from registry.domain.snapshot import Document, iso
+from registry.dynamodb.feed_store import FeedStore
 from registry.dynamodb.question_store import QuestionsBusyError
 from registry.dynamodb.store import Store
 
@@ -67,13 +68,16 @@ def _filters(document: dict[str, Any]) -> dict[str, str] | None:
     return dict(filters)
 
 
-def ask(store: Store, namespace: str, question: Question, now: float) -> Document:
-    """Put a question and say who shall answer."""
+def ask(store: Store, feed: FeedStore | None, namespace: str, question: Question, now: float) -> Document:
+    """Put a question where sidecars read, and say who shall answer."""
     try:
-        if not store.questions.ask(namespace, question, now):
+        text = store.questions.ask(namespace, question, now)
+        if text is None:
             raise Problem(404, "unknown-namespace", f"no task has joined namespace {namespace} yet", "namespace")
     except (TooManyQuestionsError, QuestionsBusyError) as error:
         raise Problem(503, "busy", str(error), headers={"Retry-After": "10"}) from error
+    if feed is not None:
+        feed.ask(namespace, text)
     asked = [
         record.task_id
         for record in store.tasks.all(namespace, consistent=False)

@@ -42,7 +42,7 @@ class FeedError(RegistryError):
 class FeedHead(NamedTuple):
     """What the feed has: a version, where its changes begin, and the revision of the whole document, if there is one.
 
-    `seconds` is how often the feed shall be read, None if it does not say.
+    `seconds` is how often the feed shall be read, None if it does not say; `questions` are those of operators.
     """
 
     epoch: str
@@ -51,6 +51,7 @@ class FeedHead(NamedTuple):
     seconds: float | None
     bucket: str
     whole: int | None
+    questions: str = ""
 
 
 class FeedChanges(NamedTuple):
@@ -98,6 +99,7 @@ class FeedClient:
             float(seconds) if seconds else None,
             _text(item, "bucket"),
             _number(item, "whole"),
+            _text(item, "questions"),
         )
 
     def changes(self, consistent: bool) -> FeedChanges | None:

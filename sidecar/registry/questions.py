@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol
@@ -33,7 +34,7 @@ log = logging.getLogger("tramo.questions")
 
 
 class Question(msgspec.Struct):
-    """One question, as the API writes it. `until` is how many seconds it stands yet."""
+    """One question, as the API writes it. `until` is when it is over, in seconds since 1970."""
 
     id: str
     subject: str
@@ -65,12 +66,14 @@ class Questions:
         sink: AnswerSink,
         answerers: Mapping[str, Answerer],
         executor: Executor | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._runtime = runtime
         self._task_id = task_id
         self._services = frozenset(services)
         self._sink = sink
         self._answerers = answerers
+        self._wall = wall
         self._known: dict[str, None] = {}  # ids, the oldest first
         self._under_way = 0
         self._last = ""
@@ -93,7 +96,7 @@ class Questions:
                 self._runtime.spawn(self._answer(question), "answer")
 
     def _is_asked(self, question: Question) -> bool:
-        if not self._task_id or question.subject not in self._answerers:
+        if not self._task_id or question.subject not in self._answerers or question.until <= self._wall():
             return False
         if question.tasks:
             return any(self._task_id.startswith(each) for each in question.tasks)
@@ -106,7 +109,7 @@ class Questions:
 
     async def _answer(self, question: Question) -> None:
         try:
-            await asyncio.sleep(self._runtime.random(16) / 65536.0 * min(SPREAD_SECONDS, question.until))
+            await asyncio.sleep(self._runtime.random(16) / 65536.0 * SPREAD_SECONDS)
             await self._answerers[question.subject](question, lambda document: self._send(question, document))
             log.info("answered a question", extra={"question": question.id, "subject": question.subject})
         except (RegistryError, TimeoutError) as error:

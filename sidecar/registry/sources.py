@@ -129,7 +129,7 @@ class Sources:
         if answer is None:
             answer = replace(self._beyond(feed, head, etag, since), poll_seconds=head.seconds)
         self.state = Source.FEED
-        return answer
+        return replace(answer, questions=head.questions)
 
     def _news(self, feed: Feed, head: FeedHead, etag: str, since: str | None) -> Answer | None:
         """What the feed itself has to say, None when this reader needs more. Raises FeedError."""

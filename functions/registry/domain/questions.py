@@ -1,7 +1,7 @@
 """Questions to sidecars: what may be asked, of whom, and how much. Pure.
 
-Nobody can connect to a sidecar from outside its task. So a question stands beside the head of the namespace's snapshot,
-which every sidecar reads anyway, until its time is over; those that it is for answer to the API.
+Nobody can connect to a sidecar from outside its task. So a question stands where every sidecar reads anyway, beside the
+head of the namespace's snapshot and in the feed, until its time is over; those that it is for answer to the API.
 
 Rules:
 1. A question asks for something that the sidecar knows. It changes nothing.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ def current(text: str, now: float) -> str:
     if not text:
         return ""
     known = [each for each in _read(text) if each.until > now]
-    return _write([replace(each, until=round(each.until - now, 1)) for each in known]) if known else ""
+    return _write(known) if known else ""
 
 
 def _write(questions: list[Question]) -> str:

@@ -39,6 +39,7 @@ class FeedHeadItem(Item):
     bucket = UnicodeAttribute(null=True)
     whole = NumberAttribute(null=True)
     whole_at = NumberAttribute(null=True)
+    questions = UnicodeAttribute(null=True)
 
 
 class FeedChangesItem(Item):
@@ -61,6 +62,12 @@ class FeedStore:
         keys = [(feed_key(namespace, copy), HEAD) for copy in range(COPIES)]
         found = {item.pk: item for item in self._heads.batch_get(keys, consistent_read=True)}
         return [_head(found[pk]) if pk in found else None for pk, _ in keys]
+
+    def ask(self, namespace: str, questions: str) -> None:
+        """Put the questions that sidecars shall answer (`domain/questions.py`) where they read."""
+        heads = self._heads
+        for copy in range(COPIES):
+            update_if(heads(feed_key(namespace, copy), HEAD), [heads.questions.set(questions)], heads.epoch.exists())
 
     def write(self, namespace: str, copy: int, head: FeedHead, changes: Changes) -> None:
         """Write a copy, unless it is of a later revision of this epoch already."""

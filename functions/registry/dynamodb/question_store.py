@@ -41,8 +41,8 @@ class QuestionStore:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def ask(self, namespace: str, question: Question, now: float) -> bool:
-        """Put a question; False when the namespace has no snapshot, so that no sidecar would see it.
+    def ask(self, namespace: str, question: Question, now: float) -> str | None:
+        """Put a question, and return all that are open; None when the namespace has no snapshot with which to see it.
 
         Raises TooManyQuestionsError and QuestionsBusyError.
         """
@@ -54,14 +54,14 @@ class QuestionStore:
             try:
                 known = model.get(namespace_key(namespace), HEAD, consistent_read=True)
             except model.DoesNotExist:
-                return False
+                return None
             before = maybe(known.questions)
             text = added(before or "", question, now)
             same: Condition = model.questions == before if before else model.questions.does_not_exist()
             # The place for answers is there before anybody can answer.
             meta.update(actions=[item.taken.set(0), item.at.set(question.until), item.expires_at.set(expires)])
             if update_if(head, [model.questions.set(text)], same & model.revision.exists()):
-                return True
+                return text
         raise QuestionsBusyError(f"namespace {namespace}: others asked {ATTEMPTS} times meanwhile")
 
     def answer(self, namespace: str, question: str, task: str, text: str, now: float) -> bool:

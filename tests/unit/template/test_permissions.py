@@ -65,6 +65,7 @@ EXPECTED = {
         "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
         KEY,
         "dynamodb:DeleteItem on Registry.Arn if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*']}}",
+        "dynamodb:UpdateItem on Feed.Arn",
         "logs:CreateLogStream logs:PutLogEvents on ApiLogs.Arn",
         TRACES,
     ],

@@ -34,7 +34,7 @@ async def hello(question: Question, send: Send) -> None:
 
 
 def text(*questions: dict[str, Any]) -> str:
-    return json.dumps([{"subject": "stat", "until": 0.0, **each} for each in questions])
+    return json.dumps([{"subject": "stat", "until": 100.0, **each} for each in questions])
 
 
 def run(work: Callable[[Questions, Sink, Runtime], Awaitable[None]], **answerers: Any) -> Sink:
@@ -42,7 +42,9 @@ def run(work: Callable[[Questions, Sink, Runtime], Awaitable[None]], **answerers
 
     async def main() -> None:
         runtime = Runtime(asyncio.get_running_loop(), clock=lambda: 0.0)
-        await work(Questions(runtime, TASK, ["orders"], sink, answerers or {"stat": hello}), sink, runtime)
+        await work(
+            Questions(runtime, TASK, ["orders"], sink, answerers or {"stat": hello}, wall=lambda: 99.0), sink, runtime
+        )
 
     asyncio.run(main())
     return sink
@@ -71,6 +73,7 @@ def test_a_question_is_answered_once_however_often_it_is_read() -> None:
         ({"tasks": ["abcd"]}, 1),
         ({"tasks": ["12"], "service": "orders"}, 0),
         ({"subject": "of a newer release"}, 0),
+        ({"until": 99.0}, 0),
     ],
 )
 def test_only_what_this_task_is_asked_is_answered(asked: dict[str, Any], answers: int) -> None:
