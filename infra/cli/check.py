@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,7 @@ from infra.cli import findings
 from infra.cli.api import ApiError
 from infra.cli.findings import ERROR, Finding
 from infra.cli.mesh import Mesh, open_mesh
-from infra.cli.tables import console
+from infra.cli.tables import console, paragraph
 
 POLL_SECONDS: Final = 1.0
 
@@ -205,7 +206,9 @@ def write(stream: IO[str], categories: Sequence[Category]) -> None:
     def line(mark: str, text: str, indent: str = "") -> None:
         sign, style = _MARKS[mark]
         output.print(f"{indent}[{style}]{sign}[/{style}] ", end="", soft_wrap=True)
-        output.print(text, markup=False, soft_wrap=True)
+        width = len(indent) + 2
+        lines = textwrap.wrap(text, output.width - width, break_long_words=False, break_on_hyphens=False)
+        output.print(f"\n{' ' * width}".join(lines), markup=False, soft_wrap=True)
 
     for category in categories:
         output.print(category.name, style="bold")
@@ -215,9 +218,9 @@ def write(stream: IO[str], categories: Sequence[Category]) -> None:
             for each in found:
                 place = f"{each.namespace}, " if each.namespace else ""
                 line(each.level, f"{each.code} {each.resource} ({place}{each.where})", "  ")
-                output.print(f"      {each.what}", markup=False, soft_wrap=True)
-                output.print(f"      → {each.remedy}", markup=False, soft_wrap=True)
-                output.print(f"      see {each.anchor} for hints", markup=False, soft_wrap=True)
+                paragraph(stream, each.what, "      ")
+                paragraph(stream, f"→ {each.remedy}", "      ", "        ")
+                paragraph(stream, f"see {each.anchor} for hints", "      ")
         output.print()
     worst = _worst([each for category in categories for each in category.found])
     sign, style = _MARKS["error" if worst == "error" else "ok"]

@@ -10,6 +10,7 @@ It succeeds only if no request failed and CloudWatch counted exactly the request
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shutil
 import sys
@@ -21,11 +22,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.cli import report
+from infra.cli import measure, report
+from infra.cli.api import MeshApi
 from infra.cli.demo_view import View
+from infra.cli.mesh import Mesh
 from infra.cli.mesh_state import knows_all
 from infra.cli.report import Tally
 from infra.cli.tables import show
+from infra.cli.traffic import EDGES, STAT_IN, Edge, by_destination
 from infra.local.machine import Machine
 from infra.local.runner import TaskRunner
 from infra.local.settings import REPOSITORY, LocalError, Settings
@@ -72,11 +76,15 @@ async def _run(settings: Settings) -> list[str]:
     begin = datetime.now(UTC)
     async with machine(settings) as (made, _):
         with View() as view:
-            final = await Demo(made, view).run()
+            shown = Demo(made, view)
+            final = await shown.run()
         view.say("reading the metrics back from CloudWatch")
         values = await asyncio.to_thread(_read_metrics, made, begin)
     sys.stdout.write("\n")
     show(sys.stdout, "table", report.metric_columns(_SERVICES), report.metric_rows(values, _SERVICES))
+    for columns, edges in ((STAT_IN, by_destination(shown.edges)), (EDGES, shown.edges)):
+        sys.stdout.write("\n")
+        show(sys.stdout, "table", columns, [edge.row() for edge in edges])
     sys.stdout.write("\n")
     return report.verdict(final, values.get(("RequestCount", "web")))
 
@@ -90,6 +98,7 @@ class Demo:
         self._view = view
         self._load: TaskRunner | None = None
         self._running_at: dict[str, float] = {}
+        self.edges: list[Edge] = []
         made.listeners.append(self._note)
 
     async def run(self) -> Tally:
@@ -127,6 +136,9 @@ class Demo:
         async with self._phase("a standalone task of orders joins by RunTask"):
             alone = self._cluster.run_task("orders")
             await self._until("it serves", lambda: alone.identity.task_id in self._tally().answers)
+        self._view.say("asking the sidecars who calls whom")
+        mesh = Mesh(MeshApi.local(self._machine.api.url, self._machine.settings.region), None)
+        self.edges = await asyncio.to_thread(measure.edges, mesh, io.StringIO())
         self._view.say("stopping the load, then everything; the sidecars report their last metrics")
         load.stop(StopCode.USER_INITIATED, "The demo is over")
         await self._until("the load task has stopped", load.stopped.is_set)

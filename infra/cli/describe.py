@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from infra.cli.mesh import open_mesh
-from infra.cli.tables import Column, show
+from infra.cli.tables import Column, paragraph, show
 
 ENDPOINTS: Final = (
     Column("TASK", "task"),
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return 0
     for name, value in facts(namespace, service, policy, tag):
-        sys.stdout.write(f"{name + ':':<14} {value}\n")
+        paragraph(sys.stdout, value, f"{name + ':':<14} ", " " * 15)
     rows = [
         {**each, "task": str(each["id"])[:8], "address": f"{each['address']}:{each['port']}"}
         for each in service["endpoints"]
@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
         show(sys.stdout, "table", ENDPOINTS, rows)
     for title, lines in (("Findings", findings(service)), ("Events", events(service))):
         if lines:
-            sys.stdout.write(f"\n{title}:\n" + "".join(f"  {line}\n" for line in lines))
+            sys.stdout.write(f"\n{title}:\n")
+            for line in lines:
+                paragraph(sys.stdout, line, "  ", "    ")
     return 0
 
 

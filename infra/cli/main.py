@@ -1,6 +1,7 @@
 """The `tramo` command: its arguments, and which function does what.
 
-Exit codes: 0 done, 1 it could not be done (the reason is on standard error), 2 wrong usage.
+Exit codes: 0 done, 1 it could not be done (the reason is on standard error), 64 wrong usage;
+`analyze` and `policy` have more (docs/operators.md).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tramo", description="An open service mesh for Amazon ECS.")
+    parser = operators.CommandParser(prog="tramo", description="An open service mesh for Amazon ECS.")
     parser.add_argument("--version", action="version", version=f"tramo {__version__}")
     parser.add_argument(
         "--state-dir",

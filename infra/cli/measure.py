@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import IO
 
 from infra.cli.api import ApiError, MeshApi
 from infra.cli.ask import Answered, ask
@@ -11,11 +12,14 @@ from infra.cli.mesh import Mesh
 from infra.cli.traffic import Edge, edges_of
 
 
-def edges(mesh: Mesh) -> list[Edge]:
-    """Return all edges of the namespaces that were asked for. Raises ApiError."""
+def edges(mesh: Mesh, progress: IO[str] | None = None) -> list[Edge]:
+    """Return all edges of the namespaces that were asked for; `progress` is where it says how far it is, else stderr.
+
+    Raises ApiError.
+    """
     found = []
     for namespace in mesh.namespaces():
-        answered = ask_all(mesh.api, namespace)
+        answered = ask_all(mesh.api, namespace, progress)
         if answered is None:
             continue
         names = family_names(mesh.api, namespace, answered)
@@ -24,10 +28,10 @@ def edges(mesh: Mesh) -> list[Edge]:
     return found
 
 
-def ask_all(api: MeshApi, namespace: str) -> Answered | None:
+def ask_all(api: MeshApi, namespace: str, progress: IO[str] | None = None) -> Answered | None:
     """Ask every sidecar of a namespace for its traffic; None for one that has no snapshot yet."""
     try:
-        return ask(api, namespace, "stat")
+        return ask(api, namespace, "stat", progress=progress)
     except ApiError as error:
         if error.status == 404:
             return None

@@ -6,17 +6,33 @@ A command is a module with `run(options)`; it is imported when it runs, because 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 WATCH_SECONDS: Final = 5.0
 
 Commands = Any  # argparse's _SubParsersAction is private
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that says what a misspelled word was probably meant to be, and whose exit code is EX_USAGE."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage, the mistake and a suggestion, and exit."""
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong is not None:
+            known = [word.strip("' ") for word in wrong[2].split(",")]
+            close = difflib.get_close_matches(wrong[1], known, 1)
+            hint = f"; did you mean {close[0]}?" if close else f": use one of {wrong[2]}"
+            message = f"{wrong[1]!r} is not known{hint}"
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
 
 
 def add(commands: Commands, parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,8 @@ golden files rely on them. No colour and no cutting to a width when the output i
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
@@ -164,3 +166,19 @@ def show_rows(stream: IO[str], form: str, columns: Sequence[Column], rows: Seque
         stream.write("No resources found.\n")
         return
     show(stream, "json" if form == "json" else "table", columns, rows)
+
+
+def paragraph(stream: IO[str], text: str, indent: str = "", hanging: str | None = None) -> None:
+    """Print a sentence: within the width of a terminal, else in one line. `hanging` indents its further lines."""
+    if not stream.isatty():
+        stream.write(f"{indent}{text}\n")
+        return
+    lines = textwrap.wrap(
+        text,
+        shutil.get_terminal_size().columns,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    stream.write("".join(f"{line}\n" for line in lines))

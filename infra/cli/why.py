@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Any, Final
 from infra.cli.api import MeshApi
 from infra.cli.ask import ask
 from infra.cli.mesh import open_mesh, suggestion
-from infra.cli.tables import console
+from infra.cli.tables import console, paragraph
 
 MEANINGS: Final = {
     "UH": "no endpoint was healthy",
@@ -54,8 +55,10 @@ def run(options: argparse.Namespace) -> int:
         for step in steps:
             mark, style = ("✓", "green") if step.ok else ("×", "red")  # noqa: RUF001
             output.print(f"[{style}]{mark}[/] ", end="", soft_wrap=True)
-            output.print(f"{step.name}: {step.found}", markup=False, soft_wrap=True)
-        output.print(f"\n{sentence}", markup=False, soft_wrap=True)
+            lines = textwrap.wrap(f"{step.name}: {step.found}", output.width - 2, break_long_words=False)
+            output.print("\n  ".join(lines), markup=False, soft_wrap=True)
+        sys.stdout.write("\n")
+        paragraph(sys.stdout, sentence)
     return int(not all(step.ok for step in steps))
 
 
@@ -69,7 +72,7 @@ def explain(api: MeshApi, namespace: str, source: str, destination: str, port: i
         hint = suggestion(destination, [*services, *aliases])
         at = f"{destination}:{port}" if port else destination
         steps.append(Step("name", False, f"no service of {namespace} is called {at}{hint}"))
-        return steps, f"{source} cannot call {at}, because nobody in {namespace} offers it{hint}."
+        return steps, f"{source} cannot call {at}, because nobody in {namespace} offers it{hint or '.'}"
     name = found["name"]
     aliases = [f"{each['dns_name']}:{each['port']}" for each in found["aliases"]]
     steps.append(Step("name", True, f"{destination} is service {name} in {namespace}, {found['protocol']}"))

@@ -138,7 +138,7 @@ def test_the_sum_is_of_all_lines() -> None:
 def test_senseless_fleets_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["cost", "--sidecars", "10", *arguments])
-    assert error.value.code == 2
+    assert error.value.code == 64
     assert arguments[0] in capsys.readouterr().err
 
 

@@ -211,7 +211,7 @@ def test_where_no_state_directory_can_be_no_cluster_is_up(
 def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["dashboard", "--port", "99999"])
-    assert caught.value.code == 2
+    assert caught.value.code == 64
     assert "'99999' is not a port from 0 to 65535" in capsys.readouterr().err
 
 
@@ -256,10 +256,10 @@ def test_without_a_cluster_every_command_says_how_to_start_one(
     "arguments",
     [[], ["nonsense"], ["scale", "s"], ["scale", "s", "-1"], ["scale", "s", "x"], ["tasks", "-o", "xml"], ["stop"]],
 )
-def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_wrong_usage_is_64_and_shows_the_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
-    assert caught.value.code == 2
+    assert caught.value.code == 64
     assert "usage: tramo" in capsys.readouterr().err
 
 
@@ -276,3 +276,9 @@ def test_up_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (tmp_path / "empty").mkdir()
     assert main(["--state-dir", str(tmp_path / "s"), "up", str(tmp_path / "empty")]) == 1
     assert "services.json" in capsys.readouterr().err
+
+
+def test_a_misspelled_command_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["scael", "orders", "2"])
+    assert capsys.readouterr().err.endswith("tramo: 'scael' is not known; did you mean scale?\n")

@@ -1,0 +1,116 @@
+"""`tramo why`: each step of a call, and the sentence that says where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from infra.cli import ask
+from infra.cli.api import MeshApi
+from infra.cli.top import rows
+from infra.cli.why import explain
+
+TASK = "ab" * 16
+ENDPOINT = {"state": "ready", "ejected": False, "health_check": None, "same_zone": True}
+CLUSTER = {"active_requests": 1, "pending_requests": 0, "overflows": 0, "endpoints": [ENDPOINT]}
+CALLS = {"name": "orders", "ok": 10, "failed": 0, "flags": {}}
+SERVICE = {
+    "name": "orders",
+    "protocol": "http",
+    "vip": "127.254.0.2",
+    "aliases": [{"dns_name": "orders", "port": 80}],
+    "endpoints": {"ready": 1},
+}
+
+
+class Api:
+    """One namespace with the services web and orders, and a sidecar of web."""
+
+    def __init__(self, **changes: Any) -> None:
+        self._service = {**SERVICE, **changes.get("service", {})}
+        self._pages: dict[str, Any] = {
+            "clusters": {"clusters": [{**CLUSTER, **changes.get("cluster", {})}]},
+            "config": {"listening": [], "not_listening": changes.get("not_listening", {})},
+            "stat": {"client": [{**CALLS, **changes.get("calls", {})}]},
+        }
+        if changes.get("unknown"):
+            self._pages["clusters"] = {"clusters": []}
+        self._silent = changes.get("silent", False)
+        self._asked = ""
+
+    def services(self, _: str) -> Iterator[dict[str, Any]]:
+        return iter([self._service, {**SERVICE, "name": "web", "aliases": [], "vip": "127.254.0.3"}])
+
+    def ask(self, _: str, question: dict[str, Any]) -> dict[str, Any]:
+        self._asked = question["subject"]
+        assert question["service"] == "web", "the caller's sidecars are asked"
+        return {"id": "1", "asked": [] if self._silent else [TASK]}
+
+    def answers(self, *_: str) -> dict[str, Any]:
+        return {"answers": [{"task": TASK, "answer": self._pages[self._asked]}], "next": None}
+
+
+def explained(destination: str = "orders", port: int | None = None, **changes: Any) -> tuple[list[str], str]:
+    steps, sentence = explain(cast(MeshApi, Api(**changes)), "shop.local", "web", destination, port)
+    return [step.name for step in steps if not step.ok], sentence
+
+
+def test_a_call_that_works() -> None:
+    assert explained() == ([], "web can call orders.")
+    assert explained("orders", 80) == ([], "web can call orders.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed", "words"),
+    [
+        ({"service": {"aliases": []}}, "alias", "another service holds them"),
+        ({"service": {"endpoints": {"unhealthy": 2}}}, "registry", "2 unhealthy"),
+        ({"unknown": True}, "cluster", "its snapshot is stale"),
+        ({"not_listening": {"127.254.0.2:80": "Address already in use"}}, "listener", "Address already in use"),
+        ({"cluster": {"endpoints": [{**ENDPOINT, "ejected": True}]}}, "endpoints", "1 ejected"),
+        ({"cluster": {"endpoints": []}}, "endpoints", "none"),
+        ({"calls": {"failed": 5, "flags": {"UF": 5}}}, "calls", "5 UF (no connection to an endpoint could be made)"),
+        ({"calls": {"failed": 5}}, "calls", "5 of 15 failed in the last minute: answered by the app"),
+        ({"silent": True}, "sidecar", "it has no living task"),
+    ],
+)
+def test_the_sentence_names_the_step_that_fails(changes: dict[str, Any], failed: str, words: str) -> None:
+    found, sentence = explained(**changes)
+    assert found == [failed]
+    assert words in sentence
+
+
+def test_a_name_that_is_not_there_is_suggested() -> None:
+    assert explained("ordres") == (
+        ["name"],
+        "web cannot call ordres, because nobody in shop.local offers it; did you mean orders?",
+    )
+    found, sentence = explained("orders", 81)
+    assert (found, "orders:81" in sentence) == (["name"], True)
+
+
+def test_asking_ends_when_the_time_is_over_and_says_who_was_silent() -> None:
+    now = [0.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    class Silent(Api):
+        def ask(self, _: str, question: dict[str, Any]) -> dict[str, Any]:
+            return {"id": "1", "asked": ["one", "two"]}
+
+        def answers(self, *_: str) -> dict[str, Any]:
+            return {"answers": [{"task": "one", "answer": {}}], "next": None}
+
+    found = ask.ask(cast(MeshApi, Silent()), "n", "stat", seconds=3, clock=lambda: now[0], pause=pause)
+    assert (list(found.answers), found.silent, now[0]) == (["one"], ("two",), 3.0)
+
+
+def test_requests_are_summed_by_method_and_path() -> None:
+    request = {"direction": "inbound", "upstream_cluster": "orders", "method": "GET", "path": "/a"}
+    ended = ((1.0, 200), (5.0, 500), (3.0, 0))
+    found = rows({**request, "duration": duration, "response_code": code} for duration, code in ended)
+    (row,) = found
+    assert (row["count"], row["best"], row["worst"], row["last"], row["success"]) == (3, "1ms", "5ms", "3ms", "33.33%")
