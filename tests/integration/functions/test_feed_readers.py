@@ -53,10 +53,12 @@ class Case:
         self.publisher.publish(NAMESPACE, Changes(frozenset({task_id})))
         self.feeder.bring_up(NAMESPACE)
 
-    def sidecar(self, copy: int = 3, table: str = "") -> Reader:
+    def client(self, copy: int, table: str) -> FeedClient:
         session = botocore.session.Session()
-        client = FeedClient(table or self.table, NAMESPACE, copy, aws.REGION, session, self.dynamodb, self.s3)
-        return Reader(client)
+        return FeedClient(table, NAMESPACE, copy, aws.REGION, session, self.dynamodb, self.s3)
+
+    def sidecar(self, copy: int = 3) -> Reader:
+        return Reader(self.client(copy, self.table))
 
     def truth(self) -> Any:
         head = self.store.snapshots.head(NAMESPACE, consistent=True)
@@ -150,7 +152,7 @@ def test_another_epoch_is_taken_whole(case: Case) -> None:
 
 def test_a_table_that_is_not_there_is_named(case: Case) -> None:
     with pytest.raises(FeedError, match="DynamoDB answered 400 ResourceNotFoundException for tramo-none: there is no"):
-        case.sidecar(table="tramo-none").read()
+        case.client(3, "tramo-none").head()
 
 
 def test_both_ends_agree_on_the_copies() -> None:

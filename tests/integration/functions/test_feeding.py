@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from registry.publishing import Publisher
 from tests.support.control_plane import aws
 from tests.support.control_plane.building import declare, task
 from tests.support.control_plane.ecs import NAMESPACE
+from tests.support.control_plane.memory_table import MemoryTable
 from tests.support.stepping import Crash
 
 NOW = 1_795_345_200.0
@@ -46,21 +47,14 @@ def connection_of(feed: FeedStore) -> Any:
 class Case:
     """A publisher with its feed, and what readers find."""
 
-    def __init__(self, store: Store, endpoint: str, connection: Any) -> None:
+    def __init__(self, store: Store, open_feed: Callable[[], FeedStore]) -> None:
         self.store = store
         self.s3 = FakeS3()
         self.now = NOW
-        self.table = aws.create_feed(endpoint)
-        self.endpoint = endpoint
-        self.connection = connection
+        self.open = open_feed
         self.feed = self.open()
         self.feeder = Feeder(store, self.feed, Documents("bucket", lambda: self.s3), 1, lambda: self.now)
         self.publisher = Publisher(store, lambda: self.now, lambda _: None)
-
-    def open(self) -> FeedStore:
-        feed = FeedStore(self.table, aws.REGION, self.endpoint)
-        connection_of(feed)._client = self.connection.client  # it takes long to make
-        return feed
 
     def publish(self, task_id: str, **changes: Any) -> None:
         self.store.tasks.apply(task(task_id, **changes))
@@ -75,9 +69,8 @@ class Case:
         return self.open().heads(NAMESPACE)
 
     def changes(self, copy: int) -> Any:
-        key = {"pk": {"S": feed_key(NAMESPACE, copy)}, "sk": {"S": "CHANGES"}}
-        item = aws.client("dynamodb", self.endpoint).get_item(TableName=self.table, Key=key)["Item"]
-        return decompress(item["data"]["B"]) if "data" in item else None
+        item = self.open()._changes.get(feed_key(NAMESPACE, copy), "CHANGES")
+        return decompress(item.data) if item.data else None
 
     def check(self) -> None:
         """Every copy says what HEAD says, and the whole document with the changes tells all."""
@@ -95,7 +88,29 @@ class Case:
 @pytest.fixture
 def case(store: Store, dynamodb_endpoint: str) -> Case:
     declare(store, "orders")
-    return Case(store, dynamodb_endpoint, store.tasks._table.connection)
+    table = aws.create_feed(dynamodb_endpoint)
+
+    def opened() -> FeedStore:
+        feed = FeedStore(table, aws.REGION, dynamodb_endpoint)
+        connection_of(feed)._client = store.tasks._table.connection.client  # it takes long to make
+        return feed
+
+    return Case(store, opened)
+
+
+@pytest.fixture
+def in_memory() -> Case:
+    """The same with tables in memory, for what takes thousands of calls."""
+    registry, copies = MemoryTable(), MemoryTable()
+
+    def opened() -> FeedStore:
+        feed = FeedStore("memory", aws.REGION, "http://memory.invalid")
+        connection_of(feed).dispatch = copies.dispatch
+        return feed
+
+    store = registry.open()
+    declare(store, "orders")
+    return Case(store, opened)
 
 
 @contextmanager
@@ -142,8 +157,8 @@ def test_a_namespace_that_is_not_published_has_no_feed(case: Case) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_publisher_that_dies_is_made_up_for_by_the_next_or_by_the_reconciler(case: Case, after: bool) -> None:
-    place = 0
+def test_a_publisher_that_dies_is_made_up_for_by_the_next_or_by_the_reconciler(in_memory: Case, after: bool) -> None:
+    case, place = in_memory, 0
     while True:
         case.publish("t1", version=10 + place, address=f"10.1.0.{place}")
         case.now += 60.0
@@ -230,9 +245,8 @@ def test_without_a_bucket_there_is_the_feed_alone(case: Case) -> None:
 def test_copies_that_were_lost_are_written_and_the_others_are_not(case: Case) -> None:
     case.publish("t1")
     case.feeder.bring_up(NAMESPACE)
-    for sk in ("HEAD", "CHANGES"):
-        key = {"pk": {"S": feed_key(NAMESPACE, 3)}, "sk": {"S": sk}}
-        aws.client("dynamodb", case.endpoint).delete_item(TableName=case.table, Key=key)
+    for model, sk in ((case.feed._heads, "HEAD"), (case.feed._changes, "CHANGES")):
+        model.get(feed_key(NAMESPACE, 3), sk).delete()
     assert case.feeder.bring_up(NAMESPACE) == 1
     case.check()
 
