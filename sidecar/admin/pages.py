@@ -177,6 +177,7 @@ class Pages:
         return {
             "name": name,
             "protocol": cluster.protocol,
+            "endpoints_of_other_kind": cluster.other_kind,
             "vip": self._mesh.local_address(record.vip) if record is not None else "",
             "aliases": [f"{alias.dns_name}:{alias.port}" for alias in record.aliases] if record is not None else [],
             "active_requests": cluster.active_requests,
@@ -190,6 +191,7 @@ class Pages:
                     "id": endpoint.id,
                     "address": endpoint.address,
                     "port": endpoint.port,
+                    "protocol": endpoint.protocol,
                     "state": endpoint.state,
                     "health": endpoint.health_name(),
                     "health_check": _checked(endpoint),
@@ -206,6 +208,7 @@ class Pages:
         }
 
     def _stats(self) -> Page:
+        snapshot = self._mesh.snapshot
         stats: dict[str, Any] = {
             "version": sidecar.__version__,
             "build": build.kind(),
@@ -214,6 +217,7 @@ class Pages:
             "tasks": len(asyncio.all_tasks(self._mesh.runtime.loop)),
             "draining": self._mesh.runtime.draining,
             "polls_failed_in_a_row": self._poller.failures,
+            "unreadable": sum(map(len, snapshot.unreadable.values())) if snapshot is not None else 0,
             "registry": self._sources.describe(),
         }
         change = self._poller.last_change

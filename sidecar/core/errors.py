@@ -66,6 +66,7 @@ FLAG_FIELD: Final = b"tramo-response-flags"
 
 NO_ROUTE: Final = LocalReply(NR, "no service of this name in the namespace; see the sidecar's /clusters")
 NO_HEALTHY_UPSTREAM: Final = LocalReply(UH, "the service has no endpoint that can take a request")
+SPEAKS_TCP: Final = LocalReply(UH, "the service speaks TCP now; a new connection reaches it")
 UPSTREAM_CONNECT_FAILURE: Final = LocalReply(UF, "no connection to the service could be made")
 UPSTREAM_OVERFLOW: Final = LocalReply(UO, "the circuit breaker of the service is open")
 UPSTREAM_REFUSED: Final = LocalReply(UF, "the service did not take the request")

@@ -93,6 +93,18 @@ UNKNOWN_KEY: Final = Kind(
     "a label tramo.… or a field of the label tramo.service-connect that nobody knows; it does nothing",
     "Correct its name, or remove it.",
 )
+UNREADABLE: Final = Kind(
+    "TRM0311",
+    ERROR,
+    "a part of a service in the snapshot cannot be read; everything else of the snapshot is used",
+    "Bring sidecar and control plane to the same version; a service that cannot be read stays as it was known.",
+)
+OTHER_KIND: Final = Kind(
+    "TRM0312",
+    WARNING,
+    "endpoints that speak TCP where their service speaks HTTP, or HTTP where it speaks TCP",
+    "It ends with the deployment that changes the protocol; to keep both, give one another discovery name.",
+)
 KINDS: Final = (
     UNKNOWN_VARIABLE,
     INBOUND_MISMATCH,
@@ -104,6 +116,8 @@ KINDS: Final = (
     NAMESPACE_MISMATCH,
     FEED_NOT_READ,
     UNKNOWN_KEY,
+    UNREADABLE,
+    OTHER_KIND,
 )
 
 
@@ -227,6 +241,22 @@ def feed_not_read(error: str) -> Finding:
     """The feed cannot be read, and this sidecar asks the API instead."""
     remedy = "see docs/registry.md, section The feed; the API is asked meanwhile"
     return _finding(FEED_NOT_READ, "TRAMO_FEED_TABLE", error, remedy)
+
+
+def unreadable(service: str, parts: Sequence[str], why: str) -> Finding:
+    """Parts of a service in the snapshot that cannot be read; `why` is said of the first."""
+    where = f"service {service}" if service else "snapshot"
+    what = f"{_listed(parts)} cannot be read: {why}"
+    remedy = "bring sidecar and control plane to the same version; a service that cannot be read stays as it was known"
+    return _finding(UNREADABLE, where, what, remedy)
+
+
+def other_kind(service: str, protocol: str, count: int) -> Finding:
+    """Endpoints that callers of a service cannot be sent to."""
+    other = "HTTP" if protocol == "tcp" else "TCP"
+    what = f"{count} endpoints speak {other}, the service speaks {protocol}: they get no traffic"
+    remedy = "it ends with the deployment that changes the protocol; to keep both, give one another discovery name"
+    return _finding(OTHER_KIND, f"service {service}", what, remedy)
 
 
 def ordered(found: Iterable[Finding]) -> list[Finding]:

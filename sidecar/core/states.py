@@ -18,6 +18,11 @@ APP_PROTOCOLS: Final[dict[str, AppProtocol]] = {name: name for name in get_args(
 _STATES: Final[dict[str, EndpointState]] = {name: name for name in get_args(EndpointState)}
 
 
+def is_same_kind(one: AppProtocol, other: AppProtocol) -> bool:
+    """Whether the proxy can translate between the two: all of HTTP into each other, TCP into nothing."""
+    return (one == "tcp") is (other == "tcp")
+
+
 def state_of(text: str) -> EndpointState:
     """The state with this name. One that only a newer registry knows is `starting`: no requests go there."""
     return _STATES.get(text, "starting")

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
 from sidecar.core.direction import OUTBOUND, Direction
-from sidecar.core.errors import LocalReply
+from sidecar.core.errors import SPEAKS_TCP, LocalReply
 from sidecar.core.http.messages import RequestHead
 from sidecar.core.meters import Meter, ServerMeter
 from sidecar.proxy.base.descriptors import check_listener
@@ -96,8 +96,8 @@ class HttpListener(Frontend):
         return cluster.name.encode() if cluster.policy.http.accept_http_10 else None
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
-        """All requests go to the destination."""
-        return self.destination
+        """All requests go to the destination, unless it speaks TCP since this connection was accepted."""
+        return SPEAKS_TCP if self.destination.cluster.protocol == "tcp" else self.destination
 
 
 class TcpListener:

@@ -22,7 +22,15 @@ from typing import Final
 
 from sidecar.config import Config
 from sidecar.core.direction import INBOUND
-from sidecar.core.findings import MOST_FINDINGS, Finding, app_refuses, cause, not_bound
+from sidecar.core.findings import (
+    MOST_FINDINGS,
+    Finding,
+    app_refuses,
+    cause,
+    not_bound,
+    other_kind,
+    unreadable,
+)
 from sidecar.core.meters import MAX_DEPARTED, Meters
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.policy import of_local_app
@@ -66,6 +74,7 @@ class Mesh:
         self._aliases: dict[tuple[str, int], Destination] = {}
         self._apps: dict[str, Destination] = {}
         self._ingresses: dict[str, Ingress] = {}
+        self._other_kind: dict[str, int] = {}  # endpoints of services that get no traffic for their protocol
         self._drained_at = 0.0
         self._checks = HealthChecks(runtime)
         self._callers = CallerZones(frozenset(service.name for service in config.inbound))
@@ -111,7 +120,11 @@ class Mesh:
             if known is record:
                 continue
             await pace.rest()
-            self._destination(record).update(record, self._zone)
+            destination = self._destination(record)
+            destination.update(record, self._zone)
+            self._other_kind.pop(name, None)
+            if destination.cluster.other_kind:
+                self._other_kind[name] = destination.cluster.other_kind
             moved |= self._callers.replace(name, record)
             if name in self._apps:
                 self._apps[name].cluster.policy = of_local_app(record.policy_or_default())
@@ -119,6 +132,7 @@ class Mesh:
         gone = [name for name in self.destinations if name not in snapshot.services]
         for name in gone:
             self._depart(name)
+            self._other_kind.pop(name, None)
             moved |= self._callers.replace(name, None)
         if moved:
             for destination in self.destinations.values():
@@ -191,8 +205,9 @@ class Mesh:
         return found
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the app's ports and with the services' addresses."""
+        """What is wrong with the app's ports, with the services' addresses and with the snapshot."""
         outbound = self._not_bound() if self.redirect is None else self.redirect.findings()
+        outbound = [*outbound, *self._unreadable(), *self._of_other_kinds()]
         if self.runtime.draining:
             return outbound  # the app ends too
         now = self.runtime.now()
@@ -208,6 +223,20 @@ class Mesh:
             for alias in record.aliases:
                 names.setdefault(Address(self.local_address(record.vip), alias.port), []).append(alias.dns_name)
         return [not_bound(*address, names.get(address, []), *why) for address, why in failed.items()]
+
+    def _unreadable(self) -> list[Finding]:
+        if self.snapshot is None:
+            return []
+        return [
+            unreadable(name, [each.part for each in found], found[0].why)
+            for name, found in islice(self.snapshot.unreadable.items(), MOST_FINDINGS)
+        ]
+
+    def _of_other_kinds(self) -> list[Finding]:
+        return [
+            other_kind(name, self.destinations[name].cluster.protocol, count)
+            for name, count in islice(self._other_kind.items(), MOST_FINDINGS)
+        ]
 
     def _records(self) -> Iterable[ServiceRecord]:
         return self.snapshot.services.values() if self.snapshot is not None else ()

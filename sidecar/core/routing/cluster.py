@@ -14,6 +14,8 @@ Rules:
   for `fallback_seconds`: an empty registry is more often a fault than a wish. Endpoints that drained before are not.
 - An endpoint that becomes ready beside others that were, or comes back from an ejection or from failing checks, starts
   slowly where the policy says so. The first endpoints of a service do not: somebody has to take its requests.
+- Each endpoint has its own protocol; the service's is for those that say none. One with which the service's clients
+  cannot be connected (TCP for HTTP, HTTP for TCP) is not routed to, and counted in `other_kind`.
 - Where this task's zone is known, requests stay in it as far as `zones` says.
 - The choices are found anew when something changed, not with each request.
 - The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
@@ -33,7 +35,7 @@ from sidecar.core.routing.retry import RetryBudget
 from sidecar.core.routing.success_rate import INTERVAL_SECONDS, outliers
 from sidecar.core.routing.zones import spread
 from sidecar.core.snapshot import EndpointRecord
-from sidecar.core.states import AppProtocol, state_of
+from sidecar.core.states import AppProtocol, is_same_kind, state_of
 
 FALLBACK_SECONDS: Final = 300.0
 FOREVER: Final = float("inf")
@@ -58,6 +60,7 @@ class Cluster:
         "endpoints",
         "fallback_seconds",
         "name",
+        "other_kind",
         "pending_requests",
         "policy",
         "protocol",
@@ -79,6 +82,7 @@ class Cluster:
         self.active_requests = 0
         self.pending_requests = 0
         self.connections = 0
+        self.other_kind = 0  # endpoints that the service's clients cannot be connected with
         self._fallback: list[Endpoint] = []
         self._fallback_until = 0.0
         self._spread = spread([], "", {})
@@ -100,11 +104,16 @@ class Cluster:
         fresh: dict[str, Endpoint] = {}
         retired: list[Endpoint] = []
         joins = any(endpoint.state == "ready" for endpoint in self.endpoints)
+        self.other_kind = 0
         for record in records:
+            speaks = record.protocol or protocol
+            if not is_same_kind(speaks, protocol):
+                self.other_kind += 1
+                continue
             endpoint = self.by_id.get(record.id)
             was_ready = endpoint is not None and endpoint.state == "ready"
-            if endpoint is None or (endpoint.address, endpoint.port) != (record.address, record.port):
-                endpoint = Endpoint(record.id, record.address, record.port)
+            if endpoint is None or not endpoint.is_at(record.address, record.port, speaks):
+                endpoint = Endpoint(record.id, record.address, record.port, protocol=speaks)
                 was_ready = False
             if was_ready and record.state != "ready":
                 retired.append(endpoint)
@@ -114,7 +123,11 @@ class Cluster:
             endpoint.zone = record.zone or ""
             endpoint.weight = record.weight
             fresh[record.id] = endpoint
-        lost = [endpoint for id, endpoint in self.by_id.items() if id not in fresh and endpoint.state == "ready"]
+        lost = [
+            endpoint
+            for id, endpoint in self.by_id.items()
+            if id not in fresh and endpoint.state == "ready" and is_same_kind(endpoint.protocol, protocol)
+        ]
         if fresh:
             self._fallback = []
         elif lost:

@@ -20,7 +20,7 @@ from typing import Final, Literal
 from sidecar.core.routing.health_check import FAILING, CheckedHealth
 from sidecar.core.routing.load import GOOD, NEVER, OVERLOADED, Load
 from sidecar.core.routing.policy import HealthCheck, OutlierDetection
-from sidecar.core.states import EndpointState
+from sidecar.core.states import AppProtocol, EndpointState
 
 PROBE_SECONDS: Final = 10.0
 """Heads of streams may come late."""
@@ -53,17 +53,21 @@ class Endpoint(Load):
         "id",
         "joined_at",
         "port",
+        "protocol",
         "refusals",
         "rests_until",
         "state",
         "zone",
     )
 
-    def __init__(self, id: str, address: str, port: int, state: EndpointState = "ready") -> None:
+    def __init__(
+        self, id: str, address: str, port: int, state: EndpointState = "ready", protocol: AppProtocol = "http"
+    ) -> None:
         Load.__init__(self)
         self.id = id
         self.address = address
         self.port = port
+        self.protocol: AppProtocol = protocol
         self.state: EndpointState = state
         self.zone = ""  # unknown
         self.failures = 0
@@ -79,6 +83,10 @@ class Endpoint(Load):
         self.joined_at = NEVER  # when it began to take requests beside others, for slow start
         self.checked: CheckedHealth | None = None  # while active health checks are on
         self.failing = False  # by them
+
+    def is_at(self, address: str, port: int, protocol: AppProtocol) -> bool:
+        """Whether it is reached there, in this protocol."""
+        return self.address == address and self.port == port and self.protocol == protocol
 
     def health_name(self) -> str:
         """`healthy`, `ejected` or `probing`."""

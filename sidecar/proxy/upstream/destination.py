@@ -1,7 +1,8 @@
 """Where a listener sends traffic: a cluster's rules with the connections that carry it.
 
 Rules:
-- One pool per endpoint, made when the endpoint is first used and dropped with the endpoint.
+- One pool per endpoint, made when the endpoint is first used and dropped with the endpoint. It speaks the endpoint's
+  protocol, whatever the client speaks: a rollout that changes the protocol has both kinds of endpoints for a while.
 - What the callers of this task's app see is counted by the callers: nobody reads the client meter of that destination,
   and its failures are counted in the server meter.
 """
@@ -53,22 +54,20 @@ class Destination:
         self.on_unreachable: Callable[[], None] = _nobody_asks  # called when no connection could be made
 
     def pool(self, endpoint: Endpoint) -> Pool:
-        """The connections to this endpoint, in the service's protocol."""
+        """The connections to this endpoint, in the endpoint's own protocol."""
         pool = self._pools.get(endpoint)
         if pool is None:
-            if self.cluster.protocol == "http":
+            if endpoint.protocol in ("http2", "grpc"):
+                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self.queue, self._to_app)
+            else:
                 pool = Http1Pool(
                     self.runtime, self.cluster, endpoint, self._idle_seconds, self.meter, self.queue, self._to_app
                 )
-            else:
-                pool = Http2Pool(self.runtime, self.cluster, endpoint, self.meter, self.queue, self._to_app)
             self._pools[endpoint] = pool
         return pool
 
     def update(self, record: ServiceRecord, zone: str) -> None:
         """Take over a service's record of a new snapshot. No connection in use is closed."""
-        if record.protocol != self.cluster.protocol:
-            self.close()  # pools of the old protocol end with their requests
         now = self.runtime.now()
         policy = record.policy_or_default()
         self._retire(self.cluster.update(record.protocol, policy, record.endpoints, zone, now))

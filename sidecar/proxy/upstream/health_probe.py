@@ -45,7 +45,7 @@ async def probe(cluster: Cluster, endpoint: Endpoint) -> str:
                     return await _tcp(reader)
                 if policy.protocol == "grpc":
                     return await _grpc(reader, writer, cluster.name, policy)
-                return await _http(reader, writer, cluster, policy)
+                return await _http(reader, writer, cluster, endpoint, policy)
             finally:
                 writer.close()
     except TimeoutError:
@@ -63,10 +63,14 @@ async def _tcp(reader: asyncio.StreamReader) -> str:
 
 
 async def _http(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cluster: Cluster, policy: HealthCheck
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    cluster: Cluster,
+    endpoint: Endpoint,
+    policy: HealthCheck,
 ) -> str:
     head = RequestHead(b"GET", policy.path.encode(), cluster.name.encode(), [USER_AGENT])
-    if cluster.protocol in ("http2", "grpc"):
+    if endpoint.protocol in ("http2", "grpc"):
         answer = await _exchange(reader, writer, head, b"", _Answer(head_only=True))
         return http_failure(policy, answer.status)
     head.fields.append((b"connection", b"close"))

@@ -591,4 +591,4 @@ def test_a_service_without_tasks_is_forgotten_with_its_owners_policy_and_aliases
 def test_a_service_with_tasks_is_not_forgotten(api: Api) -> None:
     detail = problem(api.call("DELETE", "services/orders"), 409, "has-tasks", "service")
     assert detail == "orders has 2 tasks; stop them first, or they register it again"
-    assert names(api.get("snapshot")) == ["orders"]
+    assert names(api.get("snapshot")) == ["orders", "stock"]

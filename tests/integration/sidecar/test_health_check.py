@@ -173,7 +173,7 @@ def backend() -> Iterator[Backend]:
 def probed(port: int, protocol: str = "http", of: AppProtocol = "http", timeout: float = 5.0) -> str:
     checks = HealthCheck(protocol, timeout_seconds=timeout)  # type: ignore[arg-type]
     cluster = Cluster("orders", of, Policy(health_check=checks))
-    return asyncio.run(probe(cluster, Endpoint("e", "127.0.0.1", port)))
+    return asyncio.run(probe(cluster, Endpoint("e", "127.0.0.1", port, protocol=of)))
 
 
 def raw(data: bytes) -> Callable[[socket.socket], None]:

@@ -1,7 +1,8 @@
 """Histories of services: tasks that start and stop, registrars, reconcilers and publishers call by call in any order.
 
-Some events are lost, some come twice or late, and functions die between two calls. At the end everything that lives is
-swept a few times. What must then be published is worked out here from the tasks alone.
+Some events are lost, some come twice or late, and functions die between two calls. Now and then a week passes in which
+nobody starts anything. At the end everything that lives is swept a few times, a week passes once more, and what has no
+task goes. What must then be published is worked out here from the tasks alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from reconciler.publications import Publications
 from reconciler.sweep import Sweep
 from registry.aws.ecs import Lookups
 from registry.domain.events import parse_event
+from registry.domain.leftovers import IDLE_SECONDS, QUARANTINE_SECONDS
 from registry.domain.snapshot import Document
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, PublishConflictError, Publisher
@@ -101,6 +103,7 @@ class _History:
         self.ecs.tasks[CLUSTER] = []
         self.wants: dict[str, frozenset[int]] = {}
         self.protocols: dict[str, str] = {}
+        self.addresses: dict[str, tuple[str, float]] = {}  # whose each was last seen to be, and when
         for owner in (*SERVICES, "thief"):
             for revision in (1, 2, 3):
                 self._define(owner, revision)
@@ -124,9 +127,10 @@ class _History:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             action = self.dice.choice(
-                ("start", "stop", "hear", "hear", "sweep", "publish", "step", "step", "step", "die")
+                (*(("start", "stop", "hear", "hear", "sweep", "publish", "step", "step", "step", "die") * 4), "rest")
             )
             getattr(self, f"_{action}")()
+            self._watch_addresses()
         for worker in sorted(self.running):
             self._finish(worker)
         for _ in range(SETTLING_SWEEPS):
@@ -135,8 +139,23 @@ class _History:
         assert self._settle() == 0, "a sweep still finds something to repair"
         assert self._documents() == before
         self._check(before)
+        self.now += IDLE_SECONDS
+        for _ in range(SETTLING_SWEEPS):
+            self._settle()
+            self._watch_addresses()
+        assert self._settle() == 0, "a sweep still finds something to repair after the week"
+        after = self._documents()
+        self._check(after)
+        used = {task.claims for task in self.tasks if task.lives}
+        assert after.keys() <= used, f"{after.keys() - used} have no task and stay"
+        _, holders = self.stores[WORKERS].services.registered(self.namespace)
+        assert set(holders.values()) <= after.keys(), "a service that went has aliases"
 
     # What happens
+
+    def _rest(self) -> None:
+        """A week passes, and the time in which an address of a service that went is nobody's begins to count."""
+        self.now += IDLE_SECONDS
 
     def _start(self) -> None:
         owner = self.dice.choice((*SERVICES, *SERVICES, "thief"))
@@ -223,6 +242,14 @@ class _History:
         return self._reconcile(self.stores[WORKERS])
 
     # What must be
+
+    def _watch_addresses(self) -> None:
+        """No address passes from one service to another within the quarantine."""
+        services, _ = self.stores[WORKERS].services.registered(self.namespace)
+        for name, service in services.items():
+            owner, seen_at = self.addresses.get(service.vip, (name, self.now))
+            assert owner == name or self.now - seen_at >= QUARANTINE_SECONDS, f"{owner}'s address is {name}'s already"
+            self.addresses[service.vip] = (name, self.now)
 
     def _documents(self) -> dict[str, Document]:
         store = self.stores[WORKERS]

@@ -48,6 +48,7 @@ def test_golden_documents_are_read_whole(path: Path) -> None:
         for endpoint, record in zip(service.endpoints, expected["endpoints"], strict=True):
             for field in ("id", "address", "port", "state", "zone", "weight"):
                 assert getattr(endpoint, field) == record[field]
+            assert endpoint.protocol == record.get("protocol")
 
 
 def test_policies_are_read_with_their_defaults() -> None:
@@ -103,8 +104,7 @@ def test_zones_and_states_are_kept_once() -> None:
 def test_only_addresses_are_taken_for_addresses(address: str) -> None:
     document = golden("shop")
     document["services"][0]["endpoints"][0]["address"] = address
-    with pytest.raises(SnapshotError, match="'ledger'"):
-        decode(json.dumps(document).encode(), "shop.local")
+    assert decode(json.dumps(document).encode(), "shop.local").services[0].endpoints == ()
     document["services"][0]["endpoints"][0]["address"] = "2001:db8::7"
     assert decode(json.dumps(document).encode(), "shop.local").services[0].endpoints[0].address == "2001:db8::7"
 
@@ -160,39 +160,112 @@ def test_another_namespace_and_schema_are_refused() -> None:
         decode(data.replace(b'"schema": 1', b'"schema": 2'), "shop.local")
 
 
+def changed(document: Any, path: str, value: object) -> bytes:
+    """The document with another value at a place, as it is sent."""
+    place: Any = document
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    return json.dumps(document).encode()
+
+
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
         ("revision", "42", r"\$\.revision"),
         ("revision", None, r"\$\.revision"),
         ("services", {}, r"\$\.services"),
-        ("services.0.aliases.0.port", "80", r"\$\.services\[0\]\.aliases\[0\]\.port"),
-        ("services.0.aliases.0.port", 0, "port"),
-        ("services.0.aliases.0.port", 65536, "port"),
-        ("services.0.aliases.0.dns_name", "a b", "dns_name"),
-        ("services.0.aliases.0.dns_name", "a\n10.0.0.1 b", "dns_name"),
-        ("services.0.aliases.0.dns_name", "a\n", "dns_name"),
-        ("services.0.aliases.0.dns_name", "", "dns_name"),
-        ("services.0.protocol", "smtp", r"'smtp' - at `\$\.services\[0\]\.protocol`"),
-        ("services.0.vip", "nowhere", "'ledger'.*nowhere"),
-        ("services.0.vip", "::1", "'ledger'.*::1"),
-        ("services.0.endpoints.0.address", "host.example", r"'ledger'.*host\.example"),
-        ("services.0.endpoints.0.address", "", "'ledger'"),
-        ("services.0.endpoints.0.port", -1, "port"),
-        ("services.0.endpoints.0.port", 99999, "port"),
-        ("services.0.endpoints.0.weight", "heavy", "weight"),
-        ("services.0.endpoints", None, "endpoints"),
+        ("epoch", "a/b", "epoch"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_place(path: str, value: object, says: str) -> None:
-    document = golden("shop")
-    place: Any = document
-    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    for part in parents:
-        place = place[part]
-    place[last] = value
+def test_what_is_wrong_with_the_whole_is_refused_with_its_place(path: str, value: object, says: str) -> None:
     with pytest.raises(SnapshotError, match=says):
-        decode(json.dumps(document).encode(), "shop.local")
+        decode(changed(golden("shop"), path, value), "shop.local")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "part", "says"),
+    [
+        ("0.aliases.0.port", "80", "alias 0", "Expected `int`, got `str`"),
+        ("0.aliases.0.port", 65536, "alias 0", "65535"),
+        ("0.aliases.0.dns_name", "a\n10.0.0.1 b", "alias 0", "matching regex"),
+        ("0.aliases.0.dns_name", "", "alias 0", "matching regex"),
+        ("0.aliases", None, "the service", "aliases"),
+        ("0.protocol", "smtp", "the service", "'smtp'"),
+        ("0.vip", "nowhere", "the service", "'nowhere' is no IPv4 address"),
+        ("0.vip", "::1", "the service", "'::1' is no IPv4 address"),
+        ("0.endpoints", None, "the service", "endpoints"),
+        ("0.endpoints.0.address", "host.example", "endpoint {id}", "'host.example' is no IP address"),
+        ("0.endpoints.0.port", 99999, "endpoint {id}", "65535"),
+        ("0.endpoints.0.protocol", "quic", "endpoint {id}", "'quic'"),
+        ("0.endpoints.0.id", None, "endpoint 0", "got `null`"),
+        ("0.name", 7, "service 0 of the document", "name"),
+        ("0", None, "service 0 of the document", "got `null`"),
+        ("0.policy", {"retries": {"count": -1}}, "the policy, instead of which the default is used", "count"),
+    ],
+)
+def test_what_cannot_be_read_costs_itself_and_is_named(path: str, value: object, part: str, says: str) -> None:
+    document = golden("shop")
+    endpoint_id = document["services"][0]["endpoints"][0]["id"]
+    read = decode(changed(document, f"services.{path}", value), "shop.local")
+    (found,) = read.unreadable
+    is_named = "of the document" not in part
+    assert (found.service, found.part) == ("ledger" if is_named else "", part.format(id=endpoint_id))
+    assert says in found.why
+    lost = part == "the service" or not is_named
+    assert [service.name for service in read.services] == ([] if lost else ["ledger"]) + ["orders", "stock"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data(), JSON, st.booleans())
+def test_whatever_becomes_of_one_entry_all_others_are_used(data: st.DataObject, value: object, deletes: bool) -> None:
+    document = golden("mixed_protocols")
+    before = apply(None, decode(json.dumps(document).encode(), document["namespace"])).services
+    service = data.draw(st.sampled_from(document["services"]))
+    name = service["name"]
+    entry = data.draw(st.sampled_from([service, *service["endpoints"], *service["aliases"]]))
+    field = data.draw(st.sampled_from(sorted(entry)))
+    if deletes:
+        del entry[field]
+    else:
+        entry[field] = value
+    after = apply(None, decode(json.dumps(document).encode(), document["namespace"]))
+    assert {other: after.services[other] for other in before if other != name} == {
+        other: record for other, record in before.items() if other != name
+    }
+    if entry is service:
+        return
+    kept = after.services[name]
+    for kind in ("endpoints", "aliases"):
+        known = [each for each, raw in zip(getattr(before[name], kind), service[kind], strict=True) if raw is not entry]
+        assert [each for each in getattr(kept, kind) if each in known] == known
+    lost = sum(len(getattr(before[name], kind)) - len(getattr(kept, kind)) for kind in ("endpoints", "aliases"))
+    assert lost == len(after.unreadable.get(name, ()))
+
+
+def test_a_service_that_cannot_be_read_stays_as_it_was_known_until_it_can() -> None:
+    before = snapshot("shop")
+    broken = golden("shop") | {"revision": 43}
+    broken["services"][0]["vip"] = "nowhere"
+    for document in (broken, broken | {"since": 42, "removed": []}):
+        after = apply(before, decode(json.dumps(document).encode(), "shop.local"))
+        assert after.services["ledger"] is before.services["ledger"]
+        assert list(after.unreadable) == ["ledger"]
+        other = golden("shop") | {"revision": 44, "since": 43, "removed": []}
+        without = other | {"services": other["services"][1:]}
+        later = apply(after, decode(json.dumps(without).encode(), "shop.local"))
+        assert list(later.unreadable) == ["ledger"], "nothing new was said of it"
+        assert apply(after, decode(json.dumps(other).encode(), "shop.local")).unreadable == {}
+        gone = without | {"removed": ["ledger"]}
+        removed = apply(after, decode(json.dumps(gone).encode(), "shop.local"))
+        assert (removed.unreadable, "ledger" in removed.services) == ({}, False)
 
 
 @pytest.mark.parametrize("field", ["schema", "namespace", "revision", "services"])
@@ -209,9 +282,10 @@ def test_missing_fields_are_named(field: str) -> None:
 def test_one_bad_policy_does_not_cost_the_namespace(policy: object) -> None:
     document = golden("shop")
     document["services"][1]["policy"] = policy
-    services = apply(None, decode(json.dumps(document).encode(), "shop.local")).services
-    assert services["orders"].policy_or_default() == DEFAULT
-    assert len(services) == 3
+    read = apply(None, decode(json.dumps(document).encode(), "shop.local"))
+    assert read.services["orders"].policy_or_default() == DEFAULT
+    assert len(read.services) == 3
+    assert list(read.unreadable) == ["orders"]
 
 
 @given(st.binary(max_size=300))

@@ -187,6 +187,38 @@ def test_another_protocol_is_listened_for_in_its_own_way() -> None:
     run(test)
 
 
+def test_a_part_of_the_snapshot_that_cannot_be_read_is_a_finding_and_everything_else_is_used() -> None:
+    async def test(case: Case) -> None:
+        broken = service(2, "nowhere")
+        await case.take(document(1, broken, service(3)))
+        assert case.mesh.outbound.addresses() == [case.address(2), case.address(3)]
+        (found,) = case.mesh.findings()
+        assert (found.code, found.where) == ("TRM0311", "service s2")
+        assert found.what == "endpoint s2/http cannot be read: 'nowhere' is no IP address"
+        await case.take(document(2, service(2), since=1, removed=[]))
+        assert case.mesh.findings() == []
+
+    run(test)
+
+
+def test_endpoints_that_speak_tcp_where_the_service_speaks_http_are_a_finding_until_they_go() -> None:
+    async def test(case: Case) -> None:
+        mixed = service(2)
+        mixed["endpoints"].append({**mixed["endpoints"][0], "id": "s2b/http", "protocol": "tcp"})
+        await case.take(document(1, mixed, service(3)))
+        assert [each.id for each in case.mesh.destinations["s2"].cluster.endpoints] == ["s2/http"]
+        (found,) = case.mesh.findings()
+        assert (found.code, found.level, found.where) == ("TRM0312", "warning", "service s2")
+        assert found.what == "1 endpoints speak TCP, the service speaks http: they get no traffic"
+        await case.take(document(2, service(2), since=1, removed=[]))
+        assert case.mesh.findings() == []
+        await case.take(document(3, mixed, since=2, removed=[]))
+        await case.take(document(4, since=3, removed=["s2"]))
+        assert case.mesh.findings() == []
+
+    run(test)
+
+
 def test_an_address_that_could_not_be_bound_is_tried_again_until_it_can() -> None:
     async def test(case: Case) -> None:
         with socket.create_server(case.address(2)):

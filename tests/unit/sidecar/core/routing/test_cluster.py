@@ -8,11 +8,13 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import EJECTED, HEALTHY
 from sidecar.core.routing.policy import DEFAULT, HealthCheck, LoadBalancing, OutlierDetection, Policy
 from sidecar.core.snapshot import EndpointRecord
+from sidecar.core.states import AppProtocol
 
 NOW = 1000.0
 DRAWS = range(0, 1 << 32, 99_999_989)
@@ -54,6 +56,38 @@ def test_an_endpoint_that_leaves_routing_is_told() -> None:
     assert gone.state == "gone"
     assert update(found, record(0), record(1, "draining")) == [], "once"
     assert found.ready_endpoints() == 1
+
+
+def test_an_endpoint_speaks_its_own_protocol_or_else_the_services() -> None:
+    found = Cluster("orders", "http", DEFAULT)
+    records = (record(0), replace(record(1), protocol="grpc"), replace(record(2), protocol="http"))
+    found.update("http2", DEFAULT, records, "a", NOW)
+    assert [endpoint.protocol for endpoint in found.endpoints] == ["http2", "grpc", "http"]
+    before = list(found.endpoints)
+    retired = found.update("grpc", DEFAULT, records, "a", NOW)
+    assert retired == before[:1], "only the one that says nothing speaks another protocol now"
+    assert [endpoint.protocol for endpoint in found.endpoints] == ["grpc", "grpc", "http"]
+    assert found.endpoints[1:] == before[1:]
+
+
+@pytest.mark.parametrize(("service", "chosen"), [("http", ["e0", "e1"]), ("tcp", ["e2"])])
+def test_an_endpoint_of_the_other_kind_is_not_chosen_and_counted(service: AppProtocol, chosen: list[str]) -> None:
+    protocols: tuple[AppProtocol, ...] = ("http", "grpc", "tcp")
+    records = tuple(replace(record(number), protocol=protocol) for number, protocol in enumerate(protocols))
+    found = Cluster("orders", service, DEFAULT)
+    found.update(service, DEFAULT, records, "a", NOW)
+    assert [endpoint.id for endpoint in found.endpoints] == chosen
+    assert found.other_kind == 3 - len(chosen)
+    assert {picked.id for draw in DRAWS if (picked := found.pick(NOW, draw, [])) is not None} == set(chosen)
+
+
+def test_endpoints_of_the_other_kind_are_no_last_resort() -> None:
+    found = cluster(2)
+    spoken = tuple(replace(record(number), protocol="http") for number in range(2))
+    assert {each.id for each in found.update("tcp", DEFAULT, spoken, "a", NOW)} == {"e0", "e1"}
+    assert found.pick(NOW, 0, []) is None
+    found.update("http", DEFAULT, spoken, "a", NOW)
+    assert found.pick(NOW, 0, []) is not None
 
 
 def test_an_endpoint_with_a_new_address_is_another_one() -> None:
