@@ -3,9 +3,9 @@
 Rules:
 - Unknown fields are ignored. What is missing, ill-typed or senseless is not used: what stands in a snapshot is listened
   on, connected to and written into the hosts file.
-- An alias or endpoint that cannot be read costs itself, a service that cannot be read stays as it was known, and an
-  unreadable policy is the default. Each is named in `unreadable`; everything else is used. Only what is wrong with
-  the document as a whole is a `SnapshotError`.
+- A service or endpoint that cannot be read stays as it was known, and is left out if it was not; an alias is left out,
+  and an unreadable policy is the default. Each is named in `unreadable`; everything else is used. Only what is wrong
+  with the document as a whole is a `SnapshotError`.
 - A delta (it has `since`) applies to the revision it was made from and to later ones, since it holds whole services;
   a document never goes back. Both are said of one epoch: a whole document of another epoch is taken whatever its
   revision, since the registry counts anew.
@@ -48,6 +48,8 @@ class Unreadable(NamedTuple):
     part: str
     """What it costs: the service, an endpoint or alias of it, or its policy."""
     why: str
+    endpoint: str = ""
+    """The id, where it is an endpoint and its id can be read."""
 
 
 WHOLE_SERVICE: Final = "the service"
@@ -280,15 +282,16 @@ def _entries(
             found.append(decoder.decode(raw))
         except _CANNOT_BE_READ as error:
             try:
-                which = f"{kind} {_ID.decode(raw).id}"
+                endpoint = _ID.decode(raw).id
             except _CANNOT_BE_READ:
-                which = f"{kind} {number}"
-            unreadable.append(_unreadable(service.name, which, str(error)))
+                endpoint = ""
+            which = f"{kind} {endpoint or number}"
+            unreadable.append(_unreadable(service.name, which, str(error), endpoint))
     return found
 
 
-def _unreadable(service: str, part: str, why: str) -> Unreadable:
-    return Unreadable(service, part[:LONGEST_NAME], why[:LONGEST_WHY])
+def _unreadable(service: str, part: str, why: str, endpoint: str = "") -> Unreadable:
+    return Unreadable(service, part[:LONGEST_NAME], why[:LONGEST_WHY], endpoint)
 
 
 def _checked(service: ServiceRecord, texts: dict[str, str], unreadable: list[Unreadable]) -> ServiceRecord | None:
@@ -299,7 +302,7 @@ def _checked(service: ServiceRecord, texts: dict[str, str], unreadable: list[Unr
     usable = tuple(endpoint for endpoint in service.endpoints if _is_address(endpoint.address))
     if len(usable) < len(service.endpoints):
         unreadable += [
-            _unreadable(service.name, f"endpoint {endpoint.id}", f"{endpoint.address!r} is no IP address")
+            _unreadable(service.name, f"endpoint {endpoint.id}", f"{endpoint.address!r} is no IP address", endpoint.id)
             for endpoint in service.endpoints
             if not _is_address(endpoint.address)
         ]
@@ -348,9 +351,10 @@ def apply(current: Snapshot | None, document: Document) -> Snapshot:
         unreadable = {name: found for name, found in current.unreadable.items() if name not in said_again}
         for name in document.removed:
             services.pop(name, None)
+    news = _by_service(document.unreadable)
     for service in document.services:
-        services[service.name] = _kept(before, service)
-    for name, found in _by_service(document.unreadable).items():
+        services[service.name] = _kept(before, _completed(before, service, news.get(service.name, [])))
+    for name, found in news.items():
         unreadable[name] = found
         if name not in services and name in before and any(each.part == WHOLE_SERVICE for each in found):
             services[name] = before[name]
@@ -362,6 +366,16 @@ def _by_service(unreadable: Iterable[Unreadable]) -> dict[str, list[Unreadable]]
     for each in unreadable:
         found.setdefault(each.service, []).append(each)
     return found
+
+
+def _completed(before: dict[str, ServiceRecord], service: ServiceRecord, lost: list[Unreadable]) -> ServiceRecord:
+    """The record with its endpoints that cannot be read as they were known."""
+    ids = {each.endpoint for each in lost if each.endpoint}
+    known = before.get(service.name)
+    if known is None or not ids:
+        return service
+    kept = tuple(endpoint for endpoint in known.endpoints if endpoint.id in ids)
+    return msgspec.structs.replace(service, endpoints=(*service.endpoints, *kept))
 
 
 def _kept(before: dict[str, ServiceRecord], service: ServiceRecord) -> ServiceRecord:

@@ -177,7 +177,9 @@ class Poller:
             self.last_change = Change(snapshot.revision, len(answer.body), decode_seconds, self._runtime.now() - begin)
             self._etag = answer.etag
             if self._cache is not None:
-                await call(self._executor, self._cache.store, snapshot, answer.body, document.since)
+                # Of a body that cannot be read whole a restart would know less than what is routed by now.
+                body = b"" if document.unreadable else answer.body
+                await call(self._executor, self._cache.store, snapshot, body, document.since)
         self._more = answer.more
         self.source = answer.source
         self.confirmed_at = self._runtime.now()

@@ -218,7 +218,11 @@ def test_what_cannot_be_read_costs_itself_and_is_named(path: str, value: object,
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
@@ -248,6 +252,18 @@ def test_whatever_becomes_of_one_entry_all_others_are_used(data: st.DataObject, 
         assert [each for each in getattr(kept, kind) if each in known] == known
     lost = sum(len(getattr(before[name], kind)) - len(getattr(kept, kind)) for kind in ("endpoints", "aliases"))
     assert lost == len(after.unreadable.get(name, ()))
+
+
+def test_an_endpoint_that_cannot_be_read_stays_as_it_was_known() -> None:
+    before = snapshot("shop")
+    known = before.services["ledger"].endpoints[0]
+    for field, value in (("address", "nowhere"), ("port", "15100")):
+        broken = golden("shop") | {"revision": 43}
+        broken["services"][0]["endpoints"][0][field] = value
+        after = apply(before, decode(json.dumps(broken).encode(), "shop.local"))
+        assert after.services["ledger"].endpoints == (known,)
+        assert [each.endpoint for each in after.unreadable["ledger"]] == [known.id]
+        assert apply(None, decode(json.dumps(broken).encode(), "shop.local")).services["ledger"].endpoints == ()
 
 
 def test_a_service_that_cannot_be_read_stays_as_it_was_known_until_it_can() -> None:

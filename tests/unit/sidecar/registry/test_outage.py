@@ -225,10 +225,38 @@ def test_a_sidecar_that_starts_in_the_week_serves_from_the_disk(tmp_path: Path) 
 @pytest.mark.parametrize(
     "bad",
     [
+        pytest.param(document(4, "10.0.0.3").replace(b'"port": 15100', b'"port": "x"'), id="a field of another type"),
+        pytest.param(document(4, "10.0.0.3").replace(b'"address": "10.0', b'"address": "x'), id="a senseless address"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_read_stays_as_it_was_known_also_after_a_restart(tmp_path: Path, bad: bytes) -> None:
+    async def test() -> None:
+        api = Api(asyncio.get_running_loop().time)
+        cache = SnapshotCache(str(tmp_path / "snapshot.json"))
+        sidecar = Sidecar(api, 1, cache)
+        api.publish("10.0.0.2")
+        api.publish("10.0.0.3")
+        await sidecar.start()
+        await asyncio.sleep(MINUTE)
+        api.revision = 4
+        api.bodies.append(bad)
+        await asyncio.sleep(MINUTE)
+        assert sidecar.routes_to() == "10.0.0.3"
+        assert sidecar.poller.failures == 0
+        kept = cache.load(NAMESPACE)
+        assert kept is not None
+        assert (kept.revision, [each.address for each in kept.services["orders"].endpoints]) == (4, ["10.0.0.3"])
+        await sidecar.stop()
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
         pytest.param(document(1, "10.6.6.6"), id="an older revision"),
         pytest.param(document(4, "10.6.6.6").replace(b'"schema": 1', b'"schema": 2'), id="another schema"),
-        pytest.param(document(4, "10.6.6.6").replace(b'"port": 15100', b'"port": "x"'), id="a field of another type"),
-        pytest.param(document(4, "not an address"), id="a senseless address"),
+        pytest.param(document(4, "10.6.6.6").replace(b'"revision": 4', b'"revision": "4"'), id="another type"),
         pytest.param(document(4, "10.6.6.6")[:-20], id="cut short"),
         pytest.param(document(5, "10.6.6.6", since=4), id="a delta for a later revision"),
         pytest.param(b"<html>a proxy's error page</html>", id="not JSON"),
