@@ -1,8 +1,9 @@
 """The ECS side of the commands, over the ECS API of the local cluster.
 
-A roll-out that is waited for ends in one of four ways: it is COMPLETED; the circuit breaker made it FAILED, or another
-one took its place; as many of its tasks failed as would open a circuit breaker; or the time is over. The last three are
-errors that name the task, the container with its exit code, and its log.
+A roll-out that is waited for, be it a deployment or another number of tasks, ends in one of four ways: it is COMPLETED,
+and ECS has said since that the service is steady (a task that crashes may be RUNNING for a moment); the circuit breaker
+made it FAILED, or another one took its place; as many of its tasks failed as would open a circuit breaker; or the time
+is over. The last three are errors that name the task, the container with its exit code, and its log.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _PAUSE: Final = 0.2
 _HOPELESS: Final = 3
 """Failed tasks after which a roll-out is given up: the least at which ECS's circuit breaker opens."""
 _MOST_TASKS: Final = 100
+_STEADY: Final = "has reached a steady state."
 
 T = TypeVar("T")
 
@@ -85,12 +87,13 @@ class Ecs:
         return service_row(answer["services"][0])
 
     def wait_for_rollout(self, begun: Row, seconds: float) -> Row:
-        """Return the service's row when the deployment in the row is COMPLETED. Raises LocalError."""
+        """Return the service's row when what began with the row is done. Raises LocalError."""
         name, deployment = begun["service"], begun["deployment"]
         deadline = time.monotonic() + seconds
         while True:
             row = self.service(name)
-            if row["rollout"] == "COMPLETED" and row["deployment"] == deployment:
+            is_steady = row["steady_event"] != begun["steady_event"]
+            if is_steady and row["rollout"] == "COMPLETED" and row["deployment"] == deployment:
                 return row
             late = time.monotonic() >= deadline
             lost = row["deployment"] != deployment or row["rollout"] == "FAILED"
@@ -209,6 +212,7 @@ def service_row(service: Mapping[str, Any]) -> Row:
     state = primary["rolloutState"]
     if state == "COMPLETED" and not _as_wished(service):
         state = "IN_PROGRESS"  # the deployment was done; a change of the desired count is not
+    said = (event["id"] for event in service.get("events", ()) if event["message"].endswith(_STEADY))
     return {
         "service": service["serviceName"],
         "definition": service["taskDefinition"].rpartition("/")[2],
@@ -219,6 +223,7 @@ def service_row(service: Mapping[str, Any]) -> Row:
         "deployment": primary["id"],
         "failed": primary["failedTasks"],
         "reason": primary["rolloutStateReason"],
+        "steady_event": next(said, None),  # the newest comes first
     }
 
 

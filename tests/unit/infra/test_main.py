@@ -164,6 +164,15 @@ def test_a_deployment_that_crashes_at_once_is_an_error_that_names_container_exit
     assert "FAILING" in capsys.readouterr().out
 
 
+def test_more_tasks_that_crash_are_an_error_though_they_run_for_a_moment(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = definition_file(running, f"mkdir {running}/first && exec sleep 600; exit 7")
+    call(capsys, running, "deploy", "s", "--task-definition", file, "--wait", "60")
+    assert main(["--state-dir", str(running), "scale", "s", "2", "--wait", "60"]) == 1
+    assert "container app exited with 7; its log is" in capsys.readouterr().err
+
+
 def test_a_deployment_that_takes_too_long_is_an_error(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     probe = {"command": ["CMD", "false"], "interval": 5, "startPeriod": 60}
     file = definition_file(running, "sleep 600", healthCheck=probe)
