@@ -19,7 +19,7 @@ from registry.domain.rules import TaskRecord
 from registry.dynamodb.store import Store, open_store
 from registry.publishing import Changes, Publisher
 from tests.benchmarks.control import population
-from tests.benchmarks.control.applying import applying
+from tests.benchmarks.control.applying import applying, modes
 from tests.benchmarks.control.feeding import feeding
 from tests.benchmarks.control.fleet import fleet
 from tests.benchmarks.control.measuring import Units, charged, import_milliseconds, milliseconds
@@ -204,7 +204,12 @@ ON_TABLE: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "fleet": fleet,
     "feeding": feeding,
 }
-ALONE: dict[str, Callable[[], Iterator[Row]]] = {"loading": loading, "taking_over": taking_over, "applying": applying}
+ALONE: dict[str, Callable[[], Iterator[Row]]] = {
+    "loading": loading,
+    "taking_over": taking_over,
+    "applying": applying,
+    "modes": modes,
+}
 NEED_PUBLISHING = ("sweeping", "serving")
 SECTIONS = (*ON_TABLE, *ALONE)
 

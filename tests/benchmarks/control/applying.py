@@ -50,7 +50,7 @@ asyncio.run(main())
 class Process:
     """A sidecar, as it ships where it was built, else from the sources."""
 
-    def __init__(self, prefix: str, api_url: str, directory: Path) -> None:
+    def __init__(self, prefix: str, api_url: str, directory: Path, **variables: str) -> None:
         self.python = SHIPPED if SHIPPED.exists() else Path(sys.executable)
         self._admin = f"{prefix}.0.1:9901"
         self._log = directory / "sidecar.log"
@@ -69,6 +69,7 @@ class Process:
             "TRAMO_CACHE_FILE": str(directory / "snapshot.json"),
             "TRAMO_METRICS": "cloudwatch",
             "AWS_ENDPOINT_URL": api_url,
+            **variables,
         }
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -107,6 +108,10 @@ class Process:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
         raise RuntimeError("smaps_rollup has no line Pss")
+
+    def descriptors(self) -> int:
+        """Return how many files it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def stop(self) -> None:
         """End the process."""
@@ -184,6 +189,32 @@ def applying() -> Iterator[Row]:
         cost, slowest = traffic.during(lambda: sidecar.wait_for(documents.revision))
         yield "sidecar: whole snapshot again, every service changed", f"{_cost(cost)}; {_seen(slowest)}"
         yield "sidecar: memory then", f"PSS {sidecar.pss_mib():.0f} MiB, {traffic.failed} failed requests"
+
+
+def modes() -> Iterator[Row]:
+    """Yield what the services' addresses cost when each is listened on, and when all are redirected to one socket.
+
+    Nobody makes the network rules here: they are the kernel's, and cost the sidecar nothing.
+    """
+    for mode in ("listen", "redirect"):
+        documents = Documents()
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="tramo-bench-")))
+            prefix = stack.enter_context(network())
+            shelf = Shelf(1, documents.whole(), POLL_SECONDS)
+            stack.callback(shelf.close)
+            redirect = {"TRAMO_REDIRECT": f"{prefix}.0.1:15002", "TRAMO_VIP_NETWORK": "240.0.0.0/16"}
+            sidecar = Process(prefix, shelf.url, directory, **(redirect if mode == "redirect" else {}))
+            stack.callback(sidecar.stop)
+            cost = sidecar.wait_for(1)
+            memory = sidecar.pss_mib()
+            yield f"{mode}: whole snapshot", f"{_cost(cost)}, {sidecar.descriptors()} open files, PSS {memory:.0f} MiB"
+            costs = []
+            for turn in range(5):
+                shelf.put(documents.revision + 1, documents.add(f"new-{turn}", documents.names()[0]))
+                costs.append(sidecar.wait_for(documents.revision))
+            middle = {name: median(each[name] for each in costs) for name in costs[0]}
+            yield f"{mode}: delta of a new service, with its address and names", _cost(middle)
 
 
 def _deltas(documents: Documents, shelf: Shelf, sidecar: Process, traffic: Traffic) -> Iterator[Row]:
