@@ -21,7 +21,8 @@ from infra.cli import findings
 from infra.cli.api import ApiError
 from infra.cli.findings import ERROR, Finding
 from infra.cli.mesh import Mesh, open_mesh
-from infra.cli.tables import console, paragraph
+from infra.cli.tables import paragraph
+from infra.console import console
 
 POLL_SECONDS: Final = 1.0
 

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from infra.cli.report import PHASES, Phase, Tally, row
-from infra.cli.tables import console, show, table
+from infra.cli.tables import show, table
+from infra.console import console
 
 
 class View:

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from infra.console import console
 
 Row = Mapping[str, Any]
 
@@ -120,13 +121,6 @@ _STYLES: Final = {
     "IN_PROGRESS": "yellow",
     "FAILED": "red",
 }
-
-
-def console(stream: IO[str]) -> Console:
-    """Return a console that writes plainly unless the stream is a terminal."""
-    if stream.isatty():
-        return Console(file=stream, highlight=False)
-    return Console(file=stream, highlight=False, no_color=True, width=1000)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:

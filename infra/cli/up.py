@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 from rich.console import Console
 
 from infra.cli.addresses import calls
-from infra.cli.tables import console
+from infra.console import console
 from infra.local.machine import Machine
 from infra.local.settings import LocalError, Settings
 from infra.local.state import Status, StopCode

@@ -18,7 +18,8 @@ from typing import Any, Final
 from infra.cli.api import MeshApi
 from infra.cli.ask import ask
 from infra.cli.mesh import open_mesh, suggestion
-from infra.cli.tables import console, paragraph
+from infra.cli.tables import paragraph
+from infra.console import console
 
 MEANINGS: Final = {
     "UH": "no endpoint was healthy",

@@ -8,7 +8,7 @@ from typing import IO, Final
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.tables import console
+from infra.console import console
 from infra.dashboards.reader import Page, Part, Values
 
 BARS: Final = "▁▂▃▄▅▆▇█"

@@ -271,16 +271,6 @@ def accepts(known: TaskRecord | None, version: int, gone: bool) -> bool:
     return known.version < version and (gone or not known.gone or known.absent_at is not None)
 
 
-def apply_record(known: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Return what is known after the facts of an event."""
-    if not accepts(known, new.version, new.gone):
-        assert known is not None  # noqa: S101 - for mypy: only a known record can refuse
-        return known
-    if known is None or new.gone:
-        return new
-    return replace(new, **{name: getattr(known, name) for name in FACTS_OF_THE_LIVING})
-
-
 def apply_report(known: TaskRecord | None, report: TaskReport) -> TaskRecord | None:
     """Return what is known after a sidecar's report: the same object when it is no news. Tombstones take none."""
     if known is None or known.gone:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from registry.domain.events import parse_event
 from registry.domain.reports import Finding, Health, Level, TaskReport
-from registry.domain.rules import TaskRecord, apply_record, apply_report, entomb, record_of
+from registry.domain.rules import TaskRecord, apply_report, entomb, record_of
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import ReportOutcome
 from tests.support.control_plane.building import definition, record, task
 from tests.support.control_plane.ecs import NAMESPACE, life
+from tests.support.control_plane.registry_model import apply_record
 
 ID = record().task_id
 CHECK = {"command": ["CMD", "true"]}

@@ -18,7 +18,6 @@ from registry.domain.rules import (
     State,
     TaskRecord,
     accepts,
-    apply_record,
     apply_report,
     entomb,
     health_of,
@@ -31,6 +30,7 @@ from registry.domain.rules import (
     wait_is_over,
 )
 from tests.support.control_plane.ecs import event, life, task_definition
+from tests.support.control_plane.registry_model import apply_record
 
 CHECK = {"command": ["CMD", "true"], "interval": 300, "retries": 10}
 
