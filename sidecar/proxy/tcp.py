@@ -96,7 +96,7 @@ class _Side(asyncio.Protocol):
             self.transport.write_eof()
 
     def eof_received(self) -> bool:
-        """This side sends no more."""
+        """The side sends no more."""
         self.ended = True
         peer = self.peer
         if peer is not None:
@@ -115,12 +115,12 @@ class _Side(asyncio.Protocol):
         self.transport = self.peer = None
 
     def pause_writing(self) -> None:
-        """This side takes bytes slower than they come."""
+        """The side takes bytes slower than they come."""
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """This side has caught up."""
+        """The side has caught up."""
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.resume_reading()
 
@@ -329,7 +329,7 @@ class TcpSession(Timed):
         return True
 
     def moved(self, side: _Side, count: int) -> None:
-        """This side has sent so many bytes."""
+        """A side has sent so many bytes."""
         self._moved_at = self._runtime.now()
         if self._observation is not None:
             if side is self.client:
