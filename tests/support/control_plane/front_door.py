@@ -94,12 +94,14 @@ class FrontDoor:
 
 
 def granted() -> dict[str, frozenset[str]]:
-    """Return the actions that the template allows to each function."""
-    roles = sam.resources("AWS::IAM::Role")
+    """Return the actions that the template allows to each function, with every parameter at its default."""
+    stack = sam.deployed()
     found: dict[str, frozenset[str]] = {}
     for name, function in sam.resources("AWS::Lambda::Function").items():
         (role, _) = function["Role"]["Fn::GetAtt"]
-        statements = [each for policy in roles[role]["Policies"] for each in policy["PolicyDocument"]["Statement"]]
+        statements = [
+            each for policy in stack[role]["Properties"]["Policies"] for each in policy["PolicyDocument"]["Statement"]
+        ]
         actions = [each["Action"] if isinstance(each["Action"], list) else [each["Action"]] for each in statements]
         found[name] = frozenset(action for each in actions for action in each)
     return found
