@@ -33,8 +33,8 @@ OF_LAMBDA = {
     "dynamodb:GetShardIterator",
     "dynamodb:ListStreams",
 }
-# What this task's way does not need: services that are forgotten, or unused for days, and the feed's whole documents, for
-# which the functions have no bucket here.
+# What this task's way does not need: services that are forgotten or unused for days, and the feed's whole documents,
+# for which the functions have no bucket here.
 OF_OTHER_WAYS = {"dynamodb:DeleteItem", "s3:PutObject"}
 
 
