@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from infra.cli import operators, tables
 from infra.cli.control import ControlClient, NotUpError
@@ -125,20 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
     made.add_argument("--dry-run", action="store_true", help="only show what would be redriven")
     made.add_argument("--limit", type=_some, default=100, metavar="N", help="handle at most N letters, default 100")
-    made = command("dashboard", _dashboard, "show the stack's dashboard on this machine", output=False)
-    made.add_argument(
-        "--stack", metavar="NAME", help="the stack in AWS; without it and --region the local cluster's metrics"
-    )
+    made = command("console", _console, "show the mesh on a page: who calls whom, what fails and why", output=False)
+    made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it and --region the local cluster")
     made.add_argument("--region", metavar="REGION", help="region of the metrics, default AWS's configuration")
-    made.add_argument("--service", default="", metavar="NAME", help="service to show in full, default the first one")
+    made.add_argument("--service", default="", metavar="NAME", help="begin with the page of this service")
     made.add_argument(
         "--time",
         type=_minutes,
         metavar="TIME",
-        help="time range, such as 15m or 3h; default 3h in AWS, 10m locally",
+        help="time range, such as 15m or 3h; default 1h in AWS, 10m locally",
     )
     made.add_argument("--port", type=_port, default=9902, metavar="N", help="port of the page on 127.0.0.1 (9902)")
-    made.add_argument("--terminal", action="store_true", help="print tables once, no page")
     made = command("cost", _cost, "estimate what a mesh costs in AWS per month")
     made.add_argument("--sidecars", type=_some, required=True, metavar="N", help="tasks with a sidecar")
     made.add_argument(
@@ -413,20 +411,17 @@ def _redrive(options: argparse.Namespace) -> int:
     return int(any(row["outcome"] in (redrive.Outcome.FAILED, redrive.Outcome.UNKNOWN) for row in rows))
 
 
-def _dashboard(options: argparse.Namespace) -> None:
-    from infra.cli import dashboard
+def _console(options: argparse.Namespace) -> None:
+    from infra.cli import console
 
     in_aws = options.stack or options.region
-    reader = (
-        dashboard.aws_reader(options.stack, options.region)
+    made = (
+        console.aws_console(options.stack, options.region)
         if in_aws
-        else dashboard.local_reader(_control(options).status())
+        else console.local_console(_control(options).status())
     )
-    minutes = options.time or (dashboard.AWS_MINUTES if in_aws else dashboard.LOCAL_MINUTES)
-    if options.terminal:
-        dashboard.print_once(reader, options.service, minutes)
-    else:
-        dashboard.serve(reader, options.port, minutes)
+    minutes = options.time or (console.AWS_MINUTES if in_aws else console.LOCAL_MINUTES)
+    console.serve(made, options.port, minutes, f"/services/{quote(options.service)}" if options.service else "/")
 
 
 def _cost(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ Rules:
 - Every metric of both planes is on the dashboard; a test compares it with what the planes send.
 - The body stands in the template itself, one widget a block, because a template that includes files would need
   a bucket before the first deployment.
-- `sections.json` is the same dashboard for `tramo dashboard`, which may run where the functions' code is not.
+- `sections.json` is the same dashboard for `tramo console`, which may run where the functions' code is not.
 """
 
 from __future__ import annotations

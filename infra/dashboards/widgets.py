@@ -7,7 +7,7 @@ Rules, from "Dashboard Body Structure and Syntax" and "Using search expressions"
   CloudWatch itself shall replace is written `${!...}`.
 - The services of a mesh are not known when the stack is made. Their metrics are found by search expressions,
   which give one line per value of a dimension.
-- Graphs of one service name it `SERVICE`; CloudWatch puts the one that is chosen there, and so does `tramo dashboard`.
+- Graphs of one service name it `SERVICE`; CloudWatch puts the one that is chosen there, and so does `tramo console`.
 """
 
 from __future__ import annotations

@@ -108,12 +108,12 @@ def test_the_commands_wheel_holds_the_package_infra(command: Path) -> None:
     names = contents(command)
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"infra"}
     assert {name for name in names if name.endswith(".py")} == sources("infra", "infra/packaging/")
-    shown = ("sections.json", *(f"page/{path.name}" for path in (REPOSITORY / "infra/dashboards/page").iterdir()))
-    assert names >= {f"infra/dashboards/{name}" for name in shown}, "what tramo dashboard shows"
+    page = {f"infra/console/page/{path.name}" for path in (REPOSITORY / "infra/console/page").iterdir()}
+    assert names >= {"infra/dashboards/sections.json", *page}, "what tramo console shows"
 
 
-def test_the_dashboard_needs_no_checkout(installed: Path) -> None:
-    code = "from infra.cli.dashboard import sections; print(*(each.title for each in sections()), sep=', ')"
+def test_the_console_needs_no_checkout(installed: Path) -> None:
+    code = "from infra.cli.console import sections; print(*(each.title for each in sections()), sep=', ')"
     printed = done(installed / "python", "-P", "-c", code)
     assert "Services, One service, Sidecars, Control plane" in printed
 

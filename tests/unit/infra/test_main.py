@@ -219,7 +219,7 @@ def test_where_no_state_directory_can_be_no_cluster_is_up(
 
 def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["dashboard", "--port", "99999"])
+        main(["console", "--port", "99999"])
     assert caught.value.code == 64
     assert "'99999' is not a port from 0 to 65535" in capsys.readouterr().err
 

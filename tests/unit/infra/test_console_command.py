@@ -1,4 +1,4 @@
-"""`tramo dashboard` as it is typed."""
+"""`tramo console` as it is typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from urllib.request import urlopen
 import boto3
 import pytest
 
-from infra.cli.dashboard import aws_reader, local_reader
+from infra.cli.api import MeshApi
+from infra.cli.console import aws_console, local_console
 from infra.cli.main import main
 from tests.support.control_plane.aws import ENVIRONMENT
 from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
@@ -24,7 +25,7 @@ REGION: Final = "eu-north-1"  # no other test's
 STACK: Final = """{"Parameters": {"Mesh": {"Type": "String", "Default": "Tramo"}}, "Resources": {
     "Registry": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "the-registry"}},
     "DeadLetters": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "tramo-letters"}}
-}}"""
+}, "Outputs": {"ApiUrl": {"Value": "https://api.example/live"}}}"""
 
 
 @pytest.fixture(scope="module")
@@ -43,59 +44,61 @@ def account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]
     return environment
 
 
-def test_tables_from_aws(account: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["dashboard", "--region", REGION, "--terminal", "--time", "15m"]) == 0
-    out = capsys.readouterr().out
-    assert re.search(r"^Requests +orders +7 +0 +7 +", out, re.MULTILINE), out
-    assert "One service: orders" in out
-    assert "known with --stack NAME: " in out
-
-
-def test_the_stack_tells_its_resources(account: Mapping[str, str]) -> None:
+def test_the_stack_tells_its_mesh_its_resources_and_its_api(account: Mapping[str, str]) -> None:
     boto3.client("cloudformation", region_name=REGION).create_stack(
         StackName="mesh", TemplateBody=STACK, Parameters=[{"ParameterKey": "Mesh", "ParameterValue": "blue"}]
     )
-    reader = aws_reader("mesh", REGION)
-    assert reader._mesh == "blue"
-    references = reader._references
+    console = aws_console("mesh", REGION)
+    assert console._metrics.mesh == "blue"
+    references = console._references
     assert references["AWS::StackName"] == "mesh"
     assert references["Registry"] == "the-registry"
     assert references["DeadLetters.QueueName"] == "tramo-letters"
+    api = console._registry._api
+    assert isinstance(api, MeshApi)
+    assert api._url == "https://api.example/live"
+
+
+def test_without_a_stack_the_registry_is_not_known(account: Mapping[str, str]) -> None:
+    services, why = aws_console(None, REGION)._registry.services()
+    assert services == []
+    assert "--stack" in why
 
 
 def test_a_stack_that_is_not_there(account: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["dashboard", "--stack", "nobody", "--region", REGION, "--terminal"]) == 1
+    assert main(["console", "--stack", "nobody", "--region", REGION]) == 1
     assert "nobody" in capsys.readouterr().err
 
 
 def test_a_local_cluster_sends_more_often(endpoint: str) -> None:
-    status = {"cloudwatch": endpoint, "region": REGION, "cluster": "shop", "metrics_seconds": 5}
-    assert local_reader(status).period == 5
+    api = {"url": "http://127.0.0.1:9", "away": False}
+    status = {"cloudwatch": endpoint, "region": REGION, "cluster": "shop", "metrics_seconds": 5, "api": api}
+    assert local_console(status).period(10) == 5
 
 
 def test_without_a_cluster_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--state-dir", str(tmp_path), "dashboard"]) == 1
+    assert main(["--state-dir", str(tmp_path), "console"]) == 1
     assert "tramo up" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("time", ["0", "13h", "soon", "-5m", "1d"])
 def test_a_time_must_be_one(time: str) -> None:
     with pytest.raises(SystemExit, match="64"):
-        main(["dashboard", f"--time={time}"])
+        main(["console", f"--time={time}"])
 
 
 def test_the_page_is_served_until_it_is_ended(account: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "infra.cli.main", "dashboard", "--region", REGION, "--port", "0"]
+    command = [sys.executable, "-m", "infra.cli.main", "console", "--region", REGION, "--port", "0"]
     with subprocess.Popen(command, env=account, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             found = re.match(r"(http://127\.0\.0\.1:\d+) ", process.stdout.readline())
             assert found is not None
             with urlopen(found[1], timeout=10) as answer:
-                assert b"<title>tramo dashboard</title>" in answer.read()
-            with urlopen(f"{found[1]}/data", timeout=30) as answer:
-                assert b'"services":["orders"]' in answer.read()
+                assert b"<title>tramo console</title>" in answer.read()
+            with urlopen(f"{found[1]}/data/overview", timeout=30) as answer:
+                assert b'"name":"orders"' in answer.read()
             port = found[1].rpartition(":")[2]
-            assert main(["dashboard", "--region", REGION, "--port", port]) == 1
+            assert main(["console", "--region", REGION, "--port", port]) == 1
         finally:
             process.terminate()
