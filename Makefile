@@ -82,7 +82,7 @@ deployments: setup .tools/sidecar/installed .tools/rolling/installed ## deployme
 dashboard: .venv/installed ## write the dashboard into template.yaml anew
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
 
-screenshot: setup ## draw docs/images/dashboard.png anew
+screenshot: setup ## draw the console's pictures in docs/images anew
 	@$(BIN)/python -m tests.browser
 
 docs: .venv/installed ## write the generated parts of docs/ anew

@@ -118,7 +118,6 @@ def read(
     window: timedelta,
     period: int,
     registered: Sequence[Registered] = (),
-    registry_error: str = "",
 ) -> Overview:
     """Return the mesh as it is. Raises ReadError."""
     read_at = reader.now()
@@ -149,7 +148,6 @@ def read(
         callers=sorted({edge.source for edge in edges} - {each.name for each in shown}),
         edges=edges,
         roots=probable_roots(failing, edges),
-        registry_error=registry_error,
     )
 
 

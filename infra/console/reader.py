@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -122,9 +122,10 @@ class Console:
 
     def _overview(self, minutes: int) -> Overview:
         def read() -> Overview:
-            registered, error = self._registry.services()
+            listing = self._registry.listing()
             window = timedelta(minutes=minutes)
-            return overview.read(self._metrics, self._source, window, self.period(minutes), registered, error)
+            found = overview.read(self._metrics, self._source, window, self.period(minutes), listing.services)
+            return replace(found, registry_error=listing.error, findings=listing.findings)
 
         return self._once(("overview", minutes), read)
 

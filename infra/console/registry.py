@@ -5,6 +5,7 @@ The console works without it, with metrics alone: where the API is not known or 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -15,6 +16,8 @@ from infra.console.overview import Registered
 MAX_SERVICES: Final = 5_000
 """Services of all namespaces that are listed; a page of the list is a call."""
 MAX_NAMESPACES: Final = 50
+MAX_FINDINGS: Final = 200
+"""More of them nobody reads on a page; `tramo check` lists all."""
 
 Json = dict[str, Any]
 
@@ -25,6 +28,16 @@ class Api(Protocol):
     def namespaces(self) -> list[str]: ...  # noqa: D102
     def services(self, namespace: str) -> Any: ...  # noqa: D102
     def service(self, namespace: str, name: str) -> Json: ...  # noqa: D102
+    def findings(self, namespace: str | None) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All services, what is wrong with them, and why not all of it is here."""
+
+    services: list[Registered] = field(default_factory=list)
+    findings: list[Json] = field(default_factory=list)
+    error: str = ""
 
 
 class RegistryReader:
@@ -35,20 +48,23 @@ class RegistryReader:
         self._api = api
         self._absent = absent
 
-    def services(self) -> tuple[list[Registered], str]:
-        """Return all services, and why there are none or not all."""
+    def listing(self) -> Listing:
+        """Return all services and findings."""
         if self._api is None:
-            return [], self._absent
-        found: list[Registered] = []
+            return Listing(error=self._absent)
+        services: list[Registered] = []
+        findings: list[Json] = []
         try:
             for namespace in self._api.namespaces()[:MAX_NAMESPACES]:
-                for each in islice(self._api.services(namespace), MAX_SERVICES - len(found)):
+                for each in islice(self._api.services(namespace), MAX_SERVICES - len(services)):
                     states = each["endpoints"]
                     ready, all_states = states.get("ready", 0), sum(states.values())
-                    found.append(Registered(namespace, each["name"], each["protocol"], ready, all_states))
+                    services.append(Registered(namespace, each["name"], each["protocol"], ready, all_states))
+                findings += islice(self._api.findings(namespace), MAX_FINDINGS - len(findings))
+            findings += islice(self._api.findings(None), MAX_FINDINGS - len(findings))
         except ApiError as error:
-            return found, str(error)
-        return found, ""
+            return Listing(services, findings, str(error))
+        return Listing(services, findings)
 
     def service(self, name: str, namespaces: list[str]) -> tuple[list[Json], str]:
         """Return the documents of the services of this name in these namespaces, each with its `namespace`."""

@@ -32,7 +32,7 @@ def service_sections() -> list[Section]:
                     unit="ms",
                 ),
                 Graph(
-                    "Endpoints, as the caller sees them that sees fewest",
+                    "Endpoints, as the worst-off caller sees them",
                     (
                         _client("HealthyEndpoints", "Minimum", "healthy"),
                         _client("EjectedEndpoints", "Maximum", "ejected"),

@@ -36,7 +36,7 @@ def registry() -> dict[str, dict[str, dict[str, Any]]]:
                 "protocol": "http",
                 "vip": "127.254.0.7",
                 "aliases": [{"dns_name": "stock", "port": 80}, {"dns_name": "stock.shop.local", "port": 80}],
-                "policy": {"timeouts": {"request_seconds": 2}, "retries": {"max_attempts": 1}},
+                "policy": {"timeouts": {"request_seconds": 2}, "retries": {"count": 1}},
                 "endpoints": [
                     {
                         **endpoint,
@@ -107,9 +107,8 @@ def main() -> int:
             console = Console(reader, sections(), "tramo, us-east-1", known)
             with ConsoleServer(console, 0, MINUTES) as server:
                 threading.Thread(target=server.serve_forever, daemon=True).start()
-                page = browser.new_page(
-                    viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="UTC"
-                )  # type: ignore[arg-type]
+                options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+                page = browser.new_page(**options, timezone_id="UTC")
                 page.clock.set_fixed_time(NOW)
                 page.on("console", lambda message: print(message.text, file=sys.stderr))
                 page.on("pageerror", lambda error: print(error, file=sys.stderr))

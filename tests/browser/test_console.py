@@ -176,7 +176,7 @@ def test_a_thousand_services(browser: Browser) -> None:
         expect(tab.locator(".rootcard")).to_have_count(1)
         expect(tab.locator(".rootcard")).to_contain_text("svc0500 is the probable root: 100 % of calls fail")
         assert first_names(tab, 3) == ["svc0500", "svc0400", "svc0399"]
-        expect(tab.locator(".map .node")).to_have_count(60)
+        expect(tab.locator(".map .node")).to_have_count(10)
         expect(tab.locator(".map .node.failing")).to_have_count(3)
         rows = tab.locator("table.services tbody tr")
         expect(rows).to_have_count(100)

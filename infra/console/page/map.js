@@ -19,7 +19,7 @@ export const LABELS = {
   zone: ["share in the zone", (edge) => show(edge.zone_local, "%")],
 };
 
-export function chosen(mesh) { // what fails, who calls it and whom it calls, then the busiest
+export function chosen(mesh) { // what fails, who calls it and whom it calls; else the busiest
   const rows = new Map(mesh.services.map((row) => [row.name, row]));
   const names = [...rows.keys(), ...mesh.callers];
   if (names.length <= MOST_NODES) return { names, left: 0 };
@@ -33,8 +33,9 @@ export function chosen(mesh) { // what fails, who calls it and whom it calls, th
   add(of("failing").slice(0, MOST_NODES / 2));
   add(near(new Set(kept)).slice(0, MOST_NODES / 2));
   add(of("degraded").slice(0, MOST_NODES / 4));
+  const most = mesh.roots.length ? kept.size : MOST_NODES; // what is well only hides what fails
   for (const edge of mesh.edges.toSorted((one, other) => other.rate - one.rate)) { // in pairs: a box alone tells nothing
-    if (kept.size + 2 > MOST_NODES) break;
+    if (kept.size + 2 > most) break;
     add([edge.source, edge.target]);
   }
   return { names: [...kept], left: names.length - kept.size };

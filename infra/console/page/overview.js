@@ -1,6 +1,7 @@
 // The first view: what fails and why, the map, and the table of all services.
 
 import { clock, glyph, lasting, make, moment, plural, share, show, spark } from "./format.js";
+import { findingList } from "./service.js";
 import { LABELS, chosen, drawMap } from "./map.js";
 
 const ROWS = 100; // drawn at first and with each further click
@@ -24,7 +25,7 @@ export function overview(mesh, page) {
   if (!mesh.services.length) {
     return [make("p", { class: "empty" }, "No service has sent metrics in this time. Sidecars send theirs once a minute, when there is traffic."), ...notes(mesh)];
   }
-  return [...notes(mesh), summary(mesh, rows, page), mapSection(mesh, rows, page), tableSection(mesh, page)];
+  return [...notes(mesh), summary(mesh, rows, page), findingList(mesh.findings), mapSection(mesh, rows, page), tableSection(mesh, page)].filter(Boolean);
 }
 
 function notes(mesh) {
@@ -79,7 +80,7 @@ function mapSection(mesh, rows, page) {
   const choice = make("select", { "data-key": "label", onchange: (event) => page.set({ label: event.target.value === "rate" ? "" : event.target.value }) },
     ...Object.entries(LABELS).map(([key, [what]]) => make("option", { value: key, selected: key === label }, what)));
   const heading = make("div", { class: "bar" }, make("h2", {}, "Map"),
-    left ? make("span", { class: "soft" }, `${names.length} of ${names.length + left}: what fails, its neighbours, and the busiest`) : null,
+    left ? make("span", { class: "soft" }, `${names.length} of ${(names.length + left).toLocaleString("en")}: ${mesh.roots.length ? "what fails, and its neighbours" : "the busiest"}`) : null,
     make("label", { class: "right" }, "Arrows say ", choice));
   const map = drawMap({ names, edges: mesh.edges, rows, roots: mesh.roots, label, address: (name) => page.address(`/services/${encodeURIComponent(name)}`) });
   return make("section", { class: "card" }, heading, map);
@@ -132,7 +133,7 @@ function head(mesh, sort, page) {
 function line(row, mesh, page) {
   const root = mesh.roots.includes(row.name);
   const name = make("th", { scope: "row" }, glyph(row.state), make("a", { href: page.address(`/services/${encodeURIComponent(row.name)}`), "data-key": `row-${row.name}` }, row.name),
-    row.protocol === "tcp" ? make("span", { class: "kind" }, "TCP") : null, root ? make("span", { class: "tag" }, "probable root") : null,
+    " ", row.protocol === "tcp" ? make("span", { class: "kind" }, "TCP") : null, " ", root ? make("span", { class: "tag" }, "probable root") : null,
     row.reason && row.state !== "idle" ? make("div", { class: "reason" }, row.reason, row.since === null ? "" : `, since ${moment(row.since)}`) : null);
   const all = row.healthy === null ? null : row.healthy + row.ejected + row.unhealthy;
   const cell = (text, tone = "", wide = "") => make("td", { class: `${tone} ${wide}`.trim() || null }, text);

@@ -9,7 +9,7 @@ export function service(view, page) {
   if (!row) {
     return [make("h1", {}, view.name), make("p", { class: "empty" }, `No service ${view.name} sent metrics in this time, and the registry does not list it. `, make("a", { href: page.address("/") }, "All services"))];
   }
-  return [title(view, row), tiles(row), findings(view), neighbours(view, page), ...plots(view), ...registry(view)].filter(Boolean);
+  return [title(view, row), tiles(row), findingList(view.registry.flatMap((document) => document.findings ?? [])), neighbours(view, page), ...plots(view), ...registry(view)].filter(Boolean);
 }
 
 function title(view, row) {
@@ -32,12 +32,12 @@ function tiles(row) {
   return make("dl", { class: "tiles" }, ...found.map(([name, value, more]) => make("div", {}, make("dt", {}, name), make("dd", {}, value), make("dd", { class: "soft" }, more))));
 }
 
-function findings(view) {
-  const found = view.registry.flatMap((document) => document.findings ?? []);
+export function findingList(found) { // folded: what is wrong may be so for days, and an incident is above it
   if (!found.length) return null;
-  const items = found.map((each) => make("li", { class: each.level === "ERROR" || each.level === "error" ? "bad" : "warn" },
-    make("b", {}, each.code), ` ${each.what}`, make("span", { class: "soft" }, ` ${each.where}, task ${short(each.task ?? "")}`), make("div", {}, each.remedy)));
-  return make("section", { class: "card" }, make("h2", {}, plural(found.length, "finding")), make("ul", { class: "findings" }, ...items));
+  const items = found.map((each) => make("li", { class: each.level === "error" ? "bad" : "warn" },
+    make("b", {}, each.code), ` ${each.what}`, make("div", { class: "soft" }, [each.resource ?? (each.task ? `task ${short(each.task)}` : ""), each.where, each.since ? `since ${moment(Date.parse(each.since) / 1000)}` : ""].filter(Boolean).join(", ")), make("div", {}, each.remedy)));
+  const errors = found.filter((each) => each.level === "error").length;
+  return make("details", { class: "card", "data-key": "findings" }, make("summary", {}, plural(found.length, "finding"), errors ? `, ${plural(errors, "error")}` : ""), make("ul", { class: "findings" }, ...items));
 }
 
 const short = (id) => (id.length > 12 ? `${id.slice(0, 8)}…` : id);

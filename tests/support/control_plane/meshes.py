@@ -99,6 +99,11 @@ TCP: Final = ("sessions",)
 USUAL: Final = {"payments": 48.0, "card-gateway": 110.0, "search": 31.0, "ranking": 22.0, "ledger": 7.0, "pricing": 4.0}
 
 
+def always(share: float) -> Callable[[int], float]:
+    """Return a share that is the same in every minute."""
+    return lambda _: share
+
+
 def wave(place: int, name: str) -> float:
     """Return how busy a minute is, around 1."""
     return 1 + 0.12 * math.sin(place / 9 + len(name)) + 0.03 * math.sin(place * 1.7)
@@ -125,10 +130,10 @@ def shop(minutes: list[datetime], stock_fails: int | None = None, sessions_end: 
                         target,
                         round(rate * wave(place, target)),
                         USUAL.get(target, 9.0 + len(target)),
-                        lambda _, share=share: share,  # type: ignore[misc]
+                        always(share),
                         "UF" if dead else "",
                         0.0 if dead else 4.0,
-                        lambda _, bad=share if target == "stock" else 0.0: 2.0 * bad,  # type: ignore[misc]
+                        always(2.0 * share if target == "stock" else 0.0),
                         tcp,
                     )
                 )
@@ -141,17 +146,12 @@ def thousand(minutes: list[datetime], failing: str = "svc0500") -> Iterator[Datu
     One answers 500 to everything, and who calls it fails half of the time.
     """
     number = int(failing[3:])
-    above = {number - 100, number - 101}
-    calls = []
-    for source in range(900):
-        for target in (source + 100, source + 101):
-            share = 1.0 if target == number else 0.5 if target in above else 0.0
-            if target < 1000:
-                calls.append(Call(name(source), name(target), (source + 1) * 60, fails=lambda _, share=share: share))  # type: ignore[misc]
-    calls += [
-        Call("edge", name(target), (target + 1) * 60, fails=lambda _, share=0.5 if target in above else 0.0: share)
-        for target in range(100)
-    ]  # type: ignore[misc]
+    share = {number: 1.0, number - 100: 0.5, number - 101: 0.5}
+    pairs = [(name(each), each + step, each + 1) for each in range(900) for step in (100, 101) if each + step < 1000]
+    pairs += [("edge", target, target + 1) for target in range(100)]
+    calls = [
+        Call(source, name(target), rate * 60, fails=always(share.get(target, 0.0))) for source, target, rate in pairs
+    ]
     yield from data(minutes, calls)
 
 
@@ -163,8 +163,11 @@ def name(number: int) -> str:
 class FakeRegistry:
     """The registry's part of the mesh's API: documents by namespace and name."""
 
-    def __init__(self, documents: Mapping[str, Mapping[str, dict[str, object]]]) -> None:
+    def __init__(
+        self, documents: Mapping[str, Mapping[str, dict[str, object]]], findings: list[dict[str, object]] | None = None
+    ) -> None:
         self._documents = documents
+        self._findings = findings or []
         self.error = ""
 
     def namespaces(self) -> list[str]:
@@ -180,6 +183,10 @@ class FakeRegistry:
             assert isinstance(endpoints, list)
             states = [each["state"] for each in endpoints]
             yield {**service, "endpoints": {state: states.count(state) for state in states}}
+
+    def findings(self, namespace: str | None) -> Iterator[dict[str, object]]:
+        """Yield what is wrong in a namespace."""
+        yield from self._findings if namespace else []
 
     def service(self, namespace: str, name: str) -> dict[str, object]:
         """Return one service."""

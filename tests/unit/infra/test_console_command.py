@@ -60,9 +60,9 @@ def test_the_stack_tells_its_mesh_its_resources_and_its_api(account: Mapping[str
 
 
 def test_without_a_stack_the_registry_is_not_known(account: Mapping[str, str]) -> None:
-    services, why = aws_console(None, REGION)._registry.services()
-    assert services == []
-    assert "--stack" in why
+    listing = aws_console(None, REGION)._registry.listing()
+    assert listing.services == []
+    assert "--stack" in listing.error
 
 
 def test_a_stack_that_is_not_there(account: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_the_page_is_served_until_it_is_ended(account: Mapping[str, str]) -> Non
     with subprocess.Popen(command, env=account, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            found = re.match(r"(http://127\.0\.0\.1:\d+) ", process.stdout.readline())
+            found = re.match(r"(http://127\.0\.0\.1:\d+)/ ", process.stdout.readline())
             assert found is not None
             with urlopen(found[1], timeout=10) as answer:
                 assert b"<title>tramo console</title>" in answer.read()

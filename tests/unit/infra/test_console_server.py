@@ -40,7 +40,7 @@ class Mesh:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.registry = FakeRegistry({"shop.local": {"orders": ORDERS}})
+        self.registry = FakeRegistry({"shop.local": {"orders": ORDERS}}, [FINDING])
         calls = [Call("web", "orders", 600), Call("orders", "stock", 60)]
         self.cloudwatch = FakeCloudWatch(sent(last_minutes(NOW, 30), calls))
         reader = MetricReader(cast("Any", self.cloudwatch), lambda: NOW)
@@ -70,6 +70,17 @@ ORDERS: Final[dict[str, Any]] = {
         },
         {"at": "2026-11-22T11:51:00Z", "kind": "ECS Service Action", "event": "SERVICE_STEADY_STATE", "level": "INFO"},
     ],
+}
+
+
+FINDING: Final[dict[str, object]] = {
+    "code": "TRM0101",
+    "level": "error",
+    "resource": "taskdef/orders:7",
+    "where": "containerDefinitions[0]",
+    "what": "the label is no JSON",
+    "remedy": "Correct it.",
+    "since": "2026-11-22T11:00:00Z",
 }
 
 
@@ -144,6 +155,7 @@ def test_the_overview_joins_metrics_and_registry(server: ConsoleServer) -> None:
     ]
     assert [(each["source"], each["target"]) for each in answer["edges"]] == [("orders", "stock"), ("web", "orders")]
     assert len(answer["times"]) == 15
+    assert answer["findings"] == [FINDING]
 
 
 def test_a_service_has_its_neighbours_its_policy_and_its_deployments(server: ConsoleServer) -> None:
