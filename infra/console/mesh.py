@@ -10,6 +10,8 @@ Rules:
 - A service that is called and has no healthy endpoint fails, whatever else is known. So a dead TCP service looks dead.
 - A probable root is a failing service that calls no other failing service, or only those that call it back.
 - Where nothing was sent about a service there is a gap and no zero.
+- A service that nobody in the mesh calls, such as the first one behind a load balancer, has calls, but nobody says what
+  became of them.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ class Sample:
     """What is known of a service in one period. Counts of endpoints are None where no caller sent any."""
 
     calls: float = 0.0
+    is_seen: bool = True
+    """Whether callers in the mesh said what became of the calls."""
     failed: float = 0.0
     retries: float = 0.0
     open: float = 0.0

@@ -184,6 +184,7 @@ def _row(name: str, rows: Mapping[_Key, Values], known: Sequence[Registered], ti
     first = failing_since(samples, now) if samples else None
     spoken = [each for each in samples if each is not None]
     calls, failed = sum(each.calls for each in spoken), sum(each.failed for each in spoken)
+    seen = sum(each.calls for each in spoken if each.is_seen)
     seconds = max(len(times.starts) * times.period, 1)
     last = {statistic: _at(rows, (_RESPONSE_TIME, statistic), now) for statistic in ("p50", "p95", "p99")}
     return Row(
@@ -196,7 +197,7 @@ def _row(name: str, rows: Mapping[_Key, Values], known: Sequence[Registered], ti
         rate=None if sample is None else sample.calls / times.period,
         window_rate=calls / seconds,
         success=_share(sample),
-        window_success=(calls - failed) / calls if calls else None,
+        window_success=(seen - failed) / seen if seen else None,
         p50=last["p50"],
         p95=last["p95"],
         p99=last["p99"],
@@ -212,7 +213,9 @@ def _row(name: str, rows: Mapping[_Key, Values], known: Sequence[Registered], ti
 
 
 def _share(sample: Sample | None) -> float | None:
-    return (sample.calls - sample.failed) / sample.calls if sample is not None and sample.calls else None
+    if sample is None or not sample.is_seen or not sample.calls:
+        return None
+    return (sample.calls - sample.failed) / sample.calls
 
 
 def _is_tcp(rows: Mapping[_Key, Values]) -> bool:
@@ -236,8 +239,12 @@ def _sample(rows: Mapping[_Key, Values], place: int, tcp: bool) -> Sample | None
     failed = cut + _sum(rows, CODES[3:], place)
     # An inbound proxy counts each connection; what never reached one is known by its flag only.
     calls = _sum(rows, ("NewConnectionCount",) if tcp else CODES, place) + cut
+    is_seen = bool(calls)
+    if not is_seen:
+        calls = _sum(rows, ("RequestCount",), place)
     return Sample(
         calls=calls,
+        is_seen=is_seen,
         failed=min(failed, calls),
         retries=_sum(rows, ("Retries",), place),
         open=_sum(rows, ("ActiveConnectionCount",), place) if tcp else 0.0,

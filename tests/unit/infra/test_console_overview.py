@@ -90,6 +90,12 @@ def test_a_dead_tcp_service_looks_dead() -> None:
     assert rates == {"cache": (2.0, 0.0), "queue": (2.0, 2.0)}
 
 
+def test_a_service_that_only_others_call_has_traffic_and_no_success() -> None:
+    served = [datum("RequestCount", at, [120.0], DiscoveryName="web") for at in MINUTES]
+    web = row(read([*served, *data(MINUTES, [Call("web", "orders", 60)])]), "web")
+    assert (web.state, web.rate, web.success, web.window_success) == (State.HEALTHY, 2.0, None, None)
+
+
 def test_where_nothing_was_sent_there_is_a_gap() -> None:
     mesh = read(data(MINUTES, [Call("web", "orders", 600)], lambda _, place: place in (3, 4)))
     assert row(mesh, "orders").calls == [10, 10, 10, None, None, 10, 10, 10, 10, 10]
