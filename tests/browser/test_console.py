@@ -146,7 +146,7 @@ def test_the_map_shows_who_calls_whom(browser: Browser, failing: str) -> None:
     with opened(browser, f"{failing}/") as tab:
         ready(tab)
         expect(tab.locator(".map .node")).to_have_count(24)
-        expect(tab.locator(".map .edge")).to_have_count(33)
+        expect(tab.locator(".map .edge")).to_have_count(34)
         edge = tab.locator(".map .edge", has_text="orders calls stock")
         expect(edge).to_have_class("edge failing")
         expect(edge).to_contain_text("success 0 %")
@@ -288,7 +288,7 @@ def test_what_shows_a_state_has_a_name(browser: Browser, failing: str) -> None:
         ready(tab)
         expect(row(tab, "stock").get_by_role("img", name="failing", exact=True)).to_be_visible()
         expect(row(tab, "payments").get_by_role("img", name="healthy", exact=True)).to_be_visible()
-        expect(tab.locator(".map").first).to_have_attribute("aria-label", "Map of 24 services and 33 pairs that call")
+        expect(tab.locator(".map").first).to_have_attribute("aria-label", "Map of 24 services and 34 pairs that call")
         assert tab.evaluate(SHAPES) == ["path", "circle"], "not by colour alone"
 
 

@@ -40,7 +40,7 @@ export function plotCard(plot, view) { // drawn by `drawPlots`, when it has its 
 
 export function drawPlots(root) {
   for (const card of root.querySelectorAll(".graph")) {
-    if (!card.plot || card.plot.chart || !card.plot.place.clientWidth) continue; // what is folded has no width
+    if (!card.plot || card.plot.chart || !card.plot.place.checkVisibility()) continue; // what is folded is drawn when it is opened
     card.plot.chart = draw(card.plot);
     card.chart = card.plot.chart;
     shown.add(card);
