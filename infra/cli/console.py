@@ -11,8 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli.api import MeshApi
-from infra.cli.stack import CONFIG, open_session, resources
-from infra.console.metrics import PARALLEL_CALLS, MetricReader
+from infra.cli.stack import CONFIG, Description, describe, open_session, resources
+from infra.console.metrics import DEFAULT_MESH, PARALLEL_CALLS, MetricReader
 from infra.console.reader import Console
 from infra.console.registry import RegistryReader
 from infra.console.server import ConsoleServer
@@ -37,16 +37,17 @@ def aws_console(stack: str | None, region: str | None) -> Console:
         session = open_session(region)
         client = session.client("cloudwatch", config=_CONFIG)
         references = _references(session, stack) if stack else {}
+        known = describe(session, stack) if stack else Description(DEFAULT_MESH, "")
         where = session.region_name or client.meta.region_name
         registry = RegistryReader(None, "the registry is known with --stack NAME")
-        if stack and (url := _api_url(session, stack)):
-            registry = RegistryReader(MeshApi.aws(url, where))
+        if known.api_url:
+            registry = RegistryReader(MeshApi.aws(known.api_url, where))
         elif stack:
             registry = RegistryReader(None, f"the stack {stack} has no output ApiUrl")
     except (BotoCoreError, ClientError) as error:
         raise LocalError(str(error)) from error
     source = f"{stack}, {where}" if stack else where
-    return Console(MetricReader(client), sections(), source, registry, references)
+    return Console(MetricReader(client, mesh=known.mesh), sections(), source, registry, references)
 
 
 def _references(session: boto3.Session, stack: str) -> dict[str, str]:
@@ -55,13 +56,6 @@ def _references(session: boto3.Session, stack: str) -> dict[str, str]:
     if "DeadLetters" in found:  # a queue's id is its URL
         found["DeadLetters.QueueName"] = found["DeadLetters"].rpartition("/")[2]
     return found
-
-
-def _api_url(session: boto3.Session, stack: str) -> str:
-    """Return the address of the stack's API, empty if it has none."""
-    (found,) = session.client("cloudformation", config=CONFIG).describe_stacks(StackName=stack)["Stacks"]
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
-    return outputs.get("ApiUrl", "")
 
 
 def local_console(status: Mapping[str, Any]) -> Console:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import boto3
 from botocore.config import Config
 
-from infra.dashboards.reader import DEFAULT_MESH
+from infra.console.metrics import DEFAULT_MESH
 from infra.local.settings import LocalError
 
 CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
@@ -21,11 +22,21 @@ def open_session(region: str | None) -> boto3.Session:
     return session
 
 
-def mesh(session: boto3.Session, stack: str) -> str:
-    """Return the stack's parameter Mesh. Raises what botocore raises."""
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a stack says of itself: the parameter Mesh and the output ApiUrl, empty if it has none."""
+
+    mesh: str
+    api_url: str
+
+
+def describe(session: boto3.Session, stack: str) -> Description:
+    """Return what the stack says of itself. Raises what botocore raises."""
     (found,) = session.client("cloudformation", config=CONFIG).describe_stacks(StackName=stack)["Stacks"]
     values = {each["ParameterKey"]: each.get("ParameterValue", "") for each in found.get("Parameters", [])}
-    return values.get("Mesh", DEFAULT_MESH)  # a stack of an earlier release has none
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
+    # A stack of an earlier release has no parameter Mesh.
+    return Description(values.get("Mesh", DEFAULT_MESH), outputs.get("ApiUrl", ""))
 
 
 def resources(session: boto3.Session, stack: str) -> dict[str, str]:

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.dashboards.widgets import MESH
+
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
-TRAMO: Final = "Tramo"
+DEFAULT_MESH: Final = "Tramo"
+"""CloudWatch's namespace of the mesh's own metrics, unless the stack says otherwise."""
 RECENT: Final = timedelta(hours=3)  # the one window that ListMetrics offers
 QUERIES_PER_CALL: Final = 500  # GetMetricData's limit
 PARALLEL_CALLS: Final = 5
@@ -42,7 +45,7 @@ class ReadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric with one statistic."""
+    """One metric with one statistic; the namespace `MESH` stands for the one of the mesh that is read."""
 
     namespace: str
     name: str
@@ -84,7 +87,14 @@ class Times:
 class MetricReader:
     """Reads the metrics of one CloudWatch; `calls` and `asked` count the calls of GetMetricData and their metrics."""
 
-    def __init__(self, client: CloudWatchClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        client: CloudWatchClient,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        mesh: str = DEFAULT_MESH,
+    ) -> None:
+        """`mesh` is the CloudWatch namespace of the mesh's own metrics."""
+        self.mesh = mesh
         self._client = client
         self._clock = clock
         self._lists: dict[bool, tuple[float, Listed]] = {}
@@ -112,7 +122,7 @@ class MetricReader:
     def _list(self, recent: bool) -> Listed:
         found: set[tuple[str, Dimensions]] = set()
         window = {"RecentlyActive": "PT3H"} if recent else {}
-        for page in self._client.get_paginator("list_metrics").paginate(Namespace=TRAMO, **window):  # type: ignore[arg-type]
+        for page in self._client.get_paginator("list_metrics").paginate(Namespace=self.mesh, **window):  # type: ignore[arg-type]
             for metric in page["Metrics"]:
                 dimensions = sorted((each["Name"], each["Value"]) for each in metric.get("Dimensions", []))
                 found.add((metric["MetricName"], tuple(dimensions)))
@@ -140,7 +150,7 @@ class MetricReader:
     def _batch(self, metrics: Sequence[Metric], times: Times) -> dict[Metric, Values]:
         values: dict[Metric, Values] = {metric: [None] * len(times.starts) for metric in metrics}
         places = {time: place for place, time in enumerate(times.starts)}
-        queries = [_query(f"m{number}", metric, times.period) for number, metric in enumerate(metrics)]
+        queries = [_query(f"m{number}", metric, times.period, self.mesh) for number, metric in enumerate(metrics)]
         start = datetime.fromtimestamp(times.starts[0], UTC)
         end = datetime.fromtimestamp(times.starts[-1] + times.period, UTC)
         pages = self._client.get_paginator("get_metric_data")
@@ -154,12 +164,12 @@ class MetricReader:
         return values
 
 
-def _query(id: str, metric: Metric, period: int) -> MetricDataQueryTypeDef:
+def _query(id: str, metric: Metric, period: int, mesh: str) -> MetricDataQueryTypeDef:
     return {
         "Id": id,
         "MetricStat": {
             "Metric": {
-                "Namespace": metric.namespace,
+                "Namespace": mesh if metric.namespace == MESH else metric.namespace,
                 "MetricName": metric.name,
                 "Dimensions": [{"Name": key, "Value": value} for key, value in metric.dimensions],
             },

@@ -25,7 +25,8 @@ from infra.console.mesh import (
     latest,
     probable_roots,
 )
-from infra.console.metrics import TRAMO, Dimensions, Listed, Metric, MetricReader, Times, Values
+from infra.console.metrics import Dimensions, Listed, Metric, MetricReader, Times, Values
+from infra.dashboards.widgets import MESH
 from sidecar.core.metrics import CLIENT_KEY, SERVER_KEY
 
 METRICS_PER_PERIOD: Final = 5_000
@@ -172,7 +173,7 @@ def _service_metrics(listed: Listed) -> dict[str, dict[_Key, Metric]]:
         if key in (SERVER_KEY, CLIENT_KEY):
             of = found.setdefault(service, {})
             for pair in wanted.get(f"{key} {name}", ()):
-                of[pair] = Metric(TRAMO, name, dimensions, pair[1])
+                of[pair] = Metric(MESH, name, dimensions, pair[1])
     return found
 
 
@@ -287,7 +288,7 @@ def _edges(reader: MetricReader, listed: Listed, times: Times) -> list[Edge]:
         elif CLIENT_KEY in values and name in statistics:
             of = found.setdefault((caller, values[CLIENT_KEY]), {})
             for statistic in statistics[name]:
-                of[name, statistic] = Metric(TRAMO, name, dimensions, statistic)
+                of[name, statistic] = Metric(MESH, name, dimensions, statistic)
     asked = [metric for metrics in found.values() for metric in metrics.values()]
     values_of = reader.values(asked, times)
     sums: dict[_Pair, Edge] = {}

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.console.metrics import TRAMO, Listed, Metric, MetricReader, Times, Values
-from infra.dashboards.widgets import SERVICE, Graph, Line, Section
+from infra.console.metrics import Listed, Metric, MetricReader, Times, Values
+from infra.dashboards.widgets import MESH, SERVICE, Graph, Line, Section
 from sidecar.core.metrics import COUNTER, METRICS
 
 _REFERENCE: Final = re.compile(r"\$\{([^}]+)\}")
@@ -84,7 +84,7 @@ def read(
 def _wanted(graph: Graph, service: str, references: Mapping[str, str], listed: Listed) -> Iterable[tuple[Line, Metric]]:
     for line in graph.lines:
         metric = _metric(line, service, references)
-        if metric is not None and (metric.namespace != TRAMO or listed.has(metric)):
+        if metric is not None and (metric.namespace != MESH or listed.has(metric)):
             yield line, metric
 
 
@@ -116,7 +116,7 @@ def _plot(
         found = values[metric]
         if all(value is None for value in found):
             continue
-        if metric.namespace == TRAMO and metric.statistic == "Sum":
+        if metric.namespace == MESH and metric.statistic == "Sum":
             found = [(value or 0.0) if spoken else None for value, spoken in zip(found, said, strict=True)]
             share = period if rate and unit.endswith("/s") else max(period / sending, 1.0) if not rate else 1.0
             found = [None if value is None else value / share for value in found]
@@ -126,7 +126,7 @@ def _plot(
 
 def _is_counter(metric: Metric) -> bool:
     key = metric.dimensions[0][0] if metric.dimensions else ""
-    return metric.namespace == TRAMO and metric.statistic == "Sum" and (metric.name, key) in _COUNTERS
+    return metric.namespace == MESH and metric.statistic == "Sum" and (metric.name, key) in _COUNTERS
 
 
 def _why_empty(graph: Graph, references: Mapping[str, str]) -> str:

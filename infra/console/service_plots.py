@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from infra.console.mesh import FAILURE_FLAGS
-from infra.console.metrics import TRAMO
-from infra.dashboards.widgets import SERVICE, Graph, Line, Section
+from infra.dashboards.widgets import MESH, SERVICE, Graph, Line, Section
 from sidecar.core.metrics import CLIENT_KEY, CLIENT_METRICS, SERVER_KEY, SERVER_METRICS
 
 FIRST: Final = "Now"
@@ -86,17 +85,17 @@ def service_sections() -> list[Section]:
 
 
 def _client(name: str, statistic: str = "Sum", label: str = "") -> Line:
-    return Line(TRAMO, name, {CLIENT_KEY: SERVICE}, statistic, label)
+    return Line(MESH, name, {CLIENT_KEY: SERVICE}, statistic, label)
 
 
 def _server(name: str, statistic: str = "Sum", label: str = "") -> Line:
-    return Line(TRAMO, name, {SERVER_KEY: SERVICE}, statistic, label)
+    return Line(MESH, name, {SERVER_KEY: SERVICE}, statistic, label)
 
 
 def _flags(key: str) -> tuple[Line, ...]:
     metrics = CLIENT_METRICS if key == CLIENT_KEY else SERVER_METRICS
     return tuple(
-        Line(TRAMO, metric.name, {key: SERVICE}, "Sum", dict(metric.labels)["flag"])
+        Line(MESH, metric.name, {key: SERVICE}, "Sum", dict(metric.labels)["flag"])
         for metric in metrics
         if metric.name.startswith("ResponseFlag_")
     )

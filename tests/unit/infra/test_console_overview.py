@@ -151,5 +151,6 @@ def test_what_aws_refuses_is_an_error_that_says_so() -> None:
 
 def _metrics() -> list[Any]:
     from infra.console.metrics import Metric
+    from infra.dashboards.widgets import MESH
 
-    return [Metric("Tramo", "RequestCount", (("DiscoveryName", "orders"),), "Sum")]
+    return [Metric(MESH, "RequestCount", (("DiscoveryName", "orders"),), "Sum")]

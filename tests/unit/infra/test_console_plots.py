@@ -14,7 +14,7 @@ from infra.console import plots
 from infra.console.metrics import MetricReader, ReadError, Times
 from infra.console.plots import Plot
 from infra.console.service_plots import service_sections
-from infra.dashboards.widgets import SERVICE, Graph, Line, Section
+from infra.dashboards.widgets import MESH, SERVICE, Graph, Line, Section
 from sidecar.core.metrics import CLIENT_METRICS, SERVER_METRICS
 from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
 
@@ -29,13 +29,13 @@ SECTIONS: Final = [
         "One",
         "",
         (
-            Graph("Requests", (Line("Tramo", "RequestCount", {"DiscoveryName": SERVICE}),)),
-            Graph("Open", (Line("Tramo", "ActiveConnectionCount", {"DiscoveryName": SERVICE}),)),
+            Graph("Requests", (Line(MESH, "RequestCount", {"DiscoveryName": SERVICE}),)),
+            Graph("Open", (Line(MESH, "ActiveConnectionCount", {"DiscoveryName": SERVICE}),)),
             Graph(
                 "Endpoints",
-                (Line("Tramo", "HealthyEndpoints", {"TargetDiscoveryName": SERVICE}, "Minimum", "healthy"),),
+                (Line(MESH, "HealthyEndpoints", {"TargetDiscoveryName": SERVICE}, "Minimum", "healthy"),),
             ),
-            Graph("Age", (Line("Tramo", "SnapshotAge", {}, "Maximum"),)),
+            Graph("Age", (Line(MESH, "SnapshotAge", {}, "Maximum"),)),
             Graph("Errors", (Line("AWS/Lambda", "Errors", {"FunctionName": "${Api}"}),)),
         ),
     )
