@@ -22,7 +22,7 @@ from infra.cli import documents, findings
 from infra.cli.control import NotUpError
 from infra.cli.documents import Document, InputError
 from infra.cli.mesh import Mesh, open_mesh
-from infra.console import console
+from infra.terminal import console
 
 if TYPE_CHECKING:
     from registry.domain.findings import Found

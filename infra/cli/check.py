@@ -22,7 +22,7 @@ from infra.cli.api import ApiError
 from infra.cli.findings import ERROR, Finding
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import paragraph
-from infra.console import console
+from infra.terminal import console
 
 POLL_SECONDS: Final = 1.0
 

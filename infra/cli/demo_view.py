@@ -13,7 +13,7 @@ from rich.text import Text
 
 from infra.cli.report import PHASES, Phase, Tally, row
 from infra.cli.tables import show, table
-from infra.console import console
+from infra.terminal import console
 
 
 class View:

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from infra.console import console
+from infra.terminal import console
 
 Row = Mapping[str, Any]
 

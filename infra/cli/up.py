@@ -17,11 +17,11 @@ from typing import IO, Any, Final
 from rich.console import Console
 
 from infra.cli.addresses import calls
-from infra.console import console
 from infra.local.machine import Machine
 from infra.local.settings import LocalError, Settings
 from infra.local.state import Status, StopCode
 from infra.local.up import machine
+from infra.terminal import console
 
 _ANNOUNCE_SECONDS: Final = 600.0
 _FAILURES: Final = (StopCode.TASK_FAILED_TO_START, StopCode.ESSENTIAL_CONTAINER_EXITED)

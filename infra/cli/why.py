@@ -19,7 +19,7 @@ from infra.cli.api import MeshApi
 from infra.cli.ask import ask
 from infra.cli.mesh import open_mesh, suggestion
 from infra.cli.tables import paragraph
-from infra.console import console
+from infra.terminal import console
 
 MEANINGS: Final = {
     "UH": "no endpoint was healthy",
