@@ -12,11 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from infra.cli.api import MeshApi
+from infra.cli.api import ApiError, MeshApi
 
 PAUSE_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 20
 """Two intervals of reading at the default, and time to answer."""
+
+TURN_SECONDS: Final = 60
+"""A question stands no longer."""
+BUSY: Final = 503
+BUSY_PAUSE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ def ask(
     progress: IO[str] | None = None,
 ) -> Answered:
     """Ask, and return the last answer of each task. Raises ApiError."""
-    asked = api.ask(namespace, question(subject, service, tasks, filters, seconds))
+    asked = put(api, namespace, question(subject, service, tasks, filters, seconds), clock, pause)
     waiting = set(asked["asked"])
     found: dict[str, dict[str, Any]] = {}
     deadline = clock() + seconds
@@ -52,6 +57,24 @@ def ask(
         bar.show(f"{len(found)} of {len(waiting)} sidecars in {namespace} have answered")
     bar.clear()
     return Answered(found, tuple(sorted(waiting - found.keys())))
+
+
+def put(
+    api: MeshApi,
+    namespace: str,
+    document: dict[str, Any],
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Put a question; wait for its turn while as many are open as may be. Raises ApiError."""
+    deadline = clock() + TURN_SECONDS
+    while True:
+        try:
+            return api.ask(namespace, document)
+        except ApiError as error:
+            if error.status != BUSY or clock() >= deadline:
+                raise
+        pause(BUSY_PAUSE_SECONDS)
 
 
 def question(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from infra.cli.api import MeshApi
-from infra.cli.ask import Progress, everything, question
+from infra.cli.ask import Progress, everything, put, question
 from infra.cli.mesh import open_mesh
 
 PAUSE_SECONDS: Final = 1.0
@@ -58,7 +58,7 @@ def requests(
     shown = 0
     while clock() < end:
         span = min(LONGEST_SECONDS, max(int(end - clock()), 1))
-        asked = api.ask(namespace, question("tap", service, (), chosen, span))
+        asked = put(api, namespace, question("tap", service, (), chosen, span), clock, pause)
         progress.show(f"{len(asked['asked'])} sidecars of {service} are asked; the first requests take some seconds")
         seen: set[tuple[str, str]] = set()
         until = min(clock() + span + AFTER_SECONDS, end + AFTER_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from infra.cli import ask
-from infra.cli.api import MeshApi
+from infra.cli.api import ApiError, MeshApi
 from infra.cli.top import rows
 from infra.cli.why import explain
 
@@ -114,3 +114,21 @@ def test_requests_are_summed_by_method_and_path() -> None:
     found = rows({**request, "duration": duration, "response_code": code} for duration, code in ended)
     (row,) = found
     assert (row["count"], row["best"], row["worst"], row["last"], row["success"]) == (3, "1ms", "5ms", "3ms", "33.33%")
+
+
+def test_a_question_waits_for_its_turn() -> None:
+    now = [0.0]
+
+    class Busy(Api):
+        def ask(self, _: str, question: dict[str, Any]) -> dict[str, Any]:
+            if now[0] < 5:
+                raise ApiError("4 questions are open", 503)
+            return {"id": "1", "asked": []}
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    assert ask.put(cast(MeshApi, Busy()), "n", {}, clock=lambda: now[0], pause=pause)["id"] == "1"
+    now[0] = -100.0
+    with pytest.raises(ApiError, match="questions are open"):
+        ask.put(cast(MeshApi, Busy()), "n", {}, clock=lambda: now[0], pause=pause)
