@@ -127,11 +127,11 @@ def test_a_grpc_server_is_asked_by_its_own_protocol(stage: Stage) -> None:
         address = stage.publish("grpc-checked", *records, protocol="grpc", policy=wanted)
         with Client(address.host, address.port) as client:
             name = client.unary("Name")
-            until_states(stage, "grpc-checked", "passing", "passing", ask=lambda: name(b"", timeout=5))
+            until_states(stage, "grpc-checked", "passing", "passing", ask=lambda: name(b"", timeout=20))
             assert services[0].asked_for[-1] == b"\x0a\x0bshop.Orders"
             services[0].health = b"\x08\x02"
-            until_states(stage, "grpc-checked", "failing", "passing", ask=lambda: name(b"", timeout=5))
-            assert {name(b"", timeout=5) for _ in range(10)} == {b"health-1"}
+            until_states(stage, "grpc-checked", "failing", "passing", ask=lambda: name(b"", timeout=20))
+            assert {name(b"", timeout=20) for _ in range(10)} == {b"health-1"}
     finally:
         for service in services:
             service.stop()

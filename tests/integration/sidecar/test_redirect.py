@@ -25,7 +25,7 @@ CALL = """
 import sys
 from tests.support.wire.grpc_service import Client
 with Client(sys.argv[1], int(sys.argv[2])) as client:
-    print([client.unary("Name")(b"", timeout=5) for _ in range(int(sys.argv[3]))])
+    print([client.unary("Name")(b"", timeout=20) for _ in range(int(sys.argv[3]))])
 """
 
 

@@ -277,7 +277,7 @@ class Sidecar:
 
     def _get(self, path: str) -> tuple[int, bytes]:
         host, _, port = self.environment["TRAMO_ADMIN"].rpartition(":")
-        connection = HTTPConnection(host, int(port), timeout=5)
+        connection = HTTPConnection(host, int(port), timeout=20)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
