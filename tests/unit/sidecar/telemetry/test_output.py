@@ -59,19 +59,19 @@ def with_output(pipe: Pipe, act: Callable[[Output], Any]) -> Any:
         try:
             return act(output)
         finally:
-            drain = threading.Thread(target=_drain, args=(pipe.reading,), daemon=True)
-            drain.start()
+            if pipe.reading >= 0:
+                # A descriptor of the thread's own: it may read on when another pipe has got the number of this one.
+                threading.Thread(target=_drain, args=(os.dup(pipe.reading),), daemon=True).start()
             output.close()
 
     return asyncio.run(run())
 
 
 def _drain(descriptor: int) -> None:
-    try:
-        while os.read(descriptor, 65_536):
+    """Read until nobody holds the writing end any more."""
+    with open(descriptor, "rb", buffering=0) as file:
+        while file.read(65_536):
             pass
-    except OSError:
-        return
 
 
 def test_lines_come_in_order_some_time_after_they_were_written(pipe: Pipe) -> None:
