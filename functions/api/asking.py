@@ -37,11 +37,11 @@ def question(document: Any, now: float) -> Question:
     if unknown:
         raise _problem(f"{unknown[0][:40]} is not a field of a question", f"$.{unknown[0][:40]}")
     subject = document.get("subject")
-    if subject not in {each.value for each in Subject}:
+    if subject not in [each.value for each in Subject]:  # a list: what cannot be hashed is no subject either
         raise _problem(f"use one of {', '.join(Subject)}", "$.subject")
     seconds = document.get("seconds", DEFAULT_SECONDS)
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= LONGEST_SECONDS:
-        raise _problem(f"a whole number from 1 to {LONGEST_SECONDS} was expected", "$.seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= LONGEST_SECONDS:
+        raise _problem(f"a number from 1 to {LONGEST_SECONDS} was expected", "$.seconds")
     tasks = document.get("tasks", [])
     if not isinstance(tasks, list) or len(tasks) > MOST_NAMED:
         raise _problem(f"a list of at most {MOST_NAMED} ids of tasks was expected", "$.tasks")
@@ -49,11 +49,9 @@ def question(document: Any, now: float) -> Question:
         if not isinstance(each, str) or not requests.TASK_ID_PATTERN.fullmatch(each):
             raise _problem("an id of a task, or its beginning, was expected", f"$.tasks[{number}]")
     service = document.get("service", "")
-    if service and (not isinstance(service, str) or not NAME_PATTERN.fullmatch(service)):
+    if not isinstance(service, str) or (service and not NAME_PATTERN.fullmatch(service)):
         raise _problem("the name of a service was expected", "$.service")
-    return Question(
-        secrets.token_hex(8), Subject(subject), now + seconds, service or "", tuple(tasks), _filters(document)
-    )
+    return Question(secrets.token_hex(8), Subject(subject), now + seconds, service, tuple(tasks), _filters(document))
 
 
 def _filters(document: dict[str, Any]) -> dict[str, str] | None:
@@ -75,7 +73,7 @@ def ask(store: Store, feed: FeedStore | None, namespace: str, question: Question
         if text is None:
             raise Problem(404, "unknown-namespace", f"no task has joined namespace {namespace} yet", "namespace")
     except (TooManyQuestionsError, QuestionsBusyError) as error:
-        raise Problem(503, "busy", str(error), headers={"Retry-After": "10"}) from error
+        raise Problem(429, "busy", str(error), headers={"Retry-After": "10"}) from error
     if feed is not None:
         feed.ask(namespace, text)
     asked = [

@@ -112,7 +112,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
         "properties": {
             "subject": {"enum": [each.value for each in Subject]},
             "seconds": {
-                "type": "integer",
+                "type": "number",
                 "minimum": 1,
                 "maximum": LONGEST_SECONDS,
                 "default": asking.DEFAULT_SECONDS,
@@ -444,7 +444,7 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         ),
         None,
     ),
-    "post_question": ("Asked", 201, (400, 404, 413, 415, 422, 503), (), "Question"),
+    "post_question": ("Asked", 201, (400, 404, 413, 415, 422, 429), (), "Question"),
     "get_answers": (
         "Answers",
         200,
@@ -478,6 +478,7 @@ _STATUS_TEXT: Final = {
     413: "The body, or the answer, is too large.",
     415: "The body is not application/json.",
     422: "The body is not valid.",
+    429: "Too many questions are open; try again.",
     503: "Busy; try again.",
 }
 
@@ -562,7 +563,7 @@ def _operation(path: str, view: Any, needs_credentials: bool) -> dict[str, Any]:
 
 def _response(name: str, status: int, schema: str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _STATUS_TEXT[status]}
-    if status < 400 and name not in ("delete_service", "post_task_health"):
+    if status < 400 and name != "delete_service" and not name.startswith("post_"):
         response["headers"] = _ETAG | (_POLL_SECONDS if name == "get_snapshot" else {})
     if schema is not None:
         kind = "application/problem+json" if schema == "Problem" else "application/json"

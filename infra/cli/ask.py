@@ -20,7 +20,7 @@ PATIENCE_SECONDS: Final = 20
 
 TURN_SECONDS: Final = 60
 """A question stands no longer."""
-BUSY: Final = 503
+BUSY: Final = 429
 BUSY_PAUSE_SECONDS: Final = 2.0
 
 

@@ -1,7 +1,8 @@
 """The API against its own description: requests that schemathesis makes of it, good and bad, over HTTP.
 
 The description says which names are well formed; here they are narrowed to some that exist and one that does not,
-so that about half of the good requests find something. Only the rules of a namespace take any name that is well formed.
+so that about half of the good requests find something. Only the rules and the findings of a namespace take any name
+that is well formed.
 """
 
 from __future__ import annotations
@@ -58,11 +59,13 @@ def populate(deployed: Deployed) -> None:
 
 def narrowed(description: dict[str, Any]) -> dict[str, Any]:
     for path, methods in description["paths"].items():
-        known = {} if path.endswith("/rules") else KNOWN  # rules may be there before the namespace
+        known = {} if path.endswith(("/rules", "/findings")) else KNOWN  # these may be there before the namespace
         for operation in methods.values():
             operation["security"] = []  # API Gateway's, which asks before the function is called
             operation["parameters"] = [
-                {**each, "schema": {"enum": known[each["name"]]}} if each["in"] == "path" and known else each
+                {**each, "schema": {"enum": known[each["name"]]}}
+                if each["in"] == "path" and each["name"] in known
+                else each
                 for each in operation["parameters"]
             ]
     return description

@@ -77,7 +77,7 @@ def test_only_so_many_questions_are_open(api: Api) -> None:
     for _ in range(MOST_OPEN):
         ask(api)
     refused = api.call("POST", "questions", {"subject": "stat"})
-    assert "questions are open" in problem(refused, 503, "busy")
+    assert "questions are open" in problem(refused, 429, "busy")
 
 
 @pytest.mark.parametrize(

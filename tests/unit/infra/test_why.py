@@ -122,7 +122,7 @@ def test_a_question_waits_for_its_turn() -> None:
     class Busy(Api):
         def ask(self, _: str, question: dict[str, Any]) -> dict[str, Any]:
             if now[0] < 5:
-                raise ApiError("4 questions are open", 503)
+                raise ApiError("4 questions are open", 429)
             return {"id": "1", "asked": []}
 
     def pause(seconds: float) -> None:

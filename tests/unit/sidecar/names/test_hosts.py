@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_written_is_a_finding_until_it_can(tmp_path: Path)
     hosts = HostsFile(str(tmp_path / "missing" / "hosts"))
     assert not hosts.write(NAMES)
     (found,) = hosts.findings()
-    assert (found.code, found.level) == ("TRM0305", "warning")
+    assert (found.code, found.level) == ("TRM0305", "error")
     assert "No such file" in found.what
     assert "TRAMO_HOSTS_FILE=off" in found.remedy
     (tmp_path / "missing").mkdir()
