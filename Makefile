@@ -24,16 +24,11 @@ setup: .venv/installed .tools/networks/installed .tools/dynamodb-local/installed
 demo: setup .tools/sidecar/installed ## a mesh on this machine: scale, crash, deployment and outage under load
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m infra.cli.demo
 
-test: setup .tools/sidecar/installed ## run all tests, the sidecar in pure Python
-	@$(BIN)/pytest
-
-# The tests that run the sidecar's own code and can therefore differ when it is compiled. Others' software speaks to the
-# pure one only: what it would see differ, the raw frames of test_rfc*.py and the clients of integration/sidecar see too.
-COMPILED_TESTS := tests/unit/sidecar tests/integration/sidecar $(wildcard tests/conformance/test_rfc*.py)
+test: setup .tools/sidecar/installed ## run all tests, the sidecar in pure Python; with COMPILED=1 the sidecar's tests compiled too
+	@COMPILED=$(COMPILED) infra/packaging/test_groups.sh $(BIN)/pytest
 
 test-compiled: setup .tools/sidecar/installed ## run the sidecar's tests on the compiled sidecar
-	@TRAMO_EXPECTED_BUILD=compiled \
-	  $(BIN)/pytest --override-ini='pythonpath=functions .tools/sidecar/wheel .' $(COMPILED_TESTS)
+	@infra/packaging/test_groups.sh $(BIN)/pytest compiled
 
 soak: setup .tools/sidecar/installed ## ten minutes of mixed traffic while all changes: nothing may fail or grow; ARGS="--seconds N"
 	@PYTHONPATH=.tools/sidecar/wheel:. $(BIN)/python -P -m tests.soak $(ARGS)

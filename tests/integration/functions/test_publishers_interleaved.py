@@ -21,6 +21,9 @@ from tests.support.control_plane import aws
 from tests.support.control_plane.building import declare, task
 from tests.support.stepping import Stepped
 
+# Many histories: moto, which copies its table for each transaction, would take most of the time.
+pytestmark = pytest.mark.parametrize("dynamodb_endpoint", ["dynamodb_local"], indirect=True)
+
 NOW = 1_795_345_200.0
 SERVICES = ("orders", "stock", "mail")
 NOISE = "".join(f"{number * 7919 % 65536:04x}" for number in range(1500))  # so that a base costs more than changes
