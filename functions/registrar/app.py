@@ -121,7 +121,8 @@ def handle(
 def note(task: TaskEvent, registered: Registered | None, store: Store, lookups: Lookups, now: float) -> None:
     """Keep what is wrong with a task's definition, and with what it wants or how it ended."""
     advice = lookups.advice(task.task_definition_arn)
-    if advice is not None and not is_stop(task):
+    never_ran = task.started_at is None  # a sidecar that cannot read its label ends before the task runs
+    if advice is not None and (never_ran or not is_stop(task)):
         store.findings.see(advice.namespace, advice.found, now)
     if registered is None or registered.record is None:
         return

@@ -70,6 +70,14 @@ def test_the_end_of_a_task_says_nothing_of_its_definition(store: Store) -> None:
     assert codes(store) == []
 
 
+def test_the_end_of_a_task_that_never_ran_does(store: Store) -> None:
+    stopped = event("fargate_stopped")
+    del stopped["detail"]["startedAt"]
+    ecs = broken()
+    handle(stopped, store, Lookups(lambda: ecs, lambda: ecs), NOW)
+    assert codes(store) == ["TRM0101"]
+
+
 def test_a_sweep_finds_what_no_event_told_and_ends_it_with_the_last_task(store: Store) -> None:
     ecs = broken()
     report = sweep(store, ecs)
