@@ -19,7 +19,7 @@ from sidecar.proxy.mesh import APP_START_SECONDS, Mesh
 from tests.support.proxy.sidecar import network
 
 NAMESPACE = "shop.local"
-PORT = 8080
+PORT = 18_080  # one that no other test uses: an app on 0.0.0.0 and a listener on any address exclude each other
 
 
 def service(number: int, address: str = "10.0.0.1", protocol: str = "http", alias: str = "") -> dict[str, Any]:
@@ -243,7 +243,7 @@ def test_a_name_whose_port_an_app_has_taken_is_no_name_of_the_hosts_file() -> No
             (found,) = case.mesh.findings()
             assert (found.code, found.where) == ("TRM0304", f"{case.prefix}.0.2:{PORT}")
             assert found.what == "a cannot be called: Address already in use"
-            assert "listens on port 8080 already" in found.remedy
+            assert f"listens on port {PORT} already" in found.remedy
         await case.mesh.retry()
         assert case.mesh.hosts()[case.address(2).host] == ["a", "b"]
         assert case.mesh.findings() == []
