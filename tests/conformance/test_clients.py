@@ -33,6 +33,7 @@ SENDS_TRAILERS: Final = {"Node http", "Node http2"}
 LEFT_OUT: Final = {
     ("httpx HTTP/1.1", "expect"): "httpx does not wait for 100",
     ("httpx HTTP/2", "expect"): "httpx does not wait for 100",
+    ("httpx HTTP/2", "at once"): "two threads of its client may take the same stream",
     ("curl HTTP/2", "kept alive"): "curl 7.88 sends a second preface on a connection that it uses again",
     ("curl HTTP/2", "at once"): "the same",
     ("curl HTTP/2", "expect"): "curl does not wait for 100 over HTTP/2",
