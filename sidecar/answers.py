@@ -90,11 +90,8 @@ class Answers:
     async def _tap(self, question: Question, send: Send) -> None:
         tap = Tap(question.filters)
         recorder = self._runtime.recorder
-        own = None if isinstance(recorder, Recorder) else Recorder(self._runtime, None, None, time.time)
-        if own is not None:
-            self._runtime.recorder = own
-            recorder = own
-        assert isinstance(recorder, Recorder)  # noqa: S101 - for the type checker
+        if not isinstance(recorder, Recorder):  # nothing is logged or traced
+            recorder = self._runtime.recorder = Recorder(self._runtime, None, None, time.time)
         recorder.taps.append(tap.take)
         until = self._runtime.now() + min(question.until - time.time(), LONGEST_TAP_SECONDS)
         try:
@@ -104,7 +101,7 @@ class Answers:
                     await send(tap.batch())
         finally:
             recorder.taps.remove(tap.take)
-            if self._runtime.recorder is own and own is not None and not own.taps:
+            if not recorder.is_used():
                 self._runtime.recorder = None
 
 

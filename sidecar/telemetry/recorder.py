@@ -90,6 +90,10 @@ class Recorder:
         self.timestamps = Timestamps()
         self._connections = 0
 
+    def is_used(self) -> bool:
+        """Whether anything is recorded for anybody."""
+        return self.log is not None or self.tracing is not None or bool(self.taps)
+
     def observe(self, exchange: ExchangeEvents, request: Request) -> None:
         """A request begins: continue its trace, and follow it if it is to be recorded."""
         wall = self.wall()
