@@ -45,16 +45,20 @@ class SweepIncompleteError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Sweep once and return the counts. Raises SweepIncompleteError, and what the table raises at the beginning."""
     now = time.time()
+
+    def remaining() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
     report = Sweep(
         store,
         lookups,
         Publications(store, publisher, now, logger.warning, feeder),
         settings.clusters,
         now=now,
-        remaining=lambda: context.get_remaining_time_in_millis() / 1000,
+        remaining=remaining,
         warn=logger.warning,
     ).run(store.sweeps.next_cluster())
-    if zone is not None and not repair_zone(zone, store, lambda: context.get_remaining_time_in_millis() / 1000):
+    if zone is not None and not repair_zone(zone, store, remaining):
         report.failures += 1
     for metric, value in (
         (metric_names.TASKS_SWEPT, report.swept),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import Column, Row, show_rows
 from infra.cli.tap import filters, requests
-from infra.cli.traffic import shown
+from infra.cli.traffic import percent, shown
 
 COLUMNS: Final = (
     Column("DIRECTION", "direction"),
@@ -56,7 +56,7 @@ def rows(found: Iterable[dict[str, Any]]) -> list[Row]:
                 "best": shown(min(durations)),
                 "worst": shown(max(durations)),
                 "last": shown(durations[-1]),
-                "success": f"{100 * ok / len(group):.2f}%",
+                "success": percent(ok / len(group)),
             }
         )
     return result[:MOST_ROWS]

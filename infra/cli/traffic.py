@@ -63,21 +63,21 @@ class Edge:
         for name in COUNTS:
             self.counts[name] += int(row.get(name, 0))
         self.rate += row["requests"] / seconds if seconds > 0 else 0.0
-        for milliseconds, count in row.get("latency", ()):
-            self.latency[milliseconds] = self.latency.get(milliseconds, 0) + count
-        for code, count in row.get("flags", {}).items():
-            self.flags[code] = self.flags.get(code, 0) + count
+        self._add_up(row.get("latency", ()), row.get("flags", {}))
 
     def merge(self, other: Edge) -> None:
         """Add another edge."""
         for name in COUNTS:
             self.counts[name] += other.counts[name]
         self.rate += other.rate
-        for milliseconds, count in other.latency.items():
-            self.latency[milliseconds] = self.latency.get(milliseconds, 0) + count
-        for code, count in other.flags.items():
-            self.flags[code] = self.flags.get(code, 0) + count
+        self._add_up(other.latency.items(), other.flags)
         self.sources.add(other.source)
+
+    def _add_up(self, latency: Iterable[tuple[float, int]], flags: Mapping[str, int]) -> None:
+        for milliseconds, count in latency:
+            self.latency[milliseconds] = self.latency.get(milliseconds, 0) + count
+        for code, count in flags.items():
+            self.flags[code] = self.flags.get(code, 0) + count
 
     @property
     def success(self) -> float | None:
@@ -96,12 +96,12 @@ class Edge:
             "sources": sorted(self.sources),
             "requests": self.counts["requests"],
             "failed": self.counts["failed"],
-            "success": _percent(self.success),
+            "success": percent(self.success),
             "rps": f"{self.rate:.1f}",
             "p50": shown(quantile(self.latency, 0.50)),
             "p95": shown(quantile(self.latency, 0.95)),
             "p99": shown(quantile(self.latency, 0.99)),
-            "zone_local": _percent(local / known if known else None),
+            "zone_local": percent(local / known if known else None),
             "timeouts": self.counts["timeouts"],
             "retries": self.counts["retries"],
             "flags": [f"{code}:{count}" for code, count in flags],
@@ -156,7 +156,8 @@ def shown(milliseconds: float | None) -> str:
     return f"{milliseconds / 1000:.1f}s"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share with two decimals."""
     if share is None:
         return "-"
     # What failed must not be rounded away.

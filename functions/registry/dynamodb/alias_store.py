@@ -14,21 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
 from registry.domain.bounds import ALIASES_PER_SERVICE
 from registry.domain.offer import Alias
 from registry.dynamodb.models import (
-    TRANSACTION_CANCELLED,
     AliasItem,
     Table,
     alias_key,
-    code_of,
     delete_if,
     maybe,
     namespace_key,
+    transact_if,
     update_if,
 )
 
@@ -58,19 +56,16 @@ class AliasStore:
 
     def _take(self, namespace: str, service: str, free: Iterable[Alias]) -> bool:
         model = self._table.aliases
-        try:
-            with TransactWrite(connection=self._table.connection) as transaction:
-                for alias in free:
-                    transaction.update(
-                        model(namespace_key(namespace), alias_key(alias.dns_name, alias.port)),
-                        actions=[model.service.set(service)],
-                        condition=model.service.does_not_exist() | (model.service == service),
-                    )
-        except TransactWriteError as error:
-            if code_of(error) != TRANSACTION_CANCELLED:
-                raise
-            return False
-        return True
+
+        def write(transaction: TransactWrite) -> None:
+            for alias in free:
+                transaction.update(
+                    model(namespace_key(namespace), alias_key(alias.dns_name, alias.port)),
+                    actions=[model.service.set(service)],
+                    condition=model.service.does_not_exist() | (model.service == service),
+                )
+
+        return transact_if(self._table, write)
 
     def holders(self, namespace: str, aliases: Iterable[Alias]) -> dict[Alias, str]:
         """Return the services that have these aliases, consistently read; free ones are left out."""
@@ -95,6 +90,16 @@ class AliasStore:
         return (
             delete_if(item, unchanged) if service is None else update_if(item, [model.service.set(service)], unchanged)
         )
+
+
+def release_aliases(
+    transaction: TransactWrite, table: Table, namespace: str, service: str, held: Iterable[Alias]
+) -> None:
+    """Take aliases from a service, on the condition that it holds them."""
+    model = table.aliases
+    for alias in held:
+        item = model(namespace_key(namespace), alias_key(alias.dns_name, alias.port))
+        transaction.delete(item, condition=model.service == service)
 
 
 def _holders(items: Iterable[AliasItem]) -> dict[Alias, str]:

@@ -27,6 +27,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import new_class
 from typing import Any, Final, TypeVar, cast
 
@@ -40,10 +41,11 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 from pynamodb.connection import Connection, TableConnection
-from pynamodb.exceptions import DeleteError, PynamoDBException, UpdateError
+from pynamodb.exceptions import DeleteError, PynamoDBException, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
 
 NAMESPACES: Final = "NAMESPACES"
 HEAD: Final = "HEAD"
@@ -377,6 +379,18 @@ def delete_if(item: Item, condition: Condition) -> bool:
         item.delete(condition=condition)
     except DeleteError as error:
         if code_of(error) == CONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def transact_if(table: Table, write: Callable[[TransactWrite], None]) -> bool:
+    """Make all the writes of a transaction; return False, and change nothing, when one does not meet its condition."""
+    try:
+        with TransactWrite(connection=table.connection) as transaction:
+            write(transaction)
+    except TransactWriteError as error:
+        if code_of(error) == TRANSACTION_CANCELLED:
             return False
         raise
     return True

@@ -10,24 +10,21 @@ Rules:
 
 from __future__ import annotations
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
 from registry.domain.leftovers import EMPTY_SECONDS, QUARANTINE_SECONDS, most_recent_use
 from registry.domain.service import ServiceRecord, alias_order
-from registry.dynamodb.alias_store import RELEASED_AT_ONCE
+from registry.dynamodb.alias_store import RELEASED_AT_ONCE, release_aliases
 from registry.dynamodb.models import (
     HEAD,
     NAMESPACES,
-    TRANSACTION_CANCELLED,
     Table,
-    alias_key,
-    code_of,
     delete_if,
     maybe,
     namespace_key,
     service_key,
+    transact_if,
     vip_key,
 )
 
@@ -43,27 +40,21 @@ class RemovalStore:
 
         Of more than `RELEASED_AT_ONCE` aliases the rest has a holder that is no more, which the next sweep ends.
         """
-        services, vips, aliases = self._table.services, self._table.vips, self._table.aliases
+        services, vips = self._table.services, self._table.vips
         key = namespace_key(namespace)
         same: Condition = (services.vip == service.vip) & (services.revision == service.revision)
         held = sorted((alias for alias, holder in service.holders.items() if holder == service.name), key=alias_order)
-        try:
-            with TransactWrite(connection=self._table.connection) as transaction:
-                transaction.delete(services(key, service_key(service.name)), condition=same)
-                transaction.update(
-                    vips(key, vip_key(service.vip)),
-                    actions=[vips.released_at.set(now), vips.expires_at.set(int(now + QUARANTINE_SECONDS))],
-                    condition=vips.service == service.name,
-                )
-                for alias in held[:RELEASED_AT_ONCE]:
-                    transaction.delete(
-                        aliases(key, alias_key(alias.dns_name, alias.port)), condition=aliases.service == service.name
-                    )
-        except TransactWriteError as error:
-            if code_of(error) != TRANSACTION_CANCELLED:
-                raise
-            return False
-        return True
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.delete(services(key, service_key(service.name)), condition=same)
+            transaction.update(
+                vips(key, vip_key(service.vip)),
+                actions=[vips.released_at.set(now), vips.expires_at.set(int(now + QUARANTINE_SECONDS))],
+                condition=vips.service == service.name,
+            )
+            release_aliases(transaction, self._table, namespace, service.name, held[:RELEASED_AT_ONCE])
+
+        return transact_if(self._table, write)
 
     def namespace(self, namespace: str, now: float) -> bool:
         """Remove a namespace that has no tasks and no services. Return False when it is to stay.

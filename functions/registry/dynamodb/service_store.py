@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
@@ -23,19 +22,17 @@ from registry.domain.offer import Alias, AppProtocol, Timeouts
 from registry.domain.owners import NO_RULES, NamespaceRules, principals_of
 from registry.domain.rules import TaskRecord
 from registry.domain.service import Conflict, Declaration, ServiceRecord, declared
-from registry.dynamodb.alias_store import AliasStore
+from registry.dynamodb.alias_store import AliasStore, release_aliases
 from registry.dynamodb.models import (
-    TRANSACTION_CANCELLED,
     AliasMap,
     DeclarationMap,
     ServiceItem,
     Table,
-    alias_key,
     change,
-    code_of,
     maybe,
     namespace_key,
     service_key,
+    transact_if,
     update_if,
     whole,
 )
@@ -146,24 +143,13 @@ class ServiceStore:
         One transaction. Return False, and change nothing, when the service has been declared anew or does not hold
         one of the aliases.
         """
-        services, aliases = self._table.services, self._table.aliases
-        key = namespace_key(namespace)
-        try:
-            with TransactWrite(connection=self._table.connection) as transaction:
-                transaction.update(
-                    services(key, service_key(service.name)),
-                    actions=self._actions(declarations, service.revision + 1),
-                    condition=self._unchanged(service),
-                )
-                for alias in release:
-                    transaction.delete(
-                        aliases(key, alias_key(alias.dns_name, alias.port)), condition=aliases.service == service.name
-                    )
-        except TransactWriteError as error:
-            if code_of(error) != TRANSACTION_CANCELLED:
-                raise
-            return False
-        return True
+
+        def write(transaction: TransactWrite) -> None:
+            actions = self._actions(declarations, service.revision + 1)
+            transaction.update(self._item(namespace, service.name), actions=actions, condition=self._unchanged(service))
+            release_aliases(transaction, self._table, namespace, service.name, release)
+
+        return transact_if(self._table, write)
 
     def get(self, namespace: str, name: str) -> ServiceRecord | None:
         """Return one service, consistently read."""

@@ -4,87 +4,34 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 import tracemalloc
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator
 
-import botocore.session
 import pytest
-from botocore.credentials import Credentials
 from botocore.exceptions import CredentialRetrievalError
 
 from sidecar.core.findings import app_refuses
 from sidecar.registry.calls import MAX_SENT_BYTES
 from sidecar.registry.client import NamespaceUnknownError, RegistryClient, RegistryError
+from tests.support.wire.fake_http import FakeHttp, GivenSession
 
 
-class FakeApi:
-    """One server, one answer at a time."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.fields: dict[str, str] = {}
-        self.body = b"{}"
-        self.requests: list[tuple[str, str, Mapping[str, str], bytes]] = []
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", "0")))
-                fields = {name.lower(): value for name, value in self.headers.items()}
-                api.requests.append((self.command, self.path, fields, body))
-                self.send_response(api.status)
-                for name, value in api.fields.items():
-                    self.send_header(name, value)
-                if api.status != 304:
-                    self.send_header("content-length", str(len(api.body)))
-                self.end_headers()
-                if api.status != 304:
-                    self.wfile.write(api.body)
-
-            def do_POST(self) -> None:
-                self.do_GET()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
+class FakeApi(FakeHttp):
+    """The API behind a stage."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/prod"
-
-
-class FakeSession(botocore.session.Session):
-    """A session whose credentials are given."""
-
-    def __init__(self, credentials: Credentials | Exception | None) -> None:
-        super().__init__()
-        self.given = credentials
-
-    def get_credentials(self) -> Credentials | None:
-        if isinstance(self.given, Exception):
-            raise self.given
-        return self.given
+        return f"{self.origin}/prod"
 
 
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
-    found = FakeApi()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    found.thread.join(5)
+    with FakeApi() as found:
+        yield found
 
 
-def client(url: str, credentials: Credentials | Exception | None = None) -> RegistryClient:
-    given = credentials if credentials is not None else Credentials("AKID", "secret", "token")
-    return RegistryClient(url, "shop.local", "eu-west-1", FakeSession(given))
+def client(url: str) -> RegistryClient:
+    return RegistryClient(url, "shop.local", "eu-west-1", GivenSession())
 
 
 def test_a_snapshot(api: FakeApi) -> None:
@@ -200,7 +147,7 @@ def test_an_api_that_takes_no_findings_hears_of_the_health(api: FakeApi) -> None
 
 @pytest.mark.parametrize("credentials", [None, CredentialRetrievalError(provider="role", error_msg="away")])
 def test_without_credentials(api: FakeApi, credentials: Exception | None) -> None:
-    found = RegistryClient(api.url, "shop.local", "eu-west-1", FakeSession(credentials))
+    found = RegistryClient(api.url, "shop.local", "eu-west-1", GivenSession(credentials))
     with pytest.raises(RegistryError, match="no AWS credentials"):
         found.fetch("", None)
     assert api.requests == []

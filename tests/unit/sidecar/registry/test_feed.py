@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.credentials import Credentials
 
 from sidecar.registry.feed import FeedClient, FeedError, FeedHead
+from tests.support.wire.fake_http import FakeHttp, GivenSession
 
 HEAD = {
     "epoch": {"S": "a1"},
@@ -27,47 +24,11 @@ HEAD = {
 }
 
 
-class Session(botocore.session.Session):
-    """A session whose credentials are given."""
-
-    def get_credentials(self) -> Credentials:
-        return Credentials("AKID", "secret", "token")
-
-
-class FakeAws:
-    """One server, one answer at a time."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.body = b"{}"
-        self.requests: list[tuple[str, str, Mapping[str, str], Any]] = []
-        aws = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", "0")))
-                fields = {name.lower(): value for name, value in self.headers.items()}
-                aws.requests.append((self.command, self.path, fields, json.loads(body) if body else None))
-                self.send_response(aws.status)
-                self.send_header("content-length", str(len(aws.body)))
-                self.end_headers()
-                self.wfile.write(aws.body)
-
-            def do_POST(self) -> None:
-                self.do_GET()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+class FakeAws(FakeHttp):
+    """DynamoDB and S3."""
 
     def client(self) -> FeedClient:
-        return FeedClient("the-feed", "shop.local", 5, "eu-west-1", Session(), self.url, self.url)
+        return FeedClient("the-feed", "shop.local", 5, "eu-west-1", GivenSession(), self.origin, self.origin)
 
     def answers(self, item: Any) -> FeedClient:
         self.body = json.dumps({} if item is None else {"Item": item}).encode()
@@ -76,11 +37,8 @@ class FakeAws:
 
 @pytest.fixture
 def aws() -> Iterator[FakeAws]:
-    found = FakeAws()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    found.thread.join(5)
+    with FakeAws() as found:
+        yield found
 
 
 def test_the_head_is_read_from_the_copy_of_this_task(aws: FakeAws) -> None:
@@ -88,7 +46,7 @@ def test_the_head_is_read_from_the_copy_of_this_task(aws: FakeAws) -> None:
     ((method, path, fields, call),) = aws.requests
     assert (method, path, fields["x-amz-target"]) == ("POST", "/", "DynamoDB_20120810.GetItem")
     assert "/eu-west-1/dynamodb/aws4_request" in fields["authorization"]
-    assert call == {
+    assert json.loads(call) == {
         "TableName": "the-feed",
         "Key": {"pk": {"S": "FEED#shop.local#5"}, "sk": {"S": "HEAD"}},
         "ConsistentRead": False,
@@ -115,8 +73,9 @@ def test_changes(aws: FakeAws, consistent: bool) -> None:
     changes = aws.answers(item).changes(consistent)
     assert changes is not None
     assert changes == ("a1", 42, 40, b'{"a": 1}')
-    assert aws.requests[0][3]["ConsistentRead"] is consistent
-    assert aws.requests[0][3]["Key"]["sk"] == {"S": "CHANGES"}
+    call = json.loads(aws.requests[0][3])
+    assert call["ConsistentRead"] is consistent
+    assert call["Key"]["sk"] == {"S": "CHANGES"}
     assert aws.answers(HEAD).changes(consistent) is None, "they are too large"
 
 
@@ -180,6 +139,6 @@ def test_a_bucket_that_refuses_is_an_error(aws: FakeAws) -> None:
 
 
 def test_nobody_there_is_an_error() -> None:
-    client = FeedClient("the-feed", "shop.local", 5, "eu-west-1", Session(), "http://127.0.0.1:9")
+    client = FeedClient("the-feed", "shop.local", 5, "eu-west-1", GivenSession(), "http://127.0.0.1:9")
     with pytest.raises(FeedError, match="the feed the-feed cannot be read"):
         client.head()
