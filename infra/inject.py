@@ -61,7 +61,7 @@ class InjectError(Exception):
 
 
 def warnings(document: Mapping[str, Any]) -> list[str]:
-    """What of a finished task definition does nothing: labels and fields that nobody knows."""
+    """Return what of a finished task definition does nothing: labels and fields that nobody knows."""
     return [str(each) for each in unknown_keys(document)]
 
 
@@ -77,7 +77,7 @@ class Settings:
 
 
 def inject(document: Mapping[str, Any], settings: Settings, block: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The finished task definition, as RegisterTaskDefinition takes it.
+    """Return the finished task definition, as RegisterTaskDefinition takes it.
 
     `document` is that form or DescribeTaskDefinition's answer; `block` is a serviceConnectConfiguration, or what holds
     one, such as the JSON of CreateService. Raises InjectError.
@@ -147,7 +147,7 @@ def _label(containers: Sequence[Container], sidecar: Container, block: Any) -> N
 
 
 def _sidecar(containers: list[Container], settings: Settings) -> Container:
-    """The sidecar's container, added if there is none."""
+    """Return the sidecar's container, added if there is none."""
     found = next((each for each in containers if _is_marked(each, SIDECAR_LABEL)), None)
     if found is None:
         if any(each["name"] == "sidecar" for each in containers):
@@ -253,7 +253,7 @@ def _log_as_the_app_does(container: Container, containers: Sequence[Container]) 
 
 
 def _finish_gate(containers: list[Container], sidecar: Container, definition: Definition) -> None:
-    """A task that offers something gets a gate: ECS waits until callers know it."""
+    """Give a task that offers something a gate: ECS waits until callers know it."""
     found = next((each for each in containers if _is_marked(each, GATE_LABEL)), None)
     if not definition.offers:
         if found is not None:

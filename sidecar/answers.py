@@ -54,7 +54,7 @@ class Answers:
         self._offered = offered
 
     def by_subject(self) -> Mapping[str, Answerer]:
-        """Who answers what."""
+        """Return who answers what."""
         return {"stat": self._stat, "tap": self._tap, **dict.fromkeys(SHOWN, self._page)}
 
     async def _stat(self, question: Question, send: Send) -> None:
@@ -117,7 +117,7 @@ class Tap:
         self._to = filters.get("to", "")
 
     def take(self, line: HttpLine) -> None:
-        """A request ended."""
+        """Count a request that ended."""
         if (
             (self._method and line.method != self._method)
             or not line.path.startswith(self._path)
@@ -131,7 +131,7 @@ class Tap:
             self.left_out += 1
 
     def batch(self) -> dict[str, Any]:
-        """What came since the last time."""
+        """Return what came since the last time."""
         lines, self.lines = self.lines, []
         left_out, self.left_out = self.left_out, 0
         return {"requests": lines, "left_out": left_out}

@@ -183,7 +183,7 @@ class Config:
 
 
 def read(environment: Mapping[str, str]) -> Config:
-    """The configuration in these variables. Raises ConfigError."""
+    """Return the configuration in these variables. Raises ConfigError."""
     values: dict[str, str] = {}
     for variable in VARIABLES:
         value = environment.get(variable.name, "").strip() or variable.default
@@ -240,7 +240,7 @@ def _url(values: dict[str, str], name: str) -> str:
 
 
 def _endpoint(values: dict[str, str], name: str) -> str:
-    """The address of an AWS service, empty for its usual one."""
+    """Return the address of an AWS service, empty for its usual one."""
     chosen = name if values[name] else "AWS_ENDPOINT_URL"
     return _url(values, chosen) if values[chosen] else ""
 
@@ -335,7 +335,7 @@ def _headers(value: str) -> tuple[bytes, ...]:
 
 
 def _daemon(value: str) -> tuple[str, int]:
-    """The daemon's UDP address: `host:port`, or `tcp:host:port udp:host:port` as X-Ray's SDKs take it too."""
+    """Return the daemon's UDP address: `host:port`, or `tcp:host:port udp:host:port` as X-Ray's SDKs take it too."""
     parts = value.split()
     chosen = next((part for part in parts if part.startswith("udp:")), parts[0]).removeprefix("udp:")
     host, _, port = chosen.rpartition(":")

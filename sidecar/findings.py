@@ -36,7 +36,7 @@ class LabelFindings:
             self._found = ordered(finding for each in labels for finding in unknown_keys(*each))
 
     def current(self) -> Sequence[Finding]:
-        """What is wrong with them."""
+        """Return what is wrong with them."""
         return self._found
 
 
@@ -48,7 +48,7 @@ class Findings:
         self._logged: frozenset[Finding] = frozenset()
 
     def current(self) -> list[Finding]:
-        """All findings, errors first, within the bound of a report."""
+        """Return all findings, errors first, within the bound of a report."""
         return ordered(finding for source in self._sources for finding in source())
 
     async def run(self) -> None:

@@ -16,7 +16,7 @@ class JsonFormatter(logging.Formatter):
     """A record as one JSON object; `extra` fields stand beside the message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line for this record."""
+        """Return the line for this record."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

@@ -97,7 +97,7 @@ class TaskMetadata:
         self._http = urllib3.PoolManager(maxsize=1, timeout=SECONDS, retries=False)
 
     def identity(self) -> TaskIdentity:
-        """Who this task is. Raises MetadataError."""
+        """Return who this task is. Raises MetadataError."""
         task = self._read()
         return TaskIdentity(
             task_id=task.TaskARN.rpartition("/")[2],
@@ -109,7 +109,7 @@ class TaskMetadata:
         )
 
     def reading(self) -> TaskReading:
-        """How ECS holds the task now. Raises MetadataError.
+        """Return how ECS holds the task now. Raises MetadataError.
 
         The gate's health does not count: it waits for callers to know what follows from the others'.
         """
@@ -125,7 +125,7 @@ class TaskMetadata:
         return TaskReading(health, task.DesiredStatus == "STOPPED", labels)
 
     def memory_limit(self) -> int | None:
-        """Bytes that this container may use: its own limit or else the task's. Raises MetadataError."""
+        """Return the bytes that this container may use: its own limit or else the task's. Raises MetadataError."""
         own = self._get(self._own_url, _Container)
         limit = own.Limits.Memory or self._read().Limits.Memory
         return int(limit) << 20 if limit > 0 else None
@@ -142,7 +142,7 @@ class TaskMetadata:
 
 
 def identify(read: Callable[[], TaskIdentity], pause: Callable[[float], None] = time.sleep) -> TaskIdentity:
-    """Who this task is, asked for again while the endpoint is not there yet. Raises MetadataError after the last try.
+    """Return who this task is, asking again while the endpoint is not there yet. Raises MetadataError at last.
 
     A task that does not know itself reports no health for all its life, so others learn of it a minute later.
     """
@@ -155,7 +155,7 @@ def identify(read: Callable[[], TaskIdentity], pause: Callable[[float], None] = 
 
 
 def combine(found: list[_Health]) -> TaskHealth | None:
-    """One health of several: the worst, since the latest change. ECS judges a task in the same way."""
+    """Return one health of several: the worst, since the latest change. ECS judges a task in the same way."""
     if not found:
         return None
     since = max(health.statusSince for health in found)

@@ -57,7 +57,7 @@ log = logging.getLogger("tramo")
 
 
 async def run(config: Config) -> int:
-    """The life of the sidecar on a running loop."""
+    """Run the sidecar on a running loop until it is to end."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -160,7 +160,7 @@ class Sidecar:
         return True
 
     def callers_come(self) -> float:
-        """For how many seconds callers that have not heard of a drain may still come."""
+        """Return for how many seconds callers that have not heard of a drain may still come."""
         return INTERVALS * self._poller.longest_interval if self._config.inbound else 0.0
 
     def _registry(self) -> RegistryClient:
@@ -199,7 +199,7 @@ class Sidecar:
 
 
 def _completed(config: Config, label: Label | None, region: str) -> Config:
-    """The configuration with what the task says besides, and with what its label says differently."""
+    """Return the configuration with what the task says besides, and with what its label says differently."""
     config = replace(config, region=config.region or region)
     if label is None:
         return config
@@ -228,7 +228,7 @@ async def drain(mesh: Mesh, least: float, seconds: float) -> None:
 
 
 def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
-    """Who this task is. Not knowing it costs dimensions of metrics, zone awareness and health reports, not traffic."""
+    """Return who this task is. Not to know it costs dimensions of metrics, zones and health reports, not traffic."""
     if metadata is None:
         return TaskIdentity()
     try:
@@ -239,7 +239,7 @@ def _identify(metadata: TaskMetadata | None) -> TaskIdentity:
 
 
 def _memory_limit(metadata: TaskMetadata | None) -> int | None:
-    """The limit of this container's memory as ECS says it. Whoever needs it says that it is unknown."""
+    """Return the limit of this container's memory as ECS says it. Whoever needs it says that it is unknown."""
     try:
         return metadata.memory_limit() if metadata is not None else None
     except MetadataError:

@@ -68,7 +68,7 @@ def count(metric: metric_names.Metric, value: int) -> None:
 
 @app.route("/v1/health", methods=["GET"])
 def get_health() -> Any:
-    """Whether the API answers. Needs no credentials and reads nothing."""
+    """Say that the API answers. Needs no credentials and reads nothing."""
     return {"status": "ok"}
 
 

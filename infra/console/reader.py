@@ -74,7 +74,7 @@ class Console:
         period: int = 60,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`references` are names of the template's resources; `period` is how often sidecars send, in seconds."""
+        """Take names of the template's resources, and the period at which sidecars send, in seconds."""
         self._metrics = metrics
         self._own = [section for section in sections if section.title in OWN_SECTIONS]
         self._source = source

@@ -130,7 +130,7 @@ def _metric(line: Line) -> dict[str, Any]:
 
 
 def _value(value: str) -> str | Mapping[str, list[str]]:
-    """A dimension's value; `Resource.Attribute` is one of a resource of the template."""
+    """Return a dimension's value; `Resource.Attribute` is one of a resource of the template."""
     resource, dot, attribute = value.partition(".")
     return {"Fn::GetAtt": [resource, attribute]} if dot else value
 

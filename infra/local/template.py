@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def parameters(path: Path = TEMPLATE) -> Mapping[str, Mapping[str, Any]]:
-    """The template's parameters as they are written: name to its properties. Raises TemplateError."""
+    """Return the template's parameters as they are written: name to its properties. Raises TemplateError."""
     found: Mapping[str, Mapping[str, Any]] = _read(path)["Parameters"]
     return found
 
@@ -236,7 +236,7 @@ def _function(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], ro
 
 
 def with_stream(function: FunctionSpec, arn: str) -> FunctionSpec:
-    """The function, with the ARN of the table's stream in the variables that want it."""
+    """Return the function, with the ARN of the table's stream in the variables that want it."""
     environment = {name: arn if value == STREAM_ARN else value for name, value in function.environment.items()}
     return replace(function, environment=environment)
 

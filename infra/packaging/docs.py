@@ -33,7 +33,7 @@ _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def variables() -> str:
-    """The sidecar's environment variables as a table."""
+    """Return the sidecar's environment variables as a table."""
     rows = [f"| `{variable.name}` | {_default(variable.default)} | {variable.meaning} |\n" for variable in VARIABLES]
     return "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows)
 
@@ -45,7 +45,7 @@ def _default(value: str | None) -> str:
 
 
 def parameters() -> str:
-    """The stack's parameters as a table."""
+    """Return the stack's parameters as a table."""
     rows = []
     for name, each in template.parameters().items():
         default = f"`{each['Default']}`" if each["Default"] != "" else "empty"
@@ -54,14 +54,14 @@ def parameters() -> str:
 
 
 def pages() -> str:
-    """The admin pages as a table."""
+    """Return the admin pages as a table."""
     rows = [f"| `{path}` | {shows} |\n" for path, shows in PAGES.items()]
     rows += [f"| `POST {path}` | {does} |\n" for path, does in ACTIONS.items()]
     return "| page | shows, or does |\n|---|---|\n" + "".join(rows)
 
 
 def metrics() -> str:
-    """The sidecar's metrics as a table."""
+    """Return the sidecar's metrics as a table."""
     rows = []
     for metric in METRICS:
         labels = "".join(f'{{{name}="{value}"}}' for name, value in metric.labels)
@@ -74,13 +74,13 @@ def metrics() -> str:
 
 
 def function_metrics() -> str:
-    """The functions' metrics as a table."""
+    """Return the functions' metrics as a table."""
     rows = [f"| `{each.name}` | {each.unit} | `{each.function}` | {each.meaning} |\n" for each in FUNCTION_METRICS]
     return "| CloudWatch | unit | `service` | what |\n|---|---|---|---|\n" + "".join(rows)
 
 
 def alarm_table() -> str:
-    """The stack's alarms as a table."""
+    """Return the stack's alarms as a table."""
     rows = [f"| `{each.name}` | {_condition(each)} | {each.meaning} |\n" for each in alarms()]
     return "| alarm | goes off when | what it says |\n|---|---|---|\n" + "".join(rows)
 
@@ -93,7 +93,7 @@ def _condition(alarm: Alarm) -> str:
 
 
 def findings() -> str:
-    """The kinds of findings that sidecars see as a table."""
+    """Return the kinds of findings that sidecars see as a table."""
     rows = [f"| [{kind.code}](findings.md#{kind.code.lower()}) | {kind.level} | {kind.meaning} |\n" for kind in KINDS]
     return "| code | level | what |\n|---|---|---|\n" + "".join(rows)
 
@@ -118,7 +118,7 @@ CATALOGUE: Final[Mapping[str, Sequence[FunctionKind | SidecarKind | CommandKind]
 
 
 def log_fields() -> str:
-    """The fields of the access log as a table."""
+    """Return the fields of the access log as a table."""
     rows = []
     for name, meaning in FIELDS.items():
         lines = [kind for kind, line in (("HTTP", HttpLine), ("TCP", TcpLine)) if name in line.__struct_fields__]
@@ -127,7 +127,7 @@ def log_fields() -> str:
 
 
 def flags() -> str:
-    """The response flags as a table."""
+    """Return the response flags as a table."""
     return "| flag | what |\n|---|---|\n" + "".join(f"| `{flag.code}` | {flag.meaning} |\n" for flag in FLAGS)
 
 
@@ -147,7 +147,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def render(text: str) -> str:
-    """The page with its generated parts written anew. An unknown part is a KeyError."""
+    """Return the page with its generated parts replaced. An unknown part is a KeyError."""
     return _PART.sub(lambda part: part[1] + PARTS[part[2]]() + part[3], text)
 
 

@@ -45,7 +45,7 @@ def _serving(ecs_service: str, *, grpc: bool) -> _Sent:
 
 
 def _calling(ecs_service: str) -> _Sent:
-    """What a service sends that calls another one, without failures."""
+    """Return what a service sends that calls another one, without failures."""
     meters = Meters(ecs_service, "main")
     meter = meters.client("orders")
     meter.requests = meter.bytes = meter.healthy = 1

@@ -90,7 +90,7 @@ class Pages:
         self.inbound_bound = False
 
     def get(self, path: str) -> Page:
-        """The page at this path."""
+        """Return the page at this path."""
         page = self._pages.get(path)
         if page is None:
             return 404, {"error": f"no page {path}", "pages": list(PAGES)}
@@ -116,7 +116,7 @@ class Pages:
         return self._logging()
 
     def metrics(self, accept: bytes | None) -> tuple[bytes, bytes]:
-        """The page /metrics: its content type, by what the reader accepts, and its text."""
+        """Return the page /metrics: its content type, by what the reader accepts, and its text."""
         self._vitals.refresh()
         openmetrics = prometheus.wants_openmetrics(accept)
         text = prometheus.render(prometheus.families(self._meters, self._own_families()), openmetrics)
@@ -268,7 +268,7 @@ class Pages:
 
 
 def _checked(endpoint: Endpoint) -> dict[str, Any] | None:
-    """What active health checks have found, None where they are off."""
+    """Return what active health checks have found, None where they are off."""
     checked = endpoint.checked
     if checked is None:
         return None

@@ -25,12 +25,12 @@ class AdminConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Start: the socket is connected."""
         transport = cast("asyncio.Transport", transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """A request; bodies are not looked at."""
+        """Answer a request; bodies are not looked at."""
         try:
             events = self._reader.feed(data)
         except ProtocolError as error:
@@ -41,7 +41,7 @@ class AdminConnection(asyncio.Protocol):
                 self._request(event)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone."""
         self._transport = None
         self._reader.release()
 

@@ -104,12 +104,12 @@ FIELDS: Final = {
 
 
 def as_json(line: HttpLine | TcpLine) -> bytes:
-    """The line as one JSON object."""
+    """Return the line as one JSON object."""
     return msgspec.json.encode(line) + b"\n"
 
 
 def as_text(line: HttpLine | TcpLine) -> bytes:
-    """The values in the order of the fields, separated by blanks; strings that others sent are in quotes."""
+    """Return the values in the order of the fields, separated by blanks; strings that others sent are in quotes."""
     values = []
     for name in line.__struct_fields__:
         value = getattr(line, name)
@@ -130,14 +130,14 @@ _PLAIN: Final = frozenset(
 
 
 def text_of(value: bytes | None) -> str | None:
-    """A field's value as text that can be logged."""
+    """Return a field's value as text that can be logged."""
     if value is None:
         return None
     return value[:MAX_TEXT].decode("utf-8", "backslashreplace")
 
 
 def chosen(fields: Fields, names: frozenset[bytes]) -> dict[str, str]:
-    """The fields with these names, which are in small letters as all names in `fields`; repeated ones are joined."""
+    """Return the fields with these names, in small letters as all names in `fields`; repeated ones are joined."""
     found: dict[str, str] = {}
     for name, value in fields:
         if name in names:
@@ -156,7 +156,7 @@ class Timestamps:
         self._text = ""
 
     def text(self, wall: float) -> str:
-        """A time in seconds since 1970."""
+        """Return a time in seconds since 1970."""
         microseconds = int(wall * 1e6 + 0.5)
         second = microseconds // 1_000_000
         if second != self._second:

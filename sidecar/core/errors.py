@@ -45,7 +45,7 @@ class LocalReply:
         return self.flags[0]
 
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """The fields that tell programs what the message tells people."""
+        """Return the fields that tell programs what the message tells people."""
         found = [(FLAG_FIELD, joined(self.flags).encode())]
         if self.flag.unprocessed:
             found.append((UNPROCESSED_FIELD, b"true"))
@@ -54,7 +54,7 @@ class LocalReply:
         return found
 
     def with_flags(self, others: Flags) -> LocalReply:
-        """The same answer with more flags."""
+        """Return the same answer with more flags."""
         return LocalReply(self.flag, self.message, self.status, self.retry_after, others)
 
     def __repr__(self) -> str:
@@ -78,5 +78,5 @@ OVERLOADED: Final = LocalReply(OM, "the sidecar is short of memory", retry_after
 
 
 def client_error(error: ProtocolError) -> LocalReply:
-    """The answer to a client that broke the protocol."""
+    """Return the answer to a client that broke the protocol."""
     return LocalReply(DPE, error.reason, error.status)

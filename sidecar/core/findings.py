@@ -131,7 +131,7 @@ class Finding(NamedTuple):
     remedy: str
 
     def document(self) -> dict[str, str]:
-        """As pages and reports have it."""
+        """Return it as pages and reports have it."""
         return self._asdict()
 
 
@@ -174,7 +174,7 @@ def namespace_mismatch(configured: str, expected: str) -> Finding:
 
 
 def unknown_key(container: str, place: str, key: str, known: Sequence[str]) -> Finding:
-    """A key of a container's labels, or of a label's JSON at this place, that does nothing."""
+    """Name a key of a container's labels, or of a label's JSON at this place, that does nothing."""
     close = difflib.get_close_matches(key, known, 1)
     remedy = f"did you mean {close[0]}?" if close else "remove it, or see README.md for the label's fields"
     return _finding(UNKNOWN_KEY, f"container {container}, {place}", f"nobody knows {key}, so it does nothing", remedy)
@@ -187,12 +187,12 @@ def app_refuses(service: str, address: str, port: int) -> Finding:
 
 
 def not_bound(host: str, port: int, names: Sequence[str], number: int, text: str) -> Finding:
-    """An address of a service that cannot be listened on, for the reason that this error number gives."""
+    """Name an address of a service that cannot be listened on, for the reason that this error number gives."""
     return _finding(NOT_BOUND, f"{host}:{port}", f"{_listed(names)} cannot be called: {text}", cause(number, port))
 
 
 def cause(number: int, port: int) -> str:
-    """What to do about an address that cannot be bound."""
+    """Say what to do about an address that cannot be bound."""
     if number == errno.EADDRINUSE:
         return (
             f"a process of this task listens on port {port} already: give the alias a port that no app of the task "
@@ -212,7 +212,7 @@ def cause(number: int, port: int) -> str:
 
 
 def hosts_not_written(path: str, error: str) -> Finding:
-    """The hosts file cannot be written."""
+    """Say that the hosts file cannot be written."""
     remedy = (
         'run the sidecar with "user": "0" and no readonlyRootFilesystem; or use a private hosted zone or HTTP_PROXY '
         "and set TRAMO_HOSTS_FILE=off"
@@ -228,7 +228,7 @@ def service_connect(path: str, names: Sequence[str]) -> Finding:
 
 
 def no_redirect(host: str, port: int, to: int) -> Finding:
-    """The network rules of the task do not lead here."""
+    """Say that the network rules of the task do not lead here."""
     what = f"a call of {host}:{port} did not arrive at the sidecar's port {to}"
     remedy = (
         f"set proxyConfiguration in the task definition: type APPMESH, ProxyEgressPort {to}, and EgressIgnoredIPs "
@@ -238,7 +238,7 @@ def no_redirect(host: str, port: int, to: int) -> Finding:
 
 
 def feed_not_read(error: str) -> Finding:
-    """The feed cannot be read, and this sidecar asks the API instead."""
+    """Say that the feed cannot be read, and that this sidecar asks the API instead."""
     remedy = "see docs/registry.md, section The feed; the API is asked meanwhile"
     return _finding(FEED_NOT_READ, "TRAMO_FEED_TABLE", error, remedy)
 

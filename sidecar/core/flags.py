@@ -48,5 +48,5 @@ FLAGS: Final = (UH, UF, UO, UT, URX, UC, UPE, OM, NR, DC, DPE)
 
 
 def joined(flags: Flags) -> str:
-    """The codes of these flags, separated by commas."""
+    """Return the codes of these flags, separated by commas."""
     return ",".join([flag.code for flag in flags])

@@ -45,7 +45,7 @@ class Histogram:
         self.seconds += seconds
 
     def take(self) -> list[tuple[list[float], list[float]]]:
-        """What was counted since the last call, as groups of (milliseconds, counts)."""
+        """Return what was counted since the last call, as groups of (milliseconds, counts)."""
         if self.count == self._taken_count:
             return []
         filled = [
@@ -62,11 +62,11 @@ class Histogram:
         return groups
 
     def counts(self) -> list[int]:
-        """How many durations were in each bucket since the start; empty if there were none."""
+        """Return how many durations were in each bucket since the start; empty if there were none."""
         return list(self._counts)
 
     def below(self) -> list[int]:
-        """How many durations were shorter than each of BOUNDS, since the start."""
+        """Return how many durations were shorter than each of BOUNDS, since the start."""
         found = []
         total = start = 0
         for bound in BOUNDS:
@@ -78,7 +78,7 @@ class Histogram:
 
 
 def index(microseconds: int) -> int:
-    """The bucket of a duration."""
+    """Return the bucket of a duration."""
     if microseconds < _STEPS:
         return max(microseconds, 0)
     microseconds = min(microseconds, _MAX_MICROSECONDS)
@@ -87,7 +87,7 @@ def index(microseconds: int) -> int:
 
 
 def middle(at: int) -> float:
-    """The middle of a bucket, in microseconds; a bucket of one number is that number."""
+    """Return the middle of a bucket, in microseconds; a bucket of one number is that number."""
     if at < 2 * _STEPS:
         return float(at)
     shift = (at >> 4) - 1

@@ -52,7 +52,7 @@ class _Configuration(msgspec.Struct):
 
 
 def read(text: str) -> Label | None:
-    """What this label says, None if it cannot be read or turns the mesh off."""
+    """Return what this label says, None if it cannot be read or turns the mesh off."""
     try:
         found = msgspec.json.decode(text, type=_Configuration)
     except (msgspec.DecodeError, RecursionError):
@@ -67,7 +67,7 @@ def read(text: str) -> Label | None:
 
 
 def compared(label: Label, namespace: str, inbound: Mapping[str, int]) -> list[Finding]:
-    """Where the sidecar's variables say something else than the label."""
+    """Yield where the sidecar's variables say something else than the label."""
     found = [] if namespace == label.namespace else [namespace_mismatch(namespace, label.namespace)]
     for name in {**label.services, **inbound}:
         expected, configured = label.services.get(name), inbound.get(name)
@@ -77,7 +77,7 @@ def compared(label: Label, namespace: str, inbound: Mapping[str, int]) -> list[F
 
 
 def unknown_keys(container: str, label: str, text: str) -> Iterator[Finding]:
-    """What nobody knows of one label of a container: its name, or fields of its JSON."""
+    """Yield what nobody knows of one label of a container: its name, or fields of its JSON."""
     if label.startswith(PREFIX) and label not in LABELS:
         yield unknown_key(container, f"label {label}", label, LABELS)
     if label != NAME:

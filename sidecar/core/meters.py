@@ -66,7 +66,7 @@ class Meter:
         return float(value if metric.item is None else value[metric.item])
 
     def count_flags(self, flags: Flags) -> None:
-        """A request ended with these flags."""
+        """Count a request that ended with these flags."""
         for flag in flags:
             self.flags[flag.code] += 1
 
@@ -75,7 +75,7 @@ class Meter:
         return [(metric, self._value(metric)) for metric in self._metrics]
 
     def take(self) -> list[tuple[Metric, float]]:
-        """What is not zero: of counters the growth since the last call, of gauges what is now."""
+        """Return what is not zero: of counters the growth since the last call, of gauges what is now."""
         values = [self._value(metric) for metric in self._metrics]
         found = []
         for metric, value, before in zip(self._metrics, values, self._taken, strict=True):
@@ -144,18 +144,18 @@ class ClientMeter(Meter):
         self._taken_zone_known = 0
 
     def tried(self, zone: str, endpoint_zone: str) -> None:
-        """A task of this zone sends a request to an endpoint of that one; empty if unknown."""
+        """Count a request from a task of this zone to an endpoint of that one; empty if unknown."""
         if zone and endpoint_zone:
             self.zone_known += 1
             self.zone_local += zone == endpoint_zone
 
     def answered(self, status: int, seconds: float) -> None:
-        """An endpoint answered with this status after this long."""
+        """Count an answer of an endpoint, with this status after this long."""
         self.statuses[status // 100] += 1
         self.latency.record(seconds)
 
     def take(self) -> list[tuple[Metric, float]]:
-        """As every meter's, but as the metrics' meanings say, and endpoints are told of called services only."""
+        """Take what every meter has, but endpoints of called services only, as the metrics' meanings say."""
         if not self.requests and not self.flags:
             return []  # as most services of a namespace
         rows = Meter.take(self)
@@ -202,7 +202,7 @@ class SidecarMeter(Meter):
         self._taken_uptime = 0.0
 
     def take(self) -> list[tuple[Metric, float]]:
-        """As every meter's, but processor time is per cent of the time that passed."""
+        """Take what every meter has; processor time is per cent of the time that passed."""
         passed, self._taken_uptime = self.uptime - self._taken_uptime, self.uptime
         return [
             (metric, 100.0 * value / max(passed, value) if metric.name == "SidecarCpu" else value)
@@ -224,14 +224,14 @@ class Meters:
         self.sidecar = SidecarMeter()
 
     def server(self, discovery_name: str) -> ServerMeter:
-        """The meter of one of this task's services."""
+        """Return the meter of one of this task's services."""
         meter = self.servers.get(discovery_name)
         if meter is None:
             meter = self.servers[discovery_name] = ServerMeter(discovery_name)
         return meter
 
     def client(self, discovery_name: str) -> ClientMeter:
-        """The meter of traffic towards a service."""
+        """Return the meter of traffic towards a service."""
         self._departed.pop(discovery_name, None)
         meter = self.clients.get(discovery_name)
         if meter is None:
@@ -239,14 +239,14 @@ class Meters:
         return meter
 
     def depart(self, discovery_name: str) -> None:
-        """A service left the namespace. Its meter stays for what is under way, until `MAX_DEPARTED` have left later."""
+        """Let a service go. Its meter stays for what is under way, until `MAX_DEPARTED` have left later."""
         self._departed[discovery_name] = None
         if len(self._departed) > MAX_DEPARTED:
             longest_gone = next(iter(self._departed))
             del self._departed[longest_gone], self.clients[longest_gone]
 
     def take(self) -> list[Datum]:
-        """All that moved since the last call and all gauges that are not zero, with their dimension sets."""
+        """Return all that moved since the last call and all gauges that are not zero, with their dimension sets."""
         data: list[Datum] = []
         totals: dict[Metric, float] = {}
         meters: list[tuple[str, Meter]] = [(SIDECAR_KEY, self.sidecar)]

@@ -36,7 +36,7 @@ class Shedding(NamedTuple):
     """Bytes used when it ended because the load had gone; 0 when memory was free again."""
 
     def next(self, used: int, limit: int | None, load: int) -> Shedding:
-        """What follows, given the bytes used of the limit, and the connections and requests that there are."""
+        """Return what follows, given the bytes used of the limit, and the connections and requests that there are."""
         if limit is None or limit <= 0 or used < limit * RESUME_AT:
             return Shedding()
         if self.is_on:
@@ -48,7 +48,7 @@ class Shedding(NamedTuple):
 
 
 def limit_of(text: str) -> int | None:
-    """The limit in a cgroup's file: bytes, or None where it says `max` or, in version 1, an absurd number."""
+    """Return the limit in a cgroup's file: bytes, or None where it says `max` or, in version 1, an absurd number."""
     text = text.strip()
     if not text.isdigit():
         return None
@@ -57,7 +57,7 @@ def limit_of(text: str) -> int | None:
 
 
 def reclaimable(stat: str) -> int:
-    """The bytes in a cgroup's memory.stat that the kernel can take back at once: clean file pages not in use."""
+    """Return the bytes in a cgroup's memory.stat that the kernel can take back at once: clean file pages not in use."""
     for line in stat.splitlines():
         name, _, value = line.partition(" ")
         if name in ("inactive_file", "total_inactive_file") and value.isdigit():

@@ -88,7 +88,7 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     policy: msgspec.Raw = _NO_POLICY
 
     def policy_or_default(self) -> Policy:
-        """The service's policy; the default when the stored one cannot be read."""
+        """Return the service's policy; the default when the stored one cannot be read."""
         if self.policy is _NO_POLICY:
             return DEFAULT
         try:
@@ -196,7 +196,7 @@ _IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
 
 
 def decode(data: bytes, namespace: str) -> Document:
-    """The document in these bytes, checked to be for this namespace. Raises SnapshotError."""
+    """Return the document in these bytes, checked to be for this namespace. Raises SnapshotError."""
     unreadable: list[Unreadable] = []
     try:
         wire = _DOCUMENT.decode(data)
@@ -224,7 +224,7 @@ def decode(data: bytes, namespace: str) -> Document:
 
 
 def _by_entry(data: bytes, unreadable: list[Unreadable]) -> _Wire:
-    """The document without what cannot be read of it. Raises SnapshotError when that is the whole."""
+    """Return the document without what cannot be read of it. Raises SnapshotError when that is the whole."""
     try:
         loose = _LOOSE_DOCUMENT.decode(data)
     except _CANNOT_BE_READ as error:
@@ -244,7 +244,7 @@ def _by_entry(data: bytes, unreadable: list[Unreadable]) -> _Wire:
 
 
 def _service(raw: msgspec.Raw, number: int, unreadable: list[Unreadable]) -> ServiceRecord | None:
-    """A service without the aliases and endpoints that cannot be read; None if it cannot be read itself."""
+    """Return a service without the aliases and endpoints that cannot be read; None if it cannot be read itself."""
     try:
         return _SERVICE.decode(raw)
     except _CANNOT_BE_READ:
@@ -295,7 +295,7 @@ def _unreadable(service: str, part: str, why: str, endpoint: str = "") -> Unread
 
 
 def _checked(service: ServiceRecord, texts: dict[str, str], unreadable: list[Unreadable]) -> ServiceRecord | None:
-    """The service with what can be used of it; None if it cannot be listened for."""
+    """Return the service with what can be used of it; None if it cannot be listened for."""
     if _IPV4.fullmatch(service.vip) is None:
         unreadable.append(_unreadable(service.name, WHOLE_SERVICE, f"{service.vip!r} is no IPv4 address"))
         return None
@@ -334,7 +334,7 @@ def _is_address(text: str) -> bool:
 
 
 def apply(current: Snapshot | None, document: Document) -> Snapshot:
-    """The snapshot after this document. Raises SnapshotError when it does not fit the current one."""
+    """Return the snapshot after this document. Raises SnapshotError when it does not fit the current one."""
     same_epoch = current is not None and document.epoch == current.epoch
     if current is not None and same_epoch and document.revision < current.revision:
         raise SnapshotError(f"revision {document.revision} is older than {current.revision}")
@@ -369,7 +369,7 @@ def _by_service(unreadable: Iterable[Unreadable]) -> dict[str, list[Unreadable]]
 
 
 def _completed(before: dict[str, ServiceRecord], service: ServiceRecord, lost: list[Unreadable]) -> ServiceRecord:
-    """The record with its endpoints that cannot be read as they were known."""
+    """Return the record with its endpoints that cannot be read as they were known."""
     ids = {each.endpoint for each in lost if each.endpoint}
     known = before.get(service.name)
     if known is None or not ids:
@@ -379,12 +379,12 @@ def _completed(before: dict[str, ServiceRecord], service: ServiceRecord, lost: l
 
 
 def _kept(before: dict[str, ServiceRecord], service: ServiceRecord) -> ServiceRecord:
-    """The record at hand if the new one says the same."""
+    """Return the record at hand if the new one says the same."""
     known = before.get(service.name)
     return known if known is not None and known == service else service
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """The snapshot as a whole document, for the disk cache."""
+    """Return the snapshot as a whole document, for the disk cache."""
     services = tuple(snapshot.services.values())
     return msgspec.json.encode(_Wire(SCHEMA, snapshot.namespace, snapshot.revision, services, epoch=snapshot.epoch))

@@ -19,10 +19,10 @@ _STATES: Final[dict[str, EndpointState]] = {name: name for name in get_args(Endp
 
 
 def is_same_kind(one: AppProtocol, other: AppProtocol) -> bool:
-    """Whether the proxy can translate between the two: all of HTTP into each other, TCP into nothing."""
+    """Return whether the proxy can translate between the two: all of HTTP into each other, TCP into nothing."""
     return (one == "tcp") is (other == "tcp")
 
 
 def state_of(text: str) -> EndpointState:
-    """The state with this name. One that only a newer registry knows is `starting`: no requests go there."""
+    """Return the state with this name. One that only a newer registry knows is `starting`: no requests go there."""
     return _STATES.get(text, "starting")

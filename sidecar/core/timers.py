@@ -29,7 +29,7 @@ class Timed:
         self.slot = -1
 
     def on_deadline(self, now: float) -> None:
-        """The deadline has come."""
+        """Act: the deadline has come."""
         raise NotImplementedError
 
 

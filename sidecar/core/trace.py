@@ -37,7 +37,7 @@ class Sampler:
         self._taken = 0
 
     def sample(self, now: float, random: Random) -> bool:
-        """Whether to sample a request at this time, in seconds."""
+        """Return whether to sample a request at this time, in seconds."""
         second = int(now)
         if second != self._second:
             self._second = second
@@ -73,7 +73,7 @@ class Span:
 def begin(
     fields: Fields, sampler: Sampler, name: str, inbound: bool, now: float, wall: float, random: Random
 ) -> Span | None:
-    """The span of a request with these fields if it is sampled; the header in `fields` is made or brought up to date.
+    """Return the span of a request with these fields if it is sampled; make or update the header in `fields`.
 
     `now` is a monotonic time for the sampler, `wall` the time of day.
     """
@@ -102,7 +102,7 @@ def begin(
 
 
 def parse(value: bytes) -> dict[str, str]:
-    """The keys of the header; nothing of one that is too long to be one."""
+    """Return the keys of the header; nothing of one that is too long to be one."""
     if len(value) > MAX_HEADER_BYTES:
         return {}
     found = {}
@@ -114,12 +114,12 @@ def parse(value: bytes) -> dict[str, str]:
 
 
 def new_trace_id(wall: float, random: Random) -> str:
-    """A trace id: version, time, and 96 random bits."""
+    """Return a trace id: version, time, and 96 random bits."""
     return f"1-{int(wall):08x}-{random(96):024x}"
 
 
 def is_trace_id(value: str) -> bool:
-    """Whether this is a trace id of version 1."""
+    """Return whether this is a trace id of version 1."""
     version, _, rest = value.partition("-")
     time, _, unique = rest.partition("-")
     return version == "1" and _is_hex(time, 8) and _is_hex(unique, 24)
@@ -130,7 +130,7 @@ def _is_hex(text: str, length: int) -> bool:
 
 
 def trace_id(fields: dict[bytes, bytes]) -> str:
-    """The id of the trace that a request belongs to, X-Ray's or W3C's, empty if there is none."""
+    """Return the id of the trace that a request belongs to, X-Ray's or W3C's, empty if there is none."""
     value = fields.get(HEADER)
     if value is not None:
         return parse(value).get("Root", "")

@@ -26,7 +26,7 @@ _LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def merge(text: str, names: dict[str, list[str]]) -> str:
-    """The hosts file with these names by address; the part of ours that it had is replaced."""
+    """Return the hosts file with these names by address; the part of ours that it had is replaced."""
     kept: list[str] = []
     ours = False  # without its end marker our part is taken to reach to the end: it was written last, and cut short
     for line in _LINES.findall(text):
@@ -43,7 +43,7 @@ def merge(text: str, names: dict[str, list[str]]) -> str:
 
 
 def names_of_service_connect(text: str) -> list[str]:
-    """The names in the lines that ECS wrote for Service Connect."""
+    """Return the names in the lines that ECS wrote for Service Connect."""
     found: dict[str, None] = {}
     for line in text.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
@@ -62,7 +62,7 @@ class HostsFile:
         self._written: tuple[int, int] | None = None  # time and size of the file after our last write
 
     def holds(self) -> bool:
-        """Whether the file is as the last write left it."""
+        """Return whether the file is as the last write left it."""
         return self._written is not None and self._written == self._signature()
 
     def _signature(self) -> tuple[int, int] | None:
@@ -93,7 +93,7 @@ class HostsFile:
         return True
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the file, as it was when it was last written."""
+        """Return what is wrong with the file, as it was when it was last written."""
         found = []
         if self._error:
             found.append(hosts_not_written(str(self._path), self._error))

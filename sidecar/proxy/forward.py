@@ -44,19 +44,19 @@ class ForwardListener(Frontend):
         self._failures = failures
 
     def accept(self) -> asyncio.BaseProtocol:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return DetectingConnection(self)
 
     def lead_to(self, destination: Destination) -> bool:
-        """The request says the destination, so it stays as it is."""
+        """Keep the destination: each request names its own."""
         return False
 
     def name(self) -> str:
-        """It stands for no service."""
+        """Return no name: it stands for no service."""
         return ""
 
     def failures(self) -> Meter:
-        """Where requests are counted that name no service."""
+        """Return where requests are counted that name no service."""
         return self._failures
 
     def http_10_host(self) -> bytes | None:
@@ -64,7 +64,7 @@ class ForwardListener(Frontend):
         return None
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
-        """The service that the authority names."""
+        """Return the service that the authority names."""
         name, port = split_authority(head.authority)
         destination = self._resolve(name, port)
         if destination is None:

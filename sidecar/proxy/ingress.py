@@ -64,12 +64,12 @@ class Ingress:
         return True
 
     def suspect(self) -> None:
-        """A connection to the app failed: look whether its port refuses, and wait for the app if so."""
+        """Look whether the app's port refuses, since a connection to it failed, and wait for the app if so."""
         if self._following is None or self._following.done():
             self._following = self._runtime.spawn(self._follow(), f"ingress {self.address.port}")
 
     def closed_for(self, now: float) -> float:
-        """For how many seconds callers could not connect; 0 if they can."""
+        """Return for how many seconds callers could not connect; 0 if they can."""
         return now - self.closed_at if self.state is IngressState.CLOSED else 0.0
 
     async def _follow(self) -> None:

@@ -55,7 +55,7 @@ class Listener(Protocol):
     """What is bound to an address."""
 
     def accept(self) -> asyncio.BaseProtocol:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
 
     def lead_to(self, destination: Destination) -> bool:
         """Send new requests to this destination. Return False if it needs another kind of listener."""
@@ -72,7 +72,7 @@ class HttpListener(Frontend):
         self.destination = destination
 
     def accept(self) -> asyncio.BaseProtocol:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return DetectingConnection(self)
 
     def lead_to(self, destination: Destination) -> bool:
@@ -83,20 +83,20 @@ class HttpListener(Frontend):
         return True
 
     def name(self) -> str:
-        """The service that the destination is."""
+        """Return the service that the destination is."""
         return self.destination.cluster.name
 
     def failures(self) -> Meter:
-        """Where the destination's failed requests are counted."""
+        """Return where the destination's failed requests are counted."""
         return self.destination.failures
 
     def http_10_host(self) -> bytes | None:
-        """The service's name, if its policy accepts HTTP/1.0."""
+        """Return the service's name, if its policy accepts HTTP/1.0."""
         cluster = self.destination.cluster
         return cluster.name.encode() if cluster.policy.http.accept_http_10 else None
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
-        """All requests go to the destination, unless it speaks TCP since this connection was accepted."""
+        """Send all requests to the destination, unless it speaks TCP since this connection was accepted."""
         return SPEAKS_TCP if self.destination.cluster.protocol == "tcp" else self.destination
 
 
@@ -110,7 +110,7 @@ class TcpListener:
         self._meter = meter
 
     def accept(self) -> asyncio.BaseProtocol:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
         session = TcpSession(self._destination, self._direction, self._meter, self.connections.discard)
         self.connections.add(session)
         return session.client
@@ -127,7 +127,7 @@ class TcpListener:
 
 
 def listener_for(destination: Destination, direction: Direction, meter: ServerMeter) -> Listener:
-    """The kind of listener that the destination's protocol needs."""
+    """Return the kind of listener that the destination's protocol needs."""
     if destination.cluster.protocol == "tcp":
         return TcpListener(destination, direction, meter)
     return HttpListener(destination.runtime, destination, direction, meter)
@@ -215,7 +215,7 @@ class Listeners:
             listener.drain()
 
     def addresses(self) -> list[Address]:
-        """Where the sidecar listens."""
+        """Return where the sidecar listens."""
         return sorted(self._bound)
 
     def close(self) -> None:
@@ -225,7 +225,7 @@ class Listeners:
 
 
 def _bound_socket(address: Address) -> socket.socket:
-    """A socket that has this address. Raises OSError."""
+    """Return a socket that has this address. Raises OSError."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

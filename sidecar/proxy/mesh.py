@@ -106,7 +106,7 @@ class Mesh:
         return bound
 
     def resolve(self, name: str, port: int) -> Destination | None:
-        """The destination behind an alias."""
+        """Return the destination behind an alias."""
         return self._aliases.get((name, port))
 
     async def apply(self, snapshot: Snapshot) -> bool:
@@ -186,7 +186,7 @@ class Mesh:
         return destination
 
     def local_address(self, vip: str) -> str:
-        """Where a service's virtual address is in this task: its last 16 bits in the task's own network."""
+        """Return where a service's virtual address is in this task: its last 16 bits in the task's own network."""
         _, _, third, fourth = vip.split(".")
         return f"{self._network}.{third}.{fourth}"
 
@@ -205,7 +205,7 @@ class Mesh:
         return found
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the app's ports, with the services' addresses and with the snapshot."""
+        """Return what is wrong with the app's ports, with the services' addresses and with the snapshot."""
         outbound = self._not_bound() if self.redirect is None else self.redirect.findings()
         outbound = [*outbound, *self._unreadable(), *self._of_other_kinds()]
         if self.runtime.draining:
@@ -242,7 +242,7 @@ class Mesh:
         return self.snapshot.services.values() if self.snapshot is not None else ()
 
     def drain(self) -> float:
-        """No new work is asked for; what is under way, and what still comes, is finished. Return since when."""
+        """Ask for no new work, and finish what is under way and what still comes. Return since when."""
         if not self.runtime.draining:
             self.runtime.draining = True
             self._drained_at = self.runtime.now()
@@ -251,7 +251,7 @@ class Mesh:
         return self._drained_at
 
     def arrivals(self) -> int:
-        """How many connections and requests have come in for this task's app, ever."""
+        """Return how many connections and requests have come in for this task's app, ever."""
         meters = [self._meters.server(service.name) for service in self._config.inbound]
         return sum(meter.connections + meter.requests for meter in meters)
 
@@ -262,5 +262,5 @@ class Mesh:
 
 
 def _place(record: ServiceRecord) -> tuple[str, str, tuple[Alias, ...]]:
-    """What a service's listeners depend on."""
+    """Return what a service's listeners depend on."""
     return record.protocol, record.vip, record.aliases

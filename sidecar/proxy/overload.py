@@ -47,7 +47,7 @@ def give_back() -> None:
 
 
 def own_memory() -> int:
-    """Bytes of this process in the machine's memory (proc(5), statm)."""
+    """Return the bytes of this process in the machine's memory (proc(5), statm)."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
@@ -127,7 +127,7 @@ class MemoryWatch:
         return self._shedding.next(self.used, self.limit, runtime.connections + runtime.work)
 
     def _wants_relief(self, shedding: Shedding) -> bool:
-        """Whether what was freed should be given back: before anybody is refused, and now and then while some are."""
+        """Return whether to give back freed memory: before anybody is refused, and now and then while some are."""
         return shedding.is_on and self._runtime.now() - self._gave_back_at >= RELIEF_SECONDS
 
     def _relieve(self) -> None:

@@ -90,11 +90,11 @@ class Redirect:
         return False
 
     def findings(self) -> list[Finding]:
-        """That calls do not arrive, if so."""
+        """Return whether, and why, calls do not arrive."""
         return [no_redirect(*self._probe, self.address.port)] if self.state is State.MISSING else []
 
     def protocol_for(self, called: Address | None) -> asyncio.BaseProtocol | None:
-        """Who serves a call of this address; None if nobody does."""
+        """Return who serves a call of this address; None if nobody does."""
         if called is None or called == self.address:
             return None  # it came here directly
         self.state = State.IN_PLACE
@@ -107,7 +107,7 @@ class Redirect:
         return listener.accept()
 
     def refused(self, called: Address | None) -> None:
-        """A call was reset."""
+        """Count a call that was reset."""
         if called != self._probe:
             self._meter.count_flags((NR,))
             log.debug("no service is called at %s", called)
@@ -132,7 +132,7 @@ class Redirect:
                 return  # reset after it arrived, or never arrived: the state says which
 
     def addresses(self) -> list[Address]:
-        """Where the sidecar listens."""
+        """Return where the sidecar listens."""
         return [self.address] if self._server is not None else []
 
     def drain(self) -> None:
@@ -153,7 +153,7 @@ class _Redirected(asyncio.Protocol):
         self._redirect = redirect
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """An app called an address: hand the connection to the listener of the service that has it."""
+        """Hand an app's connection to the listener of the service that has the address it called."""
         transport = cast("asyncio.Transport", transport)
         found = original_destination(transport)
         called = Address(*found) if found is not None else None
@@ -167,7 +167,7 @@ class _Redirected(asyncio.Protocol):
 
 
 def _socket_of_another_group() -> socket.socket:
-    """A socket that network rules take for another group's, if this process may do that, as root may."""
+    """Return a socket that network rules take for another group's, if this process may do that, as root may."""
     libc = ctypes.CDLL(None)
     libc.setfsgid(PROBE_GROUP)  # of this thread alone; a socket keeps the group that it was made with
     try:

@@ -48,7 +48,7 @@ class _Side(asyncio.Protocol):
         self.was_reset = False  # before it had a peer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is connected."""
+        """Start: the socket is connected."""
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self.transport = transport
@@ -56,7 +56,7 @@ class _Side(asyncio.Protocol):
             self._session.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes to pass on."""
+        """Pass bytes on."""
         session = self._session
         if session is not None:
             session.moved(self, len(data))
@@ -75,7 +75,7 @@ class _Side(asyncio.Protocol):
             self.transport.pause_reading()
 
     def join(self, peer: _Side) -> None:
-        """The other socket stands: pass on what waited."""
+        """Pass on what waited: the other socket stands."""
         # Before anything is written: the other side may say at once that it is full.
         if self.transport is not None and not self.transport.is_closing() and not self.ended:
             self.transport.resume_reading()
@@ -96,7 +96,7 @@ class _Side(asyncio.Protocol):
             self.transport.write_eof()
 
     def eof_received(self) -> bool:
-        """The side sends no more."""
+        """Note that the side sends no more."""
         self.ended = True
         peer = self.peer
         if peer is not None:
@@ -106,7 +106,7 @@ class _Side(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The socket is gone: the pair is over, unless the endpoint has never taken it."""
+        """End the pair with its socket, unless the endpoint has never taken it."""
         session, self._session = self._session, None
         if session is not None and not session.goes_on(self, error):
             who = "client" if self is session.client else "service"
@@ -115,12 +115,12 @@ class _Side(asyncio.Protocol):
         self.transport = self.peer = None
 
     def pause_writing(self) -> None:
-        """The side takes bytes slower than they come."""
+        """Note that the side takes bytes slower than they come."""
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The side has caught up."""
+        """Note that the side has caught up."""
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.resume_reading()
 
@@ -160,7 +160,7 @@ class TcpSession(Timed):
         self.client = _Side(self)
 
     def opened(self, side: _Side) -> None:
-        """A socket of the pair is connected."""
+        """Note that a socket of the pair is connected."""
         if side is self.client:
             if self._observation is not None and side.transport is not None:
                 self._observation.peer = side.transport.get_extra_info("peername")
@@ -237,7 +237,7 @@ class TcpSession(Timed):
         self._refuse(_reason(len(self._tried)), "no endpoint could be connected")
 
     def _may_try(self) -> bool:
-        """Whether another endpoint is to be tried: by the policy's count, and beyond it while one is in routing."""
+        """Return whether to try another endpoint: by the policy's count, and beyond it while one is in routing."""
         if self._finished:
             return False
         return len(self._tried) <= self._destination.cluster.policy.retries.count or self._knows_another()
@@ -302,7 +302,7 @@ class TcpSession(Timed):
             self.replay.append(data)
 
     def goes_on(self, side: _Side, error: Exception | None) -> bool:
-        """A socket is gone. Return whether the session goes on with another endpoint: this one has not taken it."""
+        """Note a lost socket. Return whether the session goes on with another endpoint: this one has not taken it."""
         replay, endpoint, client = self.replay, self._endpoint, self.client
         if side is client or not isinstance(error, ConnectionError):
             return False
@@ -329,7 +329,7 @@ class TcpSession(Timed):
         return True
 
     def moved(self, side: _Side, count: int) -> None:
-        """A side has sent so many bytes."""
+        """Count bytes that a side has sent."""
         self._moved_at = self._runtime.now()
         if self._observation is not None:
             if side is self.client:
@@ -377,7 +377,7 @@ class TcpSession(Timed):
 
 
 def _reason(tried: int) -> Flags:
-    """The flags of a connection for which so many endpoints were tried in vain."""
+    """Return the flags of a connection for which so many endpoints were tried in vain."""
     if not tried:
         return (UH,)
     return (UF,) if tried == 1 else (UF, URX)

@@ -40,7 +40,7 @@ class SnapshotCache:
         self._delta_bytes = 0
 
     def load(self, namespace: str) -> Snapshot | None:
-        """The snapshot on disk, or None when there is none that can be used."""
+        """Return the snapshot on disk, or None when there is none that can be used."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -106,7 +106,7 @@ def _framed(body: bytes) -> bytes:
 
 
 def _bodies(data: bytes) -> Iterator[bytes]:
-    """The documents in a journal. Raises SnapshotError where one is not whole."""
+    """Yield the documents in a journal. Raises SnapshotError where one is not whole."""
     at = 0
     while at < len(data) or not at:
         end = data.find(b"\n", at)

@@ -88,7 +88,7 @@ class Caller:
 
 
 def decoded(sent: bytes, encoding: str) -> bytes:
-    """A body as it was before it was compressed. Raises ValueError when it is too long, or broken."""
+    """Return a body as it was before it was compressed. Raises ValueError when it is too long, or broken."""
     if len(sent) > MAX_SENT_BYTES:
         raise ValueError(f"is longer than {MAX_SENT_BYTES} bytes")
     if encoding != "gzip":

@@ -65,7 +65,7 @@ class RegistryClient:
         self._caller = Caller("execute-api", region, session, READ_SECONDS)
 
     def fetch(self, etag: str, since: str | None) -> Answer:
-        """The snapshot unless it still has this ETag; only what changed after the version `since` if given.
+        """Return the snapshot unless it still has this ETag; only what changed after the version `since` if given.
 
         Raises RegistryError, and its subclass NamespaceUnknownError for 404.
         """
@@ -129,7 +129,7 @@ def _refused(method: str, url: str, status: int, answer: Mapping[str, str]) -> R
 
 
 def _seconds(value: str | None) -> float | None:
-    """The server's poll interval, if it named a sensible one."""
+    """Return the server's poll interval, if it named a sensible one."""
     try:
         seconds = float(value or "")
     except ValueError:

@@ -87,7 +87,7 @@ class FeedClient:
         self._s3 = Caller("s3", region, session, WHOLE_READ_SECONDS)
 
     def head(self) -> FeedHead | None:
-        """What the feed has, None when it has nothing of the namespace. Raises FeedError."""
+        """Return what the feed has, None when it has nothing of the namespace. Raises FeedError."""
         item = self._item("HEAD", consistent=False)
         if item is None:
             return None
@@ -103,7 +103,7 @@ class FeedClient:
         )
 
     def changes(self, consistent: bool) -> FeedChanges | None:
-        """The latest changes, None when they are too large for the feed. Raises FeedError."""
+        """Return the latest changes, None when they are too large for the feed. Raises FeedError."""
         item = self._item("CHANGES", consistent)
         data = item.get("data", {}).get("B") if item is not None else None
         if item is None or data is None:
@@ -115,7 +115,7 @@ class FeedClient:
         return FeedChanges(_text(item, "epoch"), _required(item, "revision"), _required(item, "since"), body)
 
     def whole(self, head: FeedHead) -> bytes:
-        """The whole document that the head names. Raises FeedError."""
+        """Return the whole document that the head names. Raises FeedError."""
         if _BUCKET.fullmatch(head.bucket) is None or head.whole is None:
             raise FeedError(f"the feed {self._table} names no bucket with whole documents")
         key = f"snapshots/{quote(self._namespace, safe='')}/{head.epoch}-{head.whole}.json.gz"
@@ -153,7 +153,7 @@ class FeedClient:
 
 
 def copy_of(task_id: str) -> int:
-    """The number of the copy that a task reads."""
+    """Return the number of the copy that a task reads."""
     return zlib.crc32(task_id.encode()) % COPIES
 
 

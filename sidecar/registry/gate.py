@@ -47,7 +47,7 @@ class Gate:
         self._opens_at: float | None = None if services else -math.inf
 
     def state(self, now: float) -> GateState:
-        """What the gate knows."""
+        """Return what the gate knows."""
         if self._opens_at is None:
             return GateState.CLOSED
         return GateState.SEEN if now < self._opens_at else GateState.OPEN
@@ -70,7 +70,7 @@ class Gate:
         return any(endpoint.id.startswith(own) and endpoint.state == "ready" for endpoint in record.endpoints)
 
     def describe(self, now: float) -> dict[str, Any]:
-        """The admin page: the state, and what the gate waits for."""
+        """Return the admin page: the state, and what the gate waits for."""
         state = self.state(now)
         page: dict[str, Any] = {"state": state.value}
         if state is GateState.CLOSED:

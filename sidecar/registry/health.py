@@ -122,7 +122,7 @@ class HealthReporter:
             self._wait_until = self._runtime.now() + self._backoff_seconds()
 
     def _backoff_seconds(self) -> float:
-        """How long to wait after so many refusals in a row; 0 = until the next reading."""
+        """Return how long to wait after so many refusals in a row; 0 = until the next reading."""
         if self._refusals < PROMPT_TRIES:
             return 0.0
         longest = min(INTERVAL_SECONDS * 2.0 ** min(self._refusals - PROMPT_TRIES + 1, 10), MAX_BACKOFF_SECONDS)

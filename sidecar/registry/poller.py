@@ -106,7 +106,7 @@ class Poller:
         return self._poll_seconds * (1.0 + JITTER)
 
     def wait_seconds(self) -> float:
-        """How long to wait before the next request."""
+        """Return how long to wait before the next request."""
         wait = self._poll_seconds
         if self.snapshot is None or self._more:
             wait = min(wait, FIRST_WAIT_SECONDS)

@@ -92,7 +92,7 @@ class Sources:
         self._from_feed = False  # whether the last document was the feed's
 
     def fetch(self, etag: str, since: str | None) -> Answer:
-        """The newest document unless the version `since` is the newest. Raises RegistryError."""
+        """Return the newest document unless the version `since` is the newest. Raises RegistryError."""
         refused = since is None and self._from_feed
         self._from_feed = False
         if self._feed is not None and self._now() >= self._retry_at:
@@ -114,7 +114,7 @@ class Sources:
         return answer
 
     def _by_feed(self, feed: Feed, etag: str, since: str | None) -> Answer | None:
-        """The answer with the feed's help, None when it is the API's to answer. Raises RegistryError."""
+        """Return the answer with the feed's help, None when it is the API's to answer. Raises RegistryError."""
         try:
             self.reads += 1
             head = feed.head()
@@ -132,7 +132,7 @@ class Sources:
         return replace(answer, questions=head.questions)
 
     def _news(self, feed: Feed, head: FeedHead, etag: str, since: str | None) -> Answer | None:
-        """What the feed itself has to say, None when this reader needs more. Raises FeedError."""
+        """Return what the feed itself has to say, None when this reader needs more. Raises FeedError."""
         known = _parsed(since)
         if known is None or known[0] != head.epoch:
             return None
@@ -151,7 +151,7 @@ class Sources:
         return None
 
     def _beyond(self, feed: Feed, head: FeedHead, etag: str, since: str | None) -> Answer:
-        """The answer to a reader for whom the feed's changes are not enough. Raises RegistryError."""
+        """Return the answer to a reader for whom the feed's changes are not enough. Raises RegistryError."""
         known = _parsed(since)
         if known is None or known[0] != head.epoch:
             if head.whole is None:
@@ -177,7 +177,7 @@ class Sources:
         )
 
     def _not_in_feed(self, etag: str, since: str | None) -> Answer | None:
-        """The API's answer for a namespace that the feed does not have: nothing is published, or not yet there."""
+        """Return the API's answer for a namespace that the feed does not have: nothing is published yet."""
         try:
             answer = self._ask(etag, since)
         except NamespaceUnknownError:
@@ -223,11 +223,11 @@ class Sources:
         return self._feed is not None and bool(self._error) and self.state is not Source.FEED
 
     def findings(self) -> Sequence[Finding]:
-        """What is wrong with the feed."""
+        """Return what is wrong with the feed."""
         return [feed_not_read(self._error)] if self.is_feed_away else []
 
     def describe(self) -> dict[str, Any]:
-        """The admin page."""
+        """Return the admin page."""
         page: dict[str, Any] = {"state": self.state.value, "feed_reads": self.reads, "api_calls": self.calls}
         if self._error:
             page["feed_failures"] = self._failures

@@ -152,7 +152,7 @@ class CloudWatchSink:
 
 
 def calls(data: list[Datum]) -> list[list[Datum]]:
-    """The data in the portions that one call may carry."""
+    """Return the data in the portions that one call may carry."""
     found: list[list[Datum]] = []
     size = 0
     for datum in data:
@@ -167,7 +167,7 @@ def calls(data: list[Datum]) -> list[list[Datum]]:
 
 
 def _is_for_good(error: Exception) -> bool:
-    """Whether the same values would be refused again."""
+    """Return whether the same values would be refused again."""
     if isinstance(error, ClientError):
         return error.response.get("Error", {}).get("Code") in _REFUSALS
     return isinstance(error, ParamValidationError)
@@ -185,7 +185,7 @@ def _datum(datum: Datum, taken_at: datetime) -> dict[str, Any]:
 
 
 def connect(region: str) -> CloudWatch:
-    """A client of CloudWatch. It takes 0.1 s and some MiB, so only who sends makes one."""
+    """Return a client of CloudWatch. It takes 0.1 s and some MiB, so only who sends makes one."""
     from botocore.config import Config
     from botocore.session import Session
 

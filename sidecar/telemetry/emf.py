@@ -57,7 +57,7 @@ class EmfSink:
 
 
 def documents(namespace: str, data: Iterable[Datum], wall: float) -> list[dict[str, Any]]:
-    """The documents of these data, which are metrics of this CloudWatch namespace."""
+    """Return the documents of these data, which are metrics of this CloudWatch namespace."""
     by_dimensions: dict[Dimensions, list[Datum]] = {}
     for datum in data:
         for part in _parts(datum):

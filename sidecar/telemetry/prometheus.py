@@ -47,7 +47,7 @@ HELP: Final = {
 
 
 def families(meters: Meters, extra: Iterable[Family] = ()) -> list[Family]:
-    """All families of this sidecar."""
+    """Return all families of this sidecar."""
     found = {metric.series: Family(metric.series, metric.kind, _help(metric.series), []) for metric in METRICS}
     for metric, value in meters.sidecar.rows():
         found[metric.series].samples.append((_suffix(metric.kind), metric.labels, value))
@@ -85,7 +85,7 @@ def _histogram(histogram: Histogram, labels: Labels) -> list[tuple[str, Labels, 
 
 
 def render(found: Sequence[Family], openmetrics: bool) -> bytes:
-    """The text of these families."""
+    """Return the text of these families."""
     lines = []
     for family in found:
         name = family.name if openmetrics or family.kind != COUNTER else f"{family.name}_total"
@@ -103,7 +103,7 @@ def render(found: Sequence[Family], openmetrics: bool) -> bytes:
 
 
 def wants_openmetrics(accept: bytes | None) -> bool:
-    """Whether this Accept field takes OpenMetrics; Prometheus names it first when it does."""
+    """Return whether this Accept field takes OpenMetrics; Prometheus names it first when it does."""
     return accept is not None and b"application/openmetrics-text" in accept.lower()
 
 

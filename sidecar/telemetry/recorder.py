@@ -91,11 +91,11 @@ class Recorder:
         self._connections = 0
 
     def is_used(self) -> bool:
-        """Whether anything is recorded for anybody."""
+        """Return whether anything is recorded for anybody."""
         return self.log is not None or self.tracing is not None or bool(self.taps)
 
     def observe(self, exchange: ExchangeEvents, request: Request) -> None:
-        """A request begins: continue its trace, and follow it if it is to be recorded."""
+        """Begin a request: continue its trace, and follow it if it is to be recorded."""
         wall = self.wall()
         span = None
         if self.tracing is not None:
@@ -106,7 +106,7 @@ class Recorder:
             exchange.observe(Observation(self, request, wall, span))
 
     def refused(self, request: Request, reply: LocalReply) -> None:
-        """A request was answered without going anywhere."""
+        """Record a request that was answered without going anywhere."""
         if self.log is None and not self.taps:
             return
         observation = Observation(self, request, self.wall(), None)
@@ -120,18 +120,18 @@ class Recorder:
             self.log.output.write(self.log.encode(line))
 
     def wants(self, failed: bool) -> bool:
-        """Whether to write this line: a failure always, of the others the share that is asked for."""
+        """Return whether to write this line: a failure always, of the others the share that is asked for."""
         return self.log is not None and (failed or self.runtime.random(16) < self.log.threshold)
 
     def connection(self, direction: Direction) -> TcpObservation | None:
-        """The observation of a new TCP connection, if there is a log to write it to."""
+        """Return the observation of a new TCP connection, if there is a log to write it to."""
         if self.log is None:
             return None
         self._connections += 1
         return TcpObservation(self, direction, self._connections)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """What became of the records, by where they go: `access_log`, `tracing`."""
+        """Return what became of the records, by where they go: `access_log`, `tracing`."""
         found: dict[str, dict[str, int]] = {}
         if self.log is not None:
             found["access_log"] = {"written": self.log.output.written, "dropped": self.log.output.dropped}
@@ -243,7 +243,7 @@ class Observation:
     # The exchange's own word.
 
     def finished(self, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags) -> None:
-        """What only the exchange knows."""
+        """Record what only the exchange knows."""
         self._endpoint = endpoint
         self._attempts = attempts
         self._latency = latency

@@ -26,6 +26,6 @@ class Intervals:
 
 
 def after(now: float, started: float, due: float, seconds: float) -> float:
-    """The first whole interval since `started` that is after `due` and not before `now`."""
+    """Return the first whole interval since `started` that is after `due` and not before `now`."""
     count = max(round((due - started) / seconds) + 1, math.ceil((now - started) / seconds))
     return started + count * seconds

@@ -48,7 +48,7 @@ class Vitals:
         self._started = runtime.now()
 
     def take(self) -> list[Datum]:
-        """The counts since the last time, with the gauges as they are now."""
+        """Return the counts since the last time, with the gauges as they are now."""
         self.refresh()
         return self._meters.take()
 
@@ -74,6 +74,6 @@ class Vitals:
 
 
 def uptime_seconds() -> float:
-    """How long this process has lived."""
+    """Return how long this process has lived."""
     fields = (_SELF / "stat").read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_START_TIME_FIELD]) / _TICKS

@@ -107,7 +107,7 @@ class Window:
         }
 
     def moved(self, seconds: float) -> dict[str, Any]:
-        """What moved in about the last `seconds`; without readings that old, since the start."""
+        """Return what moved in about the last `seconds`; without readings that old, since the start."""
         now = self._runtime.now()
         at, clients, servers = min(self._readings, key=lambda reading: abs(now - reading[0] - seconds))
         found = [(name, reading, clients.get(name, _NOTHING)) for name, reading in self._clients().items()]

@@ -55,7 +55,7 @@ class XRayExporter:
 
 
 def document(span: Span, service: str, random: Callable[[int], int]) -> dict[str, Any]:
-    """The segment document of a span, sent by a task of this service."""
+    """Return the segment document of a span, sent by a task of this service."""
     common = {"trace_id": span.trace_id, "start_time": span.start, "end_time": span.end}
     part = {"id": span.id, "http": _http(span), "annotations": _annotations(span), **_outcome(span)}
     if span.inbound:
@@ -100,6 +100,6 @@ _NAME_CHARACTERS: Final = frozenset(" _.:/%&#=+\\-@")
 
 
 def _name(text: str) -> str:
-    """A segment's name: letters, digits, white space and some signs, at most 200."""
+    """Return a segment's name: letters, digits, white space and some signs, at most 200."""
     kept = "".join(character for character in text if character.isalnum() or character in _NAME_CHARACTERS)
     return kept[:200] or "unknown"

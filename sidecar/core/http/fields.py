@@ -111,10 +111,10 @@ _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]
 
 
 def valid_authority(value: bytes) -> bool:
-    """Whether this is a host with an optional port (RFC 3986 section 3.2, without user information)."""
+    """Return whether this is a host with an optional port (RFC 3986 section 3.2, without user information)."""
     return _AUTHORITY.fullmatch(value) is not None
 
 
 def show(value: bytes) -> str:
-    """Bytes of a peer for an error message: short and printable."""
+    """Return bytes of a peer for an error message: short and printable."""
     return ascii(value[:64].decode("latin-1"))

@@ -44,12 +44,12 @@ _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"
 
 
 def is_grpc(content_type: bytes) -> bool:
-    """Whether a message of this type is gRPC; gRPC-Web, which puts its trailers into the body, is not."""
+    """Return whether a message of this type is gRPC; gRPC-Web, which puts its trailers into the body, is not."""
     return content_type.startswith(CONTENT_TYPE) and content_type[16:17] in (b"", b"+", b";", b" ")
 
 
 def status_of(fields: Fields) -> int | None:
-    """The `grpc-status` among these fields, None when there is none, UNKNOWN when it is not a number."""
+    """Return the `grpc-status` among these fields, None when there is none, UNKNOWN when it is not a number."""
     for name, value in fields:
         if name == b"grpc-status":
             return int(value) if value.isdigit() and len(value) <= 2 else UNKNOWN
@@ -57,7 +57,7 @@ def status_of(fields: Fields) -> int | None:
 
 
 def timeout_seconds(value: bytes) -> float | None:
-    """The seconds in a `grpc-timeout` field, None when it is malformed: at most eight digits and a unit."""
+    """Return the seconds in a `grpc-timeout` field, None when it is malformed: at most eight digits and a unit."""
     unit = _UNITS.get(value[-1:])
     digits = value[:-1]
     if unit is None or not digits.isdigit() or len(digits) > 8:
@@ -66,13 +66,13 @@ def timeout_seconds(value: bytes) -> float | None:
 
 
 def timeout_field(seconds: float) -> bytes:
-    """The `grpc-timeout` field of so many seconds: in milliseconds as long as eight digits suffice."""
+    """Return the `grpc-timeout` field of so many seconds: in milliseconds as long as eight digits suffice."""
     milliseconds = max(int(seconds * 1000.0), 1)
     return b"%dm" % milliseconds if milliseconds < 100_000_000 else b"%dS" % min(milliseconds // 1000, 99_999_999)
 
 
 def local_reply(reply: LocalReply) -> ResponseHead:
-    """The proxy's own answer to a gRPC request: trailers-only, one sentence in `grpc-message`."""
+    """Return the proxy's own answer to a gRPC request: trailers-only, one sentence in `grpc-message`."""
     flag = reply.flag
     code = _BY_CLIENT_STATUS.get(reply.status, UNKNOWN) if flag is DPE else flag.grpc_status
     fields = [

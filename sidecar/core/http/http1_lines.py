@@ -86,7 +86,7 @@ class RequestLines:
         raise ProtocolError("the request line is not method, target and version with one blank between them")
 
     def restart(self) -> None:
-        """What came behind the last request comes again."""
+        """Read again what came behind the last request."""
         self._data = b""
         self._at = 0
         self._head = _UNKNOWN

@@ -92,7 +92,7 @@ class PartialHead:
         self.connection_names: set[bytes] = set()  # fields that Connection says belong to it
 
     def on_connection(self, value: bytes) -> None:
-        """A Connection field. Raises ProtocolError."""
+        """Take a Connection field. Raises ProtocolError."""
         for option in value.lower().split(b","):
             name = option.strip(b" \t")
             if name == b"close":
@@ -147,7 +147,7 @@ class Reader:
         self._head_is_new = True
 
     def release(self) -> None:
-        """The connection is gone. The parser calls back, so it and the reader hold each other until one lets go."""
+        """Let the parser go: it calls back, so it and the reader hold each other until one lets go."""
         raise NotImplementedError
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -198,7 +198,7 @@ class Reader:
             head.fields.append((name, value))
 
     def _finish_head(self, first_line: int) -> None:
-        """The head is complete, with a first line of so many bytes. Raises ProtocolError."""
+        """Take a complete head, with a first line of so many bytes. Raises ProtocolError."""
         self._phase = Phase.BODY
         self._head.finish()
         if self._head.chunked:
@@ -229,6 +229,6 @@ class Reader:
 
 
 def cause_of(error: BaseException) -> ProtocolError:
-    """The ProtocolError that a callback raised; httptools hands it over as the context of its own."""
+    """Return the ProtocolError that a callback raised; httptools hands it over as the context of its own."""
     found = error.__context__ or error.__cause__
     return found if isinstance(found, ProtocolError) else ProtocolError(f"malformed message: {found}")

@@ -122,18 +122,18 @@ class RequestReader(Reader):
         self._phase = Phase.BODY
 
     def stay(self) -> list[Event]:
-        """The request to leave HTTP was declined: what came behind it is the next request. Raises ProtocolError."""
+        """Go on after a declined request to leave HTTP: the next request came behind it. Raises ProtocolError."""
         self._phase = Phase.IDLE if self.keep_alive else Phase.LAST
         early, self.leftover = self.leftover, b""
         self._lines.restart()
         return self.feed(early)
 
     def release(self) -> None:
-        """The connection is gone: nothing is fed any more."""
+        """Let the parser go, with the connection: nothing is fed any more."""
         self._parser = _NOBODYS
 
     def idle(self) -> bool:
-        """Whether no head is being read."""
+        """Return whether no head is being read."""
         return self._phase is not Phase.HEAD
 
     def on_message_begin(self) -> None:
@@ -193,7 +193,7 @@ class RequestReader(Reader):
         head.te = b""
 
     def _split_target(self, method: bytes) -> tuple[bytes, bytes]:
-        """The target in origin form, and the authority. Absolute form wins over Host (RFC 9112 section 3.2.2)."""
+        """Return target, in origin form, and authority. Absolute form wins over Host (RFC 9112 section 3.2.2)."""
         host = self._head.host
         if host is None:
             raise ProtocolError("no Host field")

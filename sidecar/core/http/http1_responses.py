@@ -99,14 +99,14 @@ class ResponseReader(Reader):
         self.keep_alive = False
 
     def close(self) -> list[Event]:
-        """The server closed the connection: the end of a response that is delimited so, else an error."""
+        """Take the server's end of the connection: it ends a response that is delimited so, else it is an error."""
         if self._phase is Phase.UNTIL_CLOSE:
             self._phase = Phase.IDLE
             return [END]
         raise ProtocolError("the connection was closed before the response was whole")
 
     def release(self) -> None:
-        """The connection is gone: nothing is fed any more."""
+        """Let the parser go, with the connection: nothing is fed any more."""
         self._parser = _NOBODYS
 
     def on_message_begin(self) -> None:
@@ -146,7 +146,7 @@ class ResponseReader(Reader):
         self._events.append(ResponseHead(status, head.fields, length, self._reason, head.upgrade))
 
     def _framing(self, status: int) -> int:
-        """How many bytes of body follow this head (RFC 9112 section 6.3)."""
+        """Return how many bytes of body follow this head (RFC 9112 section 6.3)."""
         head = self._head
         if status == 101 and not head.upgrade:
             raise ProtocolError("a 101 response that does not say to which protocol")

@@ -22,7 +22,7 @@ REASONS: Final = {
 
 
 def encode_request_head(head: RequestHead) -> bytes:
-    """The head as HTTP/1.1, with the framing of its body."""
+    """Return the head as HTTP/1.1, with the framing of its body."""
     parts = [head.method, b" ", head.target, b" HTTP/1.1\r\nhost: ", head.authority, b"\r\n"]
     for name, value in head.fields:
         parts += (name, b": ", value, b"\r\n")
@@ -41,7 +41,7 @@ def encode_request_head(head: RequestHead) -> bytes:
 
 
 def encode_response_head(head: ResponseHead, method: bytes, close: bool = False, chunks: bool = True) -> bytes:
-    """The head as HTTP/1.1, with the framing of its body, as the answer to a request with this method.
+    """Return the head as HTTP/1.1, with the framing of its body, as the answer to a request with this method.
 
     Without `chunks`, for HTTP/1.0, a body of unknown length ends with the connection.
     """
@@ -66,12 +66,12 @@ def encode_response_head(head: ResponseHead, method: bytes, close: bool = False,
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """Data as one chunk; never empty, since an empty chunk is the last one."""
+    """Return data as one chunk; never empty, since an empty chunk is the last one."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def encode_last_chunk(trailers: Fields) -> bytes:
-    """The last chunk, with trailer fields."""
+    """Return the last chunk, with trailer fields."""
     if not trailers:
         return b"0\r\n\r\n"
     return b"".join([b"0\r\n", *[b"%b: %b\r\n" % field for field in trailers], b"\r\n"])

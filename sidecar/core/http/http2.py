@@ -353,7 +353,7 @@ class Http2Codec:
     def _on_response(
         self, stream: int, headers: tuple[ngh2.Header, ...], ended: bool | None, found: list[tuple[int, StreamEvent]]
     ) -> None:
-        """A response's head; `ended` is None for an informational one."""
+        """Take a response's head; `ended` is None for an informational one."""
         try:
             found.append((stream, read_response(headers, ended is not False, self._trusted_peer)))
         except ProtocolError:
@@ -375,18 +375,18 @@ class Http2Codec:
         found.append((stream, Reset(PROTOCOL_ERROR, provoked=True)))
 
     def count_cut(self, weight: int = 1) -> None:
-        """A client cut a stream that was not answered yet, or made us cut one."""
+        """Count a stream that a client cut before it was answered, or that it made us cut."""
         self._cut_streams += weight
         if self._cut_streams > self._max_cut and self._cut_streams * 2 > self._opened:
             self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
 
     def take_complaint(self) -> str:
-        """Why this side ended the connection, when the peer is to blame: said once."""
+        """Return why this side ended the connection, when the peer is to blame: said once."""
         complaint, self._complaint = self._complaint, ""
         return complaint
 
     def has_deferred_events(self) -> bool:
-        """Whether `deferred_events` has something to tell."""
+        """Return whether `deferred_events` has something to tell."""
         return bool(self._deferred)
 
     def deferred_events(self) -> list[tuple[int, StreamEvent]]:
@@ -430,7 +430,7 @@ class Http2Codec:
             self.reset(stream, INTERNAL_ERROR)
 
     def send_data(self, stream: int, data: bytes) -> None:
-        """A piece of a body; it waits inside until the peer's windows take it, see `queued`."""
+        """Send a piece of a body; it waits inside until the peer's windows take it, see `queued`."""
         if self.closed:
             return
         try:
@@ -451,7 +451,7 @@ class Http2Codec:
             return  # as above
 
     def end_early(self, stream: int) -> None:
-        """The answer was ended and the rest of the request is not wanted: say so behind the answer."""
+        """End the answer to a request whose rest is not wanted: say so behind the answer."""
         self._answered_early.add(stream)
 
     def reset(self, stream: int, code: int) -> None:
@@ -466,7 +466,7 @@ class Http2Codec:
             return  # it has ended already, which is what was wanted
 
     def acknowledge(self, stream: int, count: int) -> None:
-        """So many bytes of a body went on: the peer may send as many more."""
+        """Allow the peer to send as many bytes as went on."""
         if not self.closed:
             self._connection.acknowledge_received_data(count, stream)
 
@@ -487,7 +487,7 @@ class Http2Codec:
             self._end()
 
     def output(self) -> bytes:
-        """The bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
+        """Return the bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
 
         Sets `closed` when they are the last. What comes about by sending them is told by `deferred_events`.
         """
@@ -522,21 +522,21 @@ class Http2Codec:
     # Questions.
 
     def queued(self, stream: int) -> int:
-        """Bytes of a stream's body that the peer's windows, or the socket, have not taken."""
+        """Return how many bytes of a stream's body the peer's windows, or the socket, have not taken."""
         return self._connection.queued_body_size(stream)
 
     def max_streams(self) -> int:
-        """How many streams we may have open at the peer: one until its SETTINGS have come."""
+        """Return how many streams we may have open at the peer: one until its SETTINGS have come."""
         return self._max_streams
 
     def assume_settings(self) -> None:
-        """The peer's SETTINGS do not come: go on with what RFC 9113 section 6.5.2 advises it to allow."""
+        """Go on without the peer's SETTINGS, which do not come, as RFC 9113 section 6.5.2 advises."""
         if not self.settled:
             self.settled = True
             self._max_streams = MAX_OWN_STREAMS
 
     def takes_requests(self) -> bool:
-        """Whether another request can be sent."""
+        """Return whether another request can be sent."""
         return not self.closed and self._connection.can_send_request
 
 
@@ -548,7 +548,7 @@ def _is_small(headers: tuple[ngh2.Header, ...]) -> bool:
 
 
 def _refusal(headers: tuple[ngh2.Header, ...], error: ProtocolError) -> ResponseHead:
-    """What a request is answered that is well formed and yet not taken, as its sender understands it."""
+    """Return what a request is answered that is well formed and yet not taken, as its sender understands it."""
     for name, value in headers:
         if name == b"content-type" and grpc.is_grpc(value):
             return grpc.local_reply(client_error(error))

@@ -43,7 +43,7 @@ _AS_IT_IS: Final = TE | OWN
 
 
 def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
-    """The head in a header block. Raises ProtocolError for what a proxy may not pass on."""
+    """Return the head in a header block. Raises ProtocolError for what a proxy may not pass on."""
     method = target = b""
     authority: bytes | None = None
     host: bytes | None = None
@@ -111,7 +111,7 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
 
 
 def read_response(headers: tuple[ngh2.Header, ...], ended: bool, trusted_peer: bool = True) -> ResponseHead:
-    """The head in a header block. Raises ProtocolError for what a proxy may not pass on.
+    """Return the head in a header block. Raises ProtocolError for what a proxy may not pass on.
 
     Of a server that is no proxy the fields that only a proxy may set are left out: `trusted_peer` is False then.
     """
@@ -138,12 +138,12 @@ def read_response(headers: tuple[ngh2.Header, ...], ended: bool, trusted_peer: b
 
 
 def _size(headers: tuple[ngh2.Header, ...]) -> int:
-    """Bytes of the fields as a line each of HTTP/1.1."""
+    """Return how many bytes the fields have as lines of HTTP/1.1."""
     return sum(map(len, chain.from_iterable(headers))) + 4 * len(headers)
 
 
 def read_trailers(headers: tuple[ngh2.Header, ...]) -> Fields:
-    """The fields behind a body. Raises ProtocolError for what may only stand in a head."""
+    """Return the fields behind a body. Raises ProtocolError for what may only stand in a head."""
     for name, _ in headers:
         if name in FORBIDDEN_IN_TRAILERS:
             raise ProtocolError(f"the trailer field {show(name)} is not allowed")

@@ -58,7 +58,7 @@ class RequestHead:
         self.is_http_10 = False  # its client understands no chunks, no trailers and no informational answers
 
     def get(self, name: bytes) -> bytes | None:
-        """The value of the first field of this lower case name, or None."""
+        """Return the value of the first field of this lower case name, or None."""
         for field, value in self.fields:
             if field == name:
                 return value
@@ -92,7 +92,7 @@ class ResponseHead:
         self.upgrade = upgrade
 
     def get(self, name: bytes) -> bytes | None:
-        """The value of the first field of this lower case name, or None."""
+        """Return the value of the first field of this lower case name, or None."""
         for field, value in self.fields:
             if field == name:
                 return value

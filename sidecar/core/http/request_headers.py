@@ -55,6 +55,6 @@ def inbound(fields: Fields, peer: bytes, random: Random) -> None:
 
 
 def request_id(random: Random) -> bytes:
-    """A new version 4 UUID (RFC 9562), as Envoy makes them; they need not be secret."""
+    """Return a new version 4 UUID (RFC 9562), as Envoy makes them; they need not be secret."""
     digits = random(128).to_bytes(16, "big").hex()  # a third of the time of a format
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}".encode()

@@ -38,7 +38,7 @@ _LAST_RESORT: Final[tuple[EndpointState, ...]] = ("unhealthy", "draining")
 
 
 def candidates(endpoints: list[Endpoint], now: float) -> list[Endpoint]:
-    """The endpoints to choose among, best class first and alone."""
+    """Return the endpoints to choose among, best class first and alone."""
     ready = [endpoint for endpoint in endpoints if endpoint.state == "ready"]
     weighty = [endpoint for endpoint in ready if endpoint.weight > 0] or ready
     found = [endpoint for endpoint in weighty if endpoint.available(now)]
@@ -50,14 +50,14 @@ def candidates(endpoints: list[Endpoint], now: float) -> list[Endpoint]:
 
 
 def warmed_up(choices: list[Endpoint], now: float, draw: int, window: float) -> list[Endpoint]:
-    """The choices without those that this request, by its draw of 16 bits, spares for their slow start."""
+    """Return the choices without those that this request, by its draw of 16 bits, spares for their slow start."""
     share = draw / 65_536.0
     found = [endpoint for endpoint in choices if share < max((now - endpoint.joined_at) / window, LEAST_SHARE)]
     return found or choices
 
 
 def least_request(choices: Choices, turn: int, now: float, random: int) -> Endpoint:
-    """Whose turn it is, or the cheaper one. `random` has 16 bits; `choices` is not empty."""
+    """Return the endpoint whose turn it is, or the cheaper one. `random` has 16 bits; `choices` is not empty."""
     first = choices.at_turn(turn)
     if len(choices.endpoints) == 1:
         return first

@@ -34,20 +34,20 @@ class Choices:
             self._sums = list(accumulate(shares))
 
     def at_turn(self, turn: int) -> Endpoint:
-        """Whose turn it is. There is one if there are endpoints."""
+        """Return the endpoint whose turn it is. There is one if there are endpoints."""
         if self._shares is None:
             return self.endpoints[turn % len(self.endpoints)]
         return self.endpoints[self._index(turn * _GOLDEN % 1.0)]
 
     def another(self, first: Endpoint, random: int) -> Endpoint:
-        """One by chance, another than the first if there is one. `random` has 16 bits."""
+        """Return one at random, another than the first if there is one. `random` has 16 bits."""
         index = self._index(random / 65_536.0)
         if self.endpoints[index] is first:  # its neighbours by chance, or one of them would have it twice as often
             index = (index + (1 if random & 1 else -1)) % len(self.endpoints)
         return self.endpoints[index]
 
     def _index(self, point: float) -> int:
-        """The endpoint at this point of all shares, 0 <= point < 1."""
+        """Return the endpoint at this point of all shares, 0 <= point < 1."""
         if self._shares is None:
             return int(point * len(self.endpoints))
         sums = self._sums
@@ -55,7 +55,7 @@ class Choices:
         return min(bisect_right(sums, point * sums[-1]), len(sums) - 1)
 
     def among(self, endpoints: list[Endpoint]) -> Choices:
-        """Only these of them."""
+        """Return the choices with only these endpoints."""
         if len(endpoints) == len(self.endpoints):
             return self
         if self._shares is None:
@@ -64,11 +64,11 @@ class Choices:
         return Choices(endpoints, [by_endpoint[endpoint] for endpoint in endpoints])
 
     def for_retry(self, tried: list[Endpoint], now: float) -> Choices:
-        """Those of them that were not tried and ask for no pause."""
+        """Return those of them that were not tried and ask for no pause."""
         return self.among(
             [endpoint for endpoint in self.endpoints if endpoint.rests_until <= now and endpoint not in tried]
         )
 
     def willing(self, now: float) -> Choices:
-        """Those of them that ask for no pause; all if there is no such one."""
+        """Return those of them that ask for no pause; all if there is no such one."""
         return self.among([endpoint for endpoint in self.endpoints if endpoint.rests_until <= now] or self.endpoints)

@@ -142,12 +142,12 @@ class Cluster:
         return retired
 
     def called_from(self, callers: dict[str, int]) -> None:
-        """So many callers like this task are in each zone."""
+        """Take how many callers like this task are in each zone."""
         self._callers = callers
         self._valid_until = NEVER
 
     def pick(self, now: float, random: int, tried: list[Endpoint]) -> Endpoint | None:
-        """The endpoint for the next attempt; one not tried before if there is any. None if there is no endpoint.
+        """Return the endpoint for the next attempt; one not tried before if there is any. None if there is no endpoint.
 
         `random` has 48 bits: 16 each to choose another endpoint, the zone, and for those that start slowly.
         """
@@ -172,7 +172,7 @@ class Cluster:
         return least_request(choices, self._turn, now, random & 0xFFFF)
 
     def _for_retry(self, choices: Choices, tried: list[Endpoint], now: float) -> Choices:
-        """Those not tried, in the zone or else in others; if all were tried, those who want to be tried again."""
+        """Return those not tried, in the zone or else in others; if all were tried, those that may be tried again."""
         left = choices.for_retry(tried, now)
         if left.endpoints:
             return left
@@ -181,7 +181,7 @@ class Cluster:
         return left if left.endpoints else everywhere.willing(now)
 
     def takes_retry(self, now: float) -> bool:
-        """Whether an endpoint is left that asks for no pause."""
+        """Return whether an endpoint is left that asks for no pause."""
         return any(endpoint.rests_until <= now for endpoint in candidates(self.endpoints, now))
 
     def _last_resort(self, now: float, random: int) -> Endpoint | None:
@@ -210,22 +210,22 @@ class Cluster:
                 self._due = endpoint
 
     def succeed(self, endpoint: Endpoint, now: float, latency: float, doubt: float = GOOD) -> None:
-        """An attempt on this endpoint was answered after so long; `doubt` is what the answer says against it."""
+        """Count an attempt answered after so long; `doubt` is what the answer says against the endpoint."""
         if endpoint.succeed(now, latency, doubt):
             self._valid_until = NEVER
 
     def come_back(self, endpoint: Endpoint, now: float) -> None:
-        """A good answer of this endpoint begins."""
+        """Take the beginning of a good answer of this endpoint."""
         if endpoint.come_back(now):
             self._valid_until = NEVER
 
     def abandon(self, endpoint: Endpoint, now: float) -> None:
-        """An attempt on this endpoint says nothing about it."""
+        """End an attempt that says nothing about this endpoint."""
         if endpoint.abandon(now):
             self._valid_until = NEVER
 
     def fail(self, endpoint: Endpoint, now: float) -> int:
-        """An attempt on this endpoint failed. Return how many endpoints leave routing."""
+        """Count a failed attempt on this endpoint. Return how many endpoints leave routing."""
         ejected = int(endpoint.fail(now, self.policy.outlier_detection, self._may_eject()))
         if now >= self._sweep_at:
             ejected += self._sweep(now)
@@ -246,7 +246,7 @@ class Cluster:
         return ejected
 
     def refuse(self, endpoint: Endpoint, now: float) -> int:
-        """No request reaches an app on this endpoint. Return how many endpoints leave routing."""
+        """Note that no request reaches an app on this endpoint. Return how many endpoints leave routing."""
         if not any(other.state == "ready" for other in self.endpoints if other is not endpoint):
             return self.fail(endpoint, now)
         left = endpoint.refuse(now)
@@ -254,14 +254,14 @@ class Cluster:
         return int(left)
 
     def has_another(self, tried: list[Endpoint], now: float) -> bool:
-        """Whether an endpoint is in routing that was not tried."""
+        """Return whether an endpoint is in routing that was not tried."""
         return any(
             endpoint.state == "ready" and endpoint.available(now) and endpoint not in tried
             for endpoint in self.endpoints
         )
 
     def check(self, endpoint: Endpoint, failure: str, now: float) -> bool:
-        """A health check of this endpoint ended. Return whether this takes it out of routing or brings it back."""
+        """Take the result of an endpoint's health check. Return whether it leaves routing or comes back."""
         changed = endpoint.check(failure, self.policy.health_check, now)
         if changed:
             self._valid_until = NEVER
@@ -274,7 +274,7 @@ class Cluster:
         self._valid_until = NEVER
 
     def in_zone(self, endpoint: Endpoint) -> bool:
-        """Whether this endpoint is in this task's zone, as far as is known."""
+        """Return whether this endpoint is in this task's zone, as far as is known."""
         return not self.zone or not endpoint.zone or endpoint.zone == self.zone
 
     def _may_eject(self) -> bool:
@@ -285,5 +285,5 @@ class Cluster:
         return (out + 1) * 100 <= len(ready) * self.policy.outlier_detection.max_ejection_percent
 
     def ready_endpoints(self) -> int:
-        """How many endpoints take requests."""
+        """Return how many endpoints take requests."""
         return sum(1 for endpoint in self.endpoints if endpoint.state == "ready")

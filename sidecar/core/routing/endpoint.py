@@ -85,7 +85,7 @@ class Endpoint(Load):
         self.failing = False  # by them
 
     def is_at(self, address: str, port: int, protocol: AppProtocol) -> bool:
-        """Whether it is reached there, in this protocol."""
+        """Return whether it is reached there, in this protocol."""
         return self.address == address and self.port == port and self.protocol == protocol
 
     def health_name(self) -> str:
@@ -93,19 +93,19 @@ class Endpoint(Load):
         return _NAMES[self.health]
 
     def is_due(self, now: float) -> bool:
-        """Whether it is out for its failures, and the next request is to probe it."""
+        """Return whether it is out for its failures, and the next request is to probe it."""
         return self.health != HEALTHY and now >= self.ejected_until and not self.failing
 
     def available(self, now: float) -> bool:
-        """Whether a request may be sent here: its checks pass and it is not ejected, or due for its one probe."""
+        """Return whether requests may come here: checks pass and it is not ejected, or due for its one probe."""
         return not self.failing and (self.health == HEALTHY or now >= self.ejected_until)
 
     def is_well(self) -> bool:
-        """Whether neither checks nor outlier detection object."""
+        """Return whether neither checks nor outlier detection object."""
         return self.health == HEALTHY and not self.failing
 
     def check(self, failure: str, policy: HealthCheck, now: float) -> bool:
-        """A health check ended; `failure` is empty if it passed. Return whether this takes it out or brings it back."""
+        """Take a health check's result; `failure` is empty if it passed. Return whether it leaves or comes back."""
         if self.checked is None:
             return False
         self.checked.observe(failure, policy, now)
@@ -117,14 +117,14 @@ class Endpoint(Load):
         return before != self.failing
 
     def begin(self, now: float) -> int:
-        """A request is given to this endpoint. Return its generation, which `end` wants to know."""
+        """Give a request to this endpoint. Return its generation, which `end` wants to know."""
         if self.health != HEALTHY and now >= self.ejected_until:
             self.health = PROBING
             self.ejected_until = now + PROBE_SECONDS
         return self.enter(now)
 
     def abandon(self, now: float) -> bool:
-        """The request says nothing about the endpoint: the client went away, or an idle connection was stale.
+        """End a request that says nothing about the endpoint: the client went away, or an idle connection was stale.
 
         Return whether the endpoint's health changed.
         """
@@ -135,7 +135,7 @@ class Endpoint(Load):
         return True
 
     def come_back(self, now: float) -> bool:
-        """A good answer begins. Return whether this ends an ejection."""
+        """Take the beginning of a good answer. Return whether this ends an ejection."""
         if self.health != PROBING:
             return False
         self.health = HEALTHY
@@ -146,7 +146,7 @@ class Endpoint(Load):
         return True
 
     def succeed(self, now: float, latency: float, doubt: float = GOOD) -> bool:
-        """The request was answered after `latency` seconds, though perhaps refused. Return whether health changed."""
+        """Count a request answered after `latency` seconds, though perhaps refused. Return whether health changed."""
         changed = self.come_back(now)
         self.answers += 1
         self.failures_in_a_row = 0
@@ -159,7 +159,7 @@ class Endpoint(Load):
         return changed
 
     def fail(self, now: float, policy: OutlierDetection, may_eject: bool) -> bool:
-        """The request failed. Return whether this ejects the endpoint."""
+        """Count a failed request. Return whether this ejects the endpoint."""
         self.failures += 1
         self.answers += 1
         self.failed_answers += 1
@@ -179,7 +179,7 @@ class Endpoint(Load):
         return True
 
     def refuse(self, now: float) -> bool:
-        """No request reaches an app here. Return whether this takes the endpoint out of routing."""
+        """Note that no request reaches an app here. Return whether this takes the endpoint out of routing."""
         self.failures += 1
         if self.health == EJECTED:
             return False
@@ -190,7 +190,7 @@ class Endpoint(Load):
         return True
 
     def eject(self, now: float, policy: OutlierDetection) -> None:
-        """It leaves routing for its failures."""
+        """Take the endpoint out of routing for its failures."""
         self.ejections += 1
         seconds = min(policy.base_ejection_seconds * self.ejections, policy.max_ejection_seconds)
         self.health = EJECTED

@@ -54,7 +54,7 @@ class CheckedHealth:
         return _NAMES[self.state]
 
     def observe(self, failure: str, policy: HealthCheck, now: float) -> bool:
-        """A check ended; `failure` says why it failed, and is empty if it did not. Return whether the state changed."""
+        """Take a check's result; `failure` says why it failed, empty if it passed. Return whether the state changed."""
         self.checks += 1
         self.checked_at = now
         self.failure = failure
@@ -73,37 +73,37 @@ class CheckedHealth:
         return True
 
     def is_wanted(self, now: float, called: bool) -> bool:
-        """Whether to check now that it is time; `called` says whether requests went to the service since the last."""
+        """Return whether to check now that it is time; `called`: requests went to the service since the last one."""
         settled = self.state != UNKNOWN and self.in_a_row == 0
         return called or not settled or now - self.checked_at >= QUIET_SECONDS
 
 
 def first_check(policy: HealthCheck, now: float, random: int) -> float:
-    """When to check an endpoint for the first time. `random` has 16 bits."""
+    """Return when to check an endpoint for the first time. `random` has 16 bits."""
     return now + min(policy.interval_seconds, FIRST_SECONDS) * (random / 65_536.0)
 
 
 def next_check(policy: HealthCheck, now: float, random: int) -> float:
-    """When it is time to check an endpoint again. `random` has 16 bits."""
+    """Return when to check an endpoint again. `random` has 16 bits."""
     return now + policy.interval_seconds * (1.0 + JITTER * (random / 32_768.0 - 1.0))
 
 
 def http_failure(policy: HealthCheck, status: int) -> str:
-    """What this status says against the endpoint."""
+    """Return what this status says against the endpoint."""
     if status in policy.statuses:
         return ""
     return f"status {status}, not {' or '.join(map(str, policy.statuses))}"
 
 
 def grpc_request(service: str) -> bytes:
-    """A grpc.health.v1.HealthCheckRequest with its frame. The service's name has at most 127 characters."""
+    """Return a grpc.health.v1.HealthCheckRequest with its frame. The service's name has at most 127 characters."""
     name = service.encode()
     message = b"\x0a" + bytes((len(name),)) + name if name else b""
     return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
 def grpc_failure(status: int | None, body: bytes) -> str:
-    """What this answer, a `grpc-status` and a HealthCheckResponse with its frame, says against the endpoint."""
+    """Return what this answer, a `grpc-status` and a HealthCheckResponse with its frame, says against the endpoint."""
     if status != grpc_status.OK:
         return "no grpc-status" if status is None else f"grpc-status {status}"
     message = body[5:]

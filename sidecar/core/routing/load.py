@@ -38,14 +38,14 @@ NEVER: Final = -1e9
 
 
 def doubt_of_status(status: int) -> float:
-    """What an HTTP answer below 500 says against its endpoint."""
+    """Return what an HTTP answer below 500 says against its endpoint."""
     if status < 400:
         return GOOD
     return OVERLOADED if status == TOO_MANY_REQUESTS else CLIENT_ERROR
 
 
 def doubt_of_grpc(code: int | None) -> float:
-    """What a `grpc-status` that is no failure says against its endpoint."""
+    """Return what a `grpc-status` that is no failure says against its endpoint."""
     if code == grpc_status.OK:
         return GOOD
     return OVERLOADED if code == grpc_status.RESOURCE_EXHAUSTED else CLIENT_ERROR
@@ -84,7 +84,7 @@ class Load:
         self.scale = 1.0  # mean weight of those it is chosen among, divided by its own
 
     def enter(self, now: float) -> int:
-        """A request begins. Return its generation, which `end` wants to know."""
+        """Begin a request. Return its generation, which `end` wants to know."""
         self.active += 1
         self.requests += 1
         self.pressing += 1
@@ -93,7 +93,7 @@ class Load:
         return self.generation
 
     def end(self, generation: int) -> None:
-        """The request is over, however it went."""
+        """End a request, however it went."""
         self.active -= 1
         if generation == self.generation:
             self.recent -= 1
@@ -102,7 +102,7 @@ class Load:
             self.pressing -= 1
 
     def heard(self, generation: int, now: float) -> None:
-        """The endpoint begins to answer a request of this generation."""
+        """Note that the endpoint begins to answer a request of this generation."""
         self.heard_at = now
         if generation == self.generation and now - self.generation_at >= GENERATION_SECONDS:
             self.generation += 1
@@ -111,7 +111,7 @@ class Load:
             self.recent = 0
 
     def observe(self, latency: float) -> None:
-        """A good answer came after so long."""
+        """Take the latency of a good answer."""
         known = self.latency
         if known == 0.0:
             self.latency = latency
@@ -122,5 +122,5 @@ class Load:
             self.latency = known + (latency - known) * LATENCY_STEP_DOWN
 
     def doubted(self, doubt: float) -> None:
-        """An answer, or that there was none, says so much against the endpoint."""
+        """Take what an answer, or its absence, says against the endpoint."""
         self.doubt += (doubt - self.doubt) * DOUBT_STEP

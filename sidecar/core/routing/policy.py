@@ -116,5 +116,5 @@ never asked again here: there is no other app to ask."""
 
 
 def of_local_app(policy: Policy) -> Policy:
-    """What of a service's policy counts where it comes in: which clients it serves. The rest is the callers' affair."""
+    """Return what of a service's policy counts inbound: which clients it serves. The rest is the callers' affair."""
     return msgspec.structs.replace(LOCAL_APP, http=policy.http)

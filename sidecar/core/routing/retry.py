@@ -44,12 +44,12 @@ PERHAPS_PROCESSED: Final = 1
 
 
 def may_retry(method: bytes, failure: int) -> bool:
-    """Whether an attempt that failed so may be made again, as far as the request's meaning goes."""
+    """Return whether an attempt that failed so may be made again, as far as the request's meaning goes."""
     return failure in (REFUSED, UNPROCESSED) or method in IDEMPOTENT_METHODS
 
 
 def pause_seconds(fields: Fields) -> float | None:
-    """For how long this answer asks not to be asked again, None if it does not say; for ever if that makes no sense.
+    """Return how long this answer asks for a pause, None if it does not say; for ever if that makes no sense.
 
     `Retry-After`, in seconds or as a date, or gRPC's pushback (gRFC A6). A date is read by the answer's own `Date`: the
     two clocks need not agree.
@@ -71,7 +71,7 @@ def _until(value: bytes, fields: Fields) -> float | None:
 
 
 def _date(value: bytes) -> datetime | None:
-    """A date of HTTP in the one form that is still sent (RFC 9110 section 5.6.7)."""
+    """Return a date of HTTP in the one form that is still sent (RFC 9110 section 5.6.7)."""
     try:
         return datetime.strptime(value.decode("latin-1"), "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
     except ValueError:
@@ -98,7 +98,7 @@ class RetryBudget:
         self._started = now
 
     def request(self, now: float) -> None:
-        """A request arrived."""
+        """Count a request that arrived."""
         self._turn(now)
         self._now.requests += 1
 

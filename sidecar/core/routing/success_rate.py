@@ -21,7 +21,7 @@ WELL_ENOUGH: Final = 0.9
 
 
 def outliers(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Those that stand out by the answers of the interval that ends."""
+    """Return those that stand out by the answers of the interval that ends."""
     compared = [endpoint for endpoint in endpoints if endpoint.health == HEALTHY and endpoint.answers >= ENOUGH_ANSWERS]
     if len(compared) < ENOUGH_ENDPOINTS:
         return []

@@ -34,18 +34,18 @@ class Spread:
         self.far = far
 
     def choose(self, draw: int) -> Choices:
-        """The endpoints for a request, by its draw of 16 bits."""
+        """Return the endpoints for a request, by its draw of 16 bits."""
         return self.near if self.far is None or draw < self.near_share else self.far
 
     def all(self) -> Choices:
-        """All of them, wherever they are."""
+        """Return all of them, wherever they are."""
         if self.far is None:
             return self.near
         return Choices(self.near.endpoints + self.far.endpoints)
 
 
 def spread(endpoints: list[Endpoint], zone: str, callers: dict[str, int]) -> Spread:
-    """How requests of this zone spread over the endpoints, where so many callers are in each zone."""
+    """Return how requests of this zone spread over the endpoints, where so many callers are in each zone."""
     if not zone or len(endpoints) < LEAST_ENDPOINTS:
         return Spread(Choices(endpoints))
     capacity = _shares(_capacity(endpoints))
@@ -95,7 +95,7 @@ class CallerZones:
         self.counts: dict[str, int] = {}
 
     def replace(self, name: str, record: ServiceRecord | None) -> bool:
-        """A service has another record, or none any more. Return whether the counts are others."""
+        """Take another record of a service, or none any more. Return whether the counts changed."""
         if self._own and name not in self._own:
             return False
         counts = Counter(self.counts)

@@ -45,7 +45,7 @@ def check_listener(descriptor: int) -> None:
 
 
 def is_reserved(transport: asyncio.BaseTransport) -> bool:
-    """Whether a connection has a descriptor that is not for traffic. The kernel gives the lowest free number."""
+    """Return whether a connection has a descriptor that is not for traffic. The kernel gives the lowest free number."""
     connection = transport.get_extra_info("socket")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if connection is None or limit == resource.RLIM_INFINITY:
@@ -55,7 +55,7 @@ def is_reserved(transport: asyncio.BaseTransport) -> bool:
 
 
 def is_exhausted(error: OSError) -> bool:
-    """Whether it is for want of descriptors that something failed."""
+    """Return whether something failed because no descriptor was free."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
@@ -66,7 +66,7 @@ class Complaint:
         self._said_at = -SAID_SECONDS
 
     def say(self, now: float) -> None:
-        """A connection could not be made."""
+        """Log that a connection could not be made."""
         if now - self._said_at >= SAID_SECONDS:
             self._said_at = now
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -33,14 +33,14 @@ class Http2Stream:
         self._unacknowledged = 0
 
     def hold_back(self, count: int) -> bool:
-        """Bytes came: keep them unacknowledged while the stream is paused. Return whether it is."""
+        """Keep bytes that came unacknowledged while the stream is paused. Return whether it is."""
         if self._paused and self.exchange is not None:
             self._unacknowledged += count
             return True
         return False
 
     def give_back(self) -> int:
-        """Bytes that came while the stream was paused; they are acknowledged now, once."""
+        """Return how many bytes came while the stream was paused; they are acknowledged now, once."""
         count, self._unacknowledged = self._unacknowledged, 0
         return count
 
@@ -69,7 +69,7 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         self._touched = False
 
     def send_data(self, stream: Stream, data: bytes) -> None:
-        """A piece of a body; its source is told when too much of it waits."""
+        """Send a piece of a body; its source is paused when too much of it waits."""
         if self._streams.get(stream.id) is not stream:
             return
         self._codec.send_data(stream.id, data)
@@ -84,17 +84,17 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         self._touch()
 
     def _give_back(self, stream: Stream) -> None:
-        """The stream is over: its share of the connection's window is free."""
+        """Free the share of the connection's window that a finished stream held."""
         count = stream.give_back()
         if count:
             self._codec.acknowledge(stream.id, count)
 
     def pause_writing(self) -> None:
-        """The socket is full."""
+        """Note that the socket is full."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """The socket takes bytes again."""
+        """Note that the socket takes bytes again."""
         self._writable = True
         self._touch()
 
@@ -129,13 +129,13 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         return data
 
     def _deliver(self, events: list[tuple[int, StreamEvent]]) -> None:
-        """What the peer did, stream by stream."""
+        """Deliver what the peer did, stream by stream."""
         raise NotImplementedError
 
     def _count_bytes(self, count: int) -> None:
-        """So many bytes are written."""
+        """Count bytes that are written."""
         raise NotImplementedError
 
     def _end(self, transport: asyncio.Transport) -> None:
-        """The codec has said its last words, and they are written."""
+        """End the connection: the codec's last frames are written."""
         raise NotImplementedError

@@ -29,23 +29,23 @@ class TunnelEvents:
     __slots__ = ()
 
     def on_data(self, data: bytes) -> None:
-        """Bytes of the endpoint."""
+        """Take bytes of the endpoint."""
         raise NotImplementedError
 
     def on_eof(self) -> None:
-        """The endpoint sends no more."""
+        """Note that the endpoint sends no more."""
         raise NotImplementedError
 
     def on_closed(self) -> None:
-        """The endpoint is gone."""
+        """Note that the endpoint is gone."""
         raise NotImplementedError
 
     def on_client_data(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Take bytes of the client."""
         raise NotImplementedError
 
     def on_client_eof(self) -> None:
-        """The client sends no more."""
+        """Note that the client sends no more."""
         raise NotImplementedError
 
 
@@ -63,95 +63,95 @@ class ExchangeEvents:
         raise NotImplementedError
 
     def on_room(self) -> None:
-        """The limits of the service let the exchange go on, which waited in its queue."""
+        """Note that the limits of the service let the exchange go on, which waited in its queue."""
         raise NotImplementedError
 
     # The client.
 
     def on_request_data(self, data: bytes) -> None:
-        """A piece of the request's body."""
+        """Take a piece of the request's body."""
         raise NotImplementedError
 
     def on_request_end(self, trailers: Fields) -> None:
-        """The request is whole."""
+        """Note that the request is whole."""
         raise NotImplementedError
 
     def on_client_gone(self, flag: Flag = DC) -> None:
-        """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
+        """Note that the client closed its connection, or broke the protocol on it: nobody waits for the answer."""
         raise NotImplementedError
 
     def on_client_broken(self, reply: LocalReply) -> None:
-        """The client broke the protocol, or does not go on with its request."""
+        """Note that the client broke the protocol, or does not go on with its request."""
         raise NotImplementedError
 
     def on_client_full(self) -> None:
-        """The client takes the answer slower than it comes."""
+        """Note that the client takes the answer slower than it comes."""
         raise NotImplementedError
 
     def on_client_ready(self) -> None:
-        """The client has caught up."""
+        """Note that the client has caught up."""
         raise NotImplementedError
 
     # The pool.
 
     def on_connected(self, connection: Upstream) -> None:
-        """A connection that the exchange waited for is there."""
+        """Note that a connection that the exchange waited for is there."""
         raise NotImplementedError
 
     def on_connect_failed(self, reason: str) -> None:
-        """No connection could be made."""
+        """Note that no connection could be made."""
         raise NotImplementedError
 
     # The upstream.
 
     def on_response_head(self, head: ResponseHead, leftover: bytes) -> None:
-        """The endpoint answers. `leftover` came behind a 101."""
+        """Take the head of an answer. `leftover` came behind a 101."""
         raise NotImplementedError
 
     def on_response_data(self, data: bytes) -> None:
-        """A piece of the answer's body."""
+        """Take a piece of the answer's body."""
         raise NotImplementedError
 
     def on_response_end(self, trailers: Fields) -> None:
-        """The answer is whole."""
+        """Note that the answer is whole."""
         raise NotImplementedError
 
     def on_upstream_refused(self, blamed: bool) -> None:
-        """The endpoint has not processed the request. `blamed`: it refused it while it stays."""
+        """Note that the endpoint has not processed the request. `blamed`: it refused it while it stays."""
         raise NotImplementedError
 
     def on_upstream_invalid(self, reason: str) -> None:
-        """The endpoint sent what is not HTTP."""
+        """Note that the endpoint sent what is not HTTP."""
         raise NotImplementedError
 
     def on_upstream_lost(self, saw_response: bool) -> None:
-        """The connection broke before the answer was whole."""
+        """Note that the connection broke before the answer was whole."""
         raise NotImplementedError
 
     def on_upstream_full(self) -> None:
-        """The endpoint takes the request slower than it comes."""
+        """Note that the endpoint takes the request slower than it comes."""
         raise NotImplementedError
 
     def on_upstream_ready(self) -> None:
-        """The endpoint has caught up."""
+        """Note that the endpoint has caught up."""
         raise NotImplementedError
 
     # The deadline, the attempt and the tunnel.
 
     def on_overdue(self) -> None:
-        """The request, or the silence of a stream, has lasted too long."""
+        """End what has lasted too long: the request, or the silence of a stream."""
         raise NotImplementedError
 
     def on_attempt_overdue(self, now: float) -> None:
-        """The attempt under way was not answered within the per-try time-out."""
+        """Note that the attempt under way was not answered within the per-try time-out."""
         raise NotImplementedError
 
     def on_tunnel_moved(self, received: int) -> None:
-        """Bytes went through the tunnel; so many of them came from the client."""
+        """Count bytes that went through the tunnel; so many of them came from the client."""
         raise NotImplementedError
 
     def on_tunnel_over(self) -> None:
-        """The tunnel has ended."""
+        """Note that the tunnel has ended."""
         raise NotImplementedError
 
 
@@ -162,10 +162,10 @@ class Client(Protocol):
         """Begin the answer, or pass an informational one on."""
 
     def send_data(self, data: bytes) -> None:
-        """A piece of the answer's body, or of a tunnel."""
+        """Send a piece of the answer's body, or of a tunnel."""
 
     def send_end(self, trailers: Fields) -> None:
-        """The answer is whole; the exchange is over."""
+        """End the answer; the exchange is over."""
 
     def send_local(self, reply: LocalReply) -> None:
         """Answer in the service's place; the exchange is over."""
@@ -174,7 +174,7 @@ class Client(Protocol):
         """Half-close a tunnel."""
 
     def take_early(self) -> bytes:
-        """What was sent behind a request that became a tunnel."""
+        """Return what was sent behind a request that became a tunnel."""
 
     def abort(self) -> None:
         """Cut the connection; the exchange is over."""
@@ -196,19 +196,19 @@ class Upstream(Protocol):
         """Begin the request."""
 
     def send_data(self, data: bytes) -> None:
-        """A piece of the request's body."""
+        """Send a piece of the request's body."""
 
     def send_end(self, trailers: Fields) -> None:
-        """The request is whole."""
+        """End the request."""
 
     def send_raw(self, data: bytes) -> None:
-        """Bytes of a tunnel."""
+        """Send bytes of a tunnel."""
 
     def send_eof(self) -> None:
         """Half-close a tunnel."""
 
     def detach(self) -> None:
-        """The rest of the answer is not wanted."""
+        """Let go of the rest of the answer, which is not wanted."""
 
     def abort(self) -> None:
         """End the request at once."""
@@ -223,7 +223,7 @@ class Upstream(Protocol):
         """Take the answer again."""
 
     def reused(self) -> bool:
-        """Whether the endpoint may have been closing the connection as the request was sent."""
+        """Return whether the endpoint may have been closing the connection as the request was sent."""
 
 
 class Observer(Client, Protocol):
@@ -233,10 +233,10 @@ class Observer(Client, Protocol):
     """Bytes of the request's body, or of the client's side of a tunnel."""
 
     def finished(self, endpoint: Endpoint | None, attempts: int, latency: float, flags: Flags) -> None:
-        """The exchange is over but for the last word to the client."""
+        """Record the exchange, which is over; at most the end of the answer is still to be sent."""
 
     def end(self) -> None:
-        """The client is gone: no word to it follows."""
+        """Record the end: the client is gone, nothing more is sent to it."""
 
 
 class TcpObserver(Protocol):
@@ -250,7 +250,7 @@ class TcpObserver(Protocol):
     sent: int
 
     def end(self, service: str, flags: Flags, how: str) -> None:
-        """The connection is over."""
+        """Record that the connection is over."""
 
 
 class Request:
@@ -279,13 +279,13 @@ class Recorder(Protocol):
     """Who makes records of single requests and connections."""
 
     def observe(self, exchange: ExchangeEvents, request: Request) -> None:
-        """A request begins: follow it if it is to be recorded."""
+        """Begin a request: follow it if it is to be recorded."""
 
     def refused(self, request: Request, reply: LocalReply) -> None:
-        """A request was answered without going anywhere."""
+        """Record a request that was answered without going anywhere."""
 
     def connection(self, direction: Direction) -> TcpObserver | None:
-        """The observer of a new TCP connection, if there is to be one."""
+        """Return the observer of a new TCP connection, if there is to be one."""
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """What became of the records, by where they go: `access_log`, `tracing`."""
+        """Return what became of the records, by where they go: `access_log`, `tracing`."""

@@ -16,7 +16,7 @@ from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, Runtime
 
 
 def peer_address(transport: asyncio.Transport) -> bytes:
-    """The address at the other end; `unknown` (RFC 7239 section 6) when the socket is gone already."""
+    """Return the address at the other end; `unknown` (RFC 7239 section 6) when the socket is gone already."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]).encode() if peer else b"unknown"
 

@@ -70,7 +70,7 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 def original_destination(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
-    """The IPv4 address and port that a redirected client called. None if no rule redirected it."""
+    """Return the IPv4 address and port that a redirected client called. None if no rule redirected it."""
     connection = transport.get_extra_info("socket")
     if connection is None:
         return None

@@ -29,7 +29,7 @@ class DetectingConnection(asyncio.Protocol, Timed):
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
+        """Start: a client connected."""
         self._transport = cast("asyncio.Transport", transport)
         runtime = self._listener.runtime
         if is_reserved(transport):
@@ -39,7 +39,7 @@ class DetectingConnection(asyncio.Protocol, Timed):
         runtime.wheel.schedule(self, runtime.now() + KEEP_ALIVE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        """The first bytes: hand the connection to the protocol that they belong to."""
+        """Read the first bytes: hand the connection to the protocol that they belong to."""
         transport = self._transport
         if transport is None:
             return
@@ -69,6 +69,6 @@ class DetectingConnection(asyncio.Protocol, Timed):
         self._listener.runtime.wheel.cancel(self)
 
     def on_deadline(self, now: float) -> None:
-        """It said nothing for too long."""
+        """Close the connection, whose client was silent for too long."""
         if self._transport is not None:
             self._transport.abort()

@@ -26,14 +26,14 @@ class HttpConnection(Protocol):
     """What a listener tells the connections that it accepted."""
 
     def drain(self) -> None:
-        """The connection ends soon: say so to the client, if its protocol has a word for it."""
+        """End the connection soon: say so to the client, if its protocol has a word for it."""
 
 
 class Handover(Protocol):
     """A connection whose transport can be taken over."""
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
-        """The transport, and the bytes that came behind the head."""
+        """Return the transport, and the bytes that came behind the head."""
 
 
 TakeOver = Callable[[Handover], None]
@@ -57,19 +57,19 @@ class Frontend:
         self.connections: set[HttpConnection] = set()
 
     def name(self) -> str:
-        """The service that it stands for; empty where the request names one."""
+        """Return the service that it stands for; empty where the request names one."""
         raise NotImplementedError
 
     def failures(self) -> Meter:
-        """Where requests are counted that are refused without going anywhere."""
+        """Return the meter of requests that are refused without going anywhere."""
         raise NotImplementedError
 
     def http_10_host(self) -> bytes | None:
-        """The authority of HTTP/1.0 requests that have none; None where HTTP/1.0 is not accepted."""
+        """Return the authority of HTTP/1.0 requests that have none; None where HTTP/1.0 is not accepted."""
         raise NotImplementedError
 
     def route(self, head: RequestHead) -> Destination | LocalReply | TakeOver:
-        """Where this request goes."""
+        """Return where this request goes."""
         raise NotImplementedError
 
     def prepare(self, head: RequestHead, peer: bytes) -> None:
@@ -96,14 +96,14 @@ class Frontend:
     def refused(
         self, reply: LocalReply, client: Client, head: RequestHead | None, peer: bytes, stream: int | None = None
     ) -> None:
-        """A request, or what was to be one, got this answer without going anywhere."""
+        """Record a request, or what was to be one, that got this answer without going anywhere."""
         self.failures().count_flags(reply.flags)
         recorder = self.runtime.recorder
         if recorder is not None:
             recorder.refused(Request(self.direction, self.name(), client, head or NO_REQUEST, peer, stream), reply)
 
     def opened(self, connection: HttpConnection) -> None:
-        """A connection was accepted."""
+        """Count an accepted connection."""
         self.connections.add(connection)
         self.runtime.connections += 1
         self.meter.connections += 1
@@ -115,7 +115,7 @@ class Frontend:
             connection.drain()
 
     def closed(self, connection: HttpConnection) -> None:
-        """A connection ended."""
+        """Count a connection that ended."""
         self.connections.discard(connection)
         self.runtime.connections -= 1
         self.meter.active_connections -= 1

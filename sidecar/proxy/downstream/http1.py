@@ -97,7 +97,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     # The loop's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
+        """Start: a client connected."""
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
@@ -108,7 +108,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._runtime.wheel.schedule(self, self._quiet_since + KEEP_ALIVE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Take bytes of the client."""
         self._meter.bytes += len(data)
         exchange = self._exchange()
         if exchange is not None and exchange.tunnel is not None:
@@ -133,7 +133,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._pump()
 
     def _exchange(self) -> Exchange | None:
-        """The exchange under way."""
+        """Return the exchange under way."""
         return self._request.exchange if self._request is not None else None
 
     def _pump(self) -> None:
@@ -196,13 +196,13 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             target(self)  # the listener takes the connection over (CONNECT)
 
     def _is_last(self) -> bool:
-        """Whether no request follows the one in hand."""
+        """Return whether no request follows the one in hand."""
         if self._reader.keep_alive and not self._half_closed:
             return False
         return not any(isinstance(event, RequestHead) for event in self._queue)
 
     def _stay(self) -> None:
-        """The service stays with HTTP: what came behind the request to leave it is the next request."""
+        """Stay with HTTP: what came behind the request to leave it is the next request."""
         try:
             self._queue.extend(self._reader.stay())
         except ProtocolError as error:
@@ -218,7 +218,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         return transport, self._reader.leftover
 
     def _leave(self) -> None:
-        """The transport is not ours any more."""
+        """Give up the transport, which another protocol has now."""
         self._enter(Phase.CLOSED)
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
@@ -226,7 +226,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._reader.release()
 
     def _refuse(self, error: ProtocolError) -> None:
-        """The client broke the protocol, or does not go on: say so, if it can still be said."""
+        """Refuse a client that broke the protocol or does not go on: say so, if it can still be said."""
         self._queue.clear()
         request = self._request
         reply = client_error(error)
@@ -246,7 +246,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             request.exchange.on_client_broken(reply)
 
     def eof_received(self) -> bool:
-        """The client sends no more: in a tunnel that is a half-close, else it is gone."""
+        """Take the end of what the client sends: in a tunnel it is a half-close, else the client is gone."""
         request, exchange = self._request, self._exchange()
         if exchange is not None and exchange.tunnel is not None:
             exchange.tunnel.on_client_eof()
@@ -270,7 +270,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone."""
         if self._transport is None:
             return
         self._queue.clear()
@@ -280,7 +280,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             exchange.on_client_gone()
 
     def _drop_request(self) -> Exchange | None:
-        """The request in hand gets no answer any more. Return its exchange."""
+        """Drop the request in hand, which gets no answer any more. Return its exchange."""
         request, self._request = self._request, None
         if request is None:
             return None
@@ -288,14 +288,14 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         return exchange
 
     def pause_writing(self) -> None:
-        """The client takes the answer slower than it comes."""
+        """Note that the client takes the answer slower than it comes."""
         self._full = True
         exchange = self._exchange()
         if exchange is not None:
             exchange.on_client_full()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Note that the client has caught up."""
         self._full = False
         exchange = self._exchange()
         if exchange is not None:
@@ -315,7 +315,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             self._output.write_eof()
 
     def on_answered(self, request: Http1Request) -> None:
-        """An answer is whole: close, or go on with the next request."""
+        """Close, or go on with the next request: an answer is whole."""
         self._quiet_since = self._runtime.now()
         self._meter.requests += 1
         if request.complete:
@@ -331,7 +331,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._pump()
 
     def take_early(self) -> bytes:
-        """What the client sent behind its request to leave HTTP; from here on its bytes go to the tunnel."""
+        """Return what the client sent behind its request to leave HTTP; from here on its bytes go to the tunnel."""
         early, self._reader.leftover = self._reader.leftover, b""
         self.update_reading()
         return early
@@ -388,7 +388,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     # The listener's side, and time.
 
     def drain(self) -> None:
-        """The client hears it with its next answer: HTTP/1.1 has no other word for it."""
+        """Close after the next answer: HTTP/1.1 has no other word for it."""
 
     def on_deadline(self, now: float) -> None:
         """Look whether the client has been silent for too long; if not, look again when it could be."""

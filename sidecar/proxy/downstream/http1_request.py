@@ -48,15 +48,15 @@ class Http1Channel:
         raise NotImplementedError
 
     def take_early(self) -> bytes:
-        """What the client sent behind its request to leave HTTP."""
+        """Return what the client sent behind its request to leave HTTP."""
         raise NotImplementedError
 
     def update_reading(self) -> None:
-        """The request has changed its mind about being read."""
+        """Read on, or stop reading: the request has changed its mind."""
         raise NotImplementedError
 
     def on_answered(self, request: Http1Request) -> None:
-        """The answer is whole."""
+        """Note that the answer is whole."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Http1Request:
         self._discarded = 0  # bytes of the body that came behind the answer
 
     def close_after(self) -> None:
-        """No further request is served on the connection."""
+        """Serve no further request on the connection."""
         if self.after is After.KEEP:
             self.after = After.CLOSE
 
@@ -128,11 +128,11 @@ class Http1Request:
         self._channel.write(encode_response_head(head, self.head.method, close, not is_http_10))
 
     def send_data(self, data: bytes) -> None:
-        """A piece of the answer's body, or of a tunnel."""
+        """Send a piece of the answer's body, or of a tunnel."""
         self._channel.write(encode_chunk(data) if self._chunked else data)
 
     def send_end(self, trailers: Fields) -> None:
-        """The answer is whole."""
+        """End the answer."""
         if self._chunked:
             self._channel.write(encode_last_chunk(trailers))
         self._end()
@@ -157,7 +157,7 @@ class Http1Request:
         self._channel.write_eof()
 
     def take_early(self) -> bytes:
-        """What the client sent behind its request to leave HTTP; from here on its bytes go to the tunnel."""
+        """Return what the client sent behind its request to leave HTTP; from here on its bytes go to the tunnel."""
         return self._channel.take_early()
 
     def abort(self) -> None:

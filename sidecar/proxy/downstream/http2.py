@@ -94,11 +94,11 @@ class Http2DownstreamStream(Http2Stream):
         self._connection.send_head(self, head)
 
     def send_data(self, data: bytes) -> None:
-        """A piece of the answer's body."""
+        """Send a piece of the answer's body."""
         self._connection.send_data(self, data)
 
     def send_end(self, trailers: Fields) -> None:
-        """The answer is whole."""
+        """End the answer."""
         self._connection.send_end(self, trailers)
 
     def send_local(self, reply: LocalReply) -> None:
@@ -146,7 +146,7 @@ class Http2DownstreamStream(Http2Stream):
             self._connection.acknowledge(self, count)
 
     def on_data(self, data: bytes) -> None:
-        """A piece of the request's body."""
+        """Take a piece of the request's body."""
         self.heard_at = self._connection.now()
         self.body_left -= len(data)
         if self.exchange is not None:
@@ -160,12 +160,12 @@ class Http2DownstreamStream(Http2Stream):
             self.exchange.on_client_full()
 
     def on_ready(self) -> None:
-        """The client takes more of the answer."""
+        """Note that the client takes more of the answer."""
         if self.exchange is not None:
             self.exchange.on_client_ready()
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the client owes the rest of the request for too long."""
+        """Return whether the client owes the rest of the request for too long."""
         waits = not (self.request_complete or self.answer is not Answer.NONE or self.is_grpc or self._paused)
         return waits and self.heard_at + BODY_IDLE_SECONDS <= now
 
@@ -189,7 +189,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     # The loop's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
+        """Start: a client connected."""
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
@@ -199,7 +199,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         self._touch()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Take bytes of the client."""
         self._meter.bytes += len(data)
         self._read_now += len(data)
         if self._read_now > MAX_READ_BYTES and not self._resting and self._transport is not None:
@@ -225,7 +225,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
                     self._refused(stream_id, 0, "a malformed head, or frames behind a request's end")
 
     def _refused(self, stream_id: int, status: int, reason: str) -> None:
-        """Something that was to be a request, or the connection itself, was refused by the codec; log and count it."""
+        """Log and count what the codec refused: something that was to be a request, or the connection itself."""
         nobody = Http2DownstreamStream(self, stream_id, NO_REQUEST)
         self._listener.refused(LocalReply(DPE, reason, status), nobody, None, self._peer, stream_id)
         if status:
@@ -266,7 +266,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
                 exchange.on_client_gone()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone, with the requests on it."""
+        """Drop the connection, which is gone, with the requests on it."""
         self._transport = None
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
@@ -286,7 +286,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             self._touch()
 
     def send_end(self, stream: Http2DownstreamStream, trailers: Fields) -> None:
-        """An answer is whole; what of it waits is still sent."""
+        """End an answer; what of it waits is still sent."""
         if self._streams.get(stream.id) is not stream:
             return
         if stream.answer is not Answer.ENDED:
@@ -306,7 +306,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             self._touch()
 
     def _forget(self, stream: Http2DownstreamStream) -> ExchangeEvents | None:
-        """The stream is over here: give its share of the connection's window back."""
+        """Forget the stream: give its share of the connection's window back."""
         if self._streams.pop(stream.id, None) is None:
             return None
         self._give_back(stream)
@@ -346,7 +346,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         self._runtime.wheel.schedule(self, self.now() + NOTICE_SECONDS)
 
     def on_deadline(self, now: float) -> None:
-        """The second GOAWAY of a drain, a body that does not come, or a connection that nobody uses."""
+        """Send a drain's second GOAWAY, refuse a body that does not come, or close what nobody uses."""
         transport = self._transport
         if transport is None:
             return

@@ -44,12 +44,12 @@ class Attempt(Timed):
             destination.runtime.wheel.schedule(self, now + seconds)
 
     def connected(self) -> None:
-        """The connection that was waited for is there."""
+        """Note that the connection that was waited for is there."""
         self.pool = None
         self.sent_at = self._destination.runtime.now()
 
     def answered(self, now: float) -> None:
-        """The head of an answer is there."""
+        """Take the head of an answer."""
         if self.slot >= 0:
             self._destination.runtime.wheel.cancel(self)
         self.endpoint.heard(self._generation, now)
@@ -60,52 +60,52 @@ class Attempt(Timed):
             self._destination.cluster.come_back(self.endpoint, self._destination.runtime.now())
 
     def on_deadline(self, now: float) -> None:
-        """The per-try time-out."""
+        """End the attempt's time: the per-try time-out."""
         if not self._ended:  # else something that was due at the same moment has ended it
             self._exchange.on_attempt_overdue(now)
 
     def wait_longer(self, now: float) -> None:
-        """The endpoint is not to blame: give it its time once more."""
+        """Give the endpoint its time once more: it is not to blame."""
         seconds = self._destination.cluster.policy.timeouts.per_try_seconds
         if seconds > 0:
             self._destination.runtime.wheel.schedule(self, now + seconds)
 
     def succeed(self, latency: float, doubt: float) -> None:
-        """The endpoint answered after so many seconds, and so doubtfully."""
+        """Count an answer of the endpoint after so many seconds, and with this doubt."""
         if not self._judged:
             self._judged = True
             destination = self._destination
             destination.cluster.succeed(self.endpoint, destination.runtime.now(), latency, doubt)
 
     def fail(self) -> None:
-        """The attempt speaks against the endpoint."""
+        """Count the attempt against the endpoint."""
         if not self._judged:
             self._judged = True
             destination = self._destination
             destination.meter.ejections += destination.cluster.fail(self.endpoint, destination.runtime.now())
 
     def refuse(self) -> None:
-        """No request reaches an app on the endpoint."""
+        """Note that no request reaches an app on the endpoint."""
         if not self._judged:
             self._judged = True
             destination = self._destination
             destination.meter.ejections += destination.cluster.refuse(self.endpoint, destination.runtime.now())
 
     def abandon(self) -> None:
-        """The attempt says nothing about the endpoint."""
+        """End the attempt without a verdict on the endpoint."""
         if not self._judged:
             self._judged = True
             destination = self._destination
             destination.cluster.abandon(self.endpoint, destination.runtime.now())
 
     def cut_short(self) -> None:
-        """The client gave it less time than the service may take: no verdict, but no merit either."""
+        """End an attempt that had less time than the service may take: no verdict, but no merit either."""
         if not self._judged:
             self.endpoint.doubted(CLIENT_ERROR)
             self.abandon()
 
     def end(self) -> None:
-        """The attempt is over, however it went."""
+        """End the attempt, however it went."""
         self._ended = True
         if self.slot >= 0:
             self._destination.runtime.wheel.cancel(self)

@@ -39,7 +39,7 @@ class RequestDeadline(Timed):
         self.is_streaming = False  # only the idle time-out counts
 
     def begin(self, head: RequestHead, now: float) -> None:
-        """The request begins. One without a body ends in the same read."""
+        """Begin with the request. One without a body ends in the same read."""
         if head.is_grpc:
             value = head.get(b"grpc-timeout")
             wanted = grpc.timeout_seconds(value) if value is not None else None
@@ -51,7 +51,7 @@ class RequestDeadline(Timed):
             self.begin_idle()
 
     def request_ended(self) -> None:
-        """The request is whole. If the answer is a stream already, it stays one."""
+        """Note that the request is whole. If the answer is a stream already, it stays one."""
         if self.clients_seconds > 0 or self._exchange is None or self._is_stream:
             return
         runtime = self._destination.runtime
@@ -63,7 +63,7 @@ class RequestDeadline(Timed):
             runtime.wheel.cancel(self)
 
     def answer_streams(self) -> None:
-        """The answer is a stream, or a tunnel."""
+        """Note that the answer is a stream, or a tunnel."""
         self._is_stream = True
         self.begin_idle()
 
@@ -81,13 +81,13 @@ class RequestDeadline(Timed):
             runtime.wheel.cancel(self)
 
     def end(self) -> None:
-        """The request is over: if it is due in this very tick, that means nothing any more."""
+        """End with the request: if it is due in this very tick, that means nothing any more."""
         self.is_streaming = False
         self._exchange = None
         self._destination.runtime.wheel.cancel(self)
 
     def is_due(self, now: float) -> bool:
-        """Whether the request time-out is over, though perhaps not noticed yet."""
+        """Return whether the request time-out is over, though perhaps not noticed yet."""
         return 0.0 < self.deadline <= now and not self.is_streaming
 
     def pass_on(self, head: RequestHead) -> None:
@@ -97,7 +97,7 @@ class RequestDeadline(Timed):
             head.fields = [(name, left if name == b"grpc-timeout" else value) for name, value in head.fields]
 
     def is_clients_haste(self, sent_at: float, heard_at: float) -> bool:
-        """Whether that the time is over speaks against the client's deadline, not against the endpoint.
+        """Return whether the end of the time speaks against the client's deadline, not against the endpoint.
 
         It does against an endpoint that was silent to everybody all the while, and had time enough.
         """
@@ -106,7 +106,7 @@ class RequestDeadline(Timed):
         return self.clients_seconds < ENOUGH_SECONDS or heard_at > sent_at
 
     def moved(self) -> None:
-        """Something moved on a stream or tunnel."""
+        """Note that something moved on a stream or tunnel."""
         self._moved_at = self._destination.runtime.now()
 
     def on_deadline(self, now: float) -> None:

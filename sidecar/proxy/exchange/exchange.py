@@ -124,7 +124,7 @@ class Exchange(ExchangeEvents):
             self._overflow()
 
     def on_room(self) -> None:
-        """The limits of the service let the exchange go on, which waited in its queue."""
+        """Note that the limits of the service let the exchange go on, which waited in its queue."""
         self._deadline.pass_on(self._head)
         self._try(self._destination.runtime.now())
 
@@ -151,7 +151,7 @@ class Exchange(ExchangeEvents):
             self._send(connection)
 
     def on_connected(self, connection: Upstream) -> None:
-        """A connection that the exchange waited for is there."""
+        """Note that a connection that the exchange waited for is there."""
         if self._attempt is not None:
             self._attempt.connected()
         self._deadline.pass_on(self._head)
@@ -168,7 +168,7 @@ class Exchange(ExchangeEvents):
             self._client.resume_request()
 
     def on_connect_failed(self, reason: str) -> None:
-        """No connection could be made."""
+        """Note that no connection could be made."""
         if self._attempt is not None:
             self._attempt.pool = None
         if reason == OUT_OF_DESCRIPTORS:
@@ -215,7 +215,7 @@ class Exchange(ExchangeEvents):
     # The client's side.
 
     def on_request_data(self, data: bytes) -> None:
-        """A piece of the request's body."""
+        """Take a piece of the request's body."""
         if self._deadline.is_streaming:
             self._deadline.moved()
         if self.observer is not None:
@@ -228,14 +228,14 @@ class Exchange(ExchangeEvents):
             self._client.pause_request()
 
     def on_request_end(self, trailers: Fields) -> None:
-        """The request is whole."""
+        """Note that the request is whole."""
         self._body.end(trailers)
         self._deadline.request_ended()
         if self._connection is not None:
             self._connection.send_end(trailers)
 
     def on_client_gone(self, flag: Flag = DC) -> None:
-        """The client closed its connection, or broke the protocol on it: nobody waits for the answer."""
+        """Note that the client closed its connection, or broke the protocol on it: nobody waits for the answer."""
         if self._done:
             return
         if self._connection is not None:
@@ -246,7 +246,7 @@ class Exchange(ExchangeEvents):
             self.observer.end()
 
     def on_client_broken(self, reply: LocalReply) -> None:
-        """The client broke the protocol, or does not go on with its request: say so, or cut the answer under way."""
+        """Answer a client that broke the protocol or does not go on with its request, or cut the answer under way."""
         if self._done:
             return
         if self._connection is not None:
@@ -255,13 +255,13 @@ class Exchange(ExchangeEvents):
         self._cut_or_reply(reply)
 
     def on_client_full(self) -> None:
-        """The client takes the answer slower than it comes."""
+        """Note that the client takes the answer slower than it comes."""
         self._client_full = True
         if self._connection is not None:
             self._connection.pause_reading()
 
     def on_client_ready(self) -> None:
-        """The client has caught up."""
+        """Note that the client has caught up."""
         self._client_full = False
         if self._connection is not None:
             self._connection.resume_reading()
@@ -269,7 +269,7 @@ class Exchange(ExchangeEvents):
     # The endpoint's side.
 
     def on_response_head(self, head: ResponseHead, leftover: bytes) -> None:
-        """The endpoint answers."""
+        """Take the head of the endpoint's answer."""
         if head.status < 200:
             if head.status == 101:
                 self._switch(head, leftover)
@@ -308,7 +308,7 @@ class Exchange(ExchangeEvents):
         return False
 
     def _has_failed(self, code: int | None) -> bool:
-        """Whether this `grpc-status` speaks against the endpoint."""
+        """Return whether this `grpc-status` speaks against the endpoint."""
         return code in grpc.FAILURES and not (code == DEADLINE_EXCEEDED and self._deadline.clients_seconds > 0)
 
     def _retry_failed(self, head: ResponseHead) -> bool:
@@ -342,7 +342,7 @@ class Exchange(ExchangeEvents):
         return self._destination.cluster.takes_retry(now)
 
     def _measure(self) -> None:
-        """The endpoint's answer begins now."""
+        """Measure the time until the endpoint's answer, which begins now."""
         if self._attempt is not None:
             now = self._destination.runtime.now()
             self._attempt.answered(now)
@@ -353,13 +353,13 @@ class Exchange(ExchangeEvents):
         destination.meter.answered(status, self._latency)
 
     def on_response_data(self, data: bytes) -> None:
-        """A piece of the answer's body."""
+        """Take a piece of the answer's body."""
         if self._deadline.is_streaming:
             self._deadline.moved()
         self._client.send_data(data)
 
     def on_response_end(self, trailers: Fields) -> None:
-        """The answer is whole."""
+        """Note that the answer is whole."""
         self._connection = None
         self._judge_end(trailers)
         self.finish()
@@ -375,7 +375,7 @@ class Exchange(ExchangeEvents):
         self._judge_success()
 
     def on_upstream_refused(self, blamed: bool) -> None:
-        """The endpoint has not processed the request. To blame is one that refuses it, not one that goes away."""
+        """Try elsewhere: the request was not processed. To blame is who refuses it, not who goes away."""
         self._connection = None
         if blamed:
             self._judge_failure()
@@ -387,13 +387,13 @@ class Exchange(ExchangeEvents):
             self._retry_or(UNPROCESSED, REFUSED_STREAM, UPSTREAM_REFUSED)
 
     def on_upstream_invalid(self, reason: str) -> None:
-        """The endpoint sent what is not HTTP."""
+        """Note that the endpoint sent what is not HTTP."""
         self._connection = None
         self._judge_failure()
         self._cut_or_reply(UPSTREAM_PROTOCOL_ERROR)
 
     def on_upstream_lost(self, saw_response: bool) -> None:
-        """The connection broke before the answer was whole."""
+        """Note that the connection broke before the answer was whole."""
         connection, self._connection = self._connection, None
         stale = connection is not None and connection.reused() and not saw_response
         if stale:
@@ -406,12 +406,12 @@ class Exchange(ExchangeEvents):
             self._retry_or(PERHAPS_PROCESSED, RESET, UPSTREAM_RESET)
 
     def on_upstream_full(self) -> None:
-        """The endpoint takes the request slower than it comes."""
+        """Note that the endpoint takes the request slower than it comes."""
         self._upstream_full = True
         self._client.pause_request()
 
     def on_upstream_ready(self) -> None:
-        """The endpoint has caught up."""
+        """Note that the endpoint has caught up."""
         self._upstream_full = False
         self._client.resume_request()
 
@@ -441,19 +441,19 @@ class Exchange(ExchangeEvents):
             tunnel.on_client_data(early)
 
     def on_tunnel_moved(self, received: int) -> None:
-        """Bytes went through the tunnel; so many of them came from the client."""
+        """Count bytes that went through the tunnel; so many of them came from the client."""
         self._deadline.moved()
         if self.observer is not None:
             self.observer.received += received
 
     def on_tunnel_over(self) -> None:
-        """The tunnel has ended."""
+        """Note that the tunnel has ended."""
         self.finish()
 
     # Time.
 
     def on_overdue(self) -> None:
-        """The request, or the silence of a stream, has lasted too long."""
+        """End what has lasted too long: the request, or the silence of a stream."""
         if self._done:
             return  # something else that was due at the same moment has ended it
         if self._attempt is not None:
@@ -463,7 +463,7 @@ class Exchange(ExchangeEvents):
         self._time_out(REQUEST_TIMEOUT)
 
     def _judge_overdue(self, attempt: Attempt) -> None:
-        """A long answer is no failure, nor is a call that had less time than others which the endpoint answers."""
+        """Judge the endpoint: a long answer is no failure, nor is a call that had less time than others it answers."""
         if self._response_begun and not self._head.is_grpc:
             attempt.abandon()
         elif self._deadline.is_clients_haste(attempt.sent_at, attempt.endpoint.heard_at):
@@ -476,7 +476,7 @@ class Exchange(ExchangeEvents):
         self._cut_or_reply(reply)
 
     def on_attempt_overdue(self, now: float) -> None:
-        """The attempt was not answered within the per-try time-out: look for an endpoint that is faster."""
+        """Look for a faster endpoint: the attempt was not answered within the per-try time-out."""
         attempt = self._attempt
         if attempt is None:
             return
@@ -539,7 +539,7 @@ class Exchange(ExchangeEvents):
             attempt.end()
 
     def finish(self) -> None:
-        """The exchange is over but for the last word to the client: free all that it holds."""
+        """Free all that the exchange holds: it is over, and at most the end of the answer is still to be sent."""
         if self._done:
             return
         self._done = True

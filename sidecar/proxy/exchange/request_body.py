@@ -30,7 +30,7 @@ class RequestBody:
         self.trailers: Fields = END.trailers
 
     def add(self, data: bytes, is_sent: bool) -> None:
-        """A piece of the body, which goes to an endpoint at once or waits for a connection."""
+        """Take a piece of the body, which goes to an endpoint at once or waits for a connection."""
         if not self.is_kept:
             return
         self._size += len(data)
@@ -42,16 +42,16 @@ class RequestBody:
             self._parts.append(data)
 
     def fills_up(self) -> bool:
-        """Whether so much has come without a connection that the client has to wait."""
+        """Return whether so much has come without a connection that the client has to wait."""
         return self._size >= MAX_KEPT_BODY_BYTES
 
     def end(self, trailers: Fields) -> None:
-        """The request is whole."""
+        """Note that the request is whole."""
         self.is_whole = True
         self.trailers = trailers
 
     def forget(self) -> None:
-        """It will not be sent again."""
+        """Forget the body: it will not be sent again."""
         self.is_kept = False
         self._parts = None
 

@@ -23,28 +23,28 @@ class Tunnel(TunnelEvents):
         self._upstream_ended = False
 
     def on_data(self, data: bytes) -> None:
-        """Bytes of the endpoint."""
+        """Take bytes of the endpoint."""
         self._exchange.on_tunnel_moved(0)
         self._client.send_data(data)
 
     def on_eof(self) -> None:
-        """The endpoint sends no more."""
+        """Note that the endpoint sends no more."""
         self._upstream_ended = True
         self._client.send_eof()
         self._end()
 
     def on_closed(self) -> None:
-        """The endpoint is gone."""
+        """Note that the endpoint is gone."""
         self._exchange.on_tunnel_over()
         self._client.close()
 
     def on_client_data(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Take bytes of the client."""
         self._exchange.on_tunnel_moved(len(data))
         self._connection.send_raw(data)
 
     def on_client_eof(self) -> None:
-        """The client sends no more."""
+        """Note that the client sends no more."""
         self._client_ended = True
         self._connection.send_eof()
         self._end()

@@ -26,7 +26,7 @@ from sidecar.proxy.upstream.queue import Queue
 
 
 def _nobody_asks() -> None:
-    """Only the inbound side wants to know at once that its app is not there."""
+    """Do nothing: only the inbound side wants to know at once that its app is not there."""
 
 
 class Destination:
@@ -54,7 +54,7 @@ class Destination:
         self.on_unreachable: Callable[[], None] = _nobody_asks  # called when no connection could be made
 
     def pool(self, endpoint: Endpoint) -> Pool:
-        """The connections to this endpoint, in the endpoint's own protocol."""
+        """Return the connections to this endpoint, in the endpoint's own protocol."""
         pool = self._pools.get(endpoint)
         if pool is None:
             if endpoint.protocol in ("http2", "grpc"):
@@ -75,7 +75,7 @@ class Destination:
         self.queue.serve_soon()  # by the limits of today
 
     def close(self) -> None:
-        """The service has left the namespace: requests under way end where they are."""
+        """Close, since the service has left the namespace: requests under way end where they are."""
         cluster = self.cluster
         self._retire(cluster.update(cluster.protocol, cluster.policy, (), "", self.runtime.now()))
 
@@ -99,14 +99,14 @@ class Destination:
 
 
 def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter, checks: HealthChecks) -> Destination:
-    """The destination of traffic to a service of the namespace."""
+    """Return the destination of traffic to a service of the namespace."""
     return Destination(runtime, cluster, meter, meter, MESH_IDLE_SECONDS, checks=checks)
 
 
 def local_app(
     runtime: Runtime, name: str, protocol: AppProtocol, address: str, port: int, failures: Meter
 ) -> Destination:
-    """The destination of traffic that came in for this task's own app."""
+    """Return the destination of traffic that came in for this task's own app."""
     cluster = Cluster(name, protocol, LOCAL_APP)
     cluster.update(protocol, LOCAL_APP, (EndpointRecord("app", address, port, "ready"),), "", runtime.now())
     return Destination(runtime, cluster, ClientMeter(name), failures, APP_IDLE_SECONDS, to_app=True)

@@ -44,7 +44,7 @@ class EndpointCheck(Timed):
         self._checks = checks
 
     def on_deadline(self, now: float) -> None:
-        """A check is due."""
+        """Begin the check that is due."""
         self._checks.due(self, now)
 
 
@@ -59,7 +59,7 @@ class HealthChecks:
         self._running = 0
 
     def watch(self, cluster: Cluster, meter: ClientMeter) -> None:
-        """The endpoints or the policy of this cluster have changed: check what is to be checked."""
+        """Check what is to be checked, after a change of the cluster's endpoints or policy."""
         known = self._watched.get(cluster)
         if cluster.policy.health_check.protocol == "off":
             if known is not None:

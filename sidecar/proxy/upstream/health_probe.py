@@ -107,7 +107,7 @@ class _Answer:
         self.whole = False
 
     def take(self, event: object) -> None:
-        """An event of the stream. Raises ProtocolError when it ends the stream before its time."""
+        """Take an event of the stream. Raises ProtocolError when it ends the stream before its time."""
         if isinstance(event, ResponseHead) and event.status >= 200:
             self.status = event.status
             self.grpc_status = grpc.status_of(event.fields)
@@ -126,7 +126,7 @@ class _Answer:
 async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: RequestHead, body: bytes, answer: _Answer
 ) -> _Answer:
-    """One request on a new HTTP/2 connection."""
+    """Send one request on a new HTTP/2 connection."""
     codec = Http2Codec(is_server=False)
     stream = codec.send_request(head)
     if body:

@@ -30,11 +30,11 @@ class Http1PoolEvents(Pool):
     """What connections tell their pool."""
 
     def release(self, connection: Http1UpstreamConnection) -> None:
-        """The connection is free again."""
+        """Take back a connection that is free again."""
         raise NotImplementedError
 
     def lost(self, connection: Http1UpstreamConnection) -> None:
-        """The connection was closed, by whichever side."""
+        """Forget a connection that was closed, by whichever side."""
         raise NotImplementedError
 
 
@@ -78,17 +78,17 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self._write(encode_request_head(head))
 
     def send_data(self, data: bytes) -> None:
-        """A piece of the body."""
+        """Send a piece of the body."""
         self._write(encode_chunk(data) if self._sending is Sending.CHUNKS else data)
 
     def send_end(self, trailers: Fields) -> None:
-        """The body is whole."""
+        """End the body."""
         if self._sending is Sending.CHUNKS:
             self._write(encode_last_chunk(trailers))
         self._sending = Sending.NOTHING
 
     def send_raw(self, data: bytes) -> None:
-        """Bytes of a tunnel."""
+        """Send bytes of a tunnel."""
         self._write(data)
 
     def send_eof(self) -> None:
@@ -97,7 +97,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             self._output.write_eof()
 
     def detach(self) -> None:
-        """The exchange needs no more of this response."""
+        """Let go of the rest of the answer, which is not wanted."""
         self._exchange = None
 
     def close(self) -> None:
@@ -127,15 +127,15 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             self._transport.resume_reading()
 
     def reused(self) -> bool:
-        """Whether the present request is not the first: the endpoint may have been closing the connection."""
+        """Return whether the present request is not the first: the endpoint may have been closing the connection."""
         return self.served > 0
 
     def saw_response(self) -> bool:
-        """Whether a byte of the present response has come."""
+        """Return whether a byte of the present response has come."""
         return self._bytes_of_response > 0
 
     def _is_unsent(self) -> bool:
-        """Whether nothing of the present request has left yet: it is gathered until the end of the loop's turn."""
+        """Return whether nothing of the request has left yet: it is gathered until the end of the loop's turn."""
         return self._output is not None and self._output.handed_over == self._handed_over_before
 
     def _write(self, data: bytes) -> None:
@@ -146,7 +146,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
     # The loop's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Start: the socket is connected."""
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
@@ -158,7 +158,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         return self._transport is not None
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the endpoint."""
+        """Take bytes of the endpoint."""
         self.pool.meter_bytes(len(data))
         exchange = self._exchange
         if exchange is None:
@@ -213,7 +213,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             self.abort()
 
     def eof_received(self) -> bool:
-        """The endpoint sends no more. Only a tunnel goes on half-closed."""
+        """Note that the endpoint sends no more. Only a tunnel goes on half-closed."""
         exchange = self._exchange
         if exchange is not None and exchange.tunnel is not None:
             exchange.tunnel.on_eof()
@@ -222,7 +222,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone."""
         self.closed = True
         self.pool.lost(self)
         exchange, self._exchange = self._exchange, None
@@ -250,13 +250,13 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
                 exchange.on_response_end(event.trailers)
 
     def pause_writing(self) -> None:
-        """The endpoint takes the request slower than it comes."""
+        """Note that the endpoint takes the request slower than it comes."""
         self._full = True
         if self._exchange is not None:
             self._exchange.on_upstream_full()
 
     def resume_writing(self) -> None:
-        """The endpoint has caught up."""
+        """Note that the endpoint has caught up."""
         self._full = False
         if self._exchange is not None:
             self._exchange.on_upstream_ready()

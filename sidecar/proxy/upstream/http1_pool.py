@@ -48,7 +48,7 @@ class Http1Pool(Http1PoolEvents):
         self._serving = False  # it is called soon
 
     def acquire(self, exchange: ExchangeEvents) -> Http1UpstreamConnection | None:
-        """A free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
+        """Return a free connection, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         connection = self._take()
         if connection is not None:
             return connection
@@ -60,7 +60,7 @@ class Http1Pool(Http1PoolEvents):
         return None
 
     def _take(self) -> Http1UpstreamConnection | None:
-        """The idle connection used last of those that have rested."""
+        """Return the idle connection used last of those that have rested."""
         turn = self.runtime.turn
         for index in range(len(self._idle) - 1, -1, -1):
             connection = self._idle[index]
@@ -76,7 +76,7 @@ class Http1Pool(Http1PoolEvents):
             self.runtime.loop.call_soon(self._serve)
 
     def _serve(self) -> None:
-        """What rested is handed on: it is written in the next turn, after the sockets were read."""
+        """Hand on what rested: it is written in the next turn, after the sockets were read."""
         self._serving = False
         while self._waiting and self._idle:
             connection = self._idle.pop()
@@ -90,7 +90,7 @@ class Http1Pool(Http1PoolEvents):
         self._open()
 
     def room(self) -> Room:
-        """What can be done for another request."""
+        """Return what can be done for another request."""
         if self._idle:
             return Room.NOW
         limits = self._cluster.policy.circuit_breaker
@@ -128,7 +128,7 @@ class Http1Pool(Http1PoolEvents):
             self._next().on_connect_failed(reason)
 
     def release(self, connection: Http1UpstreamConnection) -> None:
-        """The connection is free again."""
+        """Take back a connection that is free again."""
         self._keep(connection)
         if self._waiting:
             self._serve_soon()
@@ -143,7 +143,7 @@ class Http1Pool(Http1PoolEvents):
             self.runtime.wheel.schedule(connection, connection.idle_at)
 
     def lost(self, connection: Http1UpstreamConnection) -> None:
-        """The connection was closed, by whichever side."""
+        """Forget a connection that was closed, by whichever side."""
         self._count_closed()
         self.runtime.wheel.cancel(connection)
         if connection in self._idle:

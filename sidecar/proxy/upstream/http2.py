@@ -43,23 +43,23 @@ class Http2PoolEvents(Pool):
         raise NotImplementedError
 
     def settled(self) -> None:
-        """A connection knows how many streams it takes."""
+        """Note that a connection knows how many streams it takes."""
         raise NotImplementedError
 
     def serve_waiting(self) -> None:
-        """Streams are free."""
+        """Give free streams to those who wait."""
         raise NotImplementedError
 
     def keeps(self, connection: Http2UpstreamConnection) -> bool:
-        """Whether a connection without streams is still of use."""
+        """Return whether a connection without streams is still of use."""
         raise NotImplementedError
 
     def leave(self, connection: Http2UpstreamConnection) -> None:
-        """The connection takes no more requests."""
+        """Take no more requests on the connection."""
         raise NotImplementedError
 
     def lost(self, connection: Http2UpstreamConnection) -> None:
-        """The connection was closed, by whichever side."""
+        """Forget a connection that was closed, by whichever side."""
         raise NotImplementedError
 
 
@@ -81,11 +81,11 @@ class Http2UpstreamStream(Http2Stream):
         self._connection.open(self, head)
 
     def send_data(self, data: bytes) -> None:
-        """A piece of the request's body."""
+        """Send a piece of the request's body."""
         self._connection.send_data(self, data)
 
     def send_end(self, trailers: Fields) -> None:
-        """The request is whole."""
+        """End the request."""
         self._connection.send_end(self, trailers)
 
     def send_raw(self, data: bytes) -> None:
@@ -101,7 +101,7 @@ class Http2UpstreamStream(Http2Stream):
         raise RuntimeError("a tunnel over an HTTP/2 stream")
 
     def detach(self) -> None:
-        """The rest of the answer is not wanted."""
+        """Let go of the rest of the answer, which is not wanted."""
         self.abort()
 
     def abort(self) -> None:
@@ -125,7 +125,7 @@ class Http2UpstreamStream(Http2Stream):
         return False
 
     def on_data(self, data: bytes) -> None:
-        """A piece of the answer's body."""
+        """Take a piece of the answer's body."""
         if self.exchange is not None:
             self.exchange.on_response_data(data)
         if not self.hold_back(len(data)):
@@ -137,7 +137,7 @@ class Http2UpstreamStream(Http2Stream):
             self.exchange.on_upstream_full()
 
     def on_ready(self) -> None:
-        """The endpoint takes more of the request."""
+        """Note that the endpoint takes more of the request."""
         if self.exchange is not None:
             self.exchange.on_upstream_ready()
 
@@ -172,7 +172,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     # The pool's and the streams' side.
 
     def has_room(self) -> bool:
-        """Whether a request can begin here."""
+        """Return whether a request can begin here."""
         return (
             self._phase is not Phase.CLOSED
             and self._codec.takes_requests()
@@ -200,7 +200,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             exchange.on_upstream_refused(blamed=False)
 
     def send_end(self, stream: Http2UpstreamStream, trailers: Fields) -> None:
-        """The end of a body. A request without one ended with its head."""
+        """End a body. A request without one ended with its head."""
         if self._streams.get(stream.id) is stream and not stream.ended:
             stream.ended = True
             self._codec.send_end(stream.id, trailers)
@@ -249,7 +249,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
     # The loop's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Start: the socket is connected."""
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
@@ -267,7 +267,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
         self._pool.settled()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the endpoint."""
+        """Take bytes of the endpoint."""
         self._pool.meter_bytes(len(data))
         self._deliver(self._codec.feed(data))
         if self._codec.settled and not self.settled:
@@ -332,7 +332,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
             self._close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone, with the requests on it."""
+        """Drop the connection, which is gone, with the requests on it."""
         self._phase = Phase.CLOSED
         self._transport = None
         self._runtime.wheel.cancel(self)
@@ -350,7 +350,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
                 exchange.on_upstream_lost(saw_response=False)
 
     def on_deadline(self, now: float) -> None:
-        """No SETTINGS yet, or idle for too long."""
+        """Act on missing SETTINGS, or close what is idle for too long."""
         if not self.settled:
             self._codec.assume_settings()
             self._settle()
@@ -359,7 +359,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
 
 
 def _without_body(head: ResponseHead) -> None:
-    """An answer to HEAD, 204 and 304 have no body: a length is only told, and an open end is none."""
+    """Return the head of an answer without a body (HEAD, 204, 304): a length only informs, an open end is none."""
     if head.content_length > 0:
         head.fields.append((b"content-length", b"%d" % head.content_length))
     head.content_length = 0

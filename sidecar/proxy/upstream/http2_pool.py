@@ -37,7 +37,7 @@ class Http2Pool(Http2PoolEvents):
         self._opening = 0  # connections of which is not known yet how many streams they take
 
     def room(self) -> Room:
-        """What can be done for another request. One that finds all streams taken waits for a stream, here."""
+        """Return what can be done for another request. One that finds all streams taken waits for a stream, here."""
         if self._find() is not None:
             return Room.NOW
         limits = self._cluster.policy.circuit_breaker
@@ -58,7 +58,7 @@ class Http2Pool(Http2PoolEvents):
         return None
 
     def acquire(self, exchange: ExchangeEvents) -> Http2UpstreamStream | None:
-        """A stream, or None: then `on_connected` or `on_connect_failed` follows."""
+        """Return a stream, or None: then `on_connected` or `on_connect_failed` follows."""
         connection = self._find()
         if connection is not None:
             return Http2UpstreamStream(connection)
@@ -85,7 +85,7 @@ class Http2Pool(Http2PoolEvents):
         self.serve_waiting()
 
     def not_connected(self, reason: str) -> None:
-        """No connection could be made."""
+        """Note that no connection could be made."""
         self._count_closed()
         self._count_failure()
         self._not_opened(reason)
@@ -98,12 +98,12 @@ class Http2Pool(Http2PoolEvents):
                 self._next().on_connect_failed(reason)
 
     def settled(self) -> None:
-        """A connection knows how many streams it takes."""
+        """Note that a connection knows how many streams it takes."""
         self._opening -= 1
         self.serve_waiting()
 
     def serve_waiting(self) -> None:
-        """Streams are free: give them to those who wait."""
+        """Give free streams to those who wait."""
         while self._waiting:
             connection = self._find()
             if connection is None:
@@ -112,16 +112,16 @@ class Http2Pool(Http2PoolEvents):
             self._next().on_connected(Http2UpstreamStream(connection))
 
     def keeps(self, connection: Http2UpstreamConnection) -> bool:
-        """Whether a connection without streams is still of use."""
+        """Return whether a connection without streams is still of use."""
         return connection in self._connections and self.endpoint.state == "ready"
 
     def leave(self, connection: Http2UpstreamConnection) -> None:
-        """The connection takes no more requests."""
+        """Take no more requests on the connection."""
         if connection in self._connections:
             self._connections.remove(connection)
 
     def lost(self, connection: Http2UpstreamConnection) -> None:
-        """The connection was closed, by whichever side."""
+        """Forget a connection that was closed, by whichever side."""
         self._count_closed()
         self.leave(connection)
         if not connection.settled:

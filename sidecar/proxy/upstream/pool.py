@@ -39,7 +39,7 @@ class Pool:
         self._waiting: deque[ExchangeEvents] = deque()
 
     def room(self) -> Room:
-        """What can be done for another request."""
+        """Return what can be done for another request."""
         raise NotImplementedError
 
     def close_an_idle_one(self) -> bool:
@@ -47,7 +47,7 @@ class Pool:
         raise NotImplementedError
 
     def acquire(self, exchange: ExchangeEvents) -> Upstream | None:
-        """An upstream, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
+        """Return an upstream, or None: then `exchange.on_connected` or `on_connect_failed` follows."""
         raise NotImplementedError
 
     def close_idle(self) -> None:
@@ -63,7 +63,7 @@ class Pool:
         self._cluster.pending_requests += 1
 
     def forget(self, exchange: ExchangeEvents) -> None:
-        """The exchange does not wait any more."""
+        """Forget an exchange that does not wait any more."""
         if exchange in self._waiting:
             self._waiting.remove(exchange)
             self._cluster.pending_requests -= 1

@@ -41,7 +41,7 @@ class Queue:
         self._serving = False  # it is called soon
 
     def is_full(self) -> bool:
-        """Whether as many requests are under way as may be, with the one that asks."""
+        """Return whether as many requests are under way as may be, with the one that asks."""
         cluster = self._cluster
         return cluster.active_requests - len(self._waiting) > cluster.policy.circuit_breaker.max_requests
 
@@ -65,7 +65,7 @@ class Queue:
         return True
 
     def forget(self, exchange: ExchangeEvents) -> None:
-        """The exchange is over, whether it waits or not: another may have its turn."""
+        """Forget an exchange that is over, whether it waits or not: another may have its turn."""
         if self._waiting:
             if exchange in self._waiting:
                 del self._waiting[exchange]
@@ -73,7 +73,7 @@ class Queue:
             self.serve_soon()
 
     def serve_soon(self) -> None:
-        """Something has ended."""
+        """Serve who waits, soon: something has ended."""
         if self._waiting and not self._serving:
             self._serving = True
             self._runtime.loop.call_soon(self._serve)
