@@ -50,7 +50,7 @@ def test_the_feed_is_a_table_of_its_own_with_the_capacity_of_a_parameter() -> No
     _, provisioned, otherwise = properties["ProvisionedThroughput"]["Fn::If"]
     assert provisioned == {"ReadCapacityUnits": {"Ref": "FeedReadCapacity"}, "WriteCapacityUnits": 50}
     assert otherwise == {"Ref": "AWS::NoValue"}
-    assert not {"StreamSpecification", "SSESpecification"} & properties.keys()
+    assert "StreamSpecification" not in properties
 
 
 def test_whole_documents_outlive_an_outage_and_are_nobody_elses() -> None:

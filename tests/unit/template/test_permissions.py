@@ -21,6 +21,8 @@ KEY = (
     "if HasKmsKey: kms:Decrypt kms:DescribeKey kms:Encrypt kms:GenerateDataKey kms:ReEncryptFrom kms:ReEncryptTo "
     "on KmsKey if {'StringEquals': {'kms:ViaService': 'dynamodb.${AWS::Region}.amazonaws.com'}}"
 )
+BOTH = "['dynamodb.${AWS::Region}.amazonaws.com', 's3.${AWS::Region}.amazonaws.com']"
+FEED_KEY = KEY.replace("'dynamodb.${AWS::Region}.amazonaws.com'", BOTH)
 ZONE_WRITER = (
     "if HasHostedZone: route53:GetHostedZone route53:ListResourceRecordSets route53:ChangeResourceRecordSets "
     "on arn:${AWS::Partition}:route53:::hostedzone/${HostedZoneId}"
@@ -39,7 +41,7 @@ EXPECTED = {
     ],
     "ReconcilerRole": [
         f"dynamodb:BatchGetItem {REGISTRY_WRITER} on Registry.Arn",
-        KEY,
+        FEED_KEY,
         "dynamodb:DeleteItem on Registry.Arn "
         "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*', 'NAMESPACES']}}",
         *FEED_WRITER,
@@ -53,7 +55,7 @@ EXPECTED = {
     ],
     "PublisherRole": [
         "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem on Registry.Arn",
-        KEY,
+        FEED_KEY,
         *FEED_WRITER,
         f"{STREAM_READER} on Registry.StreamArn",
         "sqs:SendMessage on DeadLetters.Arn",
@@ -76,6 +78,7 @@ EXPECTED = {
         "dynamodb:GetItem on Feed.Arn "
         f"if {{'ForAllValues:StringLike': {{'dynamodb:LeadingKeys': ['FEED#{NAMESPACE}#*']}}}}",
         f"s3:GetObject on ${{Snapshots.Arn}}/snapshots/{NAMESPACE}/*",
+        f"if HasKmsKey: kms:Decrypt kms:DescribeKey on KmsKey if {{'StringEquals': {{'kms:ViaService': {BOTH}}}}}",
         "cloudwatch:PutMetricData on * if {'StringEquals': {'cloudwatch:namespace': 'Mesh'}}",
         TRACES,
     ],
