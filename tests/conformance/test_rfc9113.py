@@ -10,7 +10,8 @@ import struct
 
 import pytest
 
-from sidecar.core.http.http2 import MAX_STREAMS, PREFACE
+from sidecar.core.http.http2 import PREFACE
+from sidecar.core.http.http2_limits import MAX_STREAMS
 from tests.conformance.conftest import LARGE, Connect
 from tests.support.wire.http2 import (
     ACK,

@@ -5,9 +5,7 @@ Rules:
   events into ours and adds what a proxy must refuse. No other module knows ngh2.
 - Windows are opened by hand: `acknowledge` says that a body's bytes went on, so a slow receiver slows its sender.
 - A head whose `content_length` is 0 ends its stream: no body and no trailers follow (a gRPC trailers-only answer).
-- Peers are kept calm by two scores per connection, of nonsense (`GLITCHES`, libnghttp2's) and of frames that ask for
-  nothing (`MAX_NOISE`), a limit on resets either way, and bounds on header blocks, settings and acknowledgements.
-  Past any of them the connection is closed with ENHANCE_YOUR_CALM.
+- Past any of the limits in `http2_limits` the connection is closed with ENHANCE_YOUR_CALM.
 - A head that is malformed or too large costs its stream, not the connection: others share that.
 - Once `closed`, everything but `output` does nothing: what is left of the streams ends with the connection.
 """
@@ -41,58 +39,38 @@ from sidecar.core.errors import FLAG_FIELD, ProtocolError, client_error
 from sidecar.core.flags import DPE
 from sidecar.core.http import grpc
 from sidecar.core.http.fields import MAX_HEAD_BYTES
+from sidecar.core.http.http2_events import (
+    ENHANCE_YOUR_CALM,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    GoAway,
+    Refused,
+    Reset,
+    StreamEvent,
+)
 from sidecar.core.http.http2_heads import read_request, read_response, read_trailers
+from sidecar.core.http.http2_limits import (
+    CONNECTION_WINDOW,
+    ENDPOINT_GLITCHES,
+    GLITCHES,
+    MAX_BLOCK_BYTES,
+    MAX_BLOCK_FIELDS,
+    MAX_CONTINUATIONS,
+    MAX_CUT_STREAMS,
+    MAX_OUTPUT_BYTES,
+    MAX_OWN_STREAMS,
+    MAX_SMALL_HEAD_BYTES,
+    MAX_STREAMS,
+    OVERSIZE_WEIGHT,
+    RESETS,
+    STREAM_WINDOW,
+    PeerCost,
+)
 from sidecar.core.http.messages import END, End, Fields, RequestHead, ResponseHead
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-MAX_STREAMS: Final = 1_000
-"""Concurrent streams that a client may open on one connection. A gRPC channel is one connection, and what finds no
-stream there waits without a word until its deadline."""
-MAX_LARGE_HEADS: Final = 100
-MAX_SMALL_HEAD_BYTES: Final = 4_096
-"""While a client has more open streams than this, a further one has a small head, as calls on a busy channel do: the
-heads of 1,000 streams would hold 60 MiB, so they hold less than 10. Counted as MAX_HEADER_LIST_SIZE is, with 32 bytes
-a field (RFC 9113 section 6.5.2)."""
-STREAM_WINDOW: Final = 65_535
-MAX_OWN_STREAMS: Final = 100
-"""Concurrent streams that we open on one connection, however many the peer allows; more go on another connection."""
-CONNECTION_WINDOW: Final = MAX_OWN_STREAMS * STREAM_WINDOW
-"""What a peer may send unread on one connection: memory is bounded by bytes, not by streams. Each stream that we open
-can have its window filled and unread: one that nobody reads never stops another."""
-MAX_OUTPUT_BYTES: Final = 65_536
-"""Of one `output`: what a socket that is full would hold besides, whatever the peer's windows allow."""
-MAX_CUT_STREAMS: Final = 200
-"""Streams that a client may cut before they are answered, or make us cut, whatever else it does: rapid reset
-(CVE-2023-44487) and MadeYouReset (CVE-2025-8671). Beyond, they must be fewer than half of its streams: where a whole
-mesh shares a connection, cancelled calls are daily life."""
-MAX_CUT_STREAMS_OF_PEERS: Final = 1_000
-"""The same for a connection that carries the requests of many: one of them must not end it for all."""
-CUT_WINDOW: Final = 4_000
-"""Streams after which the counts for that are halved, so that the past fades."""
-OVERSIZE_WEIGHT: Final = 10
-"""A head that is too large costs as much to read as many others, and counts as so many streams cut."""
-RESETS: Final = (2_000, 1_000)
-"""RST_STREAM frames of a client, for whatever streams: a burst, and so many a second."""
-GLITCHES: Final = (1_000, 100)
-ENDPOINT_GLITCHES: Final = (10_000, 1_000)
-"""Frames that make no sense: a burst, and so many a second. An endpoint's answer that crosses our cancellation is one
-too, and where calls have short deadlines there are many of those."""
-MAX_NOISE: Final = 10_000
-FREE_NOISE: Final = 10
-"""Frames that ask for nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA): so many are free with each read, and of the
-rest so many may pile up."""
-MAX_CONTINUATIONS: Final = 8
-MAX_BLOCK_BYTES: Final = 4 * MAX_HEAD_BYTES
-MAX_BLOCK_FIELDS: Final = 1_024
-"""A header block beyond the limits of a head costs its stream; beyond these it costs the connection."""
-
-NO_ERROR: Final = 0x0
-PROTOCOL_ERROR: Final = 0x1
-INTERNAL_ERROR: Final = 0x2
-REFUSED_STREAM: Final = 0x7
-CANCEL: Final = 0x8
-ENHANCE_YOUR_CALM: Final = 0xB
 
 _CLIENT_LIMITS: Final = Configuration(
     auto_window_update=False,
@@ -106,48 +84,6 @@ _CLIENT_LIMITS: Final = Configuration(
     max_send_header_block_length=MAX_BLOCK_BYTES,
 )
 _SERVER_LIMITS: Final = replace(_CLIENT_LIMITS, glitch_rate_limit=GLITCHES)
-
-
-class Reset:
-    """The peer ended a stream before its time, or the codec did because the peer's messages on it are malformed."""
-
-    __slots__ = ("code", "provoked")
-
-    def __init__(self, code: int, provoked: bool = False) -> None:
-        self.code = code
-        self.provoked = provoked
-
-    def __repr__(self) -> str:
-        return f"<Reset {self.code}>"
-
-
-class Refused:
-    """A request that went no further than here: the codec has reset its stream or, `status` not 0, answered it."""
-
-    __slots__ = ("reason", "status")
-
-    def __init__(self, status: int, reason: str) -> None:
-        self.status = status
-        self.reason = reason
-
-    def __repr__(self) -> str:
-        return f"<Refused {self.status}>"
-
-
-class GoAway:
-    """The peer takes no more streams; those above `last_stream` it has not processed."""
-
-    __slots__ = ("code", "last_stream")
-
-    def __init__(self, last_stream: int, code: int) -> None:
-        self.last_stream = last_stream
-        self.code = code
-
-    def __repr__(self) -> str:
-        return f"<GoAway last={self.last_stream} code={self.code}>"
-
-
-StreamEvent = RequestHead | ResponseHead | bytes | End | Reset | Refused | GoAway
 
 
 class State(Enum):
@@ -165,16 +101,12 @@ class Http2Codec:
         "_answered_early",
         "_complaint",
         "_connection",
-        "_cut_streams",
+        "_cost",
         "_deferred",
         "_final_frame",
         "_is_server",
         "_last_stream",
-        "_max_cut",
         "_max_streams",
-        "_noise",
-        "_open_streams",
-        "_opened",
         "_reset_in_this_read",
         "_resets_known",
         "_state",
@@ -197,11 +129,7 @@ class Http2Codec:
         self._answered_early: set[int] = set()  # streams answered before the request was whole
         self._resets_known: set[int] = set()  # streams whose end by RST_STREAM is known to both sides
         self._reset_in_this_read: set[int] = set()  # streams reset by the peer in the bytes being read
-        self._open_streams: set[int] = set()  # of a client, told by their heads
-        self._opened = 0
-        self._cut_streams = 0
-        self._max_cut = max_cut_streams
-        self._noise = 0
+        self._cost = PeerCost(max_cut_streams)
         settings = {Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW, Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES}
         if is_server:
             settings[Setting.MAX_CONCURRENT_STREAMS] = MAX_STREAMS
@@ -232,8 +160,7 @@ class Http2Codec:
         if self.closed:
             return []
         connection = self._connection
-        if self._noise:
-            self._noise = max(self._noise - FREE_NOISE, 0)
+        self._cost.read()
         found = self.deferred_events() if self._deferred else []
         try:
             connection.receive_data(data)
@@ -243,7 +170,7 @@ class Http2Codec:
         except ngh2.NGH2Error as error:
             self._fail(error)
             return []
-        if self._noise > MAX_NOISE:
+        if self._cost.is_noisy():
             self.go_away(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
         return found
 
@@ -254,7 +181,7 @@ class Http2Codec:
                 if event.data:
                     found.append((event.stream_id, event.data))
                 elif not event.end_stream:
-                    self._noise += 1
+                    self._cost.count_noise()
                 if event.end_stream:
                     found.append((event.stream_id, END))
             elif type(event) is RequestReceived:
@@ -262,7 +189,7 @@ class Http2Codec:
             elif type(event) is ResponseReceived:
                 self._on_response(event.stream_id, event.headers, event.end_stream, found)
             elif type(event) is StreamClosed:
-                self._open_streams.discard(event.stream_id)
+                self._cost.close(event.stream_id)
                 if event.error_code and event.stream_id not in self._resets_known:
                     self._answered_early.discard(event.stream_id)
                     found.append(
@@ -281,7 +208,7 @@ class Http2Codec:
                     self._reset_in_this_read.add(event.stream_id)
                     found.append((event.stream_id, Reset(event.error_code)))
             elif type(event) is SettingsReceived:
-                self._noise += 1
+                self._cost.count_noise()
                 self.settled = True
                 self._max_streams = min(
                     self._connection.remote_settings[Setting.MAX_CONCURRENT_STREAMS], MAX_OWN_STREAMS
@@ -294,7 +221,7 @@ class Http2Codec:
                     self._state = State.BROKEN
                     self._complaint = self._complaint or f"error {event.error_code} of HTTP/2"
             else:
-                self._noise += 1
+                self._cost.count_noise()
         if self._reset_in_this_read:
             # What was asked for and taken back in one read is not worth beginning.
             begun = {stream for stream, event in found if isinstance(event, RequestHead)} & self._reset_in_this_read
@@ -320,12 +247,8 @@ class Http2Codec:
 
     def _on_request(self, event: ngh2.RequestReceived, found: list[tuple[int, StreamEvent]]) -> None:
         self._last_stream = event.stream_id
-        self._opened += 1
-        if self._opened >= CUT_WINDOW:
-            self._opened >>= 1
-            self._cut_streams >>= 1
-        self._open_streams.add(event.stream_id)
-        if len(self._open_streams) > MAX_LARGE_HEADS and not _is_small(event.headers):
+        self._cost.open(event.stream_id)
+        if not self._cost.takes_large_heads() and not _is_small(event.headers):
             self.reset(event.stream_id, REFUSED_STREAM)
             found.append((event.stream_id, Refused(0, "many requests with large heads are open")))
             self.count_cut()
@@ -376,8 +299,7 @@ class Http2Codec:
 
     def count_cut(self, weight: int = 1) -> None:
         """Count a stream that a client cut before it was answered, or that it made us cut."""
-        self._cut_streams += weight
-        if self._cut_streams > self._max_cut and self._cut_streams * 2 > self._opened:
+        if self._cost.cut(weight):
             self.go_away(ENHANCE_YOUR_CALM, "too many streams cut")
 
     def take_complaint(self) -> str:

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
-from sidecar.core.http.http2 import MAX_OUTPUT_BYTES, Http2Codec, StreamEvent
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_events import StreamEvent
+from sidecar.core.http.http2_limits import MAX_OUTPUT_BYTES
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, Runtime

@@ -20,18 +20,9 @@ from sidecar.core.direction import OUTBOUND
 from sidecar.core.errors import LocalReply
 from sidecar.core.flags import DPE
 from sidecar.core.http import grpc
-from sidecar.core.http.http2 import (
-    CANCEL,
-    INTERNAL_ERROR,
-    MAX_CUT_STREAMS,
-    MAX_CUT_STREAMS_OF_PEERS,
-    NO_ERROR,
-    GoAway,
-    Http2Codec,
-    Refused,
-    Reset,
-    StreamEvent,
-)
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_events import CANCEL, INTERNAL_ERROR, NO_ERROR, GoAway, Refused, Reset, StreamEvent
+from sidecar.core.http.http2_limits import MAX_CUT_STREAMS, MAX_CUT_STREAMS_OF_PEERS
 from sidecar.core.http.messages import NO_REQUEST, End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
 from sidecar.proxy.base.interfaces import ExchangeEvents

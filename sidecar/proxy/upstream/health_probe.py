@@ -17,7 +17,8 @@ from sidecar.core.errors import ProtocolError
 from sidecar.core.http import grpc
 from sidecar.core.http.http1_responses import ResponseReader
 from sidecar.core.http.http1_writer import encode_request_head
-from sidecar.core.http.http2 import Http2Codec, Reset
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_events import Reset
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead
 from sidecar.core.routing.health_check import grpc_failure, grpc_request, http_failure
 

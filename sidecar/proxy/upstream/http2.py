@@ -14,15 +14,8 @@ from typing import Final, cast
 
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http.fields import MAX_INFORMATIONAL
-from sidecar.core.http.http2 import (
-    CANCEL,
-    NO_ERROR,
-    REFUSED_STREAM,
-    GoAway,
-    Http2Codec,
-    Reset,
-    StreamEvent,
-)
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_events import CANCEL, NO_ERROR, REFUSED_STREAM, GoAway, Reset, StreamEvent
 from sidecar.core.http.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
 from sidecar.proxy.base.interfaces import ExchangeEvents

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from sidecar.core.http.http2 import MAX_OWN_STREAMS
+from sidecar.core.http.http2_limits import MAX_OWN_STREAMS
 from sidecar.core.meters import ClientMeter
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import Endpoint

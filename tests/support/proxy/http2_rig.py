@@ -6,7 +6,8 @@ import asyncio
 from typing import cast
 
 from sidecar.core.direction import INBOUND
-from sidecar.core.http.http2 import Http2Codec, StreamEvent
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_events import StreamEvent
 from sidecar.core.http.messages import Fields, RequestHead
 from sidecar.core.meters import ClientMeter, ServerMeter
 from sidecar.core.routing.cluster import Cluster

@@ -12,7 +12,8 @@ from typing import Final
 
 from hpack import Decoder
 
-from sidecar.core.http.http2 import PREFACE, Http2Codec, Refused, Reset, StreamEvent
+from sidecar.core.http.http2 import PREFACE, Http2Codec
+from sidecar.core.http.http2_events import Refused, Reset, StreamEvent
 from sidecar.core.http.messages import End, RequestHead, ResponseHead
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http.http2 import CANCEL, MAX_OWN_STREAMS, NO_ERROR, STREAM_WINDOW, GoAway, Http2Codec, Reset
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_events import CANCEL, NO_ERROR, GoAway, Reset
+from sidecar.core.http.http2_limits import MAX_OWN_STREAMS, STREAM_WINDOW
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from tests.support.wire import http2
 from tests.support.wire.http2 import Link, told

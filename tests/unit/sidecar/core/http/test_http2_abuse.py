@@ -6,19 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.core.http.http2 import (
-    CANCEL,
+from sidecar.core.http.http2 import PREFACE, Http2Codec
+from sidecar.core.http.http2_events import CANCEL, Refused, Reset
+from sidecar.core.http.http2_limits import (
     MAX_CUT_STREAMS,
     MAX_LARGE_HEADS,
     MAX_NOISE,
     MAX_SMALL_HEAD_BYTES,
     MAX_STREAMS,
     OVERSIZE_WEIGHT,
-    PREFACE,
     STREAM_WINDOW,
-    Http2Codec,
-    Refused,
-    Reset,
 )
 from sidecar.core.http.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from tests.support.wire import http2

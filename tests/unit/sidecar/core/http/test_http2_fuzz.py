@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.http.http2 import PREFACE, GoAway, Http2Codec
+from sidecar.core.http.http2 import PREFACE, Http2Codec
+from sidecar.core.http.http2_events import GoAway
 from sidecar.core.http.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from tests.support.wire import http2
 from tests.support.wire.http2 import GET, POST, Headers, frame, number, request, told, with_fields

@@ -7,7 +7,8 @@ from hpack import Decoder
 
 from sidecar.core.http import grpc_status
 from sidecar.core.http.fields import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
-from sidecar.core.http.http2 import MAX_BLOCK_FIELDS, MAX_CONTINUATIONS, Http2Codec
+from sidecar.core.http.http2 import Http2Codec
+from sidecar.core.http.http2_limits import MAX_BLOCK_FIELDS, MAX_CONTINUATIONS
 from sidecar.core.http.messages import RequestHead, ResponseHead
 from tests.support.wire import http2
 from tests.support.wire.http2 import GET, POST, Headers, replaced, told, with_fields

@@ -5,17 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.direction import INBOUND, OUTBOUND
-from sidecar.core.http.http2 import (
-    CANCEL,
-    MAX_CUT_STREAMS,
-    MAX_CUT_STREAMS_OF_PEERS,
-    MAX_OWN_STREAMS,
-    NO_ERROR,
-    PREFACE,
-    STREAM_WINDOW,
-    GoAway,
-    Reset,
-)
+from sidecar.core.http.http2 import PREFACE
+from sidecar.core.http.http2_events import CANCEL, NO_ERROR, GoAway, Reset
+from sidecar.core.http.http2_limits import MAX_CUT_STREAMS, MAX_CUT_STREAMS_OF_PEERS, MAX_OWN_STREAMS, STREAM_WINDOW
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.policy import Policy, Timeouts
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES

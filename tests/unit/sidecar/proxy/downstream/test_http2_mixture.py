@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from sidecar.core.http.http2 import CANCEL, NO_ERROR, REFUSED_STREAM, Reset
+from sidecar.core.http.http2_events import CANCEL, NO_ERROR, REFUSED_STREAM, Reset
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.policy import CircuitBreaker, Policy
 from tests.support.proxy.http2_rig import Client, Http2Bench, Peer

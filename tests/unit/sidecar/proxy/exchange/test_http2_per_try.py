@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.core.http.http2 import CANCEL
+from sidecar.core.http.http2_events import CANCEL
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.policy import LoadBalancing, Policy, Timeouts
 from tests.support.proxy.http2_rig import Client, Http2Bench, Peer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.http.http2 import INTERNAL_ERROR, REFUSED_STREAM
+from sidecar.core.http.http2_events import INTERNAL_ERROR, REFUSED_STREAM
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import EJECTED, HEALTHY, PROBING
 from sidecar.core.routing.policy import LoadBalancing, OutlierDetection, Policy, Timeouts

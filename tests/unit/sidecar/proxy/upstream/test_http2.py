@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.http.fields import MAX_INFORMATIONAL
-from sidecar.core.http.http2 import CANCEL, MAX_OWN_STREAMS, NO_ERROR, PREFACE, REFUSED_STREAM, STREAM_WINDOW, GoAway
+from sidecar.core.http.http2 import PREFACE
+from sidecar.core.http.http2_events import CANCEL, NO_ERROR, REFUSED_STREAM, GoAway
+from sidecar.core.http.http2_limits import MAX_OWN_STREAMS, STREAM_WINDOW
 from sidecar.core.http.messages import UNKNOWN_LENGTH, RequestHead, ResponseHead
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Retries
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
