@@ -306,7 +306,8 @@ def post_task_health(namespace: str, task: str) -> Any:
         raise Problem(404, "unknown-task", detail, "task")
     if known is not None and report.findings and not known.gone:
         of = findings.of_definition(known.task_definition)
-        store.findings.see(name, [Found(of, each) for each in report.findings], time.time())
+        kept = [Found(of, each) for each in report.findings if each.code not in findings.OF_SIDECARS_TOO]
+        store.findings.see(name, kept, time.time())
     count(metric_names.HEALTH_REPORTS, int(outcome is ReportOutcome.APPLIED))
     return {"outcome": outcome.value}
 

@@ -10,14 +10,11 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-import botocore.session
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
+from infra.cli.signature import Credentials, signed
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
 
 _TIMEOUT: Final = 15.0
@@ -46,7 +43,8 @@ class MeshApi:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ApiError(f"{url!r} is not an address of an API: it begins with https://")
         self._url = url.rstrip("/")
-        self._signer = SigV4Auth(credentials, "execute-api", region)
+        self._region = region
+        self._credentials = credentials
 
     @classmethod
     def local(cls, url: str, region: str) -> MeshApi:
@@ -56,6 +54,8 @@ class MeshApi:
     @classmethod
     def aws(cls, url: str, region: str | None) -> MeshApi:
         """Return a client with the user's own AWS credentials. Raises ApiError if there are none."""
+        import botocore.session  # takes longer than all that a command of the local mesh does
+
         session = botocore.session.get_session()
         credentials = session.get_credentials()
         region = region or session.get_config_variable("region") or _region_of(url)
@@ -64,7 +64,7 @@ class MeshApi:
             raise ApiError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
         if not region:
             raise ApiError("the region is not known: set AWS_REGION")
-        return cls(url, region, Credentials(frozen.access_key, frozen.secret_key, frozen.token))
+        return cls(url, region, Credentials(frozen.access_key, frozen.secret_key, frozen.token or ""))
 
     def namespaces(self) -> list[str]:
         """Return the names of all namespaces."""
@@ -134,7 +134,7 @@ class MeshApi:
         self._call("DELETE", f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")
 
     def _get(self, path: str, query: dict[str, str] | None = None) -> Json:
-        return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
+        return self._call("GET", path + (f"?{urlencode(query, quote_via=quote)}" if query else ""))
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Json:
         return self._exchange(method, path, body)[0]
@@ -145,9 +145,9 @@ class MeshApi:
         url = self._url + path
         content = {} if body is None else {"Content-Type": "application/json"}
         plain = {"Accept": "application/json", **content, **(more or {})}
-        signed = AWSRequest(method, url, headers=plain, data=body)
-        self._signer.add_auth(signed)
-        headers = {**dict(signed.headers.items()), "Accept-Encoding": "gzip"}
+        now = datetime.now(UTC)
+        headers = signed(method, url, plain, body or b"", self._credentials, self._region, now)
+        headers["Accept-Encoding"] = "gzip"
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - http(s), checked in __init__
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310

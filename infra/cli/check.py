@@ -3,28 +3,37 @@
 Rules:
 1. A category is checked if the one that it needs could be: without the API nobody knows the services.
 2. Exit code 0 when there are only warnings, 1 when something does not work.
-3. Nothing is changed, and nothing is asked of CloudWatch's metrics, which cost money.
+3. Nothing is changed, and nothing is asked of CloudWatch's metrics, which cost money: sidecars say how calls end.
+4. The registry is asked for several things at once, and sidecars get a few seconds to answer: no check takes longer.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Final
 
-from infra.cli import findings
-from infra.cli.api import ApiError
+from infra.cli import check_sidecars, findings
+from infra.cli.api import ApiError, Json
+from infra.cli.ask import Answered
 from infra.cli.findings import ERROR, Finding
+from infra.cli.measure import ask_all
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import paragraph
-from infra.terminal import console
+from infra.cli.traffic import edges_of
 
 POLL_SECONDS: Final = 1.0
+AT_ONCE: Final = 8
+"""Requests to the API: as many as one person may make at a time without being in the way of sidecars."""
+ANSWER_SECONDS: Final = 6
+"""For sidecars: one interval of reading is five seconds without the feed, one with it."""
 
 _MARKS: Final = {"ok": ("√", "green"), "warning": ("‼", "yellow"), "error": ("×", "red")}  # noqa: RUF001
 
@@ -70,32 +79,81 @@ def look(options: argparse.Namespace) -> list[Category]:
         return [_away(error)]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the API and the sidecars say: findings, services and answers, the two of them by namespace.
+
+    A namespace that only clients have joined has no services, and nobody in it can be asked.
+    """
+
+    findings: list[Finding]
+    services: dict[str, list[Json]]
+    answered: dict[str, Answered]
+
+
 def examine(mesh: Mesh, service: str | None = None) -> list[Category]:
     """Return the categories, checked; only what is about a service if one is named."""
     first = Category("control-plane")
     try:
-        namespaces = mesh.namespaces()
-        known = _stored(mesh, namespaces)
+        seen = _look(mesh)
     except ApiError as error:
         first = _away(error)
-        known = None
+        seen = None
     else:
         first.add("the API answers")
     if mesh.local is not None:
         _local(first, mesh.local)
     elif mesh.stack is not None:
         _stack(first, mesh.stack, mesh.region)
-    if known is None:
+    if seen is None:
         return [first]
     categories = [first]
     for name, what, belongs in _OF_REGISTRY:
         category = Category(name)
-        category.add(what, [each for each in known if belongs(each.code)])
+        category.add(what, [each for each in seen.findings if belongs(each.code)])
         categories.append(category)
+    _sidecars(categories[-1], seen)
     services = Category("services")
-    _services(services, mesh, namespaces)
+    _services(services, seen)
     categories.append(services)
     return [_of_service(each, service) for each in categories] if service else categories
+
+
+def _look(mesh: Mesh) -> Seen:
+    """Ask all that there is to ask at once. Raises ApiError."""
+    names = mesh.namespaces()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        general = (
+            None if mesh.wanted else pool.submit(lambda: [Finding.of_api(each) for each in mesh.api.findings(None)])
+        )
+        answers = {name: pool.submit(_answers, mesh, name) for name in names}
+        found = {name: pool.submit(_findings, mesh, name) for name in names}
+        services = {name: pool.submit(_known, mesh, name) for name in names}
+    known = [] if general is None else general.result()
+    answered = {name: each.result() for name, each in answers.items()}
+    return Seen(
+        known + [each for name in names for each in found[name].result()],
+        {name: each.result() for name, each in services.items()},
+        {name: each for name, each in answered.items() if each is not None},
+    )
+
+
+def _findings(mesh: Mesh, namespace: str) -> list[Finding]:
+    return [Finding.of_api(each, namespace) for each in mesh.api.findings(namespace)]
+
+
+def _known(mesh: Mesh, namespace: str) -> list[Json]:
+    try:
+        return list(mesh.api.services(namespace))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return []
+
+
+def _answers(mesh: Mesh, namespace: str) -> Answered | None:
+    silent = io.StringIO()  # several of them would write over one another
+    return ask_all(mesh.api, namespace, silent, ANSWER_SECONDS)
 
 
 def _away(error: ApiError) -> Category:
@@ -109,11 +167,6 @@ _OF_REGISTRY: Final[tuple[tuple[str, str, Callable[[str], bool]], ...]] = (
     ("registry", "names, aliases and events are in order", lambda code: code.startswith("TRM02")),
     ("data-plane", "sidecars find nothing wrong in their tasks", lambda code: code.startswith("TRM03")),
 )
-
-
-def _stored(mesh: Mesh, namespaces: Sequence[str]) -> list[Finding]:
-    general = [] if mesh.wanted else [Finding.of_api(each) for each in mesh.api.findings(None)]
-    return general + [Finding.of_api(each, name) for name in namespaces for each in mesh.api.findings(name)]
 
 
 def _local(category: Category, status: Mapping[str, Any]) -> None:
@@ -142,35 +195,29 @@ def _stack(category: Category, stack: str, region: str | None) -> None:
         category.add(what, found)
 
 
-def _services(category: Category, mesh: Mesh, namespaces: Sequence[str]) -> None:
+def _sidecars(category: Category, seen: Seen) -> None:
+    """Note what is wrong with the sidecars, as they themselves say."""
+    found = [each for name, one in seen.answered.items() for each in check_sidecars.of_sidecars(name, one)]
+    count = sum(len(each.answers) for each in seen.answered.values())
+    category.add(f"{count} sidecars answer, with one version and a fresh snapshot", found)
+
+
+def _services(category: Category, seen: Seen) -> None:
     empty = []
-    count = 0
-    for namespace in namespaces:
-        try:
-            services = list(mesh.api.services(namespace))
-        except ApiError as error:
-            if error.status != 404:  # a namespace that only clients have joined has no snapshot yet
-                raise
-            services = []
-        count += len(services)
+    for namespace, services in seen.services.items():
         for service in services:
             states = service["endpoints"]
             if not states.get("ready"):
+                name = service["name"]
                 shown = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "it has no tasks"
-                remedy = f"see tramo endpoints {service['name']} and tramo describe {service['name']}"
-                empty.append(
-                    findings.made(
-                        findings.NO_ENDPOINT,
-                        f"svc/{service['name']}",
-                        "endpoints",
-                        f"none is ready: {shown}",
-                        remedy,
-                        namespace,
-                    )
-                )
+                what, remedy = f"none is ready: {shown}", f"see tramo endpoints {name} and tramo describe {name}"
+                empty.append(findings.made(findings.NO_ENDPOINT, f"svc/{name}", "endpoints", what, remedy, namespace))
+    count = sum(len(each) for each in seen.services.values())
     if not count:
         category.add("there are services", [findings.made(findings.NO_NAMESPACE, "mesh", "services", "there are none")])
     category.add(f"each of {count} services has a ready endpoint", empty)
+    edges = [edge for name, each in seen.answered.items() for edge in edges_of(name, each.answers, {})]
+    category.add("calls succeed, as their callers saw in the last minute", check_sidecars.of_calls(edges))
 
 
 def _of_service(category: Category, service: str) -> Category:
@@ -202,6 +249,8 @@ def document(categories: Sequence[Category]) -> dict[str, Any]:
 
 def write(stream: IO[str], categories: Sequence[Category]) -> None:
     """Print the result for people."""
+    from infra.terminal import console  # takes as long as a check
+
     output = console(stream)
 
     def line(mark: str, text: str, indent: str = "") -> None:

@@ -70,6 +70,36 @@ BAD_VARIABLE: Final = Kind(
     "a variable of the sidecar has a value that the sidecar refuses; it ends at its start",
     "Correct the value; docs/configuration.md has all variables.",
 )
+CALLS_FAIL: Final = Kind(
+    "TRM0409",
+    ERROR,
+    "more than half of the calls of a service failed in the last minute",
+    "See `tramo why SRC DST` for the way of a call, and `tramo logs SERVICE` if the app itself answers with 5xx.",
+)
+SOME_CALLS_FAIL: Final = Kind(
+    "TRM0410",
+    WARNING,
+    "more than one in a hundred calls of a service failed in the last minute",
+    "See `tramo why SRC DST` for the way of a call, and `tramo logs SERVICE` if the app itself answers with 5xx.",
+)
+SILENT: Final = Kind(
+    "TRM0411",
+    WARNING,
+    "sidecars have not answered in time",
+    "Their tasks may just start or stop; else see their logs, `tramo logs TASK --container sidecar`.",
+)
+STALE: Final = Kind(
+    "TRM0412",
+    WARNING,
+    "sidecars have an old snapshot: they have not read the registry for three intervals",
+    "They route by what they know. See TRM0309, and `tramo logs TASK --container sidecar`.",
+)
+VERSIONS: Final = Kind(
+    "TRM0413",
+    WARNING,
+    "sidecars of one namespace have several versions",
+    "It ends with the rollout that changes them; else deploy the services with the older image anew (docs/upgrade.md).",
+)
 KINDS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Kind))
 """All of them, in the order above."""
 

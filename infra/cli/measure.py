@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from infra.cli.api import ApiError, MeshApi
-from infra.cli.ask import Answered, ask
+from infra.cli.ask import PATIENCE_SECONDS, Answered, ask
 from infra.cli.mesh import Mesh
 from infra.cli.traffic import Edge, edges_of
 
@@ -28,10 +28,12 @@ def edges(mesh: Mesh, progress: IO[str] | None = None) -> list[Edge]:
     return found
 
 
-def ask_all(api: MeshApi, namespace: str, progress: IO[str] | None = None) -> Answered | None:
+def ask_all(
+    api: MeshApi, namespace: str, progress: IO[str] | None = None, seconds: int = PATIENCE_SECONDS
+) -> Answered | None:
     """Ask every sidecar of a namespace for its traffic; None for one that has no snapshot yet."""
     try:
-        return ask(api, namespace, "stat", progress=progress)
+        return ask(api, namespace, "stat", progress=progress, seconds=seconds)
     except ApiError as error:
         if error.status == 404:
             return None

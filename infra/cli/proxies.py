@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from infra.cli.api import MeshApi
+from infra.cli.check_sidecars import STALE_INTERVALS
 from infra.cli.measure import ask_all, family_names
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import Column, Row, show_rows
 from infra.cli.traffic import columns, source_name
 
-INTERVALS: Final = 3.0
-"""Of reading the registry: a snapshot that was not confirmed for longer is stale."""
 COLUMNS: Final = (
     Column("NAME", "name"),
     Column("TASK", "short"),
@@ -56,7 +55,7 @@ def _row(namespace: str, task: str, answer: Mapping[str, Any], names: Mapping[st
     if age is None:
         state = "NOT SENT"
     else:
-        state = "SYNCED" if age <= INTERVALS * interval else f"STALE ({age:.0f}s)"
+        state = "SYNCED" if age <= STALE_INTERVALS * interval else f"STALE ({age:.0f}s)"
     return {
         "namespace": namespace,
         "name": source_name(task, answer, names),

@@ -11,12 +11,13 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
-from infra.terminal import console
+# rich is imported where a table is drawn: programs ask for JSON, and need not wait for it.
 
 Row = Mapping[str, Any]
 
@@ -125,6 +126,8 @@ _STYLES: Final = {
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
     """Return the rows as a table."""
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column.name, justify="right" if column.right else "left", overflow="fold")
@@ -134,6 +137,8 @@ def table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
 
 
 def _cell(value: object) -> Text:
+    from rich.text import Text
+
     text = "-" if value is None or value == "" else str(value)
     if isinstance(value, list):
         text = ",".join(str(item) for item in value) or "-"
@@ -145,6 +150,8 @@ def show(stream: IO[str], form: str, columns: Sequence[Column], rows: Sequence[R
     if form == "json":
         stream.write(json.dumps([dict(row) for row in rows], indent=2) + "\n")
         return
+    from infra.terminal import console
+
     output = console(stream)
     if stream.isatty():
         output.print(table(columns, rows))

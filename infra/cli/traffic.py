@@ -8,6 +8,17 @@ from typing import Any, Final
 
 from infra.cli.tables import Column, Row
 
+MEANINGS: Final = {
+    "UH": "no endpoint was healthy",
+    "UF": "no connection to an endpoint could be made",
+    "UO": "the circuit breaker was open",
+    "UT": "the request timed out",
+    "UC": "the endpoint broke off",
+    "URX": "all retries were used up",
+    "NR": "there was no route",
+    "DC": "the caller went away",
+}
+"""What the flags of calls mean (docs/observability.md has all)."""
 FLAGGED: Final = 3  # flags that a row names
 COUNTS: Final = ("requests", "ok", "failed", "retries", "timeouts", "connect_errors", "zone_known", "zone_local")
 

@@ -13,24 +13,13 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
 from infra.cli.api import MeshApi
 from infra.cli.ask import ask
 from infra.cli.mesh import open_mesh, suggestion
 from infra.cli.tables import paragraph
-from infra.terminal import console
-
-MEANINGS: Final = {
-    "UH": "no endpoint was healthy",
-    "UF": "no connection to an endpoint could be made",
-    "UO": "the circuit breaker was open",
-    "UT": "the request timed out",
-    "UC": "the endpoint broke off",
-    "URX": "all retries were used up",
-    "NR": "there was no route",
-    "DC": "the caller went away",
-}
+from infra.cli.traffic import MEANINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
         document = {"steps": [asdict(step) for step in steps], "sentence": sentence}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
+        from infra.terminal import console
+
         output = console(sys.stdout)
         for step in steps:
             mark, style = ("✓", "green") if step.ok else ("×", "red")  # noqa: RUF001

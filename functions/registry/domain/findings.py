@@ -24,6 +24,9 @@ from registry.domain.rules import TaskRecord
 from registry.domain.service import ServiceRecord
 from registry.domain.unknown_keys import UnknownKey
 
+OF_SIDECARS_TOO: Final = frozenset({"TRM0310"})
+"""What a sidecar says of its labels. The registrar reads them too (TRM0102, TRM0103), and once is enough."""
+
 RECENT_SECONDS: Final = 300.0
 """A task that ended by itself is a finding for so long; ECS starts a failing one again at least every few minutes."""
 

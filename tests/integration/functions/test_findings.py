@@ -121,7 +121,9 @@ def test_the_api_shows_what_a_sidecar_reports(gateway: Gateway) -> None:
     declare(store, "orders", "seen.local")
     store.tasks.apply(task("aa", namespace="seen.local"))
     finding = {"code": "TRM0303", "level": "error", "where": "app port 8080", "what": "nobody", "remedy": "see the log"}
-    body = json.dumps({"status": "UNKNOWN", "findings": [finding]}).encode()
+    # The registrar says the same of the task definition.
+    label = {**finding, "code": "TRM0310", "where": "container app, label tramo.x"}
+    body = json.dumps({"status": "UNKNOWN", "findings": [finding, label]}).encode()
     headers = {"Content-Type": "application/json"}
     path = "/v1/namespaces/seen.local/tasks/aa/health"
     assert gateway.call("POST", path, body, headers, session("aa")).status_code == 200

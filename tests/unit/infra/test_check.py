@@ -38,11 +38,16 @@ class Api:
     """What the API says of one namespace."""
 
     def __init__(
-        self, ready: int = 2, found: list[dict[str, Any]] | None = None, error: ApiError | None = None
+        self,
+        ready: int = 2,
+        found: list[dict[str, Any]] | None = None,
+        error: ApiError | None = None,
+        unpublished: bool = False,
     ) -> None:
         self._endpoints = {"ready": ready} if ready else {"unhealthy": 1}
         self._found = found or []
         self._error = error
+        self._unpublished = unpublished
 
     def namespaces(self) -> list[str]:
         if self._error is not None:
@@ -53,7 +58,14 @@ class Api:
         return iter(self._found if namespace else [])
 
     def services(self, _: str) -> Iterator[dict[str, Any]]:
+        if self._unpublished:
+            raise ApiError("no task has joined namespace shop.local yet", 404)
         return iter([{"name": "orders", "endpoints": self._endpoints}])
+
+    def ask(self, *_: object) -> dict[str, Any]:
+        if self._unpublished:
+            raise ApiError("no task has joined namespace shop.local yet", 404)
+        return {"id": "1", "asked": []}
 
 
 def examined(api: Api, status: dict[str, Any] | None = None, service: str | None = None) -> list[check.Category]:
@@ -91,6 +103,10 @@ def test_each_mistake_is_in_its_category(api: Api, status: dict[str, Any], expec
     categories = examined(api, status)
     assert codes(categories) == [expected]
     assert not check.document(categories)["ok"]
+
+
+def test_a_namespace_without_a_snapshot_has_no_services_and_its_findings_are_shown() -> None:
+    assert codes(examined(Api(found=[FOUND], unpublished=True))) == [("joining", "TRM0101"), ("services", "TRM0407")]
 
 
 def test_a_failing_task_is_named_with_its_container_exit_code_and_log() -> None:

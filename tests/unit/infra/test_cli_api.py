@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from botocore.credentials import Credentials
 
 from infra.cli.api import ApiError, MeshApi
 from infra.cli.services import allow, forget, list_endpoints, list_services, refused_claims
+from infra.cli.signature import Credentials
 from infra.local.api_gateway import ApiGateway
 from infra.local.settings import LocalError
 from infra.local.template import load
