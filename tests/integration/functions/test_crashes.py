@@ -20,7 +20,6 @@ from tests.support.control_plane.schemas import check
 from tests.support.stepping import Crash, before_each_call
 
 # Many histories: moto, which copies its table for each transaction, would take most of the time.
-pytestmark = pytest.mark.parametrize("dynamodb_endpoint", ["dynamodb_local"], indirect=True)
 
 NOW = 1_795_345_200.0
 

@@ -27,7 +27,6 @@ from tests.support.control_plane import aws
 from tests.support.control_plane.ecs import CLUSTER, NAMESPACE, FakeEcs, life, poison, task_definition
 
 # Many histories: moto, which copies its table for each transaction, would take most of the time.
-pytestmark = pytest.mark.parametrize("dynamodb_endpoint", ["dynamodb_local"], indirect=True)
 
 START = 1_795_349_160.0
 CHECK = {"command": ["CMD", "true"], "interval": 30, "retries": 3}

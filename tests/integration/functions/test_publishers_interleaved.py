@@ -22,7 +22,6 @@ from tests.support.control_plane.building import declare, task
 from tests.support.stepping import Stepped
 
 # Many histories: moto, which copies its table for each transaction, would take most of the time.
-pytestmark = pytest.mark.parametrize("dynamodb_endpoint", ["dynamodb_local"], indirect=True)
 
 NOW = 1_795_345_200.0
 SERVICES = ("orders", "stock", "mail")
