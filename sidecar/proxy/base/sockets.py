@@ -9,10 +9,14 @@ Rules:
   the kernel would also cut a peer that is alive and reads nothing for so long, which on HTTP/2 none does.
 - A listening socket hands its options down to those that it accepts (Linux, tcp(7)), so they cost nothing there.
 - Of a connection that a rule of netfilter redirected here, the kernel says where it was to go.
+- Of a connection that the peer ended, the kernel says whether what we sent last came too late. A closed socket answers
+  bytes with RST, and one that comes after FIN leaves EPIPE (Linux, `tcp_reset`). A peer that closes with bytes unread
+  sends RST and no FIN, which leaves ECONNRESET; one that has read all sends FIN alone, which leaves nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +31,9 @@ PROBES: Final = 4
 SHARED_SECONDS: Final = 10
 SHARED_QUIET_SECONDS: Final = 5
 SHARED_INTERVAL_SECONDS: Final = 2
+
+ONE_SEGMENT_BYTES: Final = 1_200
+"""What one write sends in one segment on any path (IPv6's least MTU less the headers): the peer gets all or none."""
 
 SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h; the socket module has no name for it
 _SOCKADDR_IN_BYTES: Final = 16
@@ -67,6 +74,15 @@ def reset(transport: asyncio.Transport) -> None:
     if connection is not None and not transport.is_closing():
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def came_too_late(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer had closed its socket when the last bytes came. Asked when its end has been read."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return False
+    error: int = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return error == errno.EPIPE
 
 
 def original_destination(transport: asyncio.BaseTransport) -> tuple[str, int] | None:

@@ -2,7 +2,8 @@
 
 Rules:
 - One exchange at a time. What the endpoint sends while none is there, or after its response, closes the connection.
-- A connection that ends before anything of the request was handed to the kernel has not carried it.
+- A connection that ends before anything of the request was handed to the kernel has not carried it. Nor has one that
+  the endpoint had closed when the request came, where the kernel can say so: all of it went in one segment.
 - What comes before the request has left cannot be its answer: it is the rest of an earlier one, or an attack on whoever
   asks next. The request goes elsewhere, whatever its method.
 - It goes back to the pool only when the request was sent whole, the response came whole, and both sides keep it.
@@ -23,6 +24,7 @@ from sidecar.core.timers import Timed
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import Output
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late
 from sidecar.proxy.upstream.pool import Pool
 
 
@@ -63,6 +65,8 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self._sending = Sending.NOTHING
         self._bytes_of_response = 0
         self._handed_over_before = 0
+        self._bytes_of_request = 0
+        self._came_too_late = False
         self._paused = False
         self._full = False
 
@@ -74,6 +78,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self._sending = Sending.CHUNKS if head.content_length == UNKNOWN_LENGTH else Sending.BYTES
         self._bytes_of_response = 0
         self._handed_over_before = self._output.handed_over if self._output is not None else 0
+        self._bytes_of_request = 0
         self._reader.expect(head.method)
         self._write(encode_request_head(head))
 
@@ -138,9 +143,19 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         """Return whether nothing of the request has left yet: it is gathered until the end of the loop's turn."""
         return self._output is not None and self._output.handed_over == self._handed_over_before
 
+    def _went_in_one_segment(self) -> bool:
+        """Whether all that was sent of the present request went to the kernel at once, and is that small."""
+        return (
+            self._output is not None
+            and self._output.handed_over == self._handed_over_before + 1
+            and self._bytes_of_request <= ONE_SEGMENT_BYTES
+        )
+
     def _write(self, data: bytes) -> None:
         if self._output is not None and not self.closed:
-            self.pool.meter_bytes(len(data))
+            size = len(data)
+            self._bytes_of_request += size
+            self.pool.meter_bytes(size)
             self._output.write(data)
 
     # The loop's side.
@@ -219,6 +234,9 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             exchange.tunnel.on_eof()
             return True
         self.closed = True  # as in abort
+        self._came_too_late = (
+            self._went_in_one_segment() and self._transport is not None and came_too_late(self._transport)
+        )
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -235,7 +253,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         if exchange.tunnel is not None:
             exchange.tunnel.on_closed()
             return
-        if self._is_unsent():
+        if self._is_unsent() or (self._came_too_late and not self.saw_response()):
             exchange.on_upstream_refused(blamed=False)
             return
         try:

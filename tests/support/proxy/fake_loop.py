@@ -6,8 +6,10 @@ The transport behaves as uvloop's does: what the proxy must not do with a closed
 from __future__ import annotations
 
 import asyncio
+import errno
 import heapq
 import itertools
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -118,11 +120,30 @@ class ConnectingLoop(FakeLoop):
             self.run()
 
 
+class FakeSocket:
+    """What the kernel says of a socket."""
+
+    def __init__(self) -> None:
+        self.error = 0
+
+    def fileno(self) -> int:
+        return 3
+
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        """Nothing follows here."""
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> int:
+        if (level, option) != (socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(errno.ENOENT, "nothing redirected it")
+        return self.error
+
+
 class FakeTransport(asyncio.Transport):
     """A connected socket, seen from the proxy; the methods at the end are the other side's."""
 
     def __init__(self, loop: FakeLoop, protocol: asyncio.BaseProtocol) -> None:
-        super().__init__()
+        self.socket = FakeSocket()
+        super().__init__({"socket": self.socket})
         self.written = bytearray()
         self.waiting = bytearray()  # what the other side has not taken
         self.blocked = False

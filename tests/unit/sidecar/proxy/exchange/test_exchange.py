@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from sidecar.core.routing.endpoint import EJECTED
 from sidecar.core.routing.policy import LOCAL_APP, LoadBalancing, OutlierDetection, Policy, Retries, Timeouts
 from sidecar.core.routing.retry import MAX_KEPT_BODY_BYTES
+from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES
 from sidecar.proxy.upstream.http1 import Http1UpstreamConnection
 from sidecar.proxy.upstream.http1_pool import Http1Pool
 from tests.support.proxy.fake_loop import FakeTransport
@@ -462,6 +465,48 @@ def test_a_connection_that_ends_before_the_request_has_left_has_not_carried_it(h
     second.receive(ANSWER)
     assert client.take().endswith(b"ok")
     assert bench.cluster.endpoints[0].failures == 0
+    assert bench.settled()
+
+
+@pytest.mark.parametrize(
+    ("error", "size", "status_code"),
+    [(errno.EPIPE, 2, b"200"), (0, 2, b"502"), (errno.EPIPE, ONE_SEGMENT_BYTES, b"502")],
+    ids=["closed before", "read and closed", "in more than one segment"],
+)
+def test_a_post_is_sent_again_when_the_kernel_says_that_the_endpoint_had_closed(
+    error: int, size: int, status_code: bytes
+) -> None:
+    bench, client, first, second = two()
+    client.receive(post(size) + bytes(size))
+    assert first.take().endswith(bytes(size))
+    first.socket.error = error
+    first.receive_eof()
+    if second.take():
+        second.receive(ANSWER)
+    assert status(client) == status_code
+    assert bench.settled()
+
+
+def test_a_post_that_was_sent_in_pieces_is_not_sent_again() -> None:
+    """Its head may have been read before the endpoint closed."""
+    bench, client, first, second = two()
+    client.receive(post(2) + b"h")
+    client.receive(b"i")
+    first.socket.error = errno.EPIPE
+    first.receive_eof()
+    assert second.take() == b""
+    assert status(client) == b"502"
+    assert bench.settled()
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_none() -> None:
+    bench, client, first, second = two()
+    client.receive(post(0))
+    first.receive(b"HTTP/1.1 200")
+    first.socket.error = errno.EPIPE
+    first.receive_eof()
+    assert second.take() == b""
+    assert status(client) == b"502"
     assert bench.settled()
 
 
