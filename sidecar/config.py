@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sidecar.core.findings import Finding, unknown_variables
 from sidecar.core.states import APP_PROTOCOLS, AppProtocol
@@ -107,6 +107,27 @@ VARIABLES: Final = (
         "share of requests to trace, 0 to 1, beyond the first of each second; for those whose caller has not decided",
     ),
     Variable("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000", "host and UDP port of the X-Ray daemon"),
+    Variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "address of an OpenTelemetry collector that takes OTLP/HTTP, such as http://127.0.0.1:4318; "
+        "with it traces and metrics are sent there, beside where they go else",
+    ),
+    Variable("OTEL_EXPORTER_OTLP_HEADERS", "", "fields of the calls to the collector: name=value, comma separated"),
+    Variable("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "how the collector is spoken to, only `http/protobuf`"),
+    Variable("OTEL_TRACES_EXPORTER", "otlp", "`none` sends no traces to the collector"),
+    Variable("OTEL_METRICS_EXPORTER", "otlp", "`none` sends no metrics to the collector"),
+    Variable(
+        "OTEL_SERVICE_NAME",
+        "",
+        "`service.name` at the collector; default the first service in TRAMO_INBOUND, else the ECS service",
+    ),
+    Variable(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "",
+        "more attributes of this task at the collector, such as deployment.environment.name=production: name=value, "
+        "comma separated",
+    ),
     Variable("TRAMO_SERVICE_NAME", "", "ECS service of this task; default from the task metadata endpoint"),
     Variable("TRAMO_CLUSTER_NAME", "", "ECS cluster of this task; default from the task metadata endpoint"),
     Variable("TRAMO_ZONE", "", "availability zone of this task; default from the task metadata endpoint"),
@@ -143,6 +164,18 @@ class InboundService:
 
 
 @dataclass(frozen=True, slots=True)
+class OtlpConfig:
+    """What goes to an OpenTelemetry collector."""
+
+    endpoint: str
+    headers: tuple[tuple[str, str], ...]
+    traces: bool
+    metrics: bool
+    service_name: str
+    attributes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What the environment says."""
 
@@ -173,6 +206,7 @@ class Config:
     tracing: str
     tracing_rate: float
     xray_daemon: tuple[str, int]
+    otlp: OtlpConfig | None
     service_name: str
     cluster_name: str
     zone: str
@@ -218,6 +252,7 @@ def read(environment: Mapping[str, str]) -> Config:
         tracing=_choice(values, "TRAMO_TRACING", ("off", "xray")),
         tracing_rate=_share(values, "TRAMO_TRACING_RATE"),
         xray_daemon=_daemon(values["AWS_XRAY_DAEMON_ADDRESS"]),
+        otlp=_otlp(values),
         service_name=values["TRAMO_SERVICE_NAME"],
         cluster_name=values["TRAMO_CLUSTER_NAME"],
         zone=values["TRAMO_ZONE"],
@@ -243,6 +278,37 @@ def _endpoint(values: dict[str, str], name: str) -> str:
     """Return the address of an AWS service, empty for its usual one."""
     chosen = name if values[name] else "AWS_ENDPOINT_URL"
     return _url(values, chosen) if values[chosen] else ""
+
+
+def _otlp(values: dict[str, str]) -> OtlpConfig | None:
+    """Where OTLP goes, None if nowhere."""
+    _choice(values, "OTEL_EXPORTER_OTLP_PROTOCOL", ("http/protobuf",))
+    found = OtlpConfig(
+        endpoint=_url(values, "OTEL_EXPORTER_OTLP_ENDPOINT") if values["OTEL_EXPORTER_OTLP_ENDPOINT"] else "",
+        headers=_pairs(values, "OTEL_EXPORTER_OTLP_HEADERS"),
+        traces=_choice(values, "OTEL_TRACES_EXPORTER", ("otlp", "none")) == "otlp",
+        metrics=_choice(values, "OTEL_METRICS_EXPORTER", ("otlp", "none")) == "otlp",
+        service_name=values["OTEL_SERVICE_NAME"],
+        attributes=_pairs(values, "OTEL_RESOURCE_ATTRIBUTES"),
+    )
+    for name, value in found.headers:
+        if _HEADER.fullmatch(name.lower()) is None or not value.isascii() or not value.isprintable():
+            raise ConfigError(
+                f"OTEL_EXPORTER_OTLP_HEADERS has the field {name!r}, which is not one of HTTP; "
+                "it should look like x-tenant=shop,api-key=abc"
+            )
+    return found if found.endpoint and (found.traces or found.metrics) else None
+
+
+def _pairs(values: dict[str, str], name: str) -> tuple[tuple[str, str], ...]:
+    """`name=value` pairs with percent-encoding, as OpenTelemetry writes them (W3C Baggage without properties)."""
+    found = []
+    for part in filter(None, (part.strip() for part in values[name].split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{name} has a part without a name or without `=`; it should look like a=1,b=2")
+        found.append((key.strip(), unquote(value.strip())))
+    return tuple(found)
 
 
 def _mesh(value: str) -> str:

@@ -36,6 +36,10 @@ class TaskIdentity:
     zone: str = ""
     region: str = ""
     label: str = ""  # tramo.service-connect, of a container that exists already
+    task_arn: str = ""
+    family: str = ""  # of the task definition
+    revision: str = ""
+    launch_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,9 @@ class _Container(msgspec.Struct):
 class _Task(msgspec.Struct):
     TaskARN: str = ""
     Cluster: str = ""
+    Family: str = ""
+    Revision: str = ""
+    LaunchType: str = ""
     ServiceName: str = ""
     AvailabilityZone: str = ""
     DesiredStatus: str = ""
@@ -106,6 +113,10 @@ class TaskMetadata:
             zone=task.AvailabilityZone,
             region=task.TaskARN.split(":")[3] if task.TaskARN.startswith("arn:") else "",
             label=next((each.Labels[LABEL] for each in task.Containers if LABEL in each.Labels), ""),
+            task_arn=task.TaskARN,
+            family=task.Family,
+            revision=task.Revision,
+            launch_type=task.LaunchType,
         )
 
     def reading(self) -> TaskReading:

@@ -114,15 +114,15 @@ class Sidecar:
         seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings]
         findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
         vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current, sources)
-        telemetry = Telemetry(runtime, config, vitals)
+        telemetry = Telemetry(runtime, config, meters, vitals)
         stack.push_async_callback(telemetry.close)
         try:
-            await telemetry.start(service)
+            await telemetry.start(identity)
         except OSError as error:
             log.error("AWS_XRAY_DAEMON_ADDRESS: no address of %s:%d: %s", *config.xray_daemon, error)
             return False
-        sink = telemetry.cloudwatch
-        pages = Pages(config, self.mesh, self._poller, sink, meters, vitals, self._gate, findings, sources)
+        sink, otlp = telemetry.cloudwatch, telemetry.otlp
+        pages = Pages(config, self.mesh, self._poller, sink, meters, vitals, self._gate, findings, sources, otlp)
         try:
             admin = await runtime.loop.create_server(lambda: AdminConnection(pages), *config.admin, reuse_address=True)
         except OSError as error:

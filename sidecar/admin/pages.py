@@ -27,6 +27,7 @@ from sidecar.registry.poller import Poller
 from sidecar.registry.sources import Sources
 from sidecar.telemetry import prometheus
 from sidecar.telemetry.cloudwatch import DEFAULT_MESH, CloudWatchSink
+from sidecar.telemetry.otlp import OtlpExporter
 from sidecar.telemetry.prometheus import Family, Labels
 from sidecar.telemetry.vitals import Vitals
 
@@ -67,11 +68,13 @@ class Pages:
         gate: Gate,
         findings: Findings,
         sources: Sources,
+        otlp: OtlpExporter | None = None,
     ) -> None:
         self._config = config
         self._mesh = mesh
         self._poller = poller
         self._sink = sink
+        self._otlp = otlp
         self._meters = meters
         self._vitals = vitals
         self._gate = gate
@@ -137,6 +140,11 @@ class Pages:
             help = "Metric values that went to CloudWatch, by what became of them."
             counts = {"sent": self._sink.sent, "dropped": self._sink.dropped}
             found.append(Family("tramo_cloudwatch_values", COUNTER, help, _by_result(counts)))
+        if self._otlp is not None:
+            help = "Spans for OTLP, by what became of them."
+            found.append(Family("tramo_otlp_spans", COUNTER, help, _by_result(self._otlp.spans())))
+            help = "Calls to the OTLP collector, by what became of them."
+            found.append(Family("tramo_otlp_calls", COUNTER, help, _by_result(self._otlp.calls())))
         return found
 
     def _ready(self) -> Page:
@@ -237,6 +245,8 @@ class Pages:
                 "failures": self._sink.failures,
                 "dropped": self._sink.dropped,
             }
+        if self._otlp is not None:
+            stats["otlp"] = {**self._otlp.spans(), "waiting": self._otlp.waiting, "calls": self._otlp.calls()}
         return 200, stats
 
     def _configuration(self) -> Page:

@@ -47,8 +47,8 @@ HELP: Final = {
 
 
 def families(meters: Meters, extra: Iterable[Family] = ()) -> list[Family]:
-    """Return all families of this sidecar."""
-    found = {metric.series: Family(metric.series, metric.kind, _help(metric.series), []) for metric in METRICS}
+    """All families of this sidecar."""
+    found = {metric.series: Family(metric.series, metric.kind, meaning_of(metric.series), []) for metric in METRICS}
     for metric, value in meters.sidecar.rows():
         found[metric.series].samples.append((_suffix(metric.kind), metric.labels, value))
     for meter in (*meters.servers.values(), *meters.clients.values()):
@@ -66,7 +66,8 @@ def _suffix(kind: str) -> str:
     return "_total" if kind == COUNTER else ""
 
 
-def _help(series: str) -> str:
+def meaning_of(series: str) -> str:
+    """Return what a series says, in one sentence."""
     if series in HELP:
         return HELP[series]
     (meaning,) = [metric.meaning for metric in METRICS if metric.series == series]

@@ -1,25 +1,27 @@
 """Records of single requests and connections: lines of the access log, spans of traces.
 
 Rules:
-- Where neither log nor tracing is on there is no recorder, and a request costs one comparison.
+- Where neither log, tracing nor OTLP's metrics are on there is no recorder, and a request costs one comparison.
 - An `Observation` stands between one exchange and its client and passes everything on. It writes its record at the
   last word to the client, or when the client is gone, exactly once.
-- A request that is not sampled is observed only if the access log needs it, or somebody taps.
+- A request that is not sampled is observed only if the access log or OTLP's metrics need it, or somebody taps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import UNSET
 
 from sidecar.core.access_log import HttpLine, TcpLine, Timestamps, as_json, as_text, chosen, milliseconds, text_of
 from sidecar.core.direction import INBOUND, Direction
+from sidecar.core.durations import Durations, Kind
 from sidecar.core.errors import LocalReply
 from sidecar.core.flags import Flags, joined
 from sidecar.core.http import grpc
 from sidecar.core.http.messages import Fields, ResponseHead
+from sidecar.core.otlp import METHODS, OTHER_METHOD
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.trace import Sampler, Span, begin, trace_id
 from sidecar.proxy.base.runtime import Runtime
@@ -44,6 +46,10 @@ class LineWriter(Protocol):
 class SpanExporter(Protocol):
     """Where finished spans go."""
 
+    @property
+    def name(self) -> str:
+        """As `/stats` calls it."""
+
     sent: int
     dropped: int
 
@@ -65,11 +71,12 @@ class AccessLog:
 
 
 class Tracing:
-    """How requests are sampled and where spans go."""
+    """How requests are sampled and where spans go. With `w3c`, `traceparent` is continued too."""
 
-    def __init__(self, exporter: SpanExporter, rate: float) -> None:
-        self.exporter = exporter
+    def __init__(self, exporters: Sequence[SpanExporter], rate: float, w3c: bool) -> None:
+        self.exporters = exporters
         self.sampler = Sampler(rate)
+        self.w3c = w3c
 
 
 class Recorder:
@@ -81,33 +88,40 @@ class Recorder:
         log: AccessLog | None,
         tracing: Tracing | None,
         wall: Callable[[], float],
+        durations: Durations | None = None,
     ) -> None:
         self.runtime = runtime
         self.log = log
         self.tracing = tracing
+        self.durations = durations
         self.wall = wall
         self.taps: list[Callable[[HttpLine], None]] = []
         self.timestamps = Timestamps()
         self._connections = 0
 
     def is_used(self) -> bool:
-        """Return whether anything is recorded for anybody."""
-        return self.log is not None or self.tracing is not None or bool(self.taps)
+        """Whether anything is recorded for anybody."""
+        return self.tracing is not None or self._follows_all()
+
+    def _follows_all(self) -> bool:
+        """Whether every request is followed, sampled or not."""
+        return self.log is not None or self.durations is not None or bool(self.taps)
 
     def observe(self, exchange: ExchangeEvents, request: Request) -> None:
         """Begin a request: continue its trace, and follow it if it is to be recorded."""
         wall = self.wall()
         span = None
         if self.tracing is not None:
+            tracing, fields = self.tracing, request.head.fields
             now, random = self.runtime.now(), self.runtime.random
             inbound = request.direction is INBOUND
-            span = begin(request.head.fields, self.tracing.sampler, request.service, inbound, now, wall, random)
-        if span is not None or self.log is not None or self.taps:
+            span = begin(fields, tracing.sampler, request.service, inbound, now, wall, random, tracing.w3c)
+        if span is not None or self._follows_all():
             exchange.observe(Observation(self, request, wall, span))
 
     def refused(self, request: Request, reply: LocalReply) -> None:
         """Record a request that was answered without going anywhere."""
-        if self.log is None and not self.taps:
+        if not self._follows_all():
             return
         observation = Observation(self, request, self.wall(), None)
         observation.finished(None, 1, 0.0, reply.flags)
@@ -131,12 +145,13 @@ class Recorder:
         return TcpObservation(self, direction, self._connections)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return what became of the records, by where they go: `access_log`, `tracing`."""
+        """Return what became of the records, by where they go: `access_log`, `xray`, `otlp`."""
         found: dict[str, dict[str, int]] = {}
         if self.log is not None:
             found["access_log"] = {"written": self.log.output.written, "dropped": self.log.output.dropped}
         if self.tracing is not None:
-            found["tracing"] = {"sent": self.tracing.exporter.sent, "dropped": self.tracing.exporter.dropped}
+            for exporter in self.tracing.exporters:
+                found[exporter.name] = {"sent": exporter.sent, "dropped": exporter.dropped}
         return found
 
 
@@ -262,8 +277,22 @@ class Observation:
             line = self._line(duration, False, frozenset())
             for tap in recorder.taps:
                 tap(line)
+        if recorder.durations is not None:
+            recorder.durations.record(self._kind(), duration)
         if self._span is not None and recorder.tracing is not None:
-            recorder.tracing.exporter.export(self._finish_span(self._span, duration))
+            span = self._finish_span(self._span, duration)
+            for exporter in recorder.tracing.exporters:
+                exporter.export(span)
+
+    def _kind(self) -> Kind:
+        request, head = self._request, self._head
+        method = head.method.decode() if head.method in METHODS else OTHER_METHOD if head.method else ""
+        flag = self._flags[-1].code if self._flags else ""
+        inbound = request.direction is INBOUND
+        return Kind(inbound, request.service, method, self._version(), self.status, self._grpc_status, flag)
+
+    def _version(self) -> str:
+        return "2" if self._request.stream is not None else "1.0" if self._head.is_http_10 else "1.1"
 
     def _failed(self) -> bool:
         return bool(self._flags) or self.status >= 500 or self._grpc_status in grpc.FAILURES
@@ -276,7 +305,7 @@ class Observation:
             direction=self._request.direction,
             method=text_of(head.method) or "",
             path=text_of(head.target if query else head.target.partition(b"?")[0]) or "",
-            protocol="HTTP/2" if self._request.stream is not None else "HTTP/1.0" if head.is_http_10 else "HTTP/1.1",
+            protocol=f"HTTP/{self._version()}",
             response_code=self.status,
             response_flags=joined(self._flags) or "-",
             bytes_received=self.received,
@@ -302,7 +331,11 @@ class Observation:
         head, endpoint = self._head, self._endpoint
         span.end = span.start + duration
         span.method = text_of(head.method) or ""
-        span.url = f"http://{text_of(head.authority)}{text_of(head.target.partition(b'?')[0])}"
+        span.authority = text_of(head.authority) or ""
+        span.path = text_of(head.target.partition(b"?")[0]) or ""
+        span.version = self._version()
+        span.is_grpc = head.is_grpc
+        span.grpc_status = self._grpc_status
         span.client = self._request.peer.decode()
         span.user_agent = text_of(head.get(b"user-agent")) or ""
         span.status = self.status

@@ -28,6 +28,8 @@ ORIGIN: Final = "AWS::ECS::Container"
 class XRayExporter:
     """Sends spans to one daemon."""
 
+    name: Final = "xray"
+
     def __init__(self, address: tuple[Any, ...], family: int, service: str, random: Callable[[int], int]) -> None:
         self.sent = 0
         self.dropped = 0
@@ -70,7 +72,8 @@ def document(span: Span, service: str, random: Callable[[int], int]) -> dict[str
 
 
 def _http(span: Span) -> dict[str, Any]:
-    request = {"method": span.method, "url": span.url, "user_agent": span.user_agent}
+    url = f"http://{span.authority}{span.path}"
+    request = {"method": span.method, "url": url, "user_agent": span.user_agent}
     if span.inbound:
         request["client_ip"] = span.client
     found: dict[str, Any] = {"request": {key: value for key, value in request.items() if value}}

@@ -7,7 +7,7 @@ Rules:
   peer, so this is where it finds who called; the last entry is what the peer's address was without a sidecar. The
   outbound side leaves it alone: its client is this task itself.
 - X-Forwarded-Proto: the inbound side says `http` where nobody said anything before: an ALB's `https` stays.
-- X-Amzn-Trace-Id is changed when tracing is on only (`core.trace`). W3C `traceparent` and B3 are never touched.
+- X-Amzn-Trace-Id is changed when tracing is on only, W3C `traceparent` when OTLP's is (`core.trace`); B3 never is.
 """
 
 from __future__ import annotations

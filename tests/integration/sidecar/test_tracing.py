@@ -1,4 +1,4 @@
-"""Traces across sidecars: a test plays the X-Ray daemon, and two services with an app in front of each other."""
+"""Traces across sidecars: a test plays the X-Ray daemon and an OpenTelemetry collector, and services with apps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from tests.support.proxy.sidecar import Address, Backend, Peer, Request, Stage
+from sidecar.core.trace import w3c_trace_id
+from tests.support.proxy.sidecar import NAMESPACE, Address, Backend, Peer, Request, Stage
 from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
 from tests.support.wire.http2_server import Http2Server
+from tests.support.wire.otlp_collector import Collector, values
 
 ROOT = "1-67891233-abcdef012345678912345678"
 TRACE = "x-amzn-trace-id"
@@ -54,6 +57,13 @@ class Daemon:
         self._socket.sendto(b"", self._socket.getsockname())
         self._thread.join(5)
         self._socket.close()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    found = Collector()
+    yield found
+    found.close()
 
 
 def check(document: dict[str, Any], embedded: bool) -> None:
@@ -142,15 +152,19 @@ def serving(stage: Stage, behaviour: Callable[[Peer, Request], None]) -> dict[st
     return {"id": "self/http", "address": f"{stage.prefix}.250.1", "port": 15100, "state": "ready"}
 
 
-def test_the_tree_of_a_call_across_three_services(tmp_path: Path, daemon: Daemon) -> None:
-    """web calls orders, and orders stock twice: once it must be tried again, once stock breaks off for good."""
+def test_the_tree_of_a_call_across_three_services(tmp_path: Path, daemon: Daemon, collector: Collector) -> None:
+    """web calls orders, and orders stock twice: once it must be tried again, once stock breaks off for good.
+
+    The app of orders passes on W3C's header only, the others X-Ray's only.
+    """
     names = ("web", "orders", "stock")
     with ExitStack() as stack:
         stages = []
         for name in names:
             (tmp_path / name).mkdir()
             inbound = {"TRAMO_INBOUND": f"{name}=15100:8080/http", "TRAMO_SERVICE_NAME": f"{name}-svc"}
-            stages.append(stack.enter_context(traced(tmp_path / name, daemon, **inbound)))
+            otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+            stages.append(stack.enter_context(traced(tmp_path / name, daemon, **inbound, **otlp)))
         web, orders, stock = stages
         ends = [503, 200, 0]
 
@@ -162,7 +176,7 @@ def test_the_tree_of_a_call_across_three_services(tmp_path: Path, daemon: Daemon
                 peer.reset()
 
         def be_orders(peer: Peer, request: Request) -> None:
-            trace = {TRACE: request.headers[TRACE]}
+            trace = {"traceparent": request.headers["traceparent"]}
             statuses = [call(to_stock, method, trace) for method in ("GET", "POST")]
             peer.answer(200 if statuses == [200, 502] else 500)
 
@@ -200,6 +214,54 @@ def test_the_tree_of_a_call_across_three_services(tmp_path: Path, daemon: Daemon
         if (parent := spans.get(span["parent_id"])) is not None:
             assert parent["start_time"] <= span["start_time"] + 0.001
             assert span["end_time"] <= parent["end_time"] + 0.001
+    assert sorted(row(resource, span) for resource, span in collector.spans) == sorted(map(as_otlp, spans.values()))
+    assert answers_of(collector, "stock") == {200: 1, 502: 1, 503: 1}, "the last metrics, sent at the end"
+
+
+Row = tuple[str, str, str, str, str, str, int, int, str]
+
+
+def row(resource: dict[str, Any], span: OtlpSpan) -> Row:
+    """A span: trace, id, parent, the called service, its side and what became of it."""
+    attributes = values(span.attributes)
+    assert resource["service.namespace"] == NAMESPACE
+    is_client = span.kind == OtlpSpan.SPAN_KIND_CLIENT
+    assert attributes["tramo.service"] == (attributes["peer.service"] if is_client else resource["service.name"])
+    return (
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        attributes["tramo.service"],
+        "outbound" if is_client else "inbound",
+        attributes["http.request.method"],
+        attributes["http.response.status_code"],
+        attributes.get("http.request.resend_count", 0),
+        attributes.get("tramo.response_flags", ""),
+    )
+
+
+def as_otlp(span: dict[str, Any]) -> Row:
+    """X-Ray's span in the same form."""
+    notes = span["annotations"]
+    return (
+        w3c_trace_id(span["trace_id"]),
+        span["id"],
+        span["parent_id"],
+        span["name"],
+        notes["direction"],
+        span["http"]["request"]["method"],
+        span["http"]["response"]["status"],
+        notes["retries"],
+        notes.get("response_flags", ""),
+    )
+
+
+def answers_of(collector: Collector, service: str) -> dict[int, int]:
+    """How often a service answered with which status, by the last metrics that it sent."""
+    (metrics,) = [metrics for resource, metrics in collector.metrics if resource["service.name"] == service][-1:]
+    (found,) = [metric for metric in metrics if metric.name == "http.server.request.duration"]
+    points = found.histogram.data_points
+    return {values(point.attributes)["http.response.status_code"]: point.count for point in points}
 
 
 Shape = tuple[str, str, int, int, str, list[Any]]
@@ -300,5 +362,5 @@ def test_a_daemon_that_is_not_there_costs_nothing(tmp_path: Path, daemon: Daemon
         address = stage.publish("orders", stage.backend("orders-1"))
         for _ in range(20):
             assert address.get()[0] == 200
-        tracing = stage.sidecar.page("/stats")[1]["tracing"]
+        tracing = stage.sidecar.page("/stats")[1]["xray"]
         assert tracing["sent"] + tracing["dropped"] == 20

@@ -258,7 +258,8 @@ class Sidecar:
     def __init__(self, environment: Mapping[str, str], log: Path, group: int | None = None) -> None:
         self.environment = dict(environment)
         self.log = log
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TRAMO_", "AWS_"))}
+        ours = ("TRAMO_", "AWS_", "OTEL_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         with log.open("ab") as stderr, log.with_suffix(".out").open("ab") as stdout:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sidecar"],

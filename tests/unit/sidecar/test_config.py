@@ -108,6 +108,12 @@ def test_what_must_be_set_is_named_with_its_meaning(name: str) -> None:
         ("TRAMO_ACCESS_LOG_HEADERS", "x tenant", "x-tenant,content-type"),
         ("TRAMO_ACCESS_LOG_HEADERS", "X-Tenant, Cookie", "a secret"),
         ("TRAMO_ACCESS_LOG_HEADERS", ",".join(f"x-{each}" for each in range(17)), "at most 16"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "https://host/stage"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "one of http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x tenant=a", "x-tenant=shop,api-key=abc"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b%0d%0ac", "x-tenant=shop,api-key=abc"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "production", "a=1,b=2"),
+        ("OTEL_METRICS_EXPORTER", "prometheus", "one of otlp, none"),
         ("TRAMO_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING, ERROR"),
     ],
 )
@@ -116,6 +122,19 @@ def test_every_mistake_names_the_variable_and_the_remedy(name: str, value: str, 
         read(NEEDED | {name: value})
     assert name in str(caught.value)
     assert remedy in str(caught.value)
+
+
+def test_a_collector_gets_traces_and_metrics_unless_told_otherwise() -> None:
+    assert read(NEEDED).otlp is None
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318/"}
+    found = read(NEEDED | endpoint | {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=a%3Db, x=1"}).otlp
+    assert found is not None
+    assert (found.endpoint, found.headers) == ("http://127.0.0.1:4318", (("api-key", "a=b"), ("x", "1")))
+    assert (found.traces, found.metrics) == (True, True)
+    only_traces = read(NEEDED | endpoint | {"OTEL_METRICS_EXPORTER": "none"}).otlp
+    assert only_traces is not None
+    assert (only_traces.traces, only_traces.metrics) == (True, False)
+    assert read(NEEDED | endpoint | {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}).otlp is None
 
 
 def test_names_of_headers_are_in_small_letters_and_once() -> None:

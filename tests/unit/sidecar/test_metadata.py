@@ -73,13 +73,23 @@ def metadata(endpoint: FakeEndpoint) -> TaskMetadata:
 
 
 def test_the_identity_of_a_task(endpoint: FakeEndpoint) -> None:
-    expected = TaskIdentity("158d1c8083dd49d6b527399fd6414f5c", "MyService", "default", "us-west-2d", "us-west-2")
+    expected = TaskIdentity(
+        "158d1c8083dd49d6b527399fd6414f5c",
+        "MyService",
+        "default",
+        "us-west-2d",
+        "us-west-2",
+        task_arn=TASK["TaskARN"],
+        family="curltest",
+        revision="26",
+        launch_type="EC2",
+    )
     assert metadata(endpoint).identity() == expected
 
 
 def test_a_task_that_no_service_started(endpoint: FakeEndpoint) -> None:
     endpoint.body = json.dumps({"Cluster": "default", "TaskARN": "x/y/z"}).encode()
-    assert metadata(endpoint).identity() == TaskIdentity("z", "", "default", "")
+    assert metadata(endpoint).identity() == TaskIdentity("z", "", "default", "", task_arn="x/y/z")
 
 
 def test_the_health_of_the_containers_that_have_a_check(endpoint: FakeEndpoint) -> None:

@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.http.messages import Fields
-from sidecar.core.trace import HEADER, Sampler, Span, begin, is_trace_id, new_trace_id, parse, trace_id
+from sidecar.core.trace import (
+    HEADER,
+    TRACEPARENT,
+    TRACESTATE,
+    Sampler,
+    Span,
+    begin,
+    is_trace_id,
+    new_trace_id,
+    parse,
+    trace_id,
+    traceparent,
+    w3c_trace_id,
+)
 
 ROOT = "1-67891233-abcdef012345678912345678"
 SEEDED = random.Random(7)  # noqa: S311 - a seed makes tests repeatable
@@ -118,3 +131,112 @@ def test_the_trace_of_a_log_line() -> None:
 def test_ids_of_traces() -> None:
     assert is_trace_id(new_trace_id(WALL, SEEDED.getrandbits))
     assert not is_trace_id("1-67891233-abcdef01234567891234567g")
+
+
+# W3C's traceparent beside it.
+
+W3C_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+W3C_PARENT = "00f067aa0ba902b7"
+
+
+def both(*fields: tuple[bytes, bytes], rate: float = 0.0) -> tuple[Span | None, dict[str, str], list[str], Fields]:
+    """The span, X-Ray's keys, the parts of `traceparent`, and the other fields that go on."""
+    sampler = Sampler(rate)
+    sampler.sample(5.0, SEEDED.getrandbits)
+    passed: Fields = [(b"a", b"b"), *fields]
+    span = begin(passed, sampler, "orders", False, 5.5, WALL, SEEDED.getrandbits, w3c=True)
+    (xray,) = [value for name, value in passed if name == HEADER]
+    (w3c,) = [value for name, value in passed if name == TRACEPARENT]
+    others = [field for field in passed if field[0] not in (HEADER, TRACEPARENT)]
+    return span, parse(xray), w3c.decode().split("-"), others
+
+
+def test_a_traceparent_is_continued_in_both_headers() -> None:
+    state = (TRACESTATE, b"congo=t61rcWkgMzE")
+    span, xray, w3c, others = both((TRACEPARENT, f"00-{W3C_ID}-{W3C_PARENT}-03".encode()), state)
+    assert span is not None
+    assert (w3c_trace_id(span.trace_id), span.parent_id) == (W3C_ID, W3C_PARENT)
+    assert w3c == ["00", W3C_ID, span.id, "03"]
+    assert xray == {"Root": f"1-{W3C_ID[:8]}-{W3C_ID[8:]}", "Parent": span.id, "Sampled": "1"}
+    assert others == [(b"a", b"b"), state]
+
+
+def test_a_traceparent_that_is_not_sampled_goes_on_as_it_came() -> None:
+    span, xray, w3c, _ = both((TRACEPARENT, f"00-{W3C_ID}-{W3C_PARENT}-00".encode()), rate=1.0)
+    assert span is None
+    assert w3c == ["00", W3C_ID, W3C_PARENT, "00"]
+    assert xray == {"Root": f"1-{W3C_ID[:8]}-{W3C_ID[8:]}", "Parent": W3C_PARENT, "Sampled": "0"}
+
+
+def test_a_traceparent_comes_before_xrays_header_of_another_trace() -> None:
+    xray_field = (HEADER, f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=0;Key=1".encode())
+    span, xray, _, _ = both(xray_field, (TRACEPARENT, f"00-{W3C_ID}-{W3C_PARENT}-01".encode()))
+    assert span is not None
+    assert xray == {"Root": f"1-{W3C_ID[:8]}-{W3C_ID[8:]}", "Parent": span.id, "Sampled": "1"}
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_xrays_header_alone_is_continued_in_both(sampled: bool) -> None:
+    field = (HEADER, f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled={int(sampled)};Key=1".encode())
+    span, xray, w3c, _ = both(field)
+    parent = span.id if span is not None else "53995c3f42cd8ad8"
+    assert (span is not None) is sampled
+    assert w3c == ["00", w3c_trace_id(ROOT), parent, f"0{int(sampled)}"]
+    assert xray == {"Root": ROOT, "Parent": parent, "Sampled": str(int(sampled)), "Key": "1"}
+
+
+def test_a_trace_begun_here_is_in_both_headers_whether_sampled_or_not() -> None:
+    span, xray, w3c, _ = both(rate=1.0)
+    assert span is not None
+    assert w3c == ["00", w3c_trace_id(xray["Root"]), span.id, "01"]
+    span, xray, w3c, _ = both(rate=0.0)
+    assert span is None
+    assert (w3c[1], w3c[3]) == (w3c_trace_id(xray["Root"]), "00")
+    assert traceparent([(TRACEPARENT, "-".join(w3c).encode())]) is not None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        f"00-{W3C_ID}-{W3C_PARENT}",
+        f"00-{W3C_ID}-{W3C_PARENT}-01-more",
+        f"ff-{W3C_ID}-{W3C_PARENT}-01",
+        f"00-{W3C_ID.upper()}-{W3C_PARENT}-01",
+        f"00-{'0' * 32}-{W3C_PARENT}-01",
+        f"00-{W3C_ID}-{'0' * 16}-01",
+        f"00-{W3C_ID}-{W3C_PARENT}-1",
+        f"01-{W3C_ID}-{W3C_PARENT}-01-" + "a" * 2000,
+    ],
+)
+def test_an_invalid_traceparent_is_replaced_and_its_state_goes(value: str) -> None:
+    assert traceparent([(TRACEPARENT, value.encode())]) is None
+    _, _, w3c, others = both((TRACEPARENT, value.encode()), (TRACESTATE, b"a=b"))
+    assert w3c[1] != W3C_ID
+    assert others == [(b"a", b"b")]
+
+
+def test_two_traceparents_are_none() -> None:
+    field = (TRACEPARENT, f"00-{W3C_ID}-{W3C_PARENT}-01".encode())
+    _, _, w3c, _ = both(field, field)
+    assert w3c[1] != W3C_ID
+
+
+def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
+    found = traceparent([(TRACEPARENT, f"01-{W3C_ID}-{W3C_PARENT}-01-more".encode())])
+    assert found is not None
+    assert (found.trace_id, found.parent_id, found.is_sampled) == (W3C_ID, W3C_PARENT, True)
+
+
+@given(st.lists(st.tuples(st.sampled_from([HEADER, TRACEPARENT, TRACESTATE]), st.binary(max_size=80)), max_size=4))
+def test_whatever_comes_both_headers_say_the_same(fields: list[tuple[bytes, bytes]]) -> None:
+    sampler = Sampler(0.5)
+    passed: Fields = list(fields)
+    span = begin(passed, sampler, "orders", False, 5.5, WALL, SEEDED.getrandbits, w3c=True)
+    found = traceparent(passed)
+    assert found is not None
+    xray = parse(next(value for name, value in passed if name == HEADER))
+    assert w3c_trace_id(xray["Root"]) == found.trace_id
+    assert found.is_sampled is (xray["Sampled"] == "1") is (span is not None)
+    if span is not None:
+        assert xray["Parent"] == found.parent_id == span.id
