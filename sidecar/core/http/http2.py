@@ -7,6 +7,8 @@ Rules:
 - A head whose `content_length` is 0 ends its stream: no body and no trailers follow (a gRPC trailers-only answer).
 - Past any of the limits in `http2_limits` the connection is closed with ENHANCE_YOUR_CALM.
 - A head that is malformed or too large costs its stream, not the connection: others share that.
+- What of a client's frames libnghttp2 passes over is found by `http2_frames`. It costs the connection; a window that
+  would be too large costs its stream.
 - Once `closed`, everything but `output` does nothing: what is left of the streams ends with the connection.
 """
 
@@ -41,15 +43,18 @@ from sidecar.core.http import grpc
 from sidecar.core.http.fields import MAX_HEAD_BYTES
 from sidecar.core.http.http2_events import (
     ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
     INTERNAL_ERROR,
     NO_ERROR,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
+    STREAM_CLOSED,
     GoAway,
     Refused,
     Reset,
     StreamEvent,
 )
+from sidecar.core.http.http2_frames import Fault, FrameScanner, Offence
 from sidecar.core.http.http2_heads import read_request, read_response, read_trailers
 from sidecar.core.http.http2_limits import (
     CONNECTION_WINDOW,
@@ -63,6 +68,7 @@ from sidecar.core.http.http2_limits import (
     MAX_OWN_STREAMS,
     MAX_SMALL_HEAD_BYTES,
     MAX_STREAMS,
+    MAX_WINDOW,
     OVERSIZE_WEIGHT,
     RESETS,
     STREAM_WINDOW,
@@ -109,8 +115,10 @@ class Http2Codec:
         "_max_streams",
         "_reset_in_this_read",
         "_resets_known",
+        "_scanner",
         "_state",
         "_trusted_peer",
+        "_unsent",
         "settled",
     )
 
@@ -124,6 +132,8 @@ class Http2Codec:
         self.settled = False  # the peer's SETTINGS have come
         self._max_streams = 1
         self._deferred: list[tuple[int, StreamEvent]] = []
+        self._scanner = FrameScanner() if is_server else None
+        self._unsent = b""  # what libnghttp2 had to say at once
         self._final_frame = b""
         self._last_stream = 0
         self._answered_early: set[int] = set()  # streams answered before the request was whole
@@ -162,7 +172,12 @@ class Http2Codec:
         connection = self._connection
         self._cost.read()
         found = self.deferred_events() if self._deferred else []
+        offences = self._scanner.scan(data) if self._scanner is not None else None
         try:
+            if offences:
+                data = self._judge(offences, data, found)
+                if not data:
+                    return found
             connection.receive_data(data)
             self._take(connection.events(), found)
             if not connection.want_read:
@@ -173,6 +188,35 @@ class Http2Codec:
         if self._cost.is_noisy():
             self.go_away(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
         return found
+
+    def _judge(self, offences: list[Offence], data: bytes, found: list[tuple[int, StreamEvent]]) -> bytes:
+        """Answer what libnghttp2 would not. Return what is left to read: nothing, when the connection is over."""
+        start = 0
+        for offence in offences:
+            self._connection.receive_data(data[start : offence.at])
+            self._take(self._connection.events(), found)
+            start = offence.at
+            if offence.fault is Fault.INCREMENT:
+                self._open_window(offence, found)
+            else:
+                code = STREAM_CLOSED if offence.fault is Fault.ENDED else PROTOCOL_ERROR
+                self.go_away(code, offence.fault.value)
+            if self.closed:
+                return b""
+        return data[start:]
+
+    def _open_window(self, offence: Offence, found: list[tuple[int, StreamEvent]]) -> None:
+        """Reset a stream whose window would be too large; libnghttp2 would end the connection."""
+        try:
+            window = self._connection.stream_remote_window_size(offence.stream)
+        except ngh2.StreamUnavailableError:
+            return
+        if window + offence.increment > MAX_WINDOW:
+            self.reset(offence.stream, FLOW_CONTROL_ERROR)
+            found.append((offence.stream, Reset(FLOW_CONTROL_ERROR, provoked=True)))
+            self.count_cut()
+            # Once this is said the stream is closed, and libnghttp2 passes over what opens its window.
+            self._unsent += self._connection.data_to_send(MAX_OUTPUT_BYTES)
 
     def _take(self, events: list[ngh2.Event], found: list[tuple[int, StreamEvent]]) -> None:
         for event in events:
@@ -414,11 +458,13 @@ class Http2Codec:
         Sets `closed` when they are the last. What comes about by sending them is told by `deferred_events`.
         """
         if self._final_frame:
-            data, self._final_frame = self._final_frame, b""
+            data = self._unsent + self._final_frame
+            self._unsent = self._final_frame = b""
             return data
         connection = self._connection
+        unsent, self._unsent = self._unsent, b""
         try:
-            data = connection.data_to_send(MAX_OUTPUT_BYTES)
+            data = unsent + connection.data_to_send(MAX_OUTPUT_BYTES)
             if len(data) < MAX_OUTPUT_BYTES and self._answered_early:
                 data += self._cut_early()
             events = connection.events()
@@ -432,7 +478,7 @@ class Http2Codec:
                 self._end()
         except ngh2.ConnectionStateError:
             self._end()  # the last bytes have been taken already
-            return b""
+            return unsent
         return data
 
     def _cut_early(self) -> bytes:

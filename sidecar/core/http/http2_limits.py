@@ -21,6 +21,7 @@ MAX_SMALL_HEAD_BYTES: Final = 4_096
 heads of 1,000 streams would hold 60 MiB, so they hold less than 10. Counted as MAX_HEADER_LIST_SIZE is, with 32 bytes
 a field (RFC 9113 section 6.5.2)."""
 STREAM_WINDOW: Final = 65_535
+MAX_WINDOW: Final = 2**31 - 1
 MAX_OWN_STREAMS: Final = 100
 """Concurrent streams that we open on one connection, however many the peer allows; more go on another connection."""
 CONNECTION_WINDOW: Final = MAX_OWN_STREAMS * STREAM_WINDOW
