@@ -160,7 +160,7 @@ def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> Servic
     expected = requests.expected_revision(request().headers.get("if-match"))
     try:
         record = store.services.set_policy(
-            requests.namespace_name(namespace), requests.service_name(service), policy, expected
+            requests.namespace_name(namespace), requests.service_name(service), policy, expected, time.time()
         )
     except PolicyConflictError as error:
         detail = f"the policy is at revision {error.revision}, not {expected}: read it and try again"

@@ -246,6 +246,8 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                     "owners",
                     "allowed",
                     "refused",
+                    "policy_revision",
+                    "policy_since",
                     "findings",
                     "ecs_service",
                     "history",
@@ -262,6 +264,11 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                         "description": "Aliases that the service wants and the namespace's rules do not allow.",
                     },
                     **_OWNERS,
+                    "policy_revision": {"type": "integer", "minimum": 0, "description": "0: it never had a policy."},
+                    "policy_since": {
+                        "type": ["string", "null"],
+                        "description": "When the policy was written last, null if it never was, or by an old release.",
+                    },
                     "findings": {
                         "type": "array",
                         "items": {

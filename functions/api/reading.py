@@ -69,6 +69,8 @@ def service(store: Store, namespace: str, name: str, now: float) -> Document:
         ],
         "owners": [] if record is None else list(record.owners),
         "allowed": [] if record is None else list(record.allowed),
+        "policy_revision": 0 if record is None else record.policy_revision,
+        "policy_since": None if record is None or record.policy_at is None else iso(record.policy_at),
         "refused": [_refused(each) for each in refused],
         "findings": service_findings(store, namespace, services[0]),
         "ecs_service": ecs_service,

@@ -92,6 +92,10 @@ class MeshApi:
             if not following:
                 return
 
+    def snapshot(self, namespace: str) -> Json:
+        """Return what sidecars read of a namespace."""
+        return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/snapshot")
+
     def service(self, namespace: str, name: str) -> Json:
         """Return one service with its endpoints."""
         return self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}")

@@ -73,8 +73,16 @@ def run(options: argparse.Namespace) -> int:
 
 def look(options: argparse.Namespace) -> list[Category]:
     """Return the categories of the mesh that the options name, checked."""
+    if options.pre:
+        from infra.cli import preflight
+
+        category = Category("before-installation")
+        for what, found in preflight.look(options.stack, options.region):
+            category.add(what, found)
+        return [category]
     try:
-        return examine(open_mesh(options), options.service)
+        categories = examine(open_mesh(options), options.service)
+        return [each for each in categories if each.name in _OF_PROXIES] if options.proxy else categories
     except ApiError as error:
         return [_away(error)]
 
@@ -161,6 +169,9 @@ def _away(error: ApiError) -> Category:
     category.add("the API answers", [findings.made(findings.API_AWAY, "api", "API", str(error))])
     return category
 
+
+_OF_PROXIES: Final = ("control-plane", "data-plane")
+"""What --proxy shows: without the API nobody knows the sidecars."""
 
 _OF_REGISTRY: Final[tuple[tuple[str, str, Callable[[str], bool]], ...]] = (
     ("joining", "task definitions join the mesh as they mean to", lambda code: code.startswith("TRM01")),

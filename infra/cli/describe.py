@@ -27,12 +27,12 @@ def run(options: argparse.Namespace) -> int:
     mesh = open_mesh(options)
     namespace = mesh.namespace_of(options.service)
     service = mesh.api.service(namespace, options.service)
-    policy, tag = mesh.api.policy(namespace, options.service)
+    policy, _ = mesh.api.policy(namespace, options.service)
     if options.output == "json":
-        document = {"namespace": namespace, **service, "policy": policy, "policy_revision": tag.strip('"')}
+        document = {"namespace": namespace, **service, "policy": policy}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return 0
-    for name, value in facts(namespace, service, policy, tag):
+    for name, value in facts(namespace, service, policy):
         paragraph(sys.stdout, value, f"{name + ':':<14} ", " " * 15)
     rows = [
         {**each, "task": str(each["id"])[:8], "address": f"{each['address']}:{each['port']}"}
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def facts(namespace: str, service: Mapping[str, Any], policy: Mapping[str, Any], tag: str) -> list[tuple[str, str]]:
+def facts(namespace: str, service: Mapping[str, Any], policy: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what there is to say in a line each."""
     aliases = ", ".join(f"{each['dns_name']}:{each['port']}" for each in service["aliases"])
     found = [
@@ -64,9 +64,16 @@ def facts(namespace: str, service: Mapping[str, Any], policy: Mapping[str, Any],
     ]
     if service["allowed"]:
         found.append(("Allowed", ", ".join(service["allowed"])))
-    revision = tag.strip('"')
-    found.append(("Policy", json.dumps(policy) + f" (revision {revision})" if policy else "defaults"))
+    found.append(("Policy", (json.dumps(policy) if policy else "defaults") + policy_age(service)))
     return found
+
+
+def policy_age(service: Mapping[str, Any]) -> str:
+    """Return which revision of the policy holds, and since when, as the end of a line."""
+    if not service.get("policy_revision"):  # the API of an earlier release does not say
+        return ""
+    since = f", since {service['policy_since']}" if service["policy_since"] else ""
+    return f" (revision {service['policy_revision']}{since})"
 
 
 def findings(service: Mapping[str, Any]) -> list[str]:

@@ -100,6 +100,12 @@ VERSIONS: Final = Kind(
     "sidecars of one namespace have several versions",
     "It ends with the rollout that changes them; else deploy the services with the older image anew (docs/upgrade.md).",
 )
+NOT_READY: Final = Kind(
+    "TRM0414",
+    ERROR,
+    "something is missing to deploy the stack from this machine (`tramo check --pre`)",
+    "Install what is missing, sign in with `aws sso login`, or ask for the action that the finding names.",
+)
 KINDS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Kind))
 """All of them, in the order above."""
 

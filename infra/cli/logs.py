@@ -1,4 +1,7 @@
-"""`tramo logs SERVICE|TASK`: the end of what a task's containers have written, local ones from their files."""
+"""`tramo logs SERVICE|TASK`: the end of what a task's containers have written.
+
+Of a local mesh from their files, in AWS from CloudWatch Logs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from infra.cli.mesh import control
+from infra.cli.api import ApiError
+from infra.cli.mesh import Mesh, control, open_mesh
 from infra.local.settings import LocalError, state_directory
 
 MOST_TASKS: Final = 10
@@ -17,9 +21,7 @@ MOST_TASKS: Final = 10
 def run(options: argparse.Namespace) -> int:
     """Print the logs."""
     if options.stack or options.api_url:
-        raise LocalError(
-            "the logs of tasks in AWS are where their logConfiguration sends them: aws logs tail GROUP --since 10m"
-        )
+        return _of_aws(options)
     status = control(options).status()
     directory = state_directory() if options.state_dir is None else options.state_dir.absolute()
     from infra.cli.ecs import Ecs
@@ -37,6 +39,38 @@ def run(options: argparse.Namespace) -> int:
                 sys.stdout.write(f"==> {row['task'][:8]} {row['group']} {path.stem}, {row['status']} <==\n")
                 sys.stdout.write("".join(tail(path, options.lines)))
     return 0
+
+
+def _of_aws(options: argparse.Namespace) -> int:
+    from infra.cli import aws_logs
+
+    tasks = tasks_of(open_mesh(options), options.what)
+    for stream, lines in aws_logs.read(tasks, options.region, options.container, options.lines):
+        sys.stdout.write(f"==> {stream.task[:8]} {stream.container}, {stream.group or stream.problem} <==\n")
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def tasks_of(mesh: Mesh, what: str) -> dict[str, str]:
+    """Return the tasks of a service, or the task whose id begins so, with their definitions. Raises LocalError."""
+    named: dict[str, str] = {}
+    begun: dict[str, str] = {}
+    for namespace in mesh.namespaces():
+        try:
+            services = mesh.api.snapshot(namespace)["services"]
+        except ApiError as error:
+            if error.status != 404:  # only clients have joined it
+                raise
+            continue
+        for service in services:
+            found = {each["id"].partition("/")[0]: str(each["task_definition"]) for each in service["endpoints"]}
+            if service["name"] == what:
+                named |= found
+            begun |= {task: definition for task, definition in found.items() if task.startswith(what)}
+    result = named or begun
+    if not result:
+        raise LocalError(f"no service, and no task that offers one, is called {what}; tramo services lists them")
+    return dict(sorted(result.items())[-MOST_TASKS:])
 
 
 def tail(path: Path, lines: int) -> deque[str]:

@@ -70,16 +70,6 @@ def _parser() -> argparse.ArgumentParser:
             "--wait", type=_seconds, metavar="SECONDS", help="wait until it is done, and fail after so many seconds"
         )
 
-    def remote(made: argparse.ArgumentParser) -> None:
-        made.add_argument(
-            "--api-url",
-            default=os.environ.get("TRAMO_API_URL"),
-            metavar="URL",
-            help="ApiUrl, an output of the stack (TRAMO_API_URL); default the local cluster's",
-        )
-        made.add_argument("--region", metavar="REGION", help="region of the API, default AWS's configuration")
-        made.add_argument("--namespace", metavar="NAME", help="only this namespace, default all")
-
     made = command("up", _up, "run ECS on this machine with the services of a folder", output=False)
     made.add_argument("directory", type=Path, metavar="DIR", help="folder with services.json and task definitions")
     made.add_argument(
@@ -91,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "stop the local cluster and everything in it", output=False)
     command("status", _status, "show the local cluster and the events that its functions failed to handle")
     made = command("services", _services, "list the services of the mesh and the refused claims to their names")
-    remote(made)
+    operators.mesh_options(made)
     actions = made.add_subparsers(metavar="ACTION")
     allow = actions.add_parser("allow", help="let another ECS service or task role offer a service")
     allow.add_argument("name", metavar="NAME", help="discovery name of the service")
@@ -102,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     forget.set_defaults(run=_forget)
     made = command("endpoints", _endpoints, "list the endpoints of a service")
     made.add_argument("name", metavar="NAME", help="discovery name of the service")
-    remote(made)
+    operators.mesh_options(made)
     made = command("tasks", _tasks, "list the tasks of the local cluster")
     made.add_argument("-a", "--all", action="store_true", help="also tasks that stopped within the last hour")
     made = command("scale", _scale, "set the number of tasks of a service")
@@ -340,14 +330,10 @@ def _endpoints(options: argparse.Namespace) -> None:
 
 
 def _mesh(options: argparse.Namespace) -> tuple[MeshApi, list[str]]:
-    from infra.cli.api import MeshApi
+    from infra.cli.mesh import open_mesh
 
-    if options.api_url:
-        api = MeshApi.aws(options.api_url, options.region)
-    else:
-        status = _control(options).status()
-        api = MeshApi.local(status["api"]["url"], status["region"])
-    return api, [options.namespace] if options.namespace else api.namespaces()
+    mesh = open_mesh(options)
+    return mesh.api, mesh.namespaces()
 
 
 def _tasks(options: argparse.Namespace) -> None:

@@ -40,7 +40,10 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     made = _command(
         commands, "check", "say what is wrong with the mesh, why, and what to do; exit code 1 if anything is"
     )
-    made.add_argument("--service", metavar="NAME", help="only what is about this service")
+    part = made.add_mutually_exclusive_group()
+    part.add_argument("--pre", action="store_true", help="before a stack is deployed: credentials, rights and tools")
+    part.add_argument("--proxy", action="store_true", help="only the sidecars")
+    part.add_argument("--service", metavar="NAME", help="only what is about this service")
     made.add_argument("--wait", type=duration, metavar="TIME", help="wait so long, such as 5m, until all is well")
     made = _command(commands, "analyze", "find mistakes in task definitions before they are registered")
     made.add_argument(
@@ -105,6 +108,12 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     made.add_argument("what", metavar="SERVICE|TASK")
     made.add_argument("--container", metavar="NAME", help="only this container")
     made.add_argument("--lines", type=int, default=20, metavar="N", help="lines of each container, default 20")
+    made = _command(commands, "diff", "show what has changed since a picture of the mesh was kept", forms=forms)
+    made.add_argument("before", nargs="?", type=Path, metavar="FILE", help="a picture that was kept")
+    made.add_argument("after", nargs="?", type=Path, metavar="FILE", help="a later one, default the mesh as it is")
+    made.add_argument("--save", type=Path, metavar="FILE", help="keep a picture of the mesh as it is")
+    made = _command(commands, "bug-report", "write an archive with the state of the mesh, without secrets")
+    made.add_argument("file", nargs="?", type=Path, metavar="FILE.tar.gz", help="default tramo-report-TIME.tar.gz")
     made = commands.add_parser("completion", help="print a script for bash or zsh that completes commands")
     made.add_argument("shell", choices=("bash", "zsh"))
     made.set_defaults(run=lambda options: _run("infra.cli.completion", options), parser=parser)
@@ -127,7 +136,17 @@ def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...]
     made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     made.set_defaults(run=lambda options: _run(f"infra.cli.{name.replace('-', '_')}", options))
     made.add_argument("-o", "--output", choices=forms, default="table", help="form of the output")
-    made.add_argument("-n", "--namespace", metavar="NAME", help="only this namespace, default all")
+    mesh_options(made)
+    return made
+
+
+def mesh_options(made: argparse.ArgumentParser) -> None:
+    """Add the options that say which mesh a command is about."""
+    named = made.add_mutually_exclusive_group()
+    named.add_argument("-n", "--namespace", metavar="NAME", help="only this namespace")
+    named.add_argument(
+        "-A", "--all-namespaces", action="store_const", const=None, dest="namespace", help="all of them, the default"
+    )
     made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it the local cluster")
     made.add_argument(
         "--api-url",
@@ -136,7 +155,6 @@ def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...]
         help="the stack's output ApiUrl (TRAMO_API_URL), in the place of --stack",
     )
     made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
-    return made
 
 
 def _run(module: str, options: argparse.Namespace) -> int:

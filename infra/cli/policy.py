@@ -27,15 +27,18 @@ def run(options: argparse.Namespace) -> int:
     mesh = open_mesh(options)
     namespace = mesh.namespace_of(options.service)
     tag = f'"{options.if_revision}"' if options.if_revision is not None else None
+    since = None
     if options.action == "get":
         policy, tag = mesh.api.policy(namespace, options.service)
+        since = mesh.api.service(namespace, options.service).get("policy_since")
     elif options.action == "delete":
         policy, tag = mesh.api.set_policy(namespace, options.service, None, tag)
     else:
         if options.file is None:
             raise LocalError("tramo policy set SERVICE FILE: name the file with the policy, or - for standard input")
         policy, tag = mesh.api.set_policy(namespace, options.service, _read(options.file), tag)
-    sys.stderr.write(f"tramo: {namespace}/{options.service}: revision {tag.strip(chr(34)) or '0'}\n")
+    shown = f"revision {tag.strip(chr(34)) or '0'}" + (f", since {since}" if since else "")
+    sys.stderr.write(f"tramo: {namespace}/{options.service}: {shown}\n")
     sys.stdout.write(json.dumps(policy, indent=2) + "\n")
     return 0
 

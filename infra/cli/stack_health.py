@@ -25,7 +25,7 @@ def stack_findings(stack: str, region: str | None) -> Iterator[tuple[str, list[F
         names = resources(session, stack)
         yield "the rules bring events to the functions", _rules(session.client("events", config=CONFIG), names)
         yield "every event was handled", _letters(session.client("sqs", config=CONFIG), names)
-        yield "no function has failed of late", _functions(session.client("cloudwatch", config=CONFIG), names)
+        yield "no function has failed of late", function_findings(session.client("cloudwatch", config=CONFIG), names)
     except (BotoCoreError, ClientError) as error:
         raise LocalError(f"stack {stack}: {error}") from error
 
@@ -55,7 +55,8 @@ def _letters(client: Any, names: Mapping[str, str]) -> list[Finding]:
     return [findings.made(findings.DEAD_LETTERS, "stack/DeadLetters", "dead letters", what)]
 
 
-def _functions(client: Any, names: Mapping[str, str]) -> list[Finding]:
+def function_findings(client: Any, names: Mapping[str, str]) -> list[Finding]:
+    """Return the functions that have failed of late, by the errors that CloudWatch has of them."""
     found = []
     end = datetime.now(UTC)
     for function in FUNCTIONS:

@@ -58,7 +58,8 @@ class ServiceRecord:
 
     `holders` says whose the aliases are that its declarations want; those that nobody holds are not in it.
     `revision` counts the changes of its declarations. `owners` and `allowed` are principals (`owners.py`), none for a
-    service of tests that nobody owns. `idle_since` is when a sweep first found no task of it (`leftovers.py`).
+    service of tests that nobody owns. `idle_since` is when a sweep first found no task of it (`leftovers.py`),
+    `policy_at` when the policy was written last, None of one that an earlier release wrote.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ServiceRecord:
     holders: Mapping[Alias, str] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     policy_revision: int = 0
+    policy_at: float | None = None
     revision: int = field(default=0, compare=False)
     owners: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()

@@ -236,13 +236,17 @@ class DeclarationMap(Map):
 
 
 class ServiceItem(Item):
-    """A service. `revision` counts the changes of its declarations, `idle_since` is set while it has no task."""
+    """A service. `revision` counts the changes of its declarations, `idle_since` is set while it has no task.
+
+    `policy_at` is when the policy was written last.
+    """
 
     declarations = ListAttribute(of=DeclarationMap, null=True)
     revision = NumberAttribute(null=True)
     vip = UnicodeAttribute(null=True)
     policy: MapAttribute[str, Any] = MapAttribute(null=True)
     policy_revision = NumberAttribute(null=True)
+    policy_at = NumberAttribute(null=True)
     owners: ListAttribute[Any] = ListAttribute(null=True)
     allowed: ListAttribute[Any] = ListAttribute(null=True)
     idle_since = NumberAttribute(null=True)

@@ -201,7 +201,7 @@ class ServiceStore:
         return self._complete(namespace, found, holders), holders
 
     def set_policy(
-        self, namespace: str, name: str, policy: Mapping[str, Any], expected_revision: int | None
+        self, namespace: str, name: str, policy: Mapping[str, Any], expected_revision: int | None, now: float
     ) -> ServiceRecord | None:
         """Replace a service's policy and return the service, None when there is no such service.
 
@@ -217,6 +217,7 @@ class ServiceStore:
         actions: list[Action] = [
             model.policy.set(dict(policy)),
             model.policy_revision.set((model.policy_revision | 0) + 1),
+            model.policy_at.set(now),
         ]
         if update_if(item, actions, condition):
             return _record(item)
@@ -273,6 +274,7 @@ def _record(item: ServiceItem) -> ServiceRecord | None:
         declarations=tuple(_declaration(each) for each in item.declarations),
         policy=policy.as_dict() if policy is not None else {},
         policy_revision=int(item.policy_revision or 0),
+        policy_at=maybe(item.policy_at),
         revision=int(item.revision or 0),
         owners=tuple(maybe(item.owners) or ()),
         allowed=tuple(maybe(item.allowed) or ()),

@@ -376,6 +376,15 @@ def test_the_description_is_served(api: Api) -> None:
     assert "/v1/namespaces/{namespace}/snapshot" in body["paths"]
 
 
+def test_a_service_shows_since_when_its_policy_holds(api: Api) -> None:
+    declare(api.store, "stock", api.namespace)
+    api.publish(services=frozenset({"stock"}))
+    before = api.get("services/stock").json_body
+    api.store.services.set_policy(api.namespace, "stock", {"retries": {"count": 1}}, None, now=NOW)
+    after = api.get("services/stock").json_body
+    assert [(each["policy_revision"], each["policy_since"]) for each in (before, after)] == [(0, None), (1, iso(NOW))]
+
+
 def test_a_service_shows_its_conflicts_and_history(api: Api) -> None:
     declare(api.store, "stock", api.namespace, name="stock:2", at=2.0, ecs_service="example/stock")
     api.store.services.declare(api.namespace, "twin", declaration("stock"), NOW, task("aa"))

@@ -66,7 +66,7 @@ def test_a_publisher_that_dies_leaves_the_old_or_the_new_snapshot(
     for name in names:
         declare(store, name)
     # Of this one the changes are written, of the others the whole part, since that is small.
-    store.services.set_policy(NAMESPACE, "orders", {"noise": random.Random(1).randbytes(4000).hex()}, None)  # noqa: S311
+    store.services.set_policy(NAMESPACE, "orders", {"noise": random.Random(1).randbytes(4000).hex()}, None, now=1.0)  # noqa: S311
     for place, name in enumerate(names):
         store.tasks.apply(task(f"t{place}", name))
     publisher = Publisher(store, lambda: NOW, lambda _: None)

@@ -110,9 +110,9 @@ def test_a_service_that_gets_a_task_in_time_stays_and_its_week_begins_anew(regis
 
 
 def test_a_service_with_a_policy_stays_until_it_is_forgotten(registry: Registry) -> None:
-    registry.store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None)
+    registry.store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None, now=1.0)
     assert registry.sweep(2 * IDLE_SECONDS) == 0
-    registry.store.services.set_policy(NAMESPACE, "orders", {}, None)
+    registry.store.services.set_policy(NAMESPACE, "orders", {}, None, now=1.0)
     assert registry.sweep() == 1
 
 

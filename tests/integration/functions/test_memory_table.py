@@ -35,7 +35,7 @@ def act(store: Store) -> list[object]:
     answers.append(store.services.shrink(NAMESPACE, orders, orders.declarations[:1], [alias]))
     answers += [store.services.aliases.move(NAMESPACE, alias, holder, "stock") for holder in ("orders", None, None)]
     answers.append(store.services.aliases.all(NAMESPACE))
-    answers.append(store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, 0))
+    answers.append(store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, 0, now=1.0))
     answers.append(store.services.set_allowed(NAMESPACE, "stock", ["arn:aws:iam::123456789012:role/x"]))
     answers.append(store.owners.set_rules(NAMESPACE, NamespaceRules(clusters=("example",)), 0, NOW))
     store.owners.refuse(NAMESPACE, Claim("stock", "arn:x", "evil:1", "no", NOW))

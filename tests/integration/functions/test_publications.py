@@ -85,7 +85,7 @@ def test_lost_starts_stops_and_policies_are_published(
     populate(store, publisher)
     store.tasks.apply(record("fargate_stopped", task_arn=task("aa").task_arn))
     store.tasks.apply(task("dd"))
-    store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, None)
+    store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, None, now=1.0)
     assert repair() == 2
     assert endpoints(store) == {"orders": ["bb", "dd"], "stock": ["cc"]}
     assert document(store)["services"][1]["policy"] == {"retries": {"count": 1}}
@@ -96,7 +96,7 @@ def test_lost_starts_stops_and_policies_are_published(
 
 def test_a_lost_policy_alone_is_published(store: Store, publisher: Publisher, repair: Callable[[], int]) -> None:
     populate(store, publisher)
-    store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, None)
+    store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, None, now=1.0)
     assert repair() == 1
     assert document(store)["revision"] == 2
 

@@ -139,7 +139,7 @@ def test_a_policy_is_published(store: Store, publisher: Publisher) -> None:
     declare(store, "orders")
     store.tasks.apply(task("aa"))
     publisher.publish(NAMESPACE, tasks("aa"))
-    store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None)
+    store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None, now=1.0)
     assert publisher.publish(NAMESPACE, services("orders")).revision == 2
     (service,) = document(store)["services"]
     assert service["policy"] == {"retries": {"count": 1}}
@@ -294,8 +294,8 @@ def test_a_service_that_does_not_fit_costs_that_service(store: Store, caplog: py
     for each in names:
         store.tasks.apply(task(f"t{each}", each))
     publisher.publish(NAMESPACE, services(*names))
-    store.services.set_policy(NAMESPACE, names[0], noise("large", 12_000), None)
-    store.services.set_policy(NAMESPACE, names[1], noise("small", 500), None)
+    store.services.set_policy(NAMESPACE, names[0], noise("large", 12_000), None, now=1.0)
+    store.services.set_policy(NAMESPACE, names[1], noise("small", 500), None, now=1.0)
     failed = publish_all(publisher, {NAMESPACE: services(*names)})
     assert failed == {}
     found = {each["name"]: each for each in document(small)["services"]}
@@ -305,14 +305,14 @@ def test_a_service_that_does_not_fit_costs_that_service(store: Store, caplog: py
     again = publisher.publish(NAMESPACE, services(*names))
     assert not again.is_new
     assert again.left_out == {names[0]}
-    store.services.set_policy(NAMESPACE, names[0], noise("large", 600), None)
+    store.services.set_policy(NAMESPACE, names[0], noise("large", 600), None, now=1.0)
     assert publisher.publish(NAMESPACE, services(names[0])).left_out == frozenset()
 
 
 def test_a_first_publication_leaves_out_what_does_not_fit(store: Store) -> None:
     small = dataclasses.replace(store, snapshots=SnapshotStore(store.snapshots._table, largest_part=4000))
     declare(store, "orders", "stock")
-    store.services.set_policy(NAMESPACE, "orders", noise("large", 12_000), None)
+    store.services.set_policy(NAMESPACE, "orders", noise("large", 12_000), None, now=1.0)
     published = Publisher(small, lambda: NOW, lambda _: None).publish(NAMESPACE, services("orders"))
     assert published.left_out == {"orders"}
     assert list(endpoints(small)) == ["stock"]

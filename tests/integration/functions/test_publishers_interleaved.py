@@ -43,7 +43,7 @@ class Mesh:
         """Register the services."""
         for name in SERVICES:
             declare(store, name, self.namespace)
-        store.services.set_policy(self.namespace, "orders", {"noise": NOISE}, None)
+        store.services.set_policy(self.namespace, "orders", {"noise": NOISE}, None, now=1.0)
 
     def change(self, store: Store, number: int) -> None:
         """Give a task a new address: the octet counts its changes."""

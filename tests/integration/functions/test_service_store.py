@@ -104,7 +104,7 @@ def test_more_tasks_of_a_definition_write_nothing(store: Store) -> None:
 
 def test_a_declaration_leaves_the_policy_alone(store: Store) -> None:
     declare(store.services)
-    store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None)
+    store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None, now=1.0)
     declare(store.services, name="orders:8", at=2.0, app_protocol="grpc")
     found = store.services.get(NAMESPACE, "orders")
     assert found is not None
@@ -199,23 +199,23 @@ def test_vips_can_run_out(dynamodb_endpoint: str, table: str) -> None:
 
 
 def test_policies(store: Store) -> None:
-    assert store.services.set_policy(NAMESPACE, "orders", {}, None) is None
+    assert store.services.set_policy(NAMESPACE, "orders", {}, None, now=1.0) is None
     declare(store.services)
     policy = {
         "retries": {"count": 3, "budget_percent": 12.5, "on": ["503", "reset"]},
         "timeouts": {"request_seconds": 0},
     }
-    first = store.services.set_policy(NAMESPACE, "orders", policy, expected_revision=0)
+    first = store.services.set_policy(NAMESPACE, "orders", policy, expected_revision=0, now=1.0)
     assert first is not None
     assert (first.policy, first.policy_revision) == (policy, 1)
     found = store.services.get(NAMESPACE, "orders")
     assert found is not None
     assert (found.policy, found.policy_revision) == (policy, 1)
     with pytest.raises(PolicyConflictError) as caught:
-        store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=0)
+        store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=0, now=1.0)
     assert caught.value.revision == 1
-    second = store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=1)
-    third = store.services.set_policy(NAMESPACE, "orders", {"retries": {}}, expected_revision=None)
+    second = store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=1, now=1.0)
+    third = store.services.set_policy(NAMESPACE, "orders", {"retries": {}}, expected_revision=None, now=1.0)
     assert second is not None
     assert third is not None
     assert (second.policy, second.policy_revision) == ({}, 2)
