@@ -24,7 +24,9 @@ from sidecar.registry.questions import Answerer, Question, Send
 from sidecar.telemetry.recorder import Recorder
 from sidecar.telemetry.window import Window
 
-WINDOW_SECONDS: Final = 60.0
+WINDOW_SECONDS: Final = 60
+SHORTEST_WINDOW_SECONDS: Final = 15
+"""Counts are read so often (`telemetry/window.py`)."""
 LONGEST_TAP_SECONDS: Final = 60.0
 TAP_EVERY_SECONDS: Final = 1.0
 MOST_TAPPED: Final = 100
@@ -75,7 +77,7 @@ class Answers:
                     "source": self._poller.source,
                     "interval_seconds": self._poller.longest_interval,
                 },
-                **self._window.moved(WINDOW_SECONDS),
+                **self._window.moved(window_of(question.filters)),
             }
         )
 
@@ -103,6 +105,13 @@ class Answers:
             recorder.taps.remove(tap.take)
             if not recorder.is_used():
                 self._runtime.recorder = None
+
+
+def window_of(filters: Mapping[str, str]) -> float:
+    """Return the seconds that are asked for, within what is kept; a minute if none are, or no number."""
+    asked = filters.get("window", "")
+    seconds = int(asked) if asked.isdecimal() and len(asked) < 4 else WINDOW_SECONDS
+    return float(min(max(seconds, SHORTEST_WINDOW_SECONDS), WINDOW_SECONDS))
 
 
 class Tap:

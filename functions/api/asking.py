@@ -25,7 +25,8 @@ from registry.dynamodb.store import Store
 
 DEFAULT_SECONDS: Final = 20  # two intervals of reading, and the time to answer
 PAGE: Final = 25  # answers; of the largest ones these are 2.4 MB
-FILTERS: Final = ("method", "path", "authority", "to")  # of requests that are looked at
+FILTERS: Final = ("method", "path", "authority", "to", "window")
+"""Which requests are looked at; `window` are the seconds that counts are of."""
 LONGEST_FILTER: Final = 100
 
 

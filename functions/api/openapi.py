@@ -136,7 +136,8 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
                     name: {"type": "string", "minLength": 1, "maxLength": asking.LONGEST_FILTER}
                     for name in asking.FILTERS
                 },
-                "description": "Of `tap`: only requests with this method, path prefix, authority or called service.",
+                "description": "Of `tap`: only requests with this method, path prefix, authority or called service. "
+                "Of `stat`: the seconds that counts are of, 15 to 60.",
             },
         },
     },

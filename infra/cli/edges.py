@@ -13,7 +13,8 @@ from infra.cli.traffic import EDGES, EDGES_WIDE, columns
 
 def run(options: argparse.Namespace) -> int:
     """Print the edges, of one service if it is named."""
-    found = [each for each in edges(open_mesh(options)) if options.service in (None, each.source, each.destination)]
+    known = edges(open_mesh(options), window=options.time_window)
+    found = [each for each in known if options.service in (None, each.source, each.destination)]
     shown = columns(options.output, EDGES, EDGES_WIDE)
     show_rows(sys.stdout, options.output, shown, [each.row() for each in found])
     return 0

@@ -70,9 +70,11 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     made = _command(commands, "stat", "requests, success and latency of services over the last minute", forms=forms)
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this one")
     made.add_argument("--outbound", action="store_true", help="a line for each caller, with retries and time-outs")
+    _window(made)
     _watch(made)
     made = _command(commands, "edges", "who calls whom, how often and how well", forms=forms)
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only what it calls and who calls it")
+    _window(made)
     _watch(made)
     made = _command(commands, "proxies", "list the sidecars, with their snapshots and versions", forms=forms)
     made.add_argument(
@@ -126,6 +128,20 @@ def _requests(made: argparse.ArgumentParser, seconds: float) -> None:
     made.add_argument("--path", metavar="PREFIX")
     made.add_argument("--authority", metavar="NAME")
     made.add_argument("--time", type=duration, default=seconds, metavar="TIME", help="how long, default 10s")
+
+
+def _window(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "-t", "--time-window", type=window, default=60.0, metavar="TIME", help="counts of so long, 15s to 1m (1m)"
+    )
+
+
+def window(text: str) -> float:
+    """Return the seconds of a window that sidecars keep."""
+    seconds = duration(text)
+    if not 15 <= seconds <= 60:
+        raise argparse.ArgumentTypeError(f"sidecars keep counts of 15s to 1m, not of {text}; tramo console shows more")
+    return seconds
 
 
 def _watch(made: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, by
 
 def run(options: argparse.Namespace) -> int:
     """Print the statistics."""
-    found = edges(open_mesh(options))
+    found = edges(open_mesh(options), window=options.time_window)
     if options.outbound:
         chosen = [each for each in found if options.service in (None, each.source)]
         shown = columns(options.output, STAT_OUT, STAT_OUT_WIDE)

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from infra.cli.api import MeshApi
 from infra.cli.ask import Progress, everything, put, question
@@ -51,15 +51,16 @@ def requests(
     most: int,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
+    progress: IO[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield requests that tasks of a service serve or send, until the time is over or there were so many."""
-    progress = Progress(sys.stderr)
+    bar = Progress(progress or sys.stderr)
     end = clock() + seconds
     shown = 0
     while clock() < end:
         span = min(LONGEST_SECONDS, max(int(end - clock()), 1))
         asked = put(api, namespace, question("tap", service, (), chosen, span), clock, pause)
-        progress.show(f"{len(asked['asked'])} sidecars of {service} are asked; the first requests take some seconds")
+        bar.show(f"{len(asked['asked'])} sidecars of {service} are asked; the first requests take some seconds")
         seen: set[tuple[str, str]] = set()
         until = min(clock() + span + AFTER_SECONDS, end + AFTER_SECONDS)
         while clock() < until:
@@ -69,13 +70,13 @@ def requests(
                 if key in seen:
                     continue
                 seen.add(key)
-                progress.clear()
+                bar.clear()
                 for each in batch["answer"].get("requests", ()):
                     yield {"task": batch["task"], **each}
                     shown += 1
                     if shown >= most:
                         return
-    progress.clear()
+    bar.clear()
 
 
 def line(request: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from infra.console import overview, plots
+from infra.console.live import Live
 from infra.console.mesh import Edge
 from infra.console.metrics import MetricReader, Times
 from infra.console.overview import Overview, Row
@@ -94,6 +95,15 @@ class Console:
         """Return one service. Raises ReadError."""
         with self._lock:
             return self._once((f"service {name}", minutes), lambda: self._service(name, minutes))
+
+    @property
+    def live(self) -> Live:
+        """What asks sidecars."""
+        return self._registry.live
+
+    def namespaces(self, name: str, minutes: int) -> list[str]:
+        """Return the namespaces of a service. Raises ReadError."""
+        return next((each.namespaces for each in self.overview(minutes).services if each.name == name), [])
 
     def mesh(self, minutes: int) -> MeshView:
         """Return the mesh's own parts. Raises ReadError."""

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from infra.cli.api import ApiError
+from infra.console.live import TAP_SECONDS, Live
 from infra.console.overview import Registered
 
 MAX_SERVICES: Final = 5_000
@@ -43,10 +44,11 @@ class Listing:
 class RegistryReader:
     """Reads the registry; an error is a text for the page."""
 
-    def __init__(self, api: Api | None, absent: str = "") -> None:
+    def __init__(self, api: Api | None, absent: str = "", tap_seconds: int = TAP_SECONDS) -> None:
         """`absent` says why there is no API."""
         self._api = api
         self._absent = absent
+        self.live = Live(api, absent, tap_seconds)
 
     def listing(self) -> Listing:
         """Return all services and findings."""

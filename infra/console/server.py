@@ -4,6 +4,7 @@ Rules:
 - It listens on loopback and answers only those who ask for it by a loopback name, so that no page of the web can read
   it through the user's browser.
 - Every view has an address of its own; the page itself shows the one that is asked for.
+- Sidecars are asked by POST of JSON only, which no other page can send without the browser's asking first.
 - Nothing comes from elsewhere: `page/` holds uPlot 1.6.32 as npm has it, with its licence (MIT).
 """
 
@@ -17,10 +18,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from infra.console.live import BusyError
 from infra.console.metrics import ReadError
 from infra.console.reader import Console
 
 PAGE: Final = Path(__file__).with_name("page")
+JSON: Final = "application/json"
 TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -71,6 +74,33 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, "text/plain", b"no such page\n")
 
+    def do_POST(self) -> None:
+        """Ask the sidecars what happens at a service: /live/tap/NAME, a line each request, or /live/ejections/NAME."""
+        first, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        what, _, name = rest.partition("/")
+        if self.headers.get("Host") not in self.server.hosts or self.headers.get("Content-Type") != JSON:
+            self._json(403, {"error": "only the console's own page may ask"})
+        elif first != "live" or what not in ("tap", "ejections") or not name:
+            self._json(404, {"error": "there are /live/tap/NAME and /live/ejections/NAME"})
+        else:
+            self._live(what, unquote(name))
+
+    def _live(self, what: str, name: str) -> None:
+        console = self.server.console
+        try:
+            namespaces = console.namespaces(name, self.server.minutes)
+            with console.live.turn():
+                if what == "ejections":
+                    self._json(200, console.live.ejections(namespaces, name))
+                    return
+                self._begin(200, "application/x-ndjson")
+                self.end_headers()  # without a length: it ends with the connection
+                for each in console.live.tap(namespaces, name):
+                    self.wfile.write(msgspec.json.encode(each) + b"\n")
+                    self.wfile.flush()
+        except ReadError as error:
+            self._json(409 if isinstance(error, BusyError) else 502, {"error": str(error)})
+
     def _data(self, view: str, query: dict[str, list[str]]) -> None:
         asked = query.get("minutes", [str(self.server.minutes)])[0]
         if not asked.isdecimal() or not 1 <= int(asked) <= MAX_MINUTES:
@@ -93,17 +123,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(502, {"error": str(error)})
 
     def _json(self, status: int, document: object) -> None:
-        self._answer(status, "application/json", msgspec.json.encode(document))
+        self._answer(status, JSON, msgspec.json.encode(document))
 
     def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self._begin(status, content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _begin(self, status: int, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Security-Policy", _POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the terminal is the user's."""

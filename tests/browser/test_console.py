@@ -63,7 +63,7 @@ def served(console: Console, minutes: int = 60) -> Iterator[str]:
 
 def console_of(cloudwatch: FakeCloudWatch, period: int = 60) -> Console:
     reader = MetricReader(cast("Any", cloudwatch), lambda: NOW)
-    return Console(reader, sections(), "test", RegistryReader(FakeRegistry(registry())), period=period)
+    return Console(reader, sections(), "test", RegistryReader(FakeRegistry(registry()), tap_seconds=1), period=period)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +218,12 @@ def test_a_service_has_its_neighbours_and_what_the_registry_knows(browser: Brows
         expect(tab.locator(".facts")).to_contain_text('"request_seconds": 2')
         expect(tab.locator("table.endpoints tbody tr")).to_have_count(4)
         expect(tab.locator(".history li")).to_have_count(2)
+        live = tab.locator(".live")
+        live.get_by_role("button", name="Who ejects its endpoints").click()
+        expect(live.locator("tbody tr").first).to_have_text("a1173316ejected after failurescartcacacaca")
+        live.get_by_role("button", name="Tap requests").click()
+        expect(live.locator("tbody tr.bad")).to_contain_text("/items/7")
+        expect(live.get_by_role("status")).to_have_text("1 requests, the latest first.")
         tab.locator("table.edges").first.get_by_role("link", name="orders").click()
         expect(tab.locator("h1")).to_contain_text("orders")
         tab.go_back()

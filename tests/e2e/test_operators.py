@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_up import PATIENCE, ROOT, SHOP, Up, up
-from tests.support.control_plane.terminal import COLUMNS, run
+from tests.support.control_plane.terminal import COLUMNS, run, run_all
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
@@ -49,26 +50,61 @@ def test_a_healthy_mesh_has_nothing_wrong(shop: tuple[Up, Path]) -> None:
     assert shown(shop, "check")[-1] == "Status check results are √"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("stat",), ["NAME", "SUCCESS", "RPS", "LATENCY_P99", "orders", "web"]),
-        (("stat", "--outbound"), ["SERVICE", "TIMEOUTS", "RETRIES", "orders"]),
-        (("edges",), ["SRC", "DST", "ZONE_LOCAL", "load", "web", "orders"]),
-        (("proxies",), ["SNAPSHOT", "SYNCED", "VERSION", "orders"]),
-        (("why", "web", "orders"), ["✓ name", "✓ endpoints", "web can call orders."]),
-        (("describe", "orders"), ["Name:", "orders", "Policy:", "ready"]),
-        (("policy", "get", "orders"), ["{}"]),
-        (("top", "orders", "--time", "8"), ["METHOD", "GET", "SUCCESS"]),
-        (("logs", "orders", "--container", "sidecar"), ["==>", "sidecar"]),
-    ],
-)
-def test_every_command_fits_a_terminal(shop: tuple[Up, Path], arguments: tuple[str, ...], words: list[str]) -> None:
+COMMANDS: dict[tuple[str, ...], list[str]] = {
+    ("stat",): ["NAME", "SUCCESS", "RPS", "LATENCY_P99", "orders", "web"],
+    ("stat", "--outbound", "--time-window", "30s"): ["SERVICE", "TIMEOUTS", "RETRIES", "orders"],
+    ("edges",): ["SRC", "DST", "ZONE_LOCAL", "load", "web", "orders"],
+    ("proxies",): ["SNAPSHOT", "SYNCED", "VERSION", "orders"],
+    ("why", "web", "orders"): ["✓ name", "✓ endpoints", "web can call orders."],
+    ("describe", "orders"): ["Name:", "orders", "Policy:", "ready"],
+    ("policy", "get", "orders"): ["{}"],
+    ("top", "orders", "--time", "8"): ["METHOD", "GET", "SUCCESS"],
+    ("tap", "orders", "--to", "stock", "--time", "8", "--most", "1"): [":method=GET", "dst_res=svc/stock"],
+    ("logs", "orders", "--container", "sidecar"): ["==>", "sidecar"],
+    ("check", "--proxy"): ["control-plane", "data-plane", "Status check results are √"],
+    ("analyze", str(SHOP)): ["No validation issues found"],
+    ("services",): ["PROTOCOL", "orders", "stock"],
+    ("endpoints", "orders"): ["ADDRESS", "ready"],
+    ("tasks",): ["GROUP", "RUNNING"],
+    ("status",): ["SERVICES", "steady"],
+    ("redrive", "--dry-run"): ["OUTCOME"],
+    ("cost", "--sidecars", "10"): ["10"],
+    ("diff", "--save", "{folder}/before.json"): ["kept 1 namespaces"],
+    ("bug-report", "{folder}/report.tar.gz"): ["secrets were removed"],
+    ("inject", str(SHOP / "stock.json"), "--image", "x", "--api-url", "https://x"): ["tramo.gate"],
+    ("completion", "bash"): ["complete -o default"],
+}
+"""What each command shows on a terminal."""
+AT_ONCE = 3
+FOREIGN = ("logs", "tap", "inject", "completion")
+"""Commands that show the lines of others, requests, or files: these are not cut to a width."""
+
+
+@pytest.fixture(scope="module")
+def screens(shop: tuple[Up, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], tuple[int, str]]:
+    """What all the commands show: in a few processes at once, since most of their time is waiting."""
     _, state = shop
-    code, text = run(state, *arguments)
+    folder = str(tmp_path_factory.mktemp("written"))
+    groups = [list(COMMANDS)[number::AT_ONCE] for number in range(AT_ONCE)]
+
+    def shown(group: list[tuple[str, ...]]) -> list[tuple[int, str]]:
+        return run_all(state, [tuple(each.format(folder=folder) for each in command) for command in group])
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(shown, groups))
+    return {
+        name: each for group, texts in zip(groups, found, strict=True) for name, each in zip(group, texts, strict=True)
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_fits_a_terminal(
+    screens: dict[tuple[str, ...], tuple[int, str]], command: tuple[str, ...]
+) -> None:
+    code, text = screens[command]
     assert code == 0, text
-    assert [word for word in words if word not in text] == [], text
-    if arguments[0] != "logs":  # foreign text
+    assert [word for word in COMMANDS[command] if word not in text] == [], text
+    if command[0] not in FOREIGN:
         assert [line for line in text.splitlines() if len(line) > COLUMNS] == []
 
 

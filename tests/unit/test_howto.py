@@ -12,6 +12,8 @@ import pytest
 
 from infra.cli import main as cli
 from infra.inject import Settings, inject
+from infra.local import folder
+from infra.local.settings import LocalError
 from registry.domain.definition import parse
 from registry.domain.offer import Definition
 from tests.support.control_plane.schemas import check
@@ -19,7 +21,8 @@ from tests.support.control_plane.schemas import check
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 HOW_TO: Final = [
-    ROOT / "docs" / name for name in ("join.md", "migrate.md", "network.md", "policies.md", "troubleshoot.md")
+    ROOT / "docs" / name
+    for name in ("install.md", "join.md", "migrate.md", "network.md", "policies.md", "services.md", "troubleshoot.md")
 ]
 
 
@@ -60,6 +63,34 @@ def test_the_task_definition_of_the_page_joins() -> None:
     assert parsed(inject(task, settings, {"namespace": "shop.local"})).offers == ()
     bridge = {**task, "networkMode": "bridge", "containerDefinitions": [{**task["containerDefinitions"][0], **label}]}
     assert [each.service for each in parsed(bridge).offers] == ["orders"]
+
+
+def test_the_folder_of_the_page_can_be_brought_up(tmp_path: Path) -> None:
+    services, task = json_blocks("services.md")
+    (tmp_path / "services.json").write_text(json.dumps(services))
+    (tmp_path / "web.json").write_text(json.dumps(task))
+    assert folder.read(tmp_path, "us-east-1").cluster == "shop"
+    block = {"namespace": "shop.local", "services": [{"portName": "web", "clientAliases": [{"port": 80}]}]}
+    finished = inject(task, Settings("tramo", "http://unused"), block)
+    (tmp_path / "web.json").write_text(json.dumps(finished))
+    assert [each["family"] for each in folder.read(tmp_path, "us-east-1").definitions] == ["web"]
+
+
+def test_the_fields_that_the_page_says_are_refused_are(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "services.md").read_text()
+    services, task = json_blocks("services.md")
+    (tmp_path / "web.json").write_text(json.dumps(task))
+    for field, value in (
+        ("loadBalancers", [{"containerName": "app", "containerPort": 8080}]),
+        ("serviceRegistries", [{"registryArn": "arn:aws:servicediscovery:us-east-1:123456789012:service/srv-1"}]),
+        ("serviceConnectConfiguration", {"enabled": True}),
+        ("schedulingStrategy", "DAEMON"),
+    ):
+        assert f"`{field}`" in text
+        changed = {**services, "services": [{**services["services"][0], field: value}]}
+        (tmp_path / "services.json").write_text(json.dumps(changed))
+        with pytest.raises(LocalError, match=field):
+            folder.read(tmp_path, "us-east-1")
 
 
 def parsed(task: dict[str, Any]) -> Definition:

@@ -1,6 +1,7 @@
 // One service: how it is, its neighbours, its plots, and what the registry knows of it.
 
 import { glyph, lasting, make, moment, plural, share, show } from "./format.js";
+import { liveCard } from "./live.js";
 import { LABELS, drawMap } from "./map.js";
 import { plotCard } from "./plot.js";
 
@@ -9,7 +10,7 @@ export function service(view, page) {
   if (!row) {
     return [make("h1", {}, view.name), make("p", { class: "empty" }, `No service ${view.name} sent metrics in this time, and the registry does not list it. `, make("a", { href: page.address("/") }, "All services"))];
   }
-  return [title(view, row), tiles(row), findingList(view.registry.flatMap((document) => document.findings ?? [])), neighbours(view, page), ...plots(view), ...registry(view)].filter(Boolean);
+  return [title(view, row), tiles(row), findingList(view.registry.flatMap((document) => document.findings ?? [])), neighbours(view, page), view.registry_error ? null : liveCard(view.name), ...plots(view), ...registry(view)].filter(Boolean);
 }
 
 function title(view, row) {

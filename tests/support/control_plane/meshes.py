@@ -160,6 +160,35 @@ def name(number: int) -> str:
     return f"svc{number:04}"
 
 
+ANSWERS: Final[dict[str, object]] = {
+    "clusters": {
+        "clusters": [
+            {
+                "name": "stock",
+                "endpoints": [
+                    {"id": "a1173316d40a45dea9/http", "ejected": True, "health_check": None},
+                    {"id": "5f0b77c2a81e4d339c/http", "ejected": False, "health_check": {"state": "failing"}},
+                    {"id": "d94e20b7715a4c7f8b/http", "ejected": False, "health_check": None},
+                ],
+            }
+        ]
+    },
+    "tap": {
+        "requests": [
+            {
+                "direction": "outbound",
+                "upstream_cluster": "stock",
+                "method": "GET",
+                "path": "/items/7",
+                "response_code": 503,
+                "duration": 2.5,
+                "response_flags": "UF",
+            }
+        ]
+    },
+}
+
+
 class FakeRegistry:
     """The registry's part of the mesh's API: documents by namespace and name."""
 
@@ -187,6 +216,21 @@ class FakeRegistry:
     def findings(self, namespace: str | None) -> Iterator[dict[str, object]]:
         """Yield what is wrong in a namespace."""
         yield from self._findings if namespace else []
+
+    def ask(self, _: str, question: dict[str, object]) -> dict[str, object]:
+        """Take a question; the one sidecar is of cart."""
+        return {"id": str(question["subject"]), "asked": ["ca" * 16]}
+
+    def answers(self, _: str, question: str, __: str = "") -> dict[str, object]:
+        """Answer it: stock has an endpoint that cart does not call, and a request that failed."""
+        return {
+            "answers": [{"task": "ca" * 16, "at": "2026-11-22T12:00:00Z", "answer": ANSWERS[question]}],
+            "next": None,
+        }
+
+    def task(self, _: str, __: str) -> dict[str, object]:
+        """Return what is known of the sidecar's task."""
+        return {"services": ["cart"], "task_definition": "cart:3"}
 
     def service(self, namespace: str, name: str) -> dict[str, object]:
         """Return one service."""

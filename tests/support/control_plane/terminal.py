@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +20,42 @@ ROOT: Final = Path(__file__).parents[3]
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+_SEVERAL: Final = """
+import json, sys
+from infra.cli.main import main
+for arguments in json.loads(sys.argv[1]):
+    code = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    print(f"\\n{sys.argv[2]} {code}", flush=True)
+"""
+
+
 def run(state: Path, *arguments: str, seconds: float = 120.0) -> tuple[int, str]:
     """Run a `tramo` command; return its exit code and what the screen shows, without colours."""
+    return _run(["-m", "infra.cli.main", "--state-dir", str(state), *arguments], seconds)
+
+
+def run_all(state: Path, commands: Sequence[tuple[str, ...]], seconds: float = 300.0) -> list[tuple[int, str]]:
+    """Run several `tramo` commands in one process, one after the other; return what `run` returns, for each."""
+    end = "=-=-= end of a command:"
+    wanted = json.dumps([["--state-dir", str(state), *arguments] for arguments in commands])
+    code, text = _run(["-c", _SEVERAL, wanted, end], seconds)
+    assert code == 0, text
+    # What stands before an end is of its command, behind the exit code of the one before.
+    first, *others = text.split(f"\n{end} ")
+    codes = [int(each.partition("\n")[0]) for each in others]
+    texts = [first, *(each.partition("\n")[2] for each in others[:-1])]
+    return list(zip(codes, texts, strict=True))
+
+
+def _run(arguments: list[str], seconds: float) -> tuple[int, str]:
     mine, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     environment.pop("TRAMO_API_URL", None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "infra.cli.main", "--state-dir", str(state), *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         stdin=terminal,
         stdout=terminal,

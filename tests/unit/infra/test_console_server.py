@@ -44,7 +44,7 @@ class Mesh:
         calls = [Call("web", "orders", 600), Call("orders", "stock", 60)]
         self.cloudwatch = FakeCloudWatch(sent(last_minutes(NOW, 30), calls))
         reader = MetricReader(cast("Any", self.cloudwatch), lambda: NOW)
-        self.console = Console(reader, [], "test", RegistryReader(self.registry), monotonic=self.clock)
+        self.console = Console(reader, [], "test", RegistryReader(self.registry, tap_seconds=1), monotonic=self.clock)
 
 
 ORDERS: Final[dict[str, Any]] = {
@@ -112,6 +112,47 @@ def get(server: ConsoleServer, path: str, host: str = "") -> tuple[HTTPResponse,
 def data(server: ConsoleServer, path: str) -> tuple[int, Any]:
     response, body = get(server, f"/data/{path}")
     return response.status, json.loads(body)
+
+
+def post(server: ConsoleServer, path: str, kind: str = "application/json") -> tuple[int, list[Any]]:
+    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    try:
+        headers = {"Host": f"localhost:{server.server_port}", "Content-Type": kind}
+        connection.request("POST", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, [json.loads(line) for line in response.read().splitlines()]
+    finally:
+        connection.close()
+
+
+def test_sidecars_say_whom_they_do_not_call(server: ConsoleServer) -> None:
+    status, (found,) = post(server, "/live/ejections/orders")
+    assert (status, found["asked"]) == (200, 1)
+    assert [(each["endpoint"], each["why"], each["by"]) for each in found["ejections"]] == [
+        ("a1173316d40a45dea9/http", "ejected after failures", "cart"),
+        ("5f0b77c2a81e4d339c/http", "fails its health checks", "cart"),
+    ]
+
+
+def test_a_tap_is_a_line_for_each_request_and_one_at_a_time(mesh: Mesh, server: ConsoleServer) -> None:
+    with mesh.console.live.turn():
+        status, (refused,) = post(server, "/live/tap/orders")
+        assert (status, "asked already" in refused["error"]) == (409, True)
+    status, found = post(server, "/live/tap/orders")
+    assert (status, [(each["path"], each["response_flags"]) for each in found]) == (200, [("/items/7", "UF")])
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [
+        ("/live/tap/orders", "text/plain", 403),  # what a form of another page can send
+        ("/live/tap/", "application/json", 404),
+        ("/live/drain/orders", "application/json", 404),
+        ("/data/overview", "application/json", 404),
+    ],
+)
+def test_nothing_else_can_be_asked(server: ConsoleServer, path: str, kind: str, status: int) -> None:
+    assert post(server, path, kind)[0] == status
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.answers import Answers
+from sidecar.answers import Answers, window_of
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.questions import Question
 from sidecar.telemetry.recorder import AccessLog, Recorder
@@ -61,3 +61,12 @@ def test_what_is_logged_goes_on_after_a_tap() -> None:
         assert recorder.taps == []
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(None, 60.0), ("15", 15.0), ("30", 30.0), ("1", 15.0), ("3600", 60.0), ("soon", 60.0)]
+)
+def test_counts_are_of_the_seconds_that_are_asked_for_as_far_as_they_are_kept(
+    asked: str | None, seconds: float
+) -> None:
+    assert window_of({} if asked is None else {"window": asked}) == seconds
