@@ -21,7 +21,7 @@ help: ## list the targets
 
 setup: .venv/installed .tools/networks/installed .tools/dynamodb-local/installed .tools/conformance/installed .tools/promtool/installed ## install all that the other targets need
 
-demo: setup .tools/sidecar/installed ## a mesh on this machine: scale, crash, deployment and outage under load
+demo: setup .tools/sidecar/installed ## a mesh on this machine under load: scale, crash, deployment, roll-back, stolen name, outages
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m infra.cli.demo
 
 test: setup .tools/sidecar/installed ## run all tests, the sidecar in pure Python; with COMPILED=1 the sidecar's tests compiled too

@@ -1,4 +1,4 @@
-"""`tramo demo`: the shop under load through scaling, a crash, a deployment, outages and a standalone task.
+"""`tramo demo`: the shop under load: scaling, a crash, deployments, a stolen name, outages, a standalone task.
 
 Nothing is simulated but AWS: the tasks are processes, their events go through the rule of template.yaml to the
 functions, and the requests go through the sidecars. Every wait is for a condition with a deadline; the one time that
@@ -11,35 +11,35 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.cli import measure, report
-from infra.cli.api import MeshApi
+from infra.cli.api import ApiError, Json, MeshApi
+from infra.cli.demo_definitions import NAMESPACE, SHOP, broken_release, copycat, second_release
 from infra.cli.demo_view import View
 from infra.cli.mesh import Mesh
 from infra.cli.mesh_state import knows_all
 from infra.cli.report import Tally
+from infra.cli.services import refused_claims
 from infra.cli.tables import show
 from infra.cli.traffic import EDGES, STAT_IN, Edge, by_destination
 from infra.local.machine import Machine
 from infra.local.runner import TaskRunner
-from infra.local.settings import REPOSITORY, LocalError, Settings
+from infra.local.settings import LocalError, Settings
 from infra.local.state import Status, StopCode
 from infra.local.up import machine
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
-SHOP: Final = REPOSITORY / "infra" / "examples" / "shop"
 OUTAGE_SECONDS: Final = 10.0
 _PATIENCE: Final = 120.0  # for any one condition, on a busy machine
 _PAUSE: Final = 0.1
@@ -98,6 +98,7 @@ class Demo:
         self._view = view
         self._load: TaskRunner | None = None
         self._running_at: dict[str, float] = {}
+        self._api = MeshApi.local(made.api.url, made.settings.region)
         self.edges: list[Edge] = []
         made.listeners.append(self._note)
 
@@ -120,9 +121,12 @@ class Demo:
             await self._until("ECS has seen it", lambda: len(self._orders()) < 3 or not self._cluster.steady())
             await self._all_serve()
         async with self._phase("orders is deployed from version 1 to 2"):
-            second = self._cluster.register(_release())
-            self._cluster.update_service("orders", desired_count=None, definition=second.name, force=False)
+            good = self._deploy(second_release())
             await self._all_serve()
+        async with self._phase("a task of another family claims stock"):
+            thief = await self._claim_stock()
+        async with self._phase("version 3 of orders fails and is rolled back"):
+            before = await self._roll_back()
         async with self._phase(f"the API is away for {OUTAGE_SECONDS:.0f} s while a task is replaced"):
             await self._machine.api.away()
             await self._outage()
@@ -134,15 +138,20 @@ class Demo:
             await self._machine.feed.back()
             await self._all_serve()
         async with self._phase("a standalone task of orders joins by RunTask"):
-            alone = self._cluster.run_task("orders")
+            alone = self._cluster.run_task(good)
             await self._until("it serves", lambda: alone.identity.task_id in self._tally().answers)
+        await self._callers_have(before)
         self._view.say("asking the sidecars who calls whom")
-        mesh = Mesh(MeshApi.local(self._machine.api.url, self._machine.settings.region), None)
-        self.edges = await asyncio.to_thread(measure.edges, mesh, io.StringIO())
+        self.edges = await asyncio.to_thread(measure.edges, Mesh(self._api, None), io.StringIO())
         self._view.say("stopping the load, then everything; the sidecars report their last metrics")
         load.stop(StopCode.USER_INITIATED, "The demo is over")
         await self._until("the load task has stopped", load.stopped.is_set)
         final = self._tally()
+        if requests := thief.log("stock").read_text(encoding="utf-8"):
+            raise DemoError(
+                f"{thief.identity.definition.name} may not offer stock, and yet it was asked: {requests[:200]}"
+            )
+        self._view.note(f"{thief.identity.definition.name} was never asked")
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self._cluster.stop()
@@ -200,6 +209,68 @@ class Demo:
         await self._until("the sidecar of a new task knows every service", replaced)
         await asyncio.sleep(max(0.0, ends - time.monotonic()))
 
+    def _deploy(self, document: Mapping[str, Any]) -> str:
+        """Deploy a release of orders and return its family:revision."""
+        name = self._cluster.register(document).name
+        self._cluster.update_service("orders", desired_count=None, definition=name, force=False)
+        return name
+
+    async def _claim_stock(self) -> TaskRunner:
+        """Start a task that says it is stock; return it when the registry has refused it. It runs on until the end."""
+        definition = self._cluster.register(copycat()).name
+        runner = self._cluster.run_task(definition)
+        stock: Json = {}
+
+        async def refused() -> bool:
+            stock.update(await self._service("stock"))
+            return any(claim["task_definition"] == definition for claim in stock["refused"])
+
+        await self._until("the registry refuses the claim", refused)
+        if any(str(each["id"]).startswith(runner.identity.task_id) for each in stock["endpoints"]):
+            raise DemoError(f"stock has an endpoint of {definition}, whose claim was refused")
+        for line in refused_claims([{**stock, "namespace": NAMESPACE}]):
+            self._view.note(line)
+        return runner
+
+    async def _roll_back(self) -> list[str]:
+        """Deploy a release that fails; return what callers had all the time when ECS has rolled it back."""
+        before = _configuration(await self._service("orders"))
+        definition = self._deploy(broken_release())
+
+        async def rolled_back() -> bool:
+            await self._callers_have(before)
+            events = self._cluster.service("orders").events
+            if not any("rolling back to" in event["message"] for event in events):
+                return False
+            return {await self._state(task) for task in self._tasks_of(definition)} <= {"draining", "gone"}
+
+        await self._until(f"{definition} is rolled back, and the registry knows it", rolled_back)
+        await self._all_serve()
+        failed = len(self._tasks_of(definition))
+        self._view.note(f"{failed} tasks of {definition} failed; orders keeps {', '.join(before)}")
+        return before
+
+    async def _callers_have(self, before: list[str]) -> None:
+        """Raise DemoError if a deployment has changed what callers have of orders."""
+        now = _configuration(await self._service("orders"))
+        if now != before:
+            raise DemoError(f"a release of orders has failed, and yet orders is {now} instead of {before}")
+
+    def _tasks_of(self, definition: str) -> list[str]:
+        return [task for task, runner in self._cluster.tasks.items() if runner.identity.definition.name == definition]
+
+    async def _state(self, task: str) -> str:
+        """Return the state of a task as the registry has it, nothing while its first event is on the way."""
+        try:
+            return str((await asyncio.to_thread(self._api.task, NAMESPACE, task))["state"])
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return ""
+
+    async def _service(self, name: str) -> Json:
+        return await asyncio.to_thread(self._api.service, NAMESPACE, name)
+
     async def _all_serve(self) -> None:
         """Return when orders is steady and each of its tasks has answered a request."""
         await self._steady()
@@ -218,18 +289,22 @@ class Demo:
         log = self._load.log("load")
         return report.read_tally(log.read_text(encoding="utf-8")) if log.exists() else Tally()
 
-    async def _until(self, what: str, condition: Callable[[], bool]) -> None:
+    async def _until(self, what: str, condition: Callable[[], bool | Awaitable[bool]]) -> None:
         """Return when the condition holds. Raises DemoError when that takes too long."""
         deadline = time.monotonic() + _PATIENCE
-        while not condition():
+        while True:
+            held = condition()
+            if held if isinstance(held, bool) else await held:
+                return
             if time.monotonic() > deadline:
                 raise DemoError(f"waited {_PATIENCE:.0f} s in vain until {what}; {self._tally()}")
             await asyncio.sleep(_PAUSE)
 
 
-def _release() -> Mapping[str, Any]:
-    document: Mapping[str, Any] = json.loads((SHOP / "releases" / "orders-2.json").read_text(encoding="utf-8"))
-    return document
+def _configuration(service: Json) -> list[str]:
+    """Return what a deployment could change for the callers of a service."""
+    aliases = [f"{each['dns_name']}:{each['port']}" for each in service["aliases"]]
+    return [f"protocol {service['protocol']}", f"virtual address {service['vip']}", *aliases]
 
 
 def _read_metrics(made: Machine, begin: datetime) -> dict[tuple[str, str], float]:

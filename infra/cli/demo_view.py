@@ -24,6 +24,7 @@ class View:
         self._console: Console = console(stream)
         self._live: Live | None = None
         self._phases: list[Phase] = []
+        self._notes: list[str] = []
         self._now = ""
         self._tally: Callable[[], Tally] = Tally
 
@@ -56,6 +57,15 @@ class View:
             self._stream.write(what + "\n")
             self._stream.flush()
 
+    def note(self, what: str) -> None:
+        """Show what came out of a phase."""
+        self._notes.append(what)
+        if self._live is not None:
+            self._live.refresh()
+        else:
+            self._stream.write(f"  {what}\n")
+            self._stream.flush()
+
     def ended(self, phase: Phase) -> None:
         """Show a phase that has ended."""
         self._phases.append(phase)
@@ -71,6 +81,7 @@ class View:
 
     def _picture(self) -> Group:
         parts: list[object] = [table(PHASES, [row(done) for done in self._phases])]
+        parts += [Text(f"\n{note}") for note in self._notes]
         if self._now:
             tally = self._tally()
             parts.append(Text(f"\n{self._now}", style="bold"))

@@ -16,6 +16,8 @@ PHASES = (
     "orders scales from 1 to 3",
     "one orders task is killed with SIGKILL",
     "orders is deployed from version 1 to 2",
+    "a task of another family claims stock",
+    "version 3 of orders fails and is rolled back",
     "the API is away for 10 s while a task is replaced",
     "DynamoDB is away for 10 s while a task is replaced",
     "a standalone task of orders joins by RunTask",
@@ -38,9 +40,16 @@ def test_the_demo() -> None:
         assert int(requests) > 0
         assert failed == "0"
     # Every new endpoint has served: the time from its RUNNING event to its first request is shown.
-    for name in PHASES[1:]:
+    for name in (*PHASES[1:4], *PHASES[6:]):
         assert re.search(r"[0-9a-f]{6} \d+\.\d s", rows[name][1]), rows[name][1]
     assert "v1" in rows[PHASES[3]][1]
     assert "v2" in rows[PHASES[3]][1]
+    assert re.search(r"role/copycat \(copycat:1\) may not offer stock: the name belongs to .*/stock", done.stdout)
+    assert "copycat:1 was never asked" in done.stdout
+    assert re.search(
+        r"[3-9] tasks of orders:3 failed; orders keeps protocol http, virtual address [\d.]+, orders:80$",
+        done.stdout,
+        re.MULTILINE,
+    )
     for metric in ("RequestCount", "HTTPCode_Target_2XX_Count", "TargetResponseTime"):
         assert re.search(rf"^{metric} .* \d", done.stdout, re.MULTILINE)
