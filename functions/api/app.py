@@ -27,7 +27,7 @@ from registry.domain.questions import LARGEST_ANSWER_BYTES
 from registry.domain.service import ServiceRecord
 from registry.dynamodb.feed_store import FeedStore
 from registry.dynamodb.owner_store import RulesConflictError, StoredRules
-from registry.dynamodb.service_store import PolicyConflictError
+from registry.dynamodb.service_store import RevisionConflictError
 from registry.dynamodb.store import open_store
 from registry.dynamodb.task_store import ReportConflictError, ReportOutcome
 from registry.settings import Settings
@@ -162,11 +162,10 @@ def write_policy(namespace: str, service: str, policy: dict[str, Any]) -> Servic
         record = store.services.set_policy(
             requests.namespace_name(namespace), requests.service_name(service), policy, expected, time.time()
         )
-    except PolicyConflictError as error:
+    except RevisionConflictError as error:
         detail = f"the policy is at revision {error.revision}, not {expected}: read it and try again"
-        raise Problem(
-            412, "precondition-failed", detail, "If-Match", {"ETag": requests.etag(error.revision)}
-        ) from error
+        tag = {"ETag": requests.etag(error.revision)}
+        raise Problem(412, "precondition-failed", detail, "If-Match", tag) from error
     count(metric_names.POLICIES_CHANGED, int(record is not None))
     return record
 
@@ -180,9 +179,9 @@ def policy_answer(record: ServiceRecord | None, namespace: str, service: str) ->
 
 @app.route("/v1/namespaces/{namespace}/services/{service}/owners", methods=["GET"], authorizer=authorizer)
 def get_owners(namespace: str, service: str) -> Any:
-    """Return whose a service is, who else may offer it, and the claims that were refused in the last week."""
+    """Return whose a service is, who else may offer it, and refused claims of the last week; ETag is for If-Match."""
     name, wanted = requests.namespace_name(namespace), requests.service_name(service)
-    return reading.owners(store, name, wanted, store.services.get(name, wanted), time.time())
+    return owners_answer(name, wanted, store.services.get(name, wanted))
 
 
 @app.route("/v1/namespaces/{namespace}/services/{service}/owners", methods=["PUT"], authorizer=authorizer)
@@ -190,9 +189,23 @@ def put_owners(namespace: str, service: str) -> Any:
     """Say who may offer a service besides its owner; tasks that were refused get traffic within a minute."""
     name, wanted = requests.namespace_name(namespace), requests.service_name(service)
     allowed = requests.valid(requests.body(request().raw_body), "owners", "bad-owners")["allowed"]
-    record = store.services.set_allowed(name, wanted, allowed)
-    logger.info("who may offer a service was changed", namespace=name, service=wanted, allowed=allowed)
-    return reading.owners(store, name, wanted, record, time.time())
+    expected = requests.expected_revision(request().headers.get("if-match"), requests.PART_ETAG)
+    try:
+        record = store.services.set_allowed(name, wanted, allowed, expected)
+    except RevisionConflictError as error:
+        detail = f"who may offer {wanted} is at revision {error.revision}, not {expected}: read it and try again"
+        raise Problem(412, "precondition-failed", detail, "If-Match") from error
+    if record is not None:
+        logger.info("who may offer a service was changed", namespace=name, service=wanted, allowed=allowed)
+    return owners_answer(name, wanted, record)
+
+
+def owners_answer(namespace: str, service: str, record: ServiceRecord | None) -> Response:
+    """Return the owners of a service as an answer."""
+    if record is None:
+        raise reading.unknown_service(namespace, service)
+    document = reading.owners(store, namespace, record, time.time())
+    return Response(document, headers={"ETag": requests.part_etag(record.allowed_revision, document)})
 
 
 @app.route("/v1/namespaces/{namespace}/rules", methods=["GET"], authorizer=authorizer)

@@ -347,13 +347,14 @@ _PATH_PARAMETERS: Final[Mapping[str, Any]] = {
 _ONE_NAME: Final = rf"\s*(?:{NAME_PATTERN.pattern})?\s*"
 _SERVICE_NAMES: Final = {"type": "string", "pattern": f"^{_ONE_NAME}(?:,{_ONE_NAME})*$"}
 _NEXT: Final = {"type": "string", "pattern": f"^(?:{NAME_PATTERN.pattern})?$"}
-_POLICY_TAG: Final = {"type": "string", "pattern": r'^(?:\*|"[0-9]{1,18}")$'}
+_POLICY_TAG: Final = {"type": "string", "pattern": rf"^(?:\*|{requests.ETAG.pattern})$"}
+_OWNERS_TAG: Final = {"type": "string", "pattern": rf"^(?:\*|{requests.PART_ETAG.pattern})$"}
 
 _ETAG: Final = {
     "ETag": {
         "required": True,
         "schema": {"type": "string", "pattern": '^"(?:[0-9a-f]+-)?[0-9a-f]+"$'},
-        "description": "For If-None-Match and, where it is a policy's, If-Match.",
+        "description": "For If-None-Match and, where there is such a header, If-Match.",
     }
 }
 _POLL_SECONDS: Final = {
@@ -425,7 +426,13 @@ _OPERATIONS: Final[Mapping[str, tuple[str | None, int, tuple[int, ...], tuple[di
         None,
     ),
     "get_owners": ("Owners", 200, (304, 400, 404), (_IF_NONE_MATCH,), None),
-    "put_owners": ("Owners", 200, (400, 404, 413, 415, 422), (), "Allowed"),
+    "put_owners": (
+        "Owners",
+        200,
+        (400, 404, 412, 413, 415, 422),
+        (_header("If-Match", "Write only if nobody has changed who may offer it since this ETag.", _OWNERS_TAG),),
+        "Allowed",
+    ),
     "get_rules": ("Rules", 200, (304, 400), (_IF_NONE_MATCH,), None),
     "put_rules": (
         "Rules",

@@ -97,14 +97,12 @@ def endpoint_count(store: Store, namespace: str, name: str) -> int:
     return sum(len(each["endpoints"]) for each in services)
 
 
-def owners(store: Store, namespace: str, name: str, record: ServiceRecord | None, now: float) -> Document:
+def owners(store: Store, namespace: str, record: ServiceRecord, now: float) -> Document:
     """Return whose a service is, who else may offer it, and whose claims were refused."""
-    if record is None:
-        raise unknown_service(namespace, name)
     return {
         "owners": list(record.owners),
         "allowed": list(record.allowed),
-        "refused": [_refused(each) for each in store.owners.refused(namespace, now, name).get(name, [])],
+        "refused": [_refused(each) for each in store.owners.refused(namespace, now, record.name).get(record.name, [])],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ MOST_NAMES: Final = 500
 _ROLE_SESSION: Final = re.compile(r"arn:[\w-]+:sts::(?P<account>[0-9]+):assumed-role/(?P<role>[^/]+)/(?P<session>.+)")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # int() refuses some thousands of digits in its own way
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
-_ETAG: Final = re.compile(r'(?:W/)?"([0-9]{1,18})"')
+ETAG: Final = re.compile(r'"([0-9]{1,18})"')
+PART_ETAG: Final = re.compile(r'"[0-9a-f]{1,64}-([0-9]{1,18})"')
 FINDING_KEY_PATTERN: Final = re.compile(r"TRM[0-9]{4}#[A-Za-z0-9_/:.…-]{1,300}#[0-9a-f]{12}")
 QUESTION_PATTERN: Final = re.compile(r"[0-9a-f]{16}")
 ANSWER_PLACE_PATTERN: Final = re.compile(r"[A-Za-z0-9-]{1,64}#[0-9.]{1,17}")
@@ -155,6 +157,15 @@ def etag(version: int | Version) -> str:
     return f'"{version}"'
 
 
+def part_etag(revision: int, document: Mapping[str, Any]) -> str:
+    """Return the entity tag of a document of which only a part can be written: a digest of all, the part's revision.
+
+    Who writes has to know the part, which is all that If-Match looks at; who reads learns each change of the rest.
+    """
+    digest = hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=12)
+    return f'"{digest.hexdigest()}-{revision}"'
+
+
 def matches(header: str | None, tag: str) -> bool:
     """Return whether an If-None-Match header has this entity tag."""
     return tag in _TAG.findall(header or "")
@@ -166,13 +177,13 @@ def known_versions(header: str | None) -> frozenset[Version]:
     return frozenset(version for version in found if version is not None)
 
 
-def expected_revision(header: str | None) -> int | None:
+def expected_revision(header: str | None, pattern: re.Pattern[str] = ETAG) -> int | None:
     """Return the revision that If-Match demands, None for no header or `*`. A weak or foreign tag fails."""
     if header is None or header.strip() == "*":
         return None
-    found = _ETAG.fullmatch(header.strip())
-    if found is None or header.strip().startswith("W/"):
-        detail = f'If-Match {header} is no entity tag of this resource; send the ETag of a GET, such as "3"'
+    found = pattern.fullmatch(header.strip())
+    if found is None:
+        detail = f"If-Match {header} is no entity tag of this resource; send the ETag of a GET"
         raise Problem(412, "precondition-failed", detail, "If-Match")
     return int(found[1])
 

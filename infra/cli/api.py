@@ -125,13 +125,14 @@ class MeshApi:
             return self._exchange("DELETE", _policy_path(namespace, name), None, headers)
         return self._exchange("PUT", _policy_path(namespace, name), json.dumps(policy).encode(), headers)
 
-    def owners(self, namespace: str, name: str) -> Json:
-        """Return whose a service is, who else may offer it, and which claims were refused."""
-        return self._get(_owners_path(namespace, name))
+    def owners(self, namespace: str, name: str) -> tuple[Json, str]:
+        """Return whose a service is, who else may offer it and which claims were refused, and the ETag."""
+        return self._exchange("GET", _owners_path(namespace, name))
 
-    def allow(self, namespace: str, name: str, principals: Sequence[str]) -> Json:
-        """Say who may offer a service besides its owner."""
-        return self._call("PUT", _owners_path(namespace, name), json.dumps({"allowed": list(principals)}).encode())
+    def allow(self, namespace: str, name: str, principals: Sequence[str], tag: str) -> Json:
+        """Say who may offer a service besides its owner, if nobody has changed that since this ETag."""
+        body = json.dumps({"allowed": list(principals)}).encode()
+        return self._exchange("PUT", _owners_path(namespace, name), body, {"If-Match": tag})[0]
 
     def forget(self, namespace: str, name: str) -> None:
         """Forget a service that has no tasks."""

@@ -40,29 +40,29 @@ def refused_claims(rows: Sequence[Row]) -> list[str]:
 
 def allow(api: MeshApi, namespaces: Sequence[str], name: str, claimant: str) -> list[Row]:
     """Let a claimant offer a service, and return its owners as a row. Raises LocalError if there is no such service."""
-    namespace, known = _only(api, namespaces, name)
-    owners = api.allow(namespace, name, sorted({*known["allowed"], claimant}))
+    namespace, known, tag = _only(api, namespaces, name)
+    owners = api.allow(namespace, name, sorted({*known["allowed"], claimant}), tag)
     return [{"namespace": namespace, "name": name, "owners": owners["owners"], "allowed": owners["allowed"]}]
 
 
 def forget(api: MeshApi, namespaces: Sequence[str], name: str) -> list[Row]:
     """Forget a service without tasks, and return as a row whose it was. Raises LocalError if it cannot be."""
-    namespace, known = _only(api, namespaces, name)
+    namespace, known, _ = _only(api, namespaces, name)
     api.forget(namespace, name)
     return [{"namespace": namespace, "name": name, "owners": known["owners"], "allowed": known["allowed"]}]
 
 
-def _only(api: MeshApi, namespaces: Sequence[str], name: str) -> tuple[str, Json]:
-    """Return the one namespace that has a service, and the service's owners."""
+def _only(api: MeshApi, namespaces: Sequence[str], name: str) -> tuple[str, Json, str]:
+    """Return the one namespace that has a service, and the service's owners with their ETag."""
     found = []
     for namespace in namespaces:
         try:
-            found.append((namespace, api.owners(namespace, name)))
+            found.append((namespace, *api.owners(namespace, name)))
         except ApiError as error:
             if error.status != 404:
                 raise
     if len(found) != 1:
-        places = ", ".join(namespace for namespace, _ in found) or "no namespace"
+        places = ", ".join(namespace for namespace, *_ in found) or "no namespace"
         raise LocalError(f"service {name!r} is in {places}; choose one that has it with --namespace")
     return found[0]
 

@@ -58,8 +58,9 @@ class ServiceRecord:
 
     `holders` says whose the aliases are that its declarations want; those that nobody holds are not in it.
     `revision` counts the changes of its declarations. `owners` and `allowed` are principals (`owners.py`), none for a
-    service of tests that nobody owns. `idle_since` is when a sweep first found no task of it (`leftovers.py`),
-    `policy_at` when the policy was written last, None of one that an earlier release wrote.
+    service of tests that nobody owns; `allowed_revision` counts the changes of `allowed`. `idle_since` is when a sweep
+    first found no task of it (`leftovers.py`), `policy_at` when the policy was written last, None of one
+    that an earlier release wrote.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ServiceRecord:
     revision: int = field(default=0, compare=False)
     owners: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
+    allowed_revision: int = field(default=0, compare=False)
     namespace: str = ""
     rules: NamespaceRules = NO_RULES
     idle_since: float | None = None

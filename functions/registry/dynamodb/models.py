@@ -249,6 +249,7 @@ class ServiceItem(Item):
     policy_at = NumberAttribute(null=True)
     owners: ListAttribute[Any] = ListAttribute(null=True)
     allowed: ListAttribute[Any] = ListAttribute(null=True)
+    allowed_revision = NumberAttribute(null=True)
     idle_since = NumberAttribute(null=True)
 
 

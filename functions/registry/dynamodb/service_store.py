@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from pynamodb.attributes import NumberAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
@@ -55,12 +56,12 @@ class ClaimRefusedError(Exception):
         super().__init__(f"{service}: {reason}")
 
 
-class PolicyConflictError(Exception):
-    """The policy is not at the revision that the writer knows. `revision` is the present one."""
+class RevisionConflictError(Exception):
+    """What operators say of a service is not at the revision that the writer knows. `revision` is the present one."""
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        super().__init__(f"the policy is at revision {revision}")
+        super().__init__(f"it is at revision {revision}")
 
 
 class ServiceStore:
@@ -205,34 +206,47 @@ class ServiceStore:
     ) -> ServiceRecord | None:
         """Replace a service's policy and return the service, None when there is no such service.
 
-        Raises PolicyConflictError when `expected_revision` is given and is not the present one.
+        Raises RevisionConflictError when `expected_revision` is given and is not the present one.
         """
         model = self._table.services
-        condition: Condition = model.vip.exists()
-        if expected_revision == 0:
-            condition = condition & (model.policy_revision.does_not_exist() | (model.policy_revision == 0))
-        elif expected_revision is not None:
-            condition = condition & (model.policy_revision == expected_revision)
         item = self._item(namespace, name)
-        actions: list[Action] = [
-            model.policy.set(dict(policy)),
-            model.policy_revision.set((model.policy_revision | 0) + 1),
-            model.policy_at.set(now),
-        ]
-        if update_if(item, actions, condition):
+        actions: list[Action] = [model.policy.set(dict(policy)), model.policy_at.set(now)]
+        if self._set_by_operator(item, actions, model.policy_revision, expected_revision):
             return _record(item)
         known = self._read(namespace, name)
         if known is None:
             return None
-        raise PolicyConflictError(known.policy_revision)
+        raise RevisionConflictError(known.policy_revision)
 
-    def set_allowed(self, namespace: str, name: str, allowed: Iterable[str]) -> ServiceRecord | None:
-        """Replace the principals that may offer a service besides its owner; None when there is no such service."""
+    def set_allowed(
+        self, namespace: str, name: str, allowed: Iterable[str], expected_revision: int | None
+    ) -> ServiceRecord | None:
+        """Replace the principals that may offer a service besides its owner; None when there is no such service.
+
+        Raises RevisionConflictError when `expected_revision` is given and is not the present one.
+        """
         model = self._table.services
-        item = self._item(namespace, name)
-        if not update_if(item, [model.allowed.set(sorted(set(allowed)))], model.vip.exists()):
-            return None
-        return self.get(namespace, name)
+        written = self._set_by_operator(
+            self._item(namespace, name),
+            [model.allowed.set(sorted(set(allowed)))],
+            model.allowed_revision,
+            expected_revision,
+        )
+        known = self.get(namespace, name)
+        if known is None or written:
+            return known
+        raise RevisionConflictError(known.allowed_revision)
+
+    def _set_by_operator(
+        self, item: ServiceItem, actions: list[Action], revision: NumberAttribute, expected: int | None
+    ) -> bool:
+        """Write what an operator says of a service, if there is one and it is at the revision that is expected."""
+        condition: Condition = self._table.services.vip.exists()
+        if expected == 0:
+            condition &= revision.does_not_exist() | (revision == 0)
+        elif expected is not None:
+            condition &= revision == expected
+        return update_if(item, [*actions, revision.set((revision | 0) + 1)], condition)
 
 
 def _by_name(items: Iterable[ServiceItem]) -> dict[str, ServiceRecord]:
@@ -278,5 +292,6 @@ def _record(item: ServiceItem) -> ServiceRecord | None:
         revision=int(item.revision or 0),
         owners=tuple(maybe(item.owners) or ()),
         allowed=tuple(maybe(item.allowed) or ()),
+        allowed_revision=int(item.allowed_revision or 0),
         idle_since=maybe(item.idle_since),
     )

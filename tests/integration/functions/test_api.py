@@ -414,7 +414,8 @@ def test_who_may_offer_a_service_is_read_and_changed(api: Api) -> None:
         "arn:aws:ecs:us-east-1:123456789012:service/example/orders",
         "arn:aws:iam::123456789012:role/orders",
     ]
-    assert api.get("services/orders/owners").json_body == {"owners": owners, "allowed": [], "refused": []}
+    first = api.get("services/orders/owners")
+    assert first.json_body == {"owners": owners, "allowed": [], "refused": []}
     other = "arn:aws:ecs:us-east-1:123456789012:service/sandbox/evil"
     api.store.owners.refuse(api.namespace, Claim("orders", other, "evil:1", "it belongs to others", time.time()))
     listed = api.get("services").json_body["services"][0]["refused"]
@@ -422,8 +423,19 @@ def test_who_may_offer_a_service_is_read_and_changed(api: Api) -> None:
         (other, "evil:1", "it belongs to others")
     ]
     assert api.get("services/orders").json_body["refused"] == listed
-    changed = api.call("PUT", "services/orders/owners", {"allowed": [other]}).json_body
-    assert changed == {"owners": owners, "allowed": [other], "refused": listed}
+    # Who reads sees the new claim, who writes need not have seen it.
+    seen = api.call("GET", "services/orders/owners", If_None_Match=first.headers["etag"])
+    assert (seen.status_code, seen.json_body["refused"]) == (200, listed)
+    changed = api.call("PUT", "services/orders/owners", {"allowed": [other]}, If_Match=first.headers["etag"])
+    assert changed.json_body == {"owners": owners, "allowed": [other], "refused": listed}
+    stale = api.call("PUT", "services/orders/owners", {"allowed": []}, If_Match=seen.headers["etag"])
+    assert "at revision 1, not 0" in problem(stale, 412, "precondition-failed", "If-Match")
+    foreign = api.call("PUT", "services/orders/owners", {"allowed": []}, If_Match='"1"')
+    problem(foreign, 412, "precondition-failed", "If-Match")
+    assert api.get("services/orders/owners").json_body == changed.json_body
+    again = api.call("PUT", "services/orders/owners", {"allowed": [other]}, If_Match=changed.headers["etag"])
+    assert again.status_code == 200
+    assert api.call("PUT", "services/orders/owners", {"allowed": [other]}, If_Match="*").status_code == 200
     problem(api.call("PUT", "services/none/owners", {"allowed": []}), 404, "unknown-service", "service")
     bodies: list[dict[str, Any]] = [{}, {"allowed": ["evil"]}, {"allowed": [other], "owners": []}]
     for body in bodies:

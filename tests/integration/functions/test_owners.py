@@ -91,14 +91,14 @@ def test_an_operator_allows_a_claimant_and_takes_it_back(store: Store, lookups: 
     handle(started("aa", "orders"), store, lookups, NOW)
     handle(started("bb", "evil", "sandbox"), store, lookups, NOW)
     repair(store)
-    assert store.services.set_allowed(NAMESPACE, "ghost", [THIEF]) is None
-    allowed = store.services.set_allowed(NAMESPACE, "orders", [THIEF])
+    assert store.services.set_allowed(NAMESPACE, "ghost", [THIEF], None) is None
+    allowed = store.services.set_allowed(NAMESPACE, "orders", [THIEF], 0)
     assert allowed is not None
     assert allowed.allowed == (THIEF,)
     repaired = repair(store)
     assert (repaired.refused, len(repaired.undeclared)) == (0, 1)  # which the sweep declares
     assert served(store)[2] == ["aa", "bb"]
-    store.services.set_allowed(NAMESPACE, "orders", [])
+    store.services.set_allowed(NAMESPACE, "orders", [], None)
     assert repair(store).refused == 1
     assert served(store) == MINE
 

@@ -55,11 +55,15 @@ def answer(event: Any) -> dict[str, Any]:
             return ok({"services": [service("cache")] * 30, "next": "cache"})
         case "/v1/namespaces/{namespace}/services/{service}/owners":
             if parameters == {"namespace": "shop.local", "service": "orders"}:
+                tag = {"ETag": '"ab-4"'}
+                if event["httpMethod"] == "PUT" and event["headers"].get("If-Match") != tag["ETag"]:
+                    return {"statusCode": 412, "body": json.dumps({"detail": "somebody was quicker"})}
                 body = event["body"]
                 if body is not None and event["isBase64Encoded"]:
                     body = base64.b64decode(body)
                 allowed = [] if not body else json.loads(body)["allowed"]
-                return ok({"owners": [OWNER], "allowed": allowed, "refused": [REFUSED]})
+                answered = ok({"owners": [OWNER], "allowed": allowed, "refused": [REFUSED]})
+                return {**answered, "headers": answered["headers"] | tag}
         case "/v1/namespaces/{namespace}/services/{service}" if event["httpMethod"] == "DELETE":
             if parameters == {"namespace": "shop.local", "service": "orders"}:
                 return {"statusCode": 204, "body": "", "headers": {}}
@@ -104,6 +108,8 @@ def test_a_refused_claim_is_shown_with_both_sides_and_allowed_by_the_operators_w
         )
         (row,) = allow(api, api.namespaces(), "orders", THIEF)
         assert row == {"namespace": "shop.local", "name": "orders", "owners": [OWNER], "allowed": [THIEF]}
+        with pytest.raises(ApiError, match="somebody was quicker"):
+            api.allow("shop.local", "orders", [], '"ab-3"')
         with pytest.raises(LocalError, match="service 'none' is in no namespace"):
             allow(api, api.namespaces(), "none", THIEF)
 
