@@ -14,17 +14,19 @@ from registry.domain.leftovers import idleness
 from registry.domain.rules import TaskRecord
 from registry.domain.service import ServiceRecord
 from registry.dynamodb.store import Store
+from registry.feeding import Feeder
 
 STEPS_AT_ONCE: Final = 200  # of one namespace: 4 s at 20 ms a transaction, the next sweep goes on
 
 
 class Leftovers:
-    """Removes what a store has left over. `log` takes a message and keys to log."""
+    """Removes what a store and its feed have left over. `log` takes a message and keys to log."""
 
-    def __init__(self, store: Store, now: float, log: Callable[..., None]) -> None:
+    def __init__(self, store: Store, now: float, log: Callable[..., None], feeder: Feeder | None) -> None:
         self._store = store
         self._now = now
         self._log = log
+        self._feeder = feeder
 
     def sweep(self, namespace: str, tasks: Sequence[TaskRecord], services: Mapping[str, ServiceRecord]) -> int:
         """Remove what is left over of a namespace, and return how many services that was.
@@ -53,5 +55,9 @@ class Leftovers:
 
     def _remove_namespace(self, namespace: str) -> None:
         is_empty = next(iter(self._store.tasks.all(namespace)), None) is None
-        if is_empty and self._store.removals.namespace(namespace, self._now):
+        if is_empty and self._store.removals.namespace(namespace, self._now, self._remove_feed):
             self._log("an empty namespace is removed", namespace=namespace)
+
+    def _remove_feed(self, namespace: str) -> None:
+        if self._feeder is not None:
+            self._feeder.remove(namespace)

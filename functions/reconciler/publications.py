@@ -61,7 +61,7 @@ class Publications:
         self._publisher = publisher
         self._now = now
         self._warn = warn
-        self._leftovers = Leftovers(store, now, warn)
+        self._leftovers = Leftovers(store, now, warn, feeder)
         self._feeder = feeder
 
     def repair(self, namespace: str, tasks: Sequence[TaskRecord]) -> Repaired:

@@ -76,6 +76,10 @@ class Feeder:
             raise failed
         return written
 
+    def remove(self, namespace: str) -> None:
+        """Delete the copies of a namespace that goes. Its whole documents end with the bucket's lifecycle."""
+        self._feed.remove(namespace)
+
     def _is_current(self, each: FeedHead, head: Head, now: float) -> bool:
         if each.version != head.version or each.seconds != self._seconds:
             return False

@@ -19,7 +19,7 @@ from pynamodb.expressions.condition import Condition
 
 from registry.domain.feed import COPIES, Changes, FeedHead
 from registry.domain.lineage import Version
-from registry.dynamodb.models import HEAD, Item, change, connected, maybe, update_if, whole
+from registry.dynamodb.models import HEAD, Item, change, connected, delete_if, maybe, update_if, whole
 
 CHANGES = "CHANGES"
 
@@ -68,6 +68,19 @@ class FeedStore:
         heads = self._heads
         for copy in range(COPIES):
             update_if(heads(feed_key(namespace, copy), HEAD), [heads.questions.set(questions)], heads.epoch.exists())
+
+    def remove(self, namespace: str) -> None:
+        """Delete the copies of a namespace that goes, each on the condition that it is as it was read."""
+        # All are read before the first goes: of a copy that is written meanwhile both items stay.
+        found = [
+            (model, item)
+            for model, sk in ((self._heads, HEAD), (self._changes, CHANGES))
+            for item in model.batch_get(
+                [(feed_key(namespace, copy), sk) for copy in range(COPIES)], consistent_read=True
+            )
+        ]
+        for model, item in found:
+            delete_if(item, (model.epoch == item.epoch) & (model.revision == item.revision))
 
     def write(self, namespace: str, copy: int, head: FeedHead, changes: Changes) -> None:
         """Write a copy, unless it is of a later revision of this epoch already."""

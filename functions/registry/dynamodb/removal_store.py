@@ -10,6 +10,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
@@ -56,8 +58,8 @@ class RemovalStore:
 
         return transact_if(self._table, write)
 
-    def namespace(self, namespace: str, now: float) -> bool:
-        """Remove a namespace that has no tasks and no services. Return False when it is to stay.
+    def namespace(self, namespace: str, now: float, remove_feed: Callable[[str], None]) -> bool:
+        """Remove a namespace that has no tasks and no services, and its feed. Return False when it is to stay.
 
         It stays while it has rules, and for `EMPTY_SECONDS` after a task has joined it.
         """
@@ -71,6 +73,7 @@ class RemovalStore:
             return False
         if now - most_recent_use(created_at, joined_at) < EMPTY_SECONDS:
             return False
+        remove_feed(namespace)
         self._remove_snapshot(namespace)
         same: Condition = model.joined_at.does_not_exist() if joined_at is None else model.joined_at == joined_at
         revision = maybe(item.rules_revision)

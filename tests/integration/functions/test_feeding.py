@@ -11,6 +11,7 @@ import pytest
 from reconciler.publications import Publications
 from registry.aws.documents import Documents
 from registry.domain.feed import COPIES, WHOLE_SECONDS, Changes, FeedHead, document_key
+from registry.domain.leftovers import EMPTY_SECONDS
 from registry.domain.lineage import Version
 from registry.domain.snapshot import decompress
 from registry.dynamodb.feed_store import FeedStore, feed_key
@@ -67,6 +68,11 @@ class Case:
 
     def heads(self) -> list[FeedHead | None]:
         return self.open().heads(NAMESPACE)
+
+    def feed_items(self, namespace: str) -> list[tuple[str, str]]:
+        """Return the keys of a namespace's feed."""
+        keys = [(feed_key(namespace, copy), sk) for copy in range(COPIES) for sk in ("CHANGES", "HEAD")]
+        return sorted({(item.pk, item.sk) for item in self.open()._heads.batch_get(keys)})
 
     def changes(self, copy: int) -> Any:
         item = self.open()._changes.get(feed_key(NAMESPACE, copy), "CHANGES")
@@ -257,3 +263,47 @@ def test_another_interval_is_told_to_the_sidecars(case: Case) -> None:
     slower = Feeder(case.store, case.feed, Documents("bucket", lambda: case.s3), 2, lambda: case.now)
     assert slower.bring_up(NAMESPACE) == COPIES
     assert {each.seconds for each in case.heads() if each} == {2}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_the_feed_of_a_namespace_goes_with_it_whatever_call_the_reconciler_dies_at(
+    in_memory: Case, after: bool
+) -> None:
+    case, place = in_memory, 0
+    while True:
+        case.store.tasks.ensure_namespace("empty.local", case.now)
+        case.publisher.publish("empty.local", Changed())
+        case.feeder.bring_up("empty.local")
+        case.now += EMPTY_SECONDS
+        publications = Publications(case.store, case.publisher, case.now, lambda *_, **__: None, case.feeder)
+        try:
+            with dying_at(case.feed, place, after) as made:
+                publications.repair("empty.local", [])
+            break
+        except Crash:
+            assert case.store.tasks.namespaces() == ["empty.local"], "the next sweep finds it"
+            publications.repair("empty.local", [])
+            assert case.feed_items("empty.local") == []
+        place += 1
+    assert made.count("DeleteItem") == 2 * COPIES
+    assert case.feed_items("empty.local") == []
+    assert case.store.tasks.namespaces() == []
+
+
+def test_copies_that_are_written_during_the_removal_stay(in_memory: Case) -> None:
+    case = in_memory
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+    connection = connection_of(case.feed)
+    dispatch = connection.dispatch
+    later = FeedHead(Version("of-the-new-table", 1), 1, 1)
+
+    def write_first(operation: str, arguments: Any) -> Any:
+        if operation == "DeleteItem" and arguments["Key"]["pk"]["S"] == feed_key(NAMESPACE, 3):
+            case.open().write(NAMESPACE, 3, later, Changes(1, b"new"))
+        return dispatch(operation, arguments)
+
+    connection.dispatch = write_first
+    case.feeder.remove(NAMESPACE)
+    assert case.feed_items(NAMESPACE) == [(feed_key(NAMESPACE, 3), "CHANGES"), (feed_key(NAMESPACE, 3), "HEAD")]
+    assert case.heads()[3] == later

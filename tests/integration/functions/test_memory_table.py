@@ -22,6 +22,7 @@ def act(store: Store) -> list[object]:
     """Make every kind of call, and return the answers."""
     answers: list[object] = []
     store.tasks.ensure_namespace(NAMESPACE, NOW)
+    removed: list[str] = []
     declare(store, "orders")
     declare(store, "orders", name="orders:8", at=2.0)
     declare(store, "stock")
@@ -36,7 +37,7 @@ def act(store: Store) -> list[object]:
     answers += [store.services.aliases.move(NAMESPACE, alias, holder, "stock") for holder in ("orders", None, None)]
     answers.append(store.services.aliases.all(NAMESPACE))
     answers.append(store.services.set_policy(NAMESPACE, "stock", {"retries": {"count": 1}}, 0, now=1.0))
-    answers.append(store.services.set_allowed(NAMESPACE, "stock", ["arn:aws:iam::123456789012:role/x"]))
+    answers.append(store.services.set_allowed(NAMESPACE, "stock", ["arn:aws:iam::123456789012:role/x"], 0))
     answers.append(store.owners.set_rules(NAMESPACE, NamespaceRules(clusters=("example",)), 0, NOW))
     store.owners.refuse(NAMESPACE, Claim("stock", "arn:x", "evil:1", "no", NOW))
     answers.append(store.owners.refused(NAMESPACE, NOW))
@@ -50,10 +51,14 @@ def act(store: Store) -> list[object]:
     answers += [store.services.set_idle(NAMESPACE, stock, since) for since in (NOW, None, NOW)]
     outdated = dataclasses.replace(stock, revision=stock.revision + 1)
     answers += [store.removals.service(NAMESPACE, each, NOW) for each in (outdated, stock, stock)]
-    answers.append(store.removals.namespace(NAMESPACE, NOW + 2 * EMPTY_SECONDS))  # it has rules
+    answers.append(store.removals.namespace(NAMESPACE, NOW + 2 * EMPTY_SECONDS, removed.append))  # it has rules
     store.tasks.ensure_namespace("empty.local", NOW)
     publisher.publish("empty.local", Changes())
-    answers += [store.removals.namespace("empty.local", NOW + after) for after in (0.0, EMPTY_SECONDS, EMPTY_SECONDS)]
+    answers += [
+        store.removals.namespace("empty.local", NOW + after, removed.append)
+        for after in (0.0, EMPTY_SECONDS, EMPTY_SECONDS)
+    ]
+    answers.append(removed)
     answers.append(sorted(each.task_id for each in store.tasks.all(NAMESPACE)))
     answers.append(store.services.all(NAMESPACE))
     return answers

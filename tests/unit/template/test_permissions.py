@@ -44,7 +44,8 @@ EXPECTED = {
         FEED_KEY,
         "dynamodb:DeleteItem on Registry.Arn "
         "if {'ForAllValues:StringLike': {'dynamodb:LeadingKeys': ['NAMESPACE#*', 'NAMESPACES']}}",
-        *FEED_WRITER,
+        "dynamodb:BatchGetItem dynamodb:DeleteItem dynamodb:UpdateItem on Feed.Arn",
+        "s3:PutObject on ${Snapshots.Arn}/snapshots/*",
         "ecs:ListClusters ecs:ListTasks ecs:DescribeTaskDefinition on *",
         f"ecs:DescribeTasks on {ARN % ('ecs', 'task/*')}",
         f"ecs:DescribeContainerInstances on {ARN % ('ecs', 'container-instance/*')}",
