@@ -11,7 +11,18 @@ import pytest
 
 from infra.local import pattern
 from infra.local.template import load
+from publisher.app import changes_of
 from registry.domain.feed import WHOLE_SECONDS
+from registry.dynamodb.models import (
+    HEAD,
+    alias_key,
+    changes_key,
+    claim_key,
+    part_key,
+    service_key,
+    task_key,
+    vip_key,
+)
 from registry.settings import Settings
 from tests.support.control_plane import ecs, sam
 
@@ -207,20 +218,24 @@ def test_the_publisher_reads_the_stream() -> None:
 @pytest.mark.parametrize(
     ("key", "wanted"),
     [
-        ("TASK#b8f1c2d3e4f5061728394a5b6c7d8e9f", True),
-        ("SERVICE#orders", True),
-        ("HEAD", False),
-        ("PART#07#A", False),
-        ("CHANGES#07#B", False),
-        ("VIP#127.254.0.2", False),
+        (task_key("b8f1c2d3e4f5061728394a5b6c7d8e9f"), True),
+        (service_key("orders"), True),
+        (alias_key("orders", 80), True),
+        (HEAD, False),
+        (part_key(7, 0), False),
+        (changes_key(7, 1), False),
+        (vip_key("127.254.0.2"), False),
+        (claim_key("orders", "arn:aws:iam::123456789012:role/evil"), False),
         ("NAMESPACE#shop.local", False),
     ],
 )
-def test_the_publisher_does_not_wake_itself(key: str, wanted: bool) -> None:
+def test_the_publisher_is_called_for_what_it_publishes_and_not_by_itself(key: str, wanted: bool) -> None:
     (source,) = sam.resources("AWS::Lambda::EventSourceMapping").values()
     (only,) = source["FilterCriteria"]["Filters"]
-    record = {"eventName": "MODIFY", "dynamodb": {"Keys": {"pk": {"S": "NAMESPACE#shop.local"}, "sk": {"S": key}}}}
+    keys = {"pk": {"S": "NAMESPACE#shop.local"}, "sk": {"S": key}}
+    record = {"eventName": "MODIFY", "dynamodb": {"Keys": keys, "NewImage": {**keys, "service": {"S": "orders"}}}}
     assert pattern.matches(json.loads(only["Pattern"]), record) is wanted
+    assert bool(changes_of([record])) is wanted
 
 
 def test_dead_letters_are_encrypted_and_stay_for_two_weeks() -> None:
