@@ -46,7 +46,8 @@ class VipStore:
                     transaction.update(
                         services(key, service_key(service)),
                         actions=[*declaration, services.vip.set(address)],
-                        condition=services.vip.does_not_exist(),
+                        # One without declarations is an earlier build's; its policy and its VIP stay.
+                        condition=services.vip.does_not_exist() | services.declarations.does_not_exist(),
                     )
                     transaction.update(
                         vips(key, vip_key(address)),

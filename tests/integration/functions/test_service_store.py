@@ -9,12 +9,13 @@ from registry.domain.offer import Alias, Timeouts
 from registry.domain.service import Declaration, ServiceRecord, declaration_of
 from registry.dynamodb.models import Table, namespace_key, service_key, vip_key
 from registry.dynamodb.owner_store import OwnerStore
-from registry.dynamodb.service_store import PolicyConflictError, ServiceStore
+from registry.dynamodb.service_store import RevisionConflictError, ServiceStore
 from registry.dynamodb.store import Store, open_store
 from registry.dynamodb.vip_store import FIRST_VIP, LAST_VIP, VipsExhaustedError
 from tests.support.control_plane import aws
 from tests.support.control_plane.building import declaration, definition, task
 from tests.support.control_plane.ecs import NAMESPACE
+from tests.support.control_plane.memory_table import MemoryTable
 from tests.support.stepping import before_each_call
 
 NOW = 1_795_345_200.0
@@ -211,7 +212,7 @@ def test_policies(store: Store) -> None:
     found = store.services.get(NAMESPACE, "orders")
     assert found is not None
     assert (found.policy, found.policy_revision) == (policy, 1)
-    with pytest.raises(PolicyConflictError) as caught:
+    with pytest.raises(RevisionConflictError) as caught:
         store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=0, now=1.0)
     assert caught.value.revision == 1
     second = store.services.set_policy(NAMESPACE, "orders", {}, expected_revision=1, now=1.0)
@@ -220,3 +221,23 @@ def test_policies(store: Store) -> None:
     assert third is not None
     assert (second.policy, second.policy_revision) == ({}, 2)
     assert (third.policy, third.policy_revision) == ({"retries": {}}, 3)
+
+
+def test_a_service_of_an_earlier_build_keeps_its_policy_and_its_address() -> None:
+    table = MemoryTable()
+    store = table.open()
+    declare(store.services, "stock")
+    declare(store.services, "orders")
+    before = store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None, now=1.0)
+    item = table.items[namespace_key(NAMESPACE), "SERVICE#orders"]
+    for field in ("declarations", "revision", "owners"):
+        del item[field]
+    item |= {"protocol": {"S": "http"}, "declared_at": {"N": "1"}, "aliases": {"L": []}}
+    assert store.services.all(NAMESPACE).keys() == {"stock"}
+    declare(store.services, "orders")
+    found = store.services.get(NAMESPACE, "orders")
+    assert before is not None
+    assert found is not None
+    assert (found.policy, found.policy_revision, found.vip) == (before.policy, 1, before.vip)
+    assert found.owners
+    assert [each.task_definition for each in found.declarations] == ["orders:7"]
