@@ -72,7 +72,8 @@ async def redrive(
         else:
             if isinstance(result, Mapping) and result.get("batchItemFailures"):
                 wrong = "the function reported failed records"
-        if wrong is None:
+        # Meanwhile another command may have redriven it too, or so many letters came that it had to make room.
+        if wrong is None and letter in dead_letters.letters:
             dead_letters.letters.remove(letter)
         redriven.append((letter, wrong))
     return redriven

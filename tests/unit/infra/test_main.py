@@ -8,18 +8,23 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from infra.cli import control
 from infra.cli.main import main
 from infra.local.cluster import Cluster
-from infra.local.control import failing
+from infra.local.control import Control, failing
 from infra.local.ecs_api import EcsApi
+from infra.local.eventbus import DeadLetters
 from infra.local.httpserver import HttpServer, Request, Response
+from infra.local.machine import Machine
 from sidecar import __version__
+from tests.support.control_plane.functions import FakeFunction, spec
 from tests.support.control_plane.local_cluster import cluster, container, definition
 
 
@@ -32,6 +37,16 @@ class Running:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._loop: asyncio.AbstractEventLoop
         self._done: asyncio.Event
+        functions = {
+            "Registrar": FakeFunction(spec(name="Registrar"), failures=1),
+            "Publisher": FakeFunction(spec(name="Publisher")),
+        }
+        self._letters = DeadLetters(clock=lambda: 0.0)
+        self._letters.add("Registrar", "at first", {"a": 1})
+        self._letters.add("Publisher", "at first", {"b": 1})
+        # Of a whole machine the control plane's letters and functions suffice here.
+        machine = SimpleNamespace(dead_letters=self._letters, functions=functions)
+        self._redriving = Control(cast("Machine", machine))
 
     def start(self) -> None:
         self._thread.start()
@@ -56,10 +71,8 @@ class Running:
             await ecs.close()
 
     async def _control(self, made: Cluster, request: Request) -> Response:
-        letter = {"time": 0.0, "function": "Registrar", "error": "on purpose", "event": {"a": 1}}
         if request.path.startswith("/redrive/"):
-            limit = int(request.path.rpartition("/")[2])
-            return Response(200, json.dumps({"letters": [{**letter, "outcome": "failed again"}][:limit]}).encode())
+            return await self._redriving.handle(request)
         if request.method == "POST":
             self._done.set()
             return Response(202, b"{}")
@@ -77,7 +90,7 @@ class Running:
                 if service.last_failure is not None
             ],
             "events": 7,
-            "dead_letters": [letter],
+            "dead_letters": [asdict(each) for each in self._letters.letters],
         }
         return Response(200, json.dumps(status).encode())
 
@@ -132,11 +145,22 @@ def test_status_shows_dead_letters(running: Path, capsys: pytest.CaptureFixture[
     assert "1970-01-01T00:00:00Z" in shown
 
 
-def test_redriving_the_local_clusters_dead_letters(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    [row] = call(capsys, running, "redrive", "--dry-run")
-    assert (row["function"], row["outcome"], row["error"]) == ("Registrar", "waiting", "on purpose")
-    assert main(["--state-dir", str(running), "redrive"]) == 1
-    assert "failed again" in capsys.readouterr().out
+def test_the_local_clusters_dead_letters_are_listed_and_redriven(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def outcomes(rows: Any) -> list[tuple[str, str, str]]:
+        return [(row["function"], row["outcome"], row["error"]) for row in rows]
+
+    waiting = [("Registrar", "waiting", "at first"), ("Publisher", "waiting", "at first")]
+    assert outcomes(call(capsys, running, "redrive", "--dry-run")) == waiting
+    assert outcomes(call(capsys, running, "redrive", "--dry-run", "--limit", "1")) == waiting[:1]
+    assert main(["--state-dir", str(running), "redrive", "-o", "json"]) == 1
+    assert outcomes(json.loads(capsys.readouterr().out)) == [
+        ("Registrar", "failed again", "Registrar: ValueError: on purpose"),
+        ("Publisher", "handled", ""),
+    ]
+    assert outcomes(call(capsys, running, "redrive")) == [("Registrar", "handled", "")]
+    assert call(capsys, running, "redrive", "--dry-run") == []
 
 
 def definition_file(directory: Path, script: str, **changes: Any) -> str:
