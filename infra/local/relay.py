@@ -59,6 +59,8 @@ class Relay:
                 await _close(other_writer)
         except OSError:
             pass  # nobody is behind it: the task's connection is closed
+        except asyncio.CancelledError:
+            pass  # `away` cuts it; a server's handler that ends cancelled is written to stderr as an error
         finally:
             await _close(writer)
             self._serving.discard(task)

@@ -51,7 +51,10 @@ async def _connect(relay: Relay) -> tuple[asyncio.StreamReader, asyncio.StreamWr
 
 
 def test_it_passes_on_until_it_is_away_and_again_when_it_is_back() -> None:
+    errors: list[object] = []
+
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         echo = Echo()
         server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
         relay = Relay("127.0.0.1", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
@@ -77,6 +80,7 @@ def test_it_passes_on_until_it_is_away_and_again_when_it_is_back() -> None:
         await server.wait_closed()
 
     asyncio.run(main())
+    assert errors == [], "nothing is written on stderr when connections are cut"
 
 
 def test_nobody_behind_it_is_a_connection_that_closes() -> None:
