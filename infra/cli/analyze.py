@@ -22,6 +22,7 @@ from infra.cli import documents, findings
 from infra.cli.control import NotUpError
 from infra.cli.documents import Document, InputError
 from infra.cli.mesh import Mesh, open_mesh
+from infra.cli.tables import paragraph
 from infra.terminal import console
 
 if TYPE_CHECKING:
@@ -256,4 +257,4 @@ def write(issues: Sequence[Issue], found: Sequence[Document]) -> None:
     if not issues:
         files = sorted({str(document.path) for document in found})
         named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
-        output.print(f"✔ No validation issues found when analyzing {named}.", markup=False, soft_wrap=True)
+        paragraph(sys.stdout, f"✔ No validation issues found when analyzing {named}.")

@@ -27,6 +27,7 @@ from infra.cli.ask import ask
 from infra.cli.logs import tail
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.proxies import rows_of
+from infra.cli.tables import paragraph
 from infra.local.settings import LocalError, state_directory
 from sidecar import __version__
 
@@ -51,9 +52,8 @@ def run(options: argparse.Namespace) -> int:
             write(file, name, parts(mesh, directory), time.time())
     except OSError as error:
         raise LocalError(f"{path}: {error.strerror}") from error
-    sys.stderr.write(
-        f"tramo: wrote {path}; secrets were removed as far as they look like some: read it before you send it\n"
-    )
+    paragraph(sys.stderr, f"tramo: wrote {path}")
+    paragraph(sys.stderr, "Secrets were removed as far as they look like some: read it before you send it.")
     return 0
 
 

@@ -424,7 +424,8 @@ def _cost(options: argparse.Namespace) -> None:
     )
     show(sys.stdout, options.output, cost_table.COLUMNS, cost_table.rows(use))
     if options.output == "table":
-        sys.stdout.write(f"\n{cost_table.NOTE}\n")
+        sys.stdout.write("\n")
+        tables.paragraph(sys.stdout, cost_table.NOTE)
 
 
 def _inject(options: argparse.Namespace) -> None:

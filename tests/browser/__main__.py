@@ -37,6 +37,7 @@ def registry() -> dict[str, dict[str, dict[str, Any]]]:
                 "vip": "127.254.0.7",
                 "aliases": [{"dns_name": "stock", "port": 80}, {"dns_name": "stock.shop.local", "port": 80}],
                 "policy": {"timeouts": {"request_seconds": 2}, "retries": {"count": 1}},
+                "policy_since": "2026-11-20T09:15:00Z",
                 "endpoints": [
                     {
                         **endpoint,
@@ -78,7 +79,7 @@ def registry() -> dict[str, dict[str, dict[str, Any]]]:
 PICTURES: Final = {  # name: (mesh, address, width, height, scheme)
     "console": ("well", "/", 1280, 1000, "light"),
     "console-failing": ("failing", "/", 1280, 1150, "light"),
-    "console-service": ("failing", "/services/stock", 1280, 1500, "light"),
+    "console-service": ("failing", "/services/stock", 1280, 1640, "light"),
     "dark": ("failing", "/", 1280, 1500, "dark"),
     "phone": ("failing", "/", 390, 1400, "light"),
     "phone-service": ("failing", "/services/stock", 390, 1800, "dark"),

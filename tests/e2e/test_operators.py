@@ -68,9 +68,9 @@ COMMANDS: dict[tuple[str, ...], list[str]] = {
     ("tasks",): ["GROUP", "RUNNING"],
     ("status",): ["SERVICES", "steady"],
     ("redrive", "--dry-run"): ["OUTCOME"],
-    ("cost", "--sidecars", "10"): ["10"],
+    ("cost", "--sidecars", "10"): ["per sidecar"],
     ("diff", "--save", "{folder}/before.json"): ["kept 1 namespaces"],
-    ("bug-report", "{folder}/report.tar.gz"): ["secrets were removed"],
+    ("bug-report", "{folder}/report.tar.gz"): ["Secrets were removed"],
     ("inject", str(SHOP / "stock.json"), "--image", "x", "--api-url", "https://x"): ["tramo.gate"],
     ("completion", "bash"): ["complete -o default"],
 }
@@ -97,7 +97,7 @@ def screens(shop: tuple[Up, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     }
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_every_command_fits_a_terminal(
     screens: dict[tuple[str, ...], tuple[int, str]], command: tuple[str, ...]
 ) -> None:

@@ -40,7 +40,7 @@ async function ask(what, name) {
 
 const table = (...columns) => {
   const body = make("tbody");
-  return [make("table", {}, make("thead", {}, make("tr", {}, ...columns.map((column) => make("th", { scope: "col" }, column)))), body), body];
+  return [make("table", { class: "endpoints" }, make("thead", {}, make("tr", {}, ...columns.map((column) => make("th", { scope: "col" }, column)))), body), body];
 };
 const cells = (...values) => values.map((value) => make("td", {}, String(value)));
 
