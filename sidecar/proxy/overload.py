@@ -5,6 +5,8 @@ Rules:
 - Where the cgroup has none, the limit is the container's or the task's from the task metadata endpoint: on Fargate a
   container without a limit of its own shares the task's. What is used is then this process's own memory: a cgroup
   without a limit may be that of the whole machine.
+- A limit of the process itself (`ulimit -v`, `ulimit -d`) counts where less of it is left: libraries in C end the
+  process when they get no memory, and Python's MemoryError comes too late.
 - If nobody knows a limit it is said once, at the start.
 - When memory is short, what is not used any more is given back before requests are refused for it.
 
@@ -51,6 +53,21 @@ def own_memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def own_limit() -> tuple[int, int] | None:
+    """Return the bytes used and allowed of address space or data, whichever is nearer to its end (getrlimit(2)).
+
+    None when neither is limited.
+    """
+    pages = Path("/proc/self/statm").read_text().split()
+    found: tuple[int, int] | None = None
+    for limit, field in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        allowed = resource.getrlimit(limit)[0]
+        used = int(pages[field]) * resource.getpagesize()
+        if allowed != resource.RLIM_INFINITY and (found is None or used * found[1] > found[0] * allowed):
+            found = (used, allowed)
+    return found
+
+
 class MemoryWatch:
     """The memory of this container."""
 
@@ -61,12 +78,14 @@ class MemoryWatch:
         root: Path = CGROUP,
         give_back: Callable[[], None] = give_back,
         own_memory: Callable[[], int] = own_memory,
+        own_limit: Callable[[], tuple[int, int] | None] = own_limit,
     ) -> None:
         self.limit: int | None = None
         self.used = 0
         self._task_limit = task_limit  # from the task metadata
         self._give_back = give_back
         self._own_memory = own_memory
+        self._own_limit = own_limit
         self._gave_back_at = -RELIEF_SECONDS
         self._shedding = Shedding()
         self._runtime = runtime
@@ -121,6 +140,9 @@ class MemoryWatch:
             self.used = self._own_memory()
         else:
             self.used = int(used.read_text()) - reclaimable(stat.read_text())
+        own = self._own_limit()
+        if own is not None and (self.limit is None or own[0] * self.limit > self.used * own[1]):
+            self.used, self.limit = own
 
     def _judge(self) -> Shedding:
         runtime = self._runtime

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,30 @@ def test_a_cgroup_without_a_limit_may_be_the_whole_machine_and_is_not_counted(tm
     write(tmp_path, VERSION_2, "max", used=1_000_000, inactive=0)
     MemoryWatch(bench.runtime, task_limit=1000, root=tmp_path, give_back=lambda: None, own_memory=lambda: 100).step()
     assert not bench.runtime.shedding
+
+
+@pytest.mark.parametrize("container", ["max", "1000"])
+def test_a_limit_of_the_process_counts_where_less_of_it_is_left(tmp_path: Path, container: str) -> None:
+    bench = Bench()
+    write(tmp_path, VERSION_2, container, used=800, inactive=0)
+    own = [(90, 100)]
+    watch = MemoryWatch(
+        bench.runtime, root=tmp_path, give_back=lambda: None, own_memory=lambda: 800, own_limit=lambda: own[0]
+    )
+    watch.step()
+    assert bench.runtime.shedding
+    own[0] = (10, 100)
+    write(tmp_path, VERSION_2, container, used=700, inactive=0)
+    watch.step()
+    assert not bench.runtime.shedding
+
+
+def test_the_address_space_of_a_process_is_measured_against_its_limit() -> None:
+    asked = "import resource as r; from sidecar.proxy.overload import own_limit; "
+    limited = "r.setrlimit(r.RLIMIT_AS, (4 << 30, 4 << 30)); used, allowed = own_limit(); "
+    checked = "assert allowed == 4 << 30 and 1 << 20 < used < allowed, used"
+    run = subprocess.run([sys.executable, "-c", asked + limited + checked], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_the_memory_of_this_process_is_read() -> None:
