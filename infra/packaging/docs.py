@@ -1,14 +1,16 @@
 """Writes the generated parts of docs/: what the code already says, said once.
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. `python -m infra.packaging.docs` writes all parts
-anew; a test fails when one differs.
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. `python -m infra.packaging.docs` writes all
+parts again; a test fails when one differs.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +24,13 @@ from registry.domain.findings import Kind as FunctionKind
 from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import ACTIONS, PAGES
 from sidecar.config import VARIABLES
-from sidecar.core.access_log import FIELDS, HttpLine, TcpLine
 from sidecar.core.findings import KINDS
 from sidecar.core.findings import Kind as SidecarKind
 from sidecar.core.flags import FLAGS
 from sidecar.core.metrics import COUNTER, METRICS
 
 DOCS = Path(__file__).parents[2] / "docs"
+ACCESS_LOG = Path(__file__).parents[2] / "sidecar" / "core" / "access_log.py"
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -119,11 +121,23 @@ CATALOGUE: Final[Mapping[str, Sequence[FunctionKind | SidecarKind | CommandKind]
 
 def log_fields() -> str:
     """Return the fields of the access log as a table."""
-    rows = []
-    for name, meaning in FIELDS.items():
-        lines = [kind for kind, line in (("HTTP", HttpLine), ("TCP", TcpLine)) if name in line.__struct_fields__]
-        rows.append(f"| `{name}` | {', '.join(lines)} | {meaning} |\n")
+    tree = ast.parse(ACCESS_LOG.read_text())
+    classes = {each.name: each.body for each in tree.body if isinstance(each, ast.ClassDef)}
+    meanings: dict[str, str] = {}
+    kinds: dict[str, list[str]] = {}
+    for kind, name in (("HTTP", "HttpLine"), ("TCP", "TcpLine")):
+        for field, text in _documented(classes[name]):
+            kinds.setdefault(field, []).append(kind)
+            meanings.setdefault(field, text)
+    rows = [f"| `{field}` | {', '.join(kinds[field])} | {meaning} |\n" for field, meaning in meanings.items()]
     return "| field | of | what |\n|---|---|---|\n" + "".join(rows)
+
+
+def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a class with the text below each, empty where there is none."""
+    for statement, following in pairwise([*body, ast.Pass()]):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id, ast.literal_eval(following.value) if isinstance(following, ast.Expr) else ""
 
 
 def flags() -> str:

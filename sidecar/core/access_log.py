@@ -8,6 +8,7 @@ Rules:
   always written; of the others the share that `TRAMO_ACCESS_LOG_SAMPLE` says.
 - Query strings and headers are left out: they carry what must not be logged. Headers that the configuration names are
   written, and no line has the field `headers` unless it names some.
+- The text below a field is its documentation: `make docs` copies it.
 - What clients sent is cut at `MAX_TEXT` and cannot break a line: JSON escapes it, in text it stands in JSON's quotes.
 """
 
@@ -27,39 +28,64 @@ class HttpLine(msgspec.Struct):
     """One request. Durations are milliseconds, bytes are those of bodies; null is what is not known."""
 
     start_time: str
+    """when the request's head was read, or the connection accepted, UTC"""
     direction: str
+    """`inbound` (to this task's app) or `outbound` (to another service)"""
     method: str
+    """method of the request"""
     path: str
+    """path of the request, without its query string"""
     protocol: str
+    """`HTTP/1.0`, `HTTP/1.1`, `HTTP/2` or `TCP`, as the client speaks it"""
     response_code: int
+    """status that the client got; 0 if it got none"""
     response_flags: str
+    """why the proxy failed or cut the request, `-` if it did not"""
     bytes_received: int
+    """bytes of the request's body; of TCP all that the client sent"""
     bytes_sent: int
+    """bytes of the answer's body; of TCP all that the client got"""
     duration: float
+    """milliseconds from the head to the end of the answer, or the life of the connection"""
     upstream_service_time: float | None
+    """milliseconds from the sending of the last attempt to the head of its answer"""
     forwarded_for: str | None
+    """the field X-Forwarded-For"""
     user_agent: str | None
+    """the field User-Agent"""
     request_id: str | None
+    """the field X-Request-Id"""
     authority: str
+    """the field Host or :authority"""
     upstream_host: str | None
+    """address and port of the endpoint of the last attempt"""
     upstream_cluster: str
+    """name of the service"""
     upstream_endpoint: str | None
+    """id of that endpoint"""
     retries: int
+    """attempts beyond the first"""
     downstream_address: str
+    """address that connected"""
     trace_id: str | None
+    """X-Ray's trace id, or that of W3C's traceparent"""
     stream_id: int | None = None
+    """stream of the HTTP/2 connection"""
     grpc_status: int | None = None
+    """status of a gRPC answer"""
     headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    """those of the request that `TRAMO_ACCESS_LOG_HEADERS` names and that it has, by name in small letters"""
 
 
 class TcpLine(msgspec.Struct):
-    """One TCP connection."""
+    """One TCP connection. Fields without a text mean what they mean in HttpLine."""
 
     start_time: str
     direction: str
     protocol: str
     downstream_address: str
     downstream_port: int
+    """port that it connected from"""
     bytes_received: int
     bytes_sent: int
     duration: float
@@ -68,39 +94,9 @@ class TcpLine(msgspec.Struct):
     upstream_endpoint: str | None
     response_flags: str
     connection_termination_details: str
+    """how the connection ended"""
     connection_id: int
-
-
-FIELDS: Final = {
-    "start_time": "when the request's head was read, or the connection accepted, UTC",
-    "direction": "`inbound` (to this task's app) or `outbound` (to another service)",
-    "method": "method of the request",
-    "path": "path of the request, without its query string",
-    "protocol": "`HTTP/1.0`, `HTTP/1.1`, `HTTP/2` or `TCP`, as the client speaks it",
-    "response_code": "status that the client got; 0 if it got none",
-    "response_flags": "why the proxy failed or cut the request, `-` if it did not",
-    "bytes_received": "bytes of the request's body; of TCP all that the client sent",
-    "bytes_sent": "bytes of the answer's body; of TCP all that the client got",
-    "duration": "milliseconds from the head to the end of the answer, or the life of the connection",
-    "upstream_service_time": "milliseconds from the sending of the last attempt to the head of its answer",
-    "forwarded_for": "the field X-Forwarded-For",
-    "user_agent": "the field User-Agent",
-    "request_id": "the field X-Request-Id",
-    "authority": "the field Host or :authority",
-    "upstream_host": "address and port of the endpoint of the last attempt",
-    "upstream_cluster": "name of the service",
-    "upstream_endpoint": "id of that endpoint",
-    "retries": "attempts beyond the first",
-    "downstream_address": "address that connected",
-    "downstream_port": "port that it connected from",
-    "trace_id": "X-Ray's trace id, or that of W3C's traceparent",
-    "stream_id": "stream of the HTTP/2 connection",
-    "grpc_status": "status of a gRPC answer",
-    "headers": "those of the request that `TRAMO_ACCESS_LOG_HEADERS` names and that it has, by name in small letters",
-    "connection_termination_details": "how the connection ended",
-    "connection_id": "number of the connection since the sidecar's start",
-}
-"""What each field says; the documentation is generated from it."""
+    """number of the connection since the sidecar's start"""
 
 
 def as_json(line: HttpLine | TcpLine) -> bytes:

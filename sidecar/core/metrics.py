@@ -80,244 +80,125 @@ def _statuses() -> tuple[Metric, ...]:
     )
 
 
+def _server(
+    name: str, attribute: str, meaning: str, *, unit: str = COUNT, kind: str = COUNTER, series: str = ""
+) -> Metric:
+    return Metric(name, unit, SERVER_KEY, kind, f"tramo_server_{series or attribute}", attribute, meaning)
+
+
+def _client(
+    name: str,
+    attribute: str,
+    meaning: str,
+    *,
+    unit: str = COUNT,
+    kind: str = COUNTER,
+    series: str = "",
+    labels: tuple[tuple[str, str], ...] = (),
+) -> Metric:
+    return Metric(name, unit, CLIENT_KEY, kind, f"tramo_client_{series or attribute}", attribute, meaning, labels)
+
+
+def _sidecar(
+    name: str, attribute: str, meaning: str, *, unit: str = COUNT, kind: str = GAUGE, series: str = ""
+) -> Metric:
+    return Metric(name, unit, SIDECAR_KEY, kind, series or f"tramo_{attribute}", attribute, meaning)
+
+
 SERVER_METRICS: Final = (
-    Metric(
-        name="ActiveConnectionCount",
-        unit=COUNT,
-        key=SERVER_KEY,
+    _server(
+        "ActiveConnectionCount",
+        "active_connections",
+        "connections of clients that are open",
         kind=GAUGE,
-        series="tramo_server_connections",
-        attribute="active_connections",
-        meaning="connections of clients that are open",
+        series="connections",
     ),
-    Metric(
-        name="NewConnectionCount",
-        unit=COUNT,
-        key=SERVER_KEY,
-        kind=COUNTER,
-        series="tramo_server_connections_opened",
-        attribute="connections",
-        meaning="connections that clients made",
-    ),
-    Metric(
-        name="ProcessedBytes",
-        unit=BYTES,
-        key=SERVER_KEY,
-        kind=COUNTER,
-        series="tramo_server_bytes",
-        attribute="bytes",
-        meaning="bytes on the clients' connections, both ways",
-    ),
-    Metric(
-        name="RequestCount",
-        unit=COUNT,
-        key=SERVER_KEY,
-        kind=COUNTER,
-        series="tramo_server_requests",
-        attribute="requests",
-        meaning="requests that were answered",
-    ),
-    Metric(
-        name="GrpcRequestCount",
-        unit=COUNT,
-        key=SERVER_KEY,
-        kind=COUNTER,
-        series="tramo_server_grpc_requests",
-        attribute="grpc_requests",
-        meaning="gRPC requests that were answered",
-    ),
+    _server("NewConnectionCount", "connections", "connections that clients made", series="connections_opened"),
+    _server("ProcessedBytes", "bytes", "bytes on the clients' connections, both ways", unit=BYTES),
+    _server("RequestCount", "requests", "requests that were answered"),
+    _server("GrpcRequestCount", "grpc_requests", "gRPC requests that were answered"),
     *_flags(SERVER_KEY, "tramo_server_response_flags", (UF, UO, UT, URX, UC, UPE, OM, DC, DPE)),
 )
-HEALTHY_ENDPOINTS: Final = Metric(
-    name="HealthyEndpoints",
-    unit=COUNT,
-    key=CLIENT_KEY,
+HEALTHY_ENDPOINTS: Final = _client(
+    "HealthyEndpoints",
+    "healthy",
+    "endpoints that take requests, as each sidecar sees them",
     kind=GAUGE,
-    series="tramo_client_endpoints",
-    attribute="healthy",
-    meaning="endpoints that take requests, as each sidecar sees them",
+    series="endpoints",
     labels=(("state", "healthy"),),
 )
-ZONE_LOCAL_SHARE: Final = Metric(
-    name="ZoneLocalShare",
+ZONE_LOCAL_SHARE: Final = _client(
+    "ZoneLocalShare",
+    "zone_local",
+    "attempts at endpoints in the caller's zone; in CloudWatch per cent of those at endpoints of known zones",
     unit=PERCENT,
-    key=CLIENT_KEY,
-    kind=COUNTER,
-    series="tramo_client_zone_local_attempts",
-    attribute="zone_local",
-    meaning="attempts at endpoints in the caller's zone; in CloudWatch per cent of those at endpoints of known zones",
+    series="zone_local_attempts",
 )
 CLIENT_METRICS: Final = (
     *_statuses(),
-    Metric(
-        name="RequestCountPerTarget",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_requests",
-        attribute="requests",
-        meaning="requests to the service; in CloudWatch divided by the endpoints that take them",
+    _client(
+        "RequestCountPerTarget",
+        "requests",
+        "requests to the service; in CloudWatch divided by the endpoints that take them",
     ),
-    Metric(
-        name="TargetProcessedBytes",
-        unit=BYTES,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_bytes",
-        attribute="bytes",
-        meaning="bytes on the connections to the service, both ways",
-    ),
-    Metric(
-        name="Retries",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_retries",
-        attribute="retries",
-        meaning="attempts beyond a request's first",
-    ),
-    Metric(
-        name="RetryBudgetExhausted",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_retry_budget_exhausted",
-        attribute="retry_budget_exhausted",
-        meaning="retries that the budget forbade",
-    ),
-    Metric(
-        name="Ejections",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_ejections",
-        attribute="ejections",
-        meaning="endpoints taken out of routing for their failures",
-    ),
-    Metric(
-        name="RequestTimeouts",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_timeouts",
-        attribute="timeouts",
-        meaning="requests ended by a time-out",
-    ),
-    Metric(
-        name="ConnectErrors",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_connect_errors",
-        attribute="connect_errors",
-        meaning="connections to endpoints that could not be made",
-    ),
-    Metric(
-        name="CircuitBreakerOverflows",
-        unit=COUNT,
-        key=CLIENT_KEY,
-        kind=COUNTER,
-        series="tramo_client_overflows",
-        attribute="overflows",
-        meaning="requests refused by the circuit breaker",
-    ),
+    _client("TargetProcessedBytes", "bytes", "bytes on the connections to the service, both ways", unit=BYTES),
+    _client("Retries", "retries", "attempts beyond a request's first"),
+    _client("RetryBudgetExhausted", "retry_budget_exhausted", "retries that the budget forbade"),
+    _client("Ejections", "ejections", "endpoints taken out of routing for their failures"),
+    _client("RequestTimeouts", "timeouts", "requests ended by a time-out"),
+    _client("ConnectErrors", "connect_errors", "connections to endpoints that could not be made"),
+    _client("CircuitBreakerOverflows", "overflows", "requests refused by the circuit breaker"),
     ZONE_LOCAL_SHARE,
     HEALTHY_ENDPOINTS,
-    Metric(
-        name="EjectedEndpoints",
-        unit=COUNT,
-        key=CLIENT_KEY,
+    _client(
+        "EjectedEndpoints",
+        "ejected",
+        "endpoints out of routing for their failures, as each sidecar sees them",
         kind=GAUGE,
-        series="tramo_client_endpoints",
-        attribute="ejected",
-        meaning="endpoints out of routing for their failures, as each sidecar sees them",
+        series="endpoints",
         labels=(("state", "ejected"),),
     ),
-    Metric(
-        name="UnhealthyEndpoints",
-        unit=COUNT,
-        key=CLIENT_KEY,
+    _client(
+        "UnhealthyEndpoints",
+        "unhealthy",
+        "endpoints out of routing because a health check fails, as each sidecar sees them",
         kind=GAUGE,
-        series="tramo_client_endpoints",
-        attribute="unhealthy",
-        meaning="endpoints out of routing because a health check fails, as each sidecar sees them",
+        series="endpoints",
         labels=(("state", "unhealthy"),),
     ),
     *_flags(CLIENT_KEY, "tramo_client_response_flags", tuple(flag for flag in FLAGS if flag is not NR)),
 )
-RESPONSE_TIME: Final = Metric(
-    name="TargetResponseTime",
+RESPONSE_TIME: Final = _client(
+    "TargetResponseTime",
+    "latency",
+    "from the sending of the last attempt to the head of the service's answer",
     unit=MILLISECONDS,
-    key=CLIENT_KEY,
     kind=HISTOGRAM,
-    series="tramo_client_response_seconds",
-    attribute="latency",
-    meaning="from the sending of the last attempt to the head of the service's answer",
+    series="response_seconds",
 )
 SIDECAR_METRICS: Final = (
-    Metric(
-        name="SnapshotAge",
+    _sidecar(
+        "SnapshotAge",
+        "snapshot_age",
+        "time since the registry last confirmed the snapshot, or since the start if it never did",
         unit=SECONDS,
-        key=SIDECAR_KEY,
-        kind=GAUGE,
         series="tramo_snapshot_age_seconds",
-        attribute="snapshot_age",
-        meaning="time since the registry last confirmed the snapshot, or since the start if it never did",
     ),
-    Metric(
-        name="FeedAway",
-        unit=COUNT,
-        key=SIDECAR_KEY,
-        kind=GAUGE,
-        series="tramo_feed_away",
-        attribute="feed_away",
-        meaning="1 while the feed is configured and cannot be read: the API is asked instead",
-    ),
-    Metric(
-        name="SnapshotRevision",
-        unit=NO_UNIT,
-        key=SIDECAR_KEY,
-        kind=GAUGE,
-        series="tramo_snapshot_revision",
-        attribute="snapshot_revision",
-        meaning="revision of the snapshot in use",
-    ),
-    Metric(
-        name="SidecarCpu",
+    _sidecar("FeedAway", "feed_away", "1 while the feed is configured and cannot be read: the API is asked instead"),
+    _sidecar("SnapshotRevision", "snapshot_revision", "revision of the snapshot in use", unit=NO_UNIT),
+    _sidecar(
+        "SidecarCpu",
+        "cpu_seconds",
+        "processor time of the sidecar; in CloudWatch per cent of one processor",
         unit=PERCENT,
-        key=SIDECAR_KEY,
         kind=COUNTER,
         series="process_cpu_seconds",
-        attribute="cpu_seconds",
-        meaning="processor time of the sidecar; in CloudWatch per cent of one processor",
     ),
-    Metric(
-        name="SidecarMemory",
-        unit=BYTES,
-        key=SIDECAR_KEY,
-        kind=GAUGE,
-        series="process_resident_memory_bytes",
-        attribute="memory",
-        meaning="resident memory of the sidecar",
+    _sidecar(
+        "SidecarMemory", "memory", "resident memory of the sidecar", unit=BYTES, series="process_resident_memory_bytes"
     ),
-    Metric(
-        name="Shedding",
-        unit=COUNT,
-        key=SIDECAR_KEY,
-        kind=GAUGE,
-        series="tramo_shedding",
-        attribute="shedding",
-        meaning="1 while requests are refused because memory is short",
-    ),
-    Metric(
-        name="Findings",
-        unit=COUNT,
-        key=SIDECAR_KEY,
-        kind=GAUGE,
-        series="tramo_findings",
-        attribute="findings",
-        meaning="mistakes that the sidecar sees in its own task; its page /ready lists them",
-    ),
+    _sidecar("Shedding", "shedding", "1 while requests are refused because memory is short"),
+    _sidecar("Findings", "findings", "mistakes that the sidecar sees in its own task; its page /ready lists them"),
     *_flags(SIDECAR_KEY, "tramo_forward_response_flags", (NR, DPE)),
 )
 METRICS: Final = (*SERVER_METRICS, *CLIENT_METRICS, RESPONSE_TIME, *SIDECAR_METRICS)

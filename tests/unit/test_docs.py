@@ -9,6 +9,7 @@ import pytest
 
 from infra.packaging import docs
 from sidecar.admin.pages import ACTIONS, PAGES, Pages
+from sidecar.core.access_log import HttpLine, TcpLine
 from sidecar.core.routing import policy
 
 ROOT = Path(__file__).parents[2]
@@ -77,3 +78,9 @@ def test_every_test_that_a_page_rests_on_exists(path: Path) -> None:
     assert named
     for file, name in named:
         assert f"def {name}" in (ROOT / "tests" / file).read_text(), (file, name)
+
+
+def test_every_field_of_the_access_log_is_described() -> None:
+    rows = docs.log_fields().splitlines()[2:]
+    assert len(rows) == len({*HttpLine.__struct_fields__, *TcpLine.__struct_fields__})
+    assert not [row for row in rows if row.endswith("|  |")]

@@ -16,7 +16,7 @@ Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_eve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
@@ -62,19 +62,15 @@ class PortBinding:
     host_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEvent:
-    """One version of a task. Higher versions are later, whatever the order of arrival.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """What an event says of a task and the registry keeps as it is. Times are epoch seconds.
 
-    `address` is the task's own address (awsvpc), IPv4 before IPv6; `bindings` are its host ports (bridge).
-    `health` is only in API answers: HEALTHY or UNHEALTHY, None for UNKNOWN or not told; `container_health` has the
-    same of each container, by name, without those of which nothing is known.
-    `role_override` is the task role that RunTask gave in the place of the definition's.
+    `version` is higher for what is later, whatever the order of arrival.
     """
 
     task_arn: str
     cluster_arn: str
-    task_definition_arn: str
     version: int
     last_status: str
     desired_status: str
@@ -82,9 +78,7 @@ class TaskEvent:
     started_by: str | None
     launch_type: str | None
     zone: str | None
-    container_instance_arn: str | None
     address: str | None
-    bindings: tuple[PortBinding, ...]
     created_at: float | None
     started_at: float | None
     stopping_at: float | None
@@ -92,14 +86,33 @@ class TaskEvent:
     changed_at: float
     stop_code: str | None
     stopped_reason: str | None
-    health: Health | None
-    container_health: Mapping[str, Health] = field(default_factory=dict)
-    role_override: str | None = None
 
     @property
     def task_id(self) -> str:
         """The last part of the ARN; it is unique in the account and region."""
         return self.task_arn.rpartition("/")[2]
+
+    def facts(self) -> dict[str, Any]:
+        """Return these facts by name, without what a subclass adds."""
+        return {each.name: getattr(self, each.name) for each in fields(TaskFacts)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvent(TaskFacts):
+    """One version of a task.
+
+    `address` is the task's own address (awsvpc), IPv4 before IPv6; `bindings` are its host ports (bridge).
+    `health` is only in API answers: HEALTHY or UNHEALTHY, None for UNKNOWN or not said; `container_health` has the
+    same of each container, by name, without those of which nothing is known.
+    `role_override` is the task role that RunTask gave in the place of the definition's.
+    """
+
+    task_definition_arn: str
+    container_instance_arn: str | None
+    bindings: tuple[PortBinding, ...]
+    health: Health | None
+    container_health: Mapping[str, Health] = field(default_factory=dict)
+    role_override: str | None = None
 
 
 def parse_event(event: object) -> TaskEvent:

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from registry.domain.events import TaskEvent
+from registry.domain.events import TaskEvent, TaskFacts
 from registry.domain.offer import AppProtocol, Definition, Offer
 from registry.domain.reports import Finding, Health, TaskReport
 
@@ -99,34 +99,17 @@ class Endpoint:
     container_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
-    """The facts known of a task. Times are epoch seconds; `expires_at` is set on tombstones only.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord(TaskFacts):
+    """The facts known of a task; `expires_at` is set on tombstones only.
 
-    `stop_seen_at` is when the sidecar first reported that ECS wants the task to stop, `absent_at` when a sweep first
-    found that ECS does not know the task.
+    `address` is that of the host in bridge mode. `stop_seen_at` is when the sidecar first reported that ECS wants the
+    task to stop, `absent_at` when a sweep first found that ECS does not know the task.
     """
 
     namespace: str
-    task_arn: str
-    cluster_arn: str
-    version: int
-    last_status: str
-    desired_status: str
     task_definition: str
-    group: str | None
-    started_by: str | None
-    launch_type: str | None
-    zone: str | None
-    address: str | None
     endpoints: tuple[Endpoint, ...]
-    created_at: float | None
-    started_at: float | None
-    stopping_at: float | None
-    stopped_at: float | None
-    changed_at: float
-    stop_code: str | None
-    stopped_reason: str | None
     health_wait: float | None
     task_role: str | None = None
     health: Health | None = None
@@ -137,11 +120,6 @@ class TaskRecord:
     absent_at: float | None = None
     gone: bool = False
     expires_at: int | None = None
-
-    @property
-    def task_id(self) -> str:
-        """The last part of the ARN."""
-        return self.task_arn.rpartition("/")[2]
 
 
 # What events do not tell: it outlives them, and ends with the task.
@@ -203,27 +181,12 @@ def record_of(event: TaskEvent, definition: Definition, host_address: str | None
     """
     gone = is_over(event)
     in_task_network = definition.network_mode == "awsvpc"
+    facts = event.facts() if in_task_network else event.facts() | {"address": host_address}
     return TaskRecord(
+        **facts,
         namespace=definition.namespace,
-        task_arn=event.task_arn,
-        cluster_arn=event.cluster_arn,
-        version=event.version,
-        last_status=event.last_status,
-        desired_status=event.desired_status,
         task_definition=definition.name,
-        group=event.group,
-        started_by=event.started_by,
-        launch_type=event.launch_type,
-        zone=event.zone,
-        address=event.address if in_task_network else host_address,
         endpoints=_endpoints(event, definition),
-        created_at=event.created_at,
-        started_at=event.started_at,
-        stopping_at=event.stopping_at,
-        stopped_at=event.stopped_at,
-        changed_at=event.changed_at,
-        stop_code=event.stop_code,
-        stopped_reason=event.stopped_reason,
         health_wait=definition.health_wait_seconds,
         task_role=event.role_override or definition.role,
         gone=gone,

@@ -208,7 +208,7 @@ def test_any_order_with_any_repetition_leaves_the_same_item(
 
 
 def _in(namespace: str, each: TaskRecord) -> TaskRecord:
-    return TaskRecord(**{name: getattr(each, name) for name in each.__slots__} | {"namespace": namespace})
+    return replace(each, namespace=namespace)
 
 
 def test_a_query_tells_the_same_as_a_read_of_one_item(store: Store) -> None:
