@@ -74,19 +74,19 @@ fuzz-registry: .venv/installed ## live through histories of the registry until C
 deployments: setup .tools/sidecar/installed .tools/rolling/installed ## deployments in a row, scale-in, a Spot interruption, under load by HTTP/1.1, gRPC, TCP; options in ARGS
 	@PYTHONPATH=functions TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m tests.rolling $(ARGS)
 
-dashboard: .venv/installed ## write the dashboard into template.yaml anew
+dashboard: .venv/installed ## write the dashboard into template.yaml again
 	@PYTHONPATH=functions $(BIN)/python -m infra.dashboards.build
 
-screenshot: setup ## draw the console's pictures in docs/images anew
+screenshot: setup ## draw the console's pictures in docs/images again
 	@$(BIN)/python -m tests.browser
 
-docs: .venv/installed ## write the generated parts of docs/ anew
+docs: .venv/installed ## write the generated parts of docs/ again
 	@PYTHONPATH=functions $(BIN)/python -m infra.packaging.docs
 
 # What Chalice's command line needs and its library does not: functions/Makefile installs the lock file without dependencies.
 CHALICE_CLI := ansicon blessed click colorama editor inquirer jinxed pip pyyaml readchar runs setuptools wcwidth wheel xmod
 
-lock: ## write the lock files anew from pyproject.toml
+lock: ## write the lock files again from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  pyproject.toml infra/pyproject.toml --no-emit-package tramo-sidecar --group test --group lint -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -3,7 +3,7 @@
 Rules:
 1. What is wrong with a task definition is so while a task runs it. It was found when the definition was read; a sweep
    does not read definitions again for it.
-2. Everything else is looked at anew in each sweep, and is over when a sweep that saw everything does not see it.
+2. Everything else is looked at again in each sweep, and is over when a sweep that saw everything does not see it.
 3. What somebody else has found since the sweep began is left to the next one.
 """
 

@@ -2,7 +2,7 @@
 
 Before that, declarations and aliases change hands (`claims.py`), and what nobody uses any more goes (`leftovers.py`).
 The build is the publisher's own, which reads
-everything anew and writes on condition, so that a repair at the same time as a publication does no harm, and one that
+everything again and writes on condition, so that a repair at the same time as a publication does no harm, and one that
 finds nothing to change writes nothing. A snapshot that was restored with its table gets a
 new epoch here, also when nothing changes.
 """

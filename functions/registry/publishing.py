@@ -8,7 +8,7 @@ Rules:
    changed and which services a task may have been in.
 3. Unchanged content makes no revision.
 4. What callers get of a service is computed with each build, from its endpoints and declarations (`service.py`).
-5. A part that is missing or damaged, or a missing HEAD, is built anew from all tasks and services.
+5. A part that is missing or damaged, or a missing HEAD, is built again from all tasks and services.
 6. A service that does not fit into its part stays as it was published last (`fitting.py`); all else is published.
 7. A publisher that loses although HEAD has not moved takes the other for dead, and goes on in its place. If it
    was only slow, it loses instead and tries again.
@@ -182,7 +182,7 @@ class Publisher:
         broken: frozenset[int] | None,
         names: frozenset[str],
     ) -> _Reading:
-        """Read all that is registered, to build the broken parts anew (None: all of them)."""
+        """Read all that is registered, to build the broken parts again (None: all of them)."""
         services = self._store.services.all(namespace)
         tasks = {record.task_id: record for record in self._store.tasks.all(namespace)}
         if broken is None:

@@ -70,7 +70,7 @@ class Ecs:
         return self._update(service, desiredCount=count)
 
     def deploy(self, service: str, definition: Path | str | None) -> Row:
-        """Deploy a service anew: with a definition from a file, with a registered one, or with the one it has."""
+        """Deploy a service again: with a definition from a file, with a registered one, or with the one it has."""
         if definition is None:
             return self._update(service, forceNewDeployment=True)
         return self._update(service, taskDefinition=self._registered(definition))

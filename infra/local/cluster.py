@@ -271,7 +271,7 @@ class Cluster:
         if service is None or not first_seen or state.stop_code not in _FAILURES:
             return
         if state.started_at is not None and time.time() - ready_at(state) >= self.settings.settle_seconds:
-            return  # it ran: ECS replaces it without a word
+            return  # it ran: ECS replaces it silently
         self._failed(service, failure(identity, state))
 
     def _failed(self, service: Service, failed: Failure) -> None:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Machine:
-    """ECS and AWS on this machine. Made by `up.machine`; its parts are public because the demo is told by them."""
+    """ECS and AWS on this machine. Made by `up.machine`; its parts are public because the demo uses them."""
 
     def __init__(self, settings: Settings, cluster: str) -> None:
         self.settings = settings

@@ -54,7 +54,7 @@ def missing(environment: Mapping[str, str]) -> str | None:
 
 
 def modules(root: Path, packages: list[str], left_out: list[str]) -> list[str]:
-    """Return the paths, from the root, of the modules of these packages but for those left out."""
+    """Return the paths, from the root, of the modules of these packages without those left out."""
     found = [path for package in packages for path in sorted((root / package).glob("*.py"))]
     names = [path.relative_to(root).as_posix() for path in found if path.name != "__init__.py"]
     return [name for name in names if name not in left_out]

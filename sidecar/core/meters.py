@@ -3,7 +3,7 @@
 Rules:
 - Every metric is sent with two dimension sets: the discovery name alone, and with the ServiceName and ClusterName
   of the task that counted. A task that no service started has only the first.
-- No dimension names a task: CloudWatch bills every combination. What is zero is not sent, but for
+- No dimension names a task: CloudWatch bills every combination. What is zero is not sent, except
   HealthyEndpoints, whose zero is an outage, and ZoneLocalShare, whose zero is news as well; endpoints are told only of
   services that this task has called.
 - Counters only grow; `take` gives what came since the last `take`. So Prometheus reads totals, CloudWatch gets

@@ -23,7 +23,7 @@ CRITICAL_AT: Final = 0.95
 GROWTH: Final = 0.02
 """Of the limit: more than a few requests need, less than is left."""
 RETRY_AFTER_SECONDS: Final = 1
-"""What a refused client is told: memory comes back as soon as requests under way end."""
+"""What a refused client reads: memory comes back as soon as requests under way end."""
 
 
 class Shedding(NamedTuple):

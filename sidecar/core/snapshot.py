@@ -8,7 +8,7 @@ Rules:
   with the document as a whole is a `SnapshotError`.
 - A delta (it has `since`) applies to the revision it was made from and to later ones, since it holds whole services;
   a document never goes back. Both are said of one epoch: a whole document of another epoch is taken whatever its
-  revision, since the registry counts anew.
+  revision, since the registry counts again.
 - A service that a new document says again as it was keeps its record: whoever compares by `is` sees what changed.
 - A namespace may have 20,000 endpoints: fields that only people read are left out, zones and states are one text for
   all that have it, and what holds no other objects is hidden from the garbage collector.

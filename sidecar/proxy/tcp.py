@@ -377,7 +377,7 @@ class TcpSession(Timed):
 
 
 def _reason(tried: int) -> Flags:
-    """Return the flags of a connection for which so many endpoints were tried in vain."""
+    """Return the flags of a connection for which so many endpoints were tried without success."""
     if not tried:
         return (UH,)
     return (UF,) if tried == 1 else (UF, URX)

@@ -4,7 +4,7 @@ Rules:
 - The file is a journal: a whole document, then the deltas that came after it, each as the API sent it with its length
   and checksum before it. One change in a large namespace costs a few KB of writing, not all of it.
 - A whole document is written to a file beside it and renamed, so a reader never sees half of one. When the deltas
-  have grown as long as the document, all is written anew.
+  have grown as long as the document, all is written again.
 - What cannot be read is reported and ignored: a damaged end leaves the snapshot before it, a damaged beginning, or a
   snapshot of another namespace, none.
 """
@@ -22,7 +22,7 @@ from typing import Final
 from sidecar.core.snapshot import Snapshot, SnapshotError, apply, decode, encode
 
 MINIMUM_DELTA_BYTES: Final = 65_536
-"""Deltas are kept up to this length at least: a small document need not be written anew with each of them."""
+"""Deltas are kept up to this length at least: a small document need not be written again with each of them."""
 _MAGIC: Final = b"tramo-snapshot-1"
 _LENGTH_DIGITS: Final = 12
 
@@ -81,7 +81,7 @@ class SnapshotCache:
         return self._delta_bytes + len(body) <= max(self._document_bytes, MINIMUM_DELTA_BYTES)
 
     def _append(self, body: bytes) -> None:
-        # Not created anew: a file that somebody took away would begin with a delta.
+        # Not created again: a file that somebody took away would begin with a delta.
         with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as file:
             framed = _framed(body)
             if file.write(framed) != len(framed):

@@ -7,7 +7,7 @@ Rules:
   `MAX_BACKOFF_SECONDS`, spread by `JITTER`: a role that may not report, or a task that is never registered, would cost
   a request a second for all its life. Only the news that the task must stop does not wait.
 - A task without health checks has no health to report.
-- That the task must stop (DesiredStatus STOPPED) is told to this sidecar first, which drains, and then reported: ECS
+- That the task must stop (DesiredStatus STOPPED) reaches this sidecar first, which drains, and then reported: ECS
   ends the app at the same moment, and its event may be seconds on the way.
 - A change of the sidecar's findings is reported too, with the health as it is.
 """

@@ -8,7 +8,7 @@ Rules:
 - A document that does not fit (a delta for another revision, a schema not known) makes the next request a full one.
 - A namespace that the API does not know yet is empty: its first tasks wait for their sidecars to be ready, and are
   registered only then. Once there was a snapshot, the same answer is a fault and changes nothing.
-- An older revision than the one at hand is a fault of the API and refused, but for one of another epoch.
+- An older revision than the one at hand is a fault of the API and refused, unless it is of another epoch.
 - Waiting, decoding and writing are done on a thread: the loop only takes over what came out. An answer that is not
   whole in time is a failed one.
 """

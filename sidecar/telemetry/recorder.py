@@ -3,7 +3,7 @@
 Rules:
 - Where neither log, tracing nor OTLP's metrics are on there is no recorder, and a request costs one comparison.
 - An `Observation` stands between one exchange and its client and passes everything on. It writes its record at the
-  last word to the client, or when the client is gone, exactly once.
+  last byte to the client, or when the client is gone, exactly once.
 - A request that is not sampled is observed only if the access log or OTLP's metrics need it, or somebody taps.
 """
 

@@ -3,7 +3,7 @@
 Rules:
 1. The worst that one call can take is `TOTAL_ATTEMPTS` times both time-outs, and up to a second between the
    attempts: 9 seconds. botocore's own time-outs are 60 seconds each, so that an API which hangs would end as a
-   function that was killed, without a word of why.
+   function that was killed, without saying why.
 2. Not boto3: its import alone is a third of a cold start, for nothing that is used here.
 """
 

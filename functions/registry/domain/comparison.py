@@ -38,7 +38,7 @@ class Difference:
 def compare(
     tasks: Iterable[TaskRecord], services: Mapping[str, ServiceRecord], parts: Iterable[Part], now: float
 ) -> Difference:
-    """Return what must be published anew."""
+    """Return what must be published again."""
     wanted, unsettled = _wanted(tasks, services, now)
     published = {name: document for part in parts for name, document in part.services.items()}
     wrong_tasks: set[str] = set()

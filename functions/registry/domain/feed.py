@@ -8,7 +8,7 @@ Rules:
    it is larger still there are none: readers then ask the API.
 3. A reader whose revision is within the changes applies them, whatever its distance: they hold whole services.
 4. The whole document in the bucket is never older than where the changes begin, so the two together tell all. It is
-   written anew only when it would be, or when it has become `WHOLE_SECONDS` old, long before the bucket's lifecycle
+   written again only when it would be, or when it has become `WHOLE_SECONDS` old, long before the bucket's lifecycle
    takes it away.
 5. What the feed says follows from HEAD and the parts alone: publisher and reconciler write the same.
 """

@@ -47,7 +47,7 @@ BAD_LABEL: Final = Kind(
     "TRM0101",
     Level.ERROR,
     "a label of a task definition has a mistake; its tasks are not in the mesh",
-    "Correct the label and register the task definition anew; `tramo analyze FILE` reads it before that.",
+    "Correct the label and register the task definition again; `tramo analyze FILE` reads it before that.",
 )
 MISSPELLED_KEY: Final = Kind(
     "TRM0102",

@@ -88,7 +88,7 @@ def place_after(known: Place | None, revision: int) -> Place:
 
 
 def largest_changes(base_bytes: int) -> int:
-    """Return how large the changes of a part may grow (bytes, compressed) before its base is written anew.
+    """Return how large the changes of a part may grow (bytes, compressed) before its base is written again.
 
     With changes up to `x` bytes a write costs about `x / 2` for them and `base * CHANGE_BYTES / x` for the new
     base that comes every `x / CHANGE_BYTES` changes: least at the root of `2 * base * CHANGE_BYTES`. 0 for a

@@ -1,6 +1,6 @@
 """Which snapshot a reader has: its epoch and its revision. Pure.
 
-Revisions count the changes of one head. A table that was restored from an earlier point in time, or made anew,
+Revisions count the changes of one head. A table that was restored from an earlier point in time, or made again,
 counts again from there, so the same number would name two contents. So each head has an epoch, a random text:
 revisions are compared within an epoch only, and a reader takes a snapshot of another epoch whole, whatever its number.
 

@@ -2,7 +2,7 @@
 
 Rules:
 1. A task claims a name as its ECS service and as its task role; one that no service started as its task role, or as
-   its family in its cluster when it has none (`principals_of`). They are ARNs but for the family.
+   its family in its cluster when it has none (`principals_of`). They are ARNs, except the family.
 2. A name belongs to the principals of the task that claimed it first. Any other claim is refused, unless it shares a
    principal with the owner or an operator has allowed one of its own.
 3. A namespace's rules come first: a list that is empty lets everything in.

@@ -254,7 +254,7 @@ def is_stale(known: TaskRecord, report: TaskReport) -> bool:
 
 
 def entomb(known: TaskRecord, now: float) -> TaskRecord:
-    """Return the tombstone of a task that ECS no longer knows; it can be told from one made of STOPPED."""
+    """Return the tombstone of a task that ECS no longer knows; it differs from one made of STOPPED."""
     if known.gone:
         return known
     absent_at = now if known.absent_at is None else known.absent_at

@@ -121,7 +121,7 @@ def same_content(one: Document | None, other: Document | None) -> bool:
 
 
 def endpoints_without(document: Document | None, task_ids: Iterable[str]) -> list[Document]:
-    """Return a service's endpoints but for those of some tasks."""
+    """Return a service's endpoints without those of some tasks."""
     if document is None:
         return []
     tasks = frozenset(task_ids)

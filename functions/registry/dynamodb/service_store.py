@@ -141,7 +141,7 @@ class ServiceStore:
     ) -> bool:
         """Leave a service these declarations and end its claims of `release`, at most `alias_store.RELEASED_AT_ONCE`.
 
-        One transaction. Return False, and change nothing, when the service has been declared anew or does not hold
+        One transaction. Return False, and change nothing, when the service has been declared again or does not hold
         one of the aliases.
         """
 

@@ -50,7 +50,7 @@ LARGEST_PART_BYTES: Final = CHUNKS * CHUNK_BYTES
 
 
 class SnapshotBusyError(Exception):
-    """The snapshot was published anew during each attempt to read it."""
+    """The snapshot was published again during each attempt to read it."""
 
 
 class PartTooLargeError(Exception):
@@ -79,7 +79,7 @@ class SnapshotStore:
         self.largest_part = largest_part
         # The parts last read, for readers: what stands at a place never changes.
         self._cache: dict[tuple[str, int], StoredPart] = {}
-        self._epochs: dict[str, str] = {}  # of what is remembered: another epoch may use a place anew
+        self._epochs: dict[str, str] = {}  # of what is remembered: another epoch may use a place again
 
     # Reading
 
@@ -328,7 +328,7 @@ def _stored(
         changes = _text(texts, changes_key(number, places.changes.slot), places.changes)
         return StoredPart(places, decode_changes(changes, base), base, size)
     except PartError:
-        return None  # readers read again, the publisher builds the part anew from the tasks
+        return None  # readers read again, the publisher builds the part again from the tasks
 
 
 def _text(texts: Mapping[str, tuple[int, bytes]], key: str, place: Place) -> bytes:

@@ -39,7 +39,7 @@ READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the 
 # namespace must not write into one that is gone.
 JOINED_SECONDS: Final = 300.0
 
-# A report that loses against an event or another report is compared anew with what they wrote.
+# A report that loses against an event or another report is compared again with what they wrote.
 REPORT_ATTEMPTS: Final = 4
 
 # What an event tells; the rest of a record has its own writers.

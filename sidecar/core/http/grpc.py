@@ -89,7 +89,7 @@ def local_reply(reply: LocalReply) -> ResponseHead:
 
 
 def _percent_encode(message: str) -> bytes:
-    """grpc-message: printable ASCII but for `%`, the rest as %XX of its UTF-8 bytes."""
+    """grpc-message: printable ASCII except `%`, the rest as %XX of its UTF-8 bytes."""
     return b"".join(
         bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in message.encode()
     )

@@ -5,7 +5,7 @@ Rules:
   (RFC 9112 section 2.2). Method, target and version have one blank between them.
 - The end of a chunked body is not known here. Behind one, in the same read, the line must be right but may be anywhere
   in it; a line that goes on in the next read, and one that shares its read with the end of a head longer than
-  `MAX_LINE_BYTES`, is not looked at. Each read between requests begins anew.
+  `MAX_LINE_BYTES`, is not looked at. Each read between requests begins again.
 - Not more than a request line is kept from one read to the next.
 """
 

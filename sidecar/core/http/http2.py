@@ -455,7 +455,7 @@ class Http2Codec:
     def output(self) -> bytes:
         """Return the bytes to send now, about `MAX_OUTPUT_BYTES` of them if there are more.
 
-        Sets `closed` when they are the last. What comes about by sending them is told by `deferred_events`.
+        Sets `closed` when they are the last. `deferred_events` has what sending them caused.
         """
         if self._final_frame:
             data = self._unsent + self._final_frame

@@ -14,7 +14,7 @@ from sidecar.core.http.fields import MAX_HEAD_BYTES
 
 MAX_STREAMS: Final = 1_000
 """Concurrent streams that a client may open on one connection. A gRPC channel is one connection, and what finds no
-stream there waits without a word until its deadline."""
+stream there waits silently until its deadline."""
 MAX_LARGE_HEADS: Final = 100
 MAX_SMALL_HEAD_BYTES: Final = 4_096
 """While a client has more open streams than this, a further one has a small head, as calls on a busy channel do: the
@@ -32,7 +32,7 @@ MAX_OUTPUT_BYTES: Final = 65_536
 MAX_CUT_STREAMS: Final = 200
 """Streams that a client may cut before they are answered, or make us cut, whatever else it does: rapid reset
 (CVE-2023-44487) and MadeYouReset (CVE-2025-8671). Beyond, they must be fewer than half of its streams: where a whole
-mesh shares a connection, cancelled calls are daily life."""
+mesh shares a connection, cancelled calls are common."""
 MAX_CUT_STREAMS_OF_PEERS: Final = 1_000
 """The same for a connection that carries the requests of many: one of them must not end it for all."""
 CUT_WINDOW: Final = 4_000

@@ -17,7 +17,7 @@ Rules:
 - Each endpoint has its own protocol; the service's is for those that say none. One with which the service's clients
   cannot be connected (TCP for HTTP, HTTP for TCP) is not routed to, and counted in `other_kind`.
 - Where this task's zone is known, requests stay in it as far as `zones` says.
-- The choices are found anew when something changed, not with each request.
+- The choices are found again when something changed, not with each request.
 - The circuit breaker counts requests, requests waiting for a connection, and connections, per service.
 """
 

@@ -1,7 +1,7 @@
 """What the proxy asks the kernel for on its sockets.
 
 Rules:
-- TCP keep-alive on every socket: a peer that vanished without a word, with its host or behind a firewall that forgot
+- TCP keep-alive on every socket: a peer that vanished silently, with its host or behind a firewall that forgot
   the connection, is noticed within two minutes, and not only when the idle time-out of an hour is over.
 - A connection that many requests share, to an endpoint by HTTP/2, must be found out sooner: within `SHARED_SECONDS` of
   silence, or of bytes that nobody acknowledges. The kernel asks, not a PING: servers of gRPC end the connection of a

@@ -26,7 +26,7 @@ class HttpConnection(Protocol):
     """What a listener tells the connections that it accepted."""
 
     def drain(self) -> None:
-        """End the connection soon: say so to the client, if its protocol has a word for it."""
+        """End the connection soon: say so to the client, if its protocol can."""
 
 
 class Handover(Protocol):

@@ -388,7 +388,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     # The listener's side, and time.
 
     def drain(self) -> None:
-        """Close after the next answer: HTTP/1.1 has no other word for it."""
+        """Close after the next answer: HTTP/1.1 cannot say it otherwise."""
 
     def on_deadline(self, now: float) -> None:
         """Look whether the client has been silent for too long; if not, look again when it could be."""

@@ -320,7 +320,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         self._meter.bytes += count
 
     def _end(self, transport: asyncio.Transport) -> None:
-        """Nothing more is said; a client that does not even take the last words is cut."""
+        """Nothing more is said; a client that does not even take the last frames is cut."""
         complaint = self._codec.take_complaint()
         if complaint:
             self._refused(0, 0, complaint)

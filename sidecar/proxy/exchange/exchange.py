@@ -5,7 +5,7 @@ Rules:
   `core.retry` whether another attempt is made; after it the client's connection is cut, because an answer that
   stops in the middle must not look whole.
 - One attempt at a time; `attempt` says what it means for its endpoint, `request_body` what of the request can be sent
-  again, `deadline` how long all of it may take. After 101 a `tunnel` has the word.
+  again, `deadline` how long all of it may take. After 101 a `tunnel` takes over.
 """
 
 from __future__ import annotations

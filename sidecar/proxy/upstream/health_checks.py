@@ -1,7 +1,7 @@
 """The active health checks of all services whose policy wants them.
 
 Rules:
-- Only ready endpoints are checked; who leaves that state, or the service, is forgotten, and begins anew if it returns.
+- Only ready endpoints are checked; who leaves that state, or the service, is forgotten, and begins again if it returns.
 - At most `MAX_CONCURRENT` checks are under way; what is due meanwhile waits its turn, each endpoint once.
 - A new policy counts from an endpoint's next check on.
 - Checks use connections of their own, and count neither as requests nor towards the circuit breaker.

@@ -143,7 +143,7 @@ class Stream:
         )["ShardIterator"]
 
     def forget(self) -> None:
-        """Begin to add up anew."""
+        """Begin to add up again."""
         self.records = self.units = 0
         self.kinds.clear()
 

@@ -1,6 +1,6 @@
 """The output of the commands, held against golden files: names and places of columns are what scripts rely on.
 
-To write them anew: TRAMO_WRITE_GOLDEN=1 pytest tests/unit/infra/test_tables.py
+To write them again: TRAMO_WRITE_GOLDEN=1 pytest tests/unit/infra/test_tables.py
 """
 
 from __future__ import annotations

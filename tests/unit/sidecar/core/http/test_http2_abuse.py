@@ -78,7 +78,7 @@ def test_rapid_reset_in_one_read() -> None:
     assert codec.closed
 
 
-def test_cancelled_calls_among_others_are_daily_life() -> None:
+def test_often_cancelled_calls_among_others_live_on() -> None:
     codec = http2.server_codec()
     for stream in range(1, 20_001, 2):
         events = codec.feed(request(stream=stream))
