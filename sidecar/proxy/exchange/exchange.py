@@ -27,11 +27,8 @@ from sidecar.core.errors import (
     LocalReply,
 )
 from sidecar.core.flags import DC, UF, URX, Flag, Flags, joined
-from sidecar.core.http import grpc
-from sidecar.core.http.grpc_status import DEADLINE_EXCEEDED
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
-from sidecar.core.routing.load import GOOD, doubt_of_grpc, doubt_of_status
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
 from sidecar.core.routing.retry import FOREVER, PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry, pause_seconds
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     from sidecar.proxy.upstream.destination import Destination
 
 _UNREACHABLE: Final = UF.code.encode()
-_UNKNOWN: Final = -1.0
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
@@ -64,9 +60,7 @@ class Exchange(ExchangeEvents):
         "_deadline",
         "_destination",
         "_done",
-        "_doubt",
         "_head",
-        "_latency",
         "_response_begun",
         "_tried",
         "_upstream_full",
@@ -82,8 +76,6 @@ class Exchange(ExchangeEvents):
         self._head = head
         self._body = RequestBody()
         self._attempts = 0
-        self._latency = 0.0  # of the attempt that was answered: until its head
-        self._doubt = _UNKNOWN  # what the head of the answer says against the endpoint
         self._tried: list[Endpoint] = []
         self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
@@ -276,40 +268,23 @@ class Exchange(ExchangeEvents):
             else:
                 self._client.send_head(head)
             return
-        self._measure()
-        if self._judge_head(head) and self._retry_failed(head):
-            return
-        self._count_answer(head.status)
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.answered(self._destination.runtime.now())
+            is_failed = attempt.judge_head(head, self._head.is_grpc, self._deadline.clients_seconds > 0)
+            if is_failed and self._retry_failed(head):
+                return
+            self._destination.meter.answered(head.status, attempt.latency)
         self._response_begun = True
         self._body.forget()
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
             self._deadline.answer_streams()
-            if not self._head.is_grpc:
-                self._judge_success()  # an event stream has no end that would say more
+            if attempt is not None and not self._head.is_grpc:
+                attempt.succeed()  # an event stream has no end that would say more
         if self.flags and head.get(FLAG_FIELD) is None:
             head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
-
-    def _judge_head(self, head: ResponseHead) -> bool:
-        """Judge the endpoint as far as the head of its answer goes. Return whether it has failed."""
-        if self._head.is_grpc and head.status == 200:
-            self._doubt = _UNKNOWN
-            code = grpc.status_of(head.fields)
-            if code is not None:  # there is no body
-                self._doubt = doubt_of_grpc(code)
-                return self._has_failed(code)
-        elif head.status >= 500:
-            return True
-        else:
-            self._doubt = doubt_of_status(head.status)
-        if self._attempt is not None:
-            self._attempt.answered_well()
-        return False
-
-    def _has_failed(self, code: int | None) -> bool:
-        """Return whether this `grpc-status` speaks against the endpoint."""
-        return code in grpc.FAILURES and not (code == DEADLINE_EXCEEDED and self._deadline.clients_seconds > 0)
 
     def _retry_failed(self, head: ResponseHead) -> bool:
         """Judge the endpoint by this failed answer, and make another attempt in its place if the rules allow it."""
@@ -341,17 +316,6 @@ class Exchange(ExchangeEvents):
         self._attempt.endpoint.rests_until = now + pause
         return self._destination.cluster.takes_retry(now)
 
-    def _measure(self) -> None:
-        """Measure the time until the endpoint's answer, which begins now."""
-        if self._attempt is not None:
-            now = self._destination.runtime.now()
-            self._attempt.answered(now)
-            self._latency = now - self._attempt.sent_at
-
-    def _count_answer(self, status: int) -> None:
-        destination = self._destination
-        destination.meter.answered(status, self._latency)
-
     def on_response_data(self, data: bytes) -> None:
         """Take a piece of the answer's body."""
         if self._deadline.is_streaming:
@@ -361,18 +325,10 @@ class Exchange(ExchangeEvents):
     def on_response_end(self, trailers: Fields) -> None:
         """Note that the answer is whole."""
         self._connection = None
-        self._judge_end(trailers)
+        if self._attempt is not None:
+            self._attempt.judge_end(trailers, self._deadline.clients_seconds > 0)
         self.finish()
         self._client.send_end(trailers)
-
-    def _judge_end(self, trailers: Fields) -> None:
-        if self._doubt == _UNKNOWN:
-            code = grpc.status_of(trailers)
-            if self._has_failed(code):
-                self._judge_failure()
-                return
-            self._doubt = doubt_of_grpc(code)
-        self._judge_success()
 
     def on_upstream_refused(self, blamed: bool) -> None:
         """Try elsewhere: the request was not processed. To blame is who refuses it, not who goes away."""
@@ -426,10 +382,11 @@ class Exchange(ExchangeEvents):
             self.on_upstream_invalid("it switched protocols without being asked to")
 
     def _begin_tunnel(self, head: ResponseHead, leftover: bytes, connection: Upstream) -> None:
-        self._measure()
-        self._doubt = GOOD
-        self._judge_success()
-        self._count_answer(head.status)
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.answered(self._destination.runtime.now())
+            attempt.switch()
+            self._destination.meter.answered(head.status, attempt.latency)
         self._response_begun = True
         tunnel = self.tunnel = Tunnel(self, self._client, connection)
         self._deadline.answer_streams()
@@ -521,10 +478,6 @@ class Exchange(ExchangeEvents):
         else:
             self._reply(reply)
 
-    def _judge_success(self) -> None:
-        if self._attempt is not None:
-            self._attempt.succeed(self._latency, self._doubt)
-
     def _judge_failure(self) -> None:
         if self._attempt is not None:
             self._attempt.fail()
@@ -547,8 +500,11 @@ class Exchange(ExchangeEvents):
         if self.flags:
             destination.failures.count_flags(self.flags)
         if self.observer is not None:
-            endpoint = self._attempt.endpoint if self._attempt is not None else None
-            self.observer.finished(endpoint, self._attempts, self._latency, self.flags)
+            attempt = self._attempt
+            if attempt is not None:
+                self.observer.finished(attempt.endpoint, self._attempts, attempt.latency, self.flags)
+            else:
+                self.observer.finished(None, self._attempts, 0.0, self.flags)
         self._end_attempt()
         self._connection = None
         self.tunnel = None
