@@ -1,7 +1,7 @@
 """The registry's words for a service and its endpoints, as types that the type checker knows.
 
-They are texts and not an enum: the router compares them with each request, and mypyc compares texts at once, where it
-looks up a member of an enum by its name.
+They are texts, as the snapshot has them, and not an enum. Speed speaks for neither: compiled, a comparison of texts
+costs about 2.5 ns, of an enum's member 1.3, of a member that a constant names 0.9.
 
 An endpoint goes starting → ready ⇄ unhealthy → draining → gone; docs/architecture.md says when. Only `ready` takes new
 requests, `draining` ends those that it has, `gone` is in no snapshot: the sidecar says it of what a snapshot left out.
