@@ -10,7 +10,7 @@ functions=(tests/integration/functions)
 processes=(tests/e2e tests/browser tests/integration/packaging tests/integration/lambda_runtime)
 # What runs the sidecar's own code and can therefore differ when it is compiled. Others' software speaks to the pure one
 # only: what it would see differ, the raw frames of test_rfc*.py and the clients of integration/sidecar see too.
-compiled=(tests/unit/sidecar tests/integration/sidecar tests/conformance/test_rfc*.py)
+compiled=(tests/unit/sidecar/core tests/unit/sidecar/proxy tests/integration/sidecar tests/conformance/test_rfc*.py)
 
 run_compiled() {
     TRAMO_EXPECTED_BUILD=compiled "$@" "$pytest" --override-ini='pythonpath=functions .tools/sidecar/wheel .' "${compiled[@]}"
