@@ -160,6 +160,8 @@ clean: ## remove all that the other targets made
 # What of the servers of production that `make deployments` can deploy is not in .venv.
 .tools/rolling/installed:
 	@test "$$(id -u)" -ne 0 || infra/packaging/need.sh redis-server redis-server --version
+	@test "$$(id -u)" -ne 0 || for name in grpc netty perfmark; do \
+	  infra/packaging/need.sh lib$$name-java sh -c "ls /usr/share/java/$$name-*.jar"; done
 	@mkdir -p .tools/rolling
 	@touch $@
 

@@ -1,7 +1,8 @@
 """The apps that are deployed: our own with its three ways of stopping, and servers of production in their default way.
 
 Each is the app containers of a task that serves HTTP on 8080, gRPC on 9090 and TCP on 7000. Servers of production speak
-HTTP; beside them grpcio serves gRPC, and redis-server, which ends its sessions when it is told to stop, TCP.
+HTTP, with grpcio for gRPC, or gRPC, as grpc-java does. TCP is then redis-server's, which ends its sessions when it is
+told to stop.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ APPS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         **_BESIDE,
     },
     "node": {"app": ("node", str(HERE / "node_app.js")), **_BESIDE},
+    "java": {
+        "app": (*_SERVER, Stop.ORDINARY, "http"),
+        "grpc": ("java", "-cp", "/usr/share/java/*", str(HERE / "GrpcApp.java")),
+        "redis": _REDIS,
+    },
 }
 """The commands of the app containers by their names."""
 
