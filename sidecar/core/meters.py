@@ -151,8 +151,12 @@ class ClientMeter(Meter):
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer of an endpoint, with this status after this long."""
-        self.statuses[status // 100] += 1
+        self.counted(status)
         self.latency.record(seconds)
+
+    def counted(self, status: int) -> None:
+        """Count an answer by its status; of a gRPC call that is known only at its end."""
+        self.statuses[status // 100] += 1
 
     def take(self) -> list[tuple[Metric, float]]:
         """Take what every meter has, but endpoints of called services only, as the metrics' meanings say."""

@@ -73,7 +73,7 @@ def _statuses() -> tuple[Metric, ...]:
             series="tramo_client_responses",
             attribute="statuses",
             item=digit,
-            meaning=f"answers {digit}XX of the service, retried ones aside",
+            meaning=f"answers {digit}XX of the service, retried ones aside; of gRPC by their grpc-status",
             labels=(("class", f"{digit}xx"),),
         )
         for digit in (2, 3, 4, 5)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sidecar.core.http.grpc_status import DATA_LOSS, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN
+from sidecar.core.http.grpc import SERVER_ERRORS
 from sidecar.core.protobuf import (
     content,
     double,
@@ -38,8 +38,6 @@ _SERVER: Final = 2  # SpanKind
 _CLIENT: Final = 3
 _ERROR: Final = 2  # StatusCode
 _CUMULATIVE: Final = 2  # AggregationTemporality
-_SERVER_ERRORS: Final = frozenset((UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS))
-"""Of gRPC, what counts as the server's error: the other codes say that the client asked for what it cannot have."""
 
 Value = str | bool | int | float
 Attributes = Sequence[tuple[str, Value]]
@@ -130,7 +128,7 @@ def _attributes(span: Span) -> list[tuple[str, Value]]:
     if span.user_agent:
         found.append(("user_agent.original", span.user_agent))
     if span.is_grpc:
-        found += grpc(span.path, span.grpc_status)
+        found += rpc(span.path, span.grpc_status)
     if span.inbound:
         found += [("url.scheme", "http"), ("url.path", span.path), ("client.address", span.client)]
     else:
@@ -146,7 +144,7 @@ def _attributes(span: Span) -> list[tuple[str, Value]]:
     return found
 
 
-def grpc(path: str, status: int | None) -> list[tuple[str, Value]]:
+def rpc(path: str, status: int | None) -> list[tuple[str, Value]]:
     """Return the attributes of RPC."""
     service, _, method = path.removeprefix("/").rpartition("/")
     found: list[tuple[str, Value]] = [("rpc.system", "grpc"), ("rpc.service", service), ("rpc.method", method)]
@@ -160,7 +158,7 @@ def error(inbound: bool, status: int, grpc_status: int | None, flags: str) -> st
     if flags:
         return flags
     if grpc_status is not None and status < 400:
-        failed = grpc_status in _SERVER_ERRORS if inbound else grpc_status != 0
+        failed = grpc_status in SERVER_ERRORS if inbound else grpc_status != 0
         return str(grpc_status) if failed else ""
     return str(status) if status >= (500 if inbound else 400) else ""
 

@@ -35,7 +35,7 @@ class Family(NamedTuple):
 
 
 HELP: Final = {
-    "tramo_client_responses": "Answers of the service by class, retried ones aside.",
+    "tramo_client_responses": "Answers of the service by class, of gRPC by grpc-status, retried ones aside.",
     "tramo_client_endpoints": "Endpoints of the service as the balancer sees them; those that start or drain aside.",
     "tramo_client_requests": "Requests to the service.",
     "tramo_client_response_flags": "Requests that the proxy failed or cut, by response flag.",

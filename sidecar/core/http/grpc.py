@@ -40,6 +40,10 @@ CUT: Final[Fields] = [
 # Codes that say that the endpoint, not the request, is at fault; linkerd's list without PERMISSION_DENIED.
 FAILURES: Final = frozenset((DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS))
 
+# What operators count as the service's error: those that google.rpc.Code gives a status of 500 or more. An exception
+# that a server did not catch is UNKNOWN, which says nothing of the endpoint but all of the call.
+SERVER_ERRORS: Final = FAILURES | {UNKNOWN, UNIMPLEMENTED}
+
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -54,6 +58,13 @@ def status_of(fields: Fields) -> int | None:
         if name == b"grpc-status":
             return int(value) if value.isdigit() and len(value) <= 2 else UNKNOWN
     return None
+
+
+def http_status(code: int | None) -> int:
+    """Return the HTTP status that a call of this outcome counts as: 200, 400 or 500. An answer without is UNKNOWN."""
+    if code == 0:
+        return 200
+    return 500 if code is None or code in SERVER_ERRORS else 400
 
 
 def timeout_seconds(value: bytes) -> float | None:

@@ -26,7 +26,8 @@ from sidecar.core.errors import (
     UPSTREAM_RESET,
     LocalReply,
 )
-from sidecar.core.flags import DC, UF, URX, Flag, Flags, joined
+from sidecar.core.flags import DC, DPE, UF, URX, Flag, Flags, joined
+from sidecar.core.http import grpc
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.upstream.destination import Destination
 
 _UNREACHABLE: Final = UF.code.encode()
+_CLIENTS_END: Final = frozenset((DC.code, DPE.code))
 _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 
@@ -63,6 +65,7 @@ class Exchange(ExchangeEvents):
         "_head",
         "_response_begun",
         "_tried",
+        "_uncounted",
         "_upstream_full",
         "flags",
         "observer",
@@ -80,6 +83,7 @@ class Exchange(ExchangeEvents):
         self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
         self._response_begun = False
+        self._uncounted = 0  # the status of a gRPC answer that has begun: its end will say how to count it
         self._done = False
         self._client_full = False
         self._upstream_full = False
@@ -274,7 +278,7 @@ class Exchange(ExchangeEvents):
             is_failed = attempt.judge_head(head, self._head.is_grpc, self._deadline.clients_seconds > 0)
             if is_failed and self._retry_failed(head):
                 return
-            self._destination.meter.answered(head.status, attempt.latency)
+            self._count_answer(head, attempt.latency)
         self._response_begun = True
         self._body.forget()
         content_type = head.get(b"content-type")
@@ -285,6 +289,23 @@ class Exchange(ExchangeEvents):
         if self.flags and head.get(FLAG_FIELD) is None:
             head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
+
+    def _count_answer(self, head: ResponseHead, latency: float) -> None:
+        meter = self._destination.meter
+        if not self._head.is_grpc or head.status != 200:
+            meter.answered(head.status, latency)
+            return
+        code = grpc.status_of(head.fields)
+        if code is None:
+            meter.latency.record(latency)
+            self._uncounted = head.status
+        else:
+            meter.answered(grpc.http_status(code), latency)
+
+    def _count_outcome(self, status: int) -> None:
+        if self._uncounted:
+            self._uncounted = 0
+            self._destination.meter.counted(status)
 
     def _retry_failed(self, head: ResponseHead) -> bool:
         """Judge the endpoint by this failed answer, and make another attempt in its place if the rules allow it."""
@@ -327,6 +348,8 @@ class Exchange(ExchangeEvents):
         self._connection = None
         if self._attempt is not None:
             self._attempt.judge_end(trailers, self._deadline.clients_seconds > 0)
+        if self._uncounted:
+            self._count_outcome(grpc.http_status(grpc.status_of(trailers)))
         self.finish()
         self._client.send_end(trailers)
 
@@ -497,6 +520,8 @@ class Exchange(ExchangeEvents):
             return
         self._done = True
         destination = self._destination
+        # Cut before its trailers: a client that went has had what it wanted of a stream.
+        self._count_outcome(200 if self.flags and self.flags[-1].code in _CLIENTS_END else 502)
         if self.flags:
             destination.failures.count_flags(self.flags)
         if self.observer is not None:

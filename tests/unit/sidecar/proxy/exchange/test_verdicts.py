@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.http.http2_events import INTERNAL_ERROR, REFUSED_STREAM
+from sidecar.core.http.http2_events import CANCEL, INTERNAL_ERROR, REFUSED_STREAM
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.endpoint import EJECTED, HEALTHY, PROBING
 from sidecar.core.routing.policy import LoadBalancing, OutlierDetection, Policy, Timeouts
@@ -133,6 +133,45 @@ def test_a_probe_that_is_a_stream_ends_with_its_head() -> None:
     upstreams[0].codec.reset(stream, INTERNAL_ERROR)
     bench.run()
     assert watch
+
+
+@pytest.mark.parametrize(
+    ("code", "statuses_class"),
+    [(b"0", 2), (b"1", 4), (b"2", 5), (b"4", 5), (b"5", 4), (b"12", 5), (b"14", 5), (b"junk", 5), (b"", 5)],
+)
+@pytest.mark.parametrize("in_head", [False, True])
+def test_a_grpc_call_counts_by_its_grpc_status(code: bytes, statuses_class: int, in_head: bool) -> None:
+    bench, client, upstreams = over_http2(Policy(), endpoints=1)
+    client.ask(b"POST", fields=GRPC)
+    _, stream, _ = asked(bench, upstreams)
+    status: Fields = [(b"grpc-status", code)] if code else []
+    if in_head and code:
+        upstreams[0].codec.send_response(stream, ResponseHead(200, [GRPC[0], *status]))
+    else:
+        upstreams[0].codec.send_response(stream, ResponseHead(200, [GRPC[0]], UNKNOWN_LENGTH))
+        bench.run()
+        assert sum(bench.client_meter.statuses) == 0, "the head says nothing yet"
+        upstreams[0].codec.send_end(stream, status)
+    bench.run()
+    assert bench.client_meter.statuses[statuses_class] == sum(bench.client_meter.statuses) == 1
+    assert bench.client_meter.latency.count == 1
+    assert bench.settled()
+
+
+@pytest.mark.parametrize(("who", "statuses_class"), [("client", 2), ("service", 5)])
+def test_a_grpc_stream_that_is_cut_counts_by_who_cut_it(who: str, statuses_class: int) -> None:
+    bench, client, upstreams = over_http2(Policy(), endpoints=1)
+    watch = client.ask(b"POST", fields=GRPC)
+    _, stream, _ = asked(bench, upstreams)
+    upstreams[0].codec.send_response(stream, ResponseHead(200, [GRPC[0]], UNKNOWN_LENGTH))
+    bench.run()
+    if who == "client":
+        client.codec.reset(watch, CANCEL)
+    else:
+        upstreams[0].codec.reset(stream, INTERNAL_ERROR)
+    bench.run()
+    assert bench.client_meter.statuses[statuses_class] == sum(bench.client_meter.statuses) == 1
+    assert bench.settled()
 
 
 def test_what_is_left_of_a_deadline_is_passed_on() -> None:
