@@ -78,7 +78,13 @@ SWEEP_GB: Final = 1769 / 1024
 METRICS_PER_SERVICE: Final = 12.0
 DIMENSION_SETS: Final = 2.0
 SENDS_PER_HOUR: Final = 60.0
-EMF_BYTES: Final = 1_024.0
+# One sending of a task that offers a service, and what each service adds that it calls 100 times a second: values of
+# PutMetricData, of which a call takes 1,000, and bytes of EMF with the 26 that CloudWatch Logs adds to each line.
+VALUES: Final = 18.0
+VALUES_PER_CALLED: Final = 12.0
+VALUES_PER_CALL: Final = 1_000.0
+EMF_BYTES: Final = 1_800.0
+EMF_BYTES_PER_CALLED: Final = 5_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class Use:
     metrics: str = "cloudwatch"
     feed: str = "off"
     read_seconds: float = 1.0
+    called: int = 2  # services that each task calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +219,7 @@ def _metrics(use: Use) -> list[Line]:
     kept = use.services * METRICS_PER_SERVICE * DIMENSION_SETS
     custom = Line("CloudWatch", "custom metrics", kept, "metrics", tiered(kept, CUSTOM_METRICS))
     if use.metrics == "emf":
-        written = sends * EMF_BYTES / GB
+        written = sends * (EMF_BYTES + use.called * EMF_BYTES_PER_CALLED) / GB
         return [Line("CloudWatch", "metrics in log lines", written, "GB", written * LOGS_GB), custom]
-    return [Line("CloudWatch", "PutMetricData", sends, "requests", sends * PUT_METRIC_DATA), custom]
+    calls = sends * math.ceil((VALUES + use.called * VALUES_PER_CALLED) / VALUES_PER_CALL)
+    return [Line("CloudWatch", "PutMetricData", calls, "requests", calls * PUT_METRIC_DATA), custom]

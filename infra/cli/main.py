@@ -145,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "--changes-per-hour", type=_count, default=100, metavar="C", help="tasks that start or stop, default 100"
     )
     made.add_argument("--services", type=_count, default=100, metavar="N", help="services with metrics, default 100")
+    made.add_argument("--called", type=_count, default=2, metavar="N", help="services that each task calls, default 2")
     made.add_argument(
         "--metrics", choices=("cloudwatch", "emf", "off"), default="cloudwatch", help="the sidecars' TRAMO_METRICS"
     )
@@ -421,6 +422,7 @@ def _cost(options: argparse.Namespace) -> None:
         options.metrics,
         options.feed,
         options.read,
+        options.called,
     )
     show(sys.stdout, options.output, cost_table.COLUMNS, cost_table.rows(use))
     if options.output == "table":

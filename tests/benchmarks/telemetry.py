@@ -42,6 +42,13 @@ import asyncio, os
 from sidecar.telemetry.output import Output
 output = Output(asyncio.new_event_loop(), os.open('/dev/null', os.O_WRONLY))
 """
+_OTLP: Final = """
+from sidecar.core import otlp
+from sidecar.core.durations import Durations, Kind
+from sidecar.telemetry.otlp_metrics import metrics
+durations = Durations()
+durations.record(Kind(False, 'orders', 'GET', '1.1', 200, None, ''), 0.01)
+"""
 _TRACE: Final = """
 from random import getrandbits
 from sidecar.core.trace import Sampler, Span, begin
@@ -51,7 +58,8 @@ sampler = Sampler(0.05)
 def fields():
     return [(b'host', b'orders'), (b'accept', b'*/*'), (b'user-agent', b'curl/8'),
         (b'x-amzn-trace-id', b'Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=0')]
-span = Span('1-67891233-abcdef012345678912345678', '53995c3f42cd8ad8', '', 'orders', False, 1.0, 2.0, 'GET', 'http://orders/a')
+span = Span('1-67891233-abcdef012345678912345678', '53995c3f42cd8ad8', '', 'orders', False, 1.0, 2.0, 'GET', 'orders',
+    '/a', '1.1', '127.0.0.1', 'curl/8', 200)
 """
 
 
@@ -83,6 +91,25 @@ PIECES: Final = (
     ),
     Piece(
         "trace: make a segment", "a sampled request", _TRACE, "msgspec.json.encode(document(span, 'web', getrandbits))"
+    ),
+    Piece(
+        "trace: pass traceparent on as well",
+        "a request",
+        _TRACE,
+        "begin(fields(), sampler, 'orders', False, 1.0, 1.0, getrandbits, True)",
+    ),
+    Piece("OTLP: make a span", "a sampled request", _TRACE + _OTLP, "otlp.span(span)"),
+    Piece(
+        "OTLP: count a duration",
+        "a request",
+        _OTLP,
+        "durations.record(Kind(False, 'orders', 'GET', '1.1', 200, None, ''), 0.01)",
+    ),
+    Piece(
+        "OTLP: make the metrics of 20 services called, of 100",
+        "a minute",
+        _METERS + _OTLP,
+        "otlp.request(b'', '1', metrics(meters, durations, {}, 1.0, 2.0))",
     ),
     Piece(
         "take the counts of 20 services called, of 100",

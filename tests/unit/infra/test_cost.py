@@ -6,16 +6,21 @@ import io
 import json
 import math
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.cli import cost_table
+from infra.cli import cost, cost_table
 from infra.cli.cost import API_REQUESTS, CUSTOM_METRICS, Line, Use, discovery_dollars, monthly, tiered
 from infra.cli.main import main
 from infra.cli.tables import show
+from sidecar.core.meters import Meters
+from sidecar.telemetry.emf import documents
+
+LOG_LINE_BYTES = 26  # that CloudWatch Logs adds to each event
 
 
 def lines(use: Use) -> dict[tuple[str, str, str], Line]:
@@ -91,8 +96,8 @@ def test_polls_may_go_through_a_nat_gateway_and_changes_are_traced_and_logged() 
 
 def test_metrics_in_log_lines_or_none() -> None:
     emf = lines(Use(sidecars=10_000, poll_seconds=10, changes_per_hour=0, metrics="emf"))
-    # 438 M lines of 1 KiB
-    assert emf["CloudWatch", "metrics in log lines", "GB"].dollars == pytest.approx(448.512 * 0.5)
+    # 438 M times 1.8 kB, and 5 kB for each of two services called
+    assert emf["CloudWatch", "metrics in log lines", "GB"].dollars == pytest.approx(438 * 11.8 * 0.5)
     assert ("CloudWatch", "PutMetricData", "requests") not in emf
     off = Use(sidecars=10_000, poll_seconds=10, changes_per_hour=0, metrics="off")
     assert "CloudWatch" not in {line.service for line in monthly(off)}
@@ -147,3 +152,36 @@ def test_senseless_fleets_are_refused(arguments: list[str], capsys: pytest.Captu
 )
 def test_quantities_are_shortened(quantity: float, text: str) -> None:
     assert cost_table.short(quantity) == text
+
+
+def test_log_lines_grow_with_the_services_called_and_calls_do_not() -> None:
+    """The figures of the model are those of what a busy sidecar sends."""
+    for called, cheaper in ((0, "emf"), (2, "emf"), (5, "cloudwatch"), (50, "cloudwatch")):
+        use = Use(sidecars=1, poll_seconds=5, changes_per_hour=0, called=called)
+        dollars = {sink: _sent(replace(use, metrics=sink)) for sink in ("cloudwatch", "emf")}
+        assert min(dollars, key=lambda sink: dollars[sink]) == cheaper
+    assert _sent(Use(sidecars=1, poll_seconds=5, changes_per_hour=0, called=82)) > 0.8, "more than 1,000 values"
+
+
+def _sent(use: Use) -> float:
+    return sum(line.dollars for line in monthly(use) if line.service == "CloudWatch" and line.what != "custom metrics")
+
+
+@pytest.mark.parametrize("called", [0, 2, 10])
+def test_what_a_busy_sidecar_sends_is_what_the_model_says(called: int) -> None:
+    meters = Meters("orders-svc", "main")
+    server = meters.server("orders")
+    server.active_connections, server.connections, server.bytes, server.requests = 5, 3, 900_000, 6000
+    for number in range(called):
+        client = meters.client(f"service-{number}")
+        client.requests = client.zone_known = client.zone_local = 6000
+        client.bytes, client.healthy = 90_000, 3
+        for each in range(6000):  # 10 ms in the middle, 50 ms for the slowest of 100
+            client.answered(200, 0.010 * math.exp(0.7 * NormalDist().inv_cdf((each + 0.5) / 6000)))
+    meters.sidecar.snapshot_age, meters.sidecar.snapshot_revision, meters.sidecar.memory = 1.0, 42, 60 << 20
+    meters.sidecar.cpu_seconds, meters.sidecar.uptime = 0.4, 60.0
+    data = meters.take()
+    lines = [json.dumps(document, separators=(",", ":")) for document in documents("Tramo", data, 1_795_348_800.0)]
+    sent = sum(len(line) + LOG_LINE_BYTES for line in lines)
+    assert len(data) == pytest.approx(cost.VALUES + called * cost.VALUES_PER_CALLED, abs=3 + called)
+    assert sent == pytest.approx(cost.EMF_BYTES + called * cost.EMF_BYTES_PER_CALLED, rel=0.2)
