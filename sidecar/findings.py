@@ -12,10 +12,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sidecar.core.findings import ERROR, Finding, ordered
+from sidecar.core.findings import ERROR, Finding, ordered, other_mesh
 from sidecar.core.label import unknown_keys
 
 INTERVAL_SECONDS: Final = 1.0
+LONGEST_MESH: Final = 63
+"""Of a mesh's name, so that no answer makes a text longer than the report takes."""
 
 log = logging.getLogger("tramo.findings")
 
@@ -38,6 +40,22 @@ class LabelFindings:
     def current(self) -> Sequence[Finding]:
         """Return what is wrong with them."""
         return self._found
+
+
+class MeshFindings:
+    """Whether the API is that of the task's mesh. An API that does not say its mesh is taken as right."""
+
+    def __init__(self, expected: str) -> None:
+        self._expected = expected
+        self._seen = expected
+
+    def observe(self, mesh: str) -> None:
+        """Take the mesh that an answer of the API names; from any thread."""
+        self._seen = mesh
+
+    def current(self) -> Sequence[Finding]:
+        """Say what is wrong with it."""
+        return () if self._seen == self._expected else (other_mesh(self._seen[:LONGEST_MESH], self._expected),)
 
 
 class Findings:

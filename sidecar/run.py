@@ -24,11 +24,11 @@ from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
 from sidecar.answers import Answers
 from sidecar.config import Config
+from sidecar.core.label import DEFAULT_MESH, Label, compared, read
 from sidecar.core.label import NAME as LABEL
-from sidecar.core.label import Label, compared, read
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
-from sidecar.findings import Findings, LabelFindings
+from sidecar.findings import Findings, LabelFindings, MeshFindings
 from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata, identify
 from sidecar.names.hosts import HostsFile
 from sidecar.proxy.base.runtime import Runtime
@@ -85,6 +85,7 @@ class Sidecar:
         self._gate: Gate
         self._poller: Poller
         self._questions: Questions | None = None
+        self._belonging: MeshFindings
 
     async def start(self, stack: AsyncExitStack) -> bool:
         """Start everything. Return False, after the log has said why, when an address is wrong or taken."""
@@ -105,13 +106,14 @@ class Sidecar:
         stack.callback(runtime.stop)
         self.mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
         self._gate = Gate(identity.task_id, [each.name for each in config.inbound])
+        self._belonging = MeshFindings((label.mesh if label is not None else config.mesh) or DEFAULT_MESH)
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
         sources = Sources(self._registry(), self._feed(identity.task_id), runtime.now)
         self._poller = Poller(
             runtime, config.namespace, sources, cache, self._apply, config.poll_seconds, asked=self._asked
         )
         labels = LabelFindings()
-        seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings]
+        seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings, self._belonging.current]
         findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
         vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current, sources)
         telemetry = Telemetry(runtime, config, meters, vitals)
@@ -164,7 +166,8 @@ class Sidecar:
         return INTERVALS * self._poller.longest_interval if self._config.inbound else 0.0
 
     def _registry(self) -> RegistryClient:
-        return RegistryClient(self._config.api_url, self._config.namespace, self._config.region, self._session)
+        config = self._config
+        return RegistryClient(config.api_url, config.namespace, config.region, self._session, self._belonging.observe)
 
     def _feed(self, task_id: str) -> FeedClient | None:
         config = self._config
@@ -205,7 +208,7 @@ def _completed(config: Config, label: Label | None, region: str) -> Config:
         return config
     namespace = config.namespace or label.namespace
     inbound = {service.name: service.ingress_port for service in config.inbound}
-    found = compared(label, namespace, inbound)
+    found = compared(label, namespace, inbound, config.mesh)
     return replace(config, namespace=namespace, mesh=config.mesh or label.mesh, findings=(*config.findings, *found))
 
 

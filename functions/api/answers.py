@@ -7,6 +7,7 @@ Rules:
    `COMPRESSED_FROM_BYTES` are therefore compressed here, in base64 as API Gateway wants it (BinaryMediaTypes in
    the template); smaller ones are left to API Gateway, which compresses them outside of Lambda.
 3. A client that takes no gzip is told so when the body is too large without.
+4. Every answer says whose it is (`Tramo-Mesh`), so that a sidecar notices an API of another mesh than its label's.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ def with_etag(event: Any, get_response: Callable[[Any], Any]) -> Any:
             headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
             return Response("", status_code=304, headers=headers)
     return response
+
+
+def of_mesh(result: Mapping[str, Any], mesh: str) -> dict[str, Any]:
+    """Return an answer with the name of the mesh that gives it."""
+    return {**result, "headers": {**(result.get("headers") or {}), "Tramo-Mesh": mesh}}
 
 
 def finish(event: Mapping[str, Any], result: dict[str, Any]) -> dict[str, Any]:

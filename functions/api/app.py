@@ -315,6 +315,10 @@ def post_task_health(namespace: str, task: str) -> Any:
     except ReportConflictError as error:
         raise Problem(503, "busy", str(error), headers={"Retry-After": "1"}) from error
     if outcome is ReportOutcome.UNKNOWN_TASK:
+        astray = [
+            Found(findings.of_task(task_id), each) for each in report.findings or () if each.code == findings.ASTRAY
+        ]
+        store.findings.see(name, astray, time.time())
         detail = f"namespace {name} has no living task {task_id}; its event may still be on the way"
         raise Problem(404, "unknown-task", detail, "task")
     if known is not None and report.findings and not known.gone:
@@ -336,7 +340,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
             Problem(404, "unknown-route", f"there is no route {path}; /v1/openapi.json lists them").response().to_dict()
         )
     try:
-        return answers.finish(event, app(event, context))
+        return answers.of_mesh(answers.finish(event, app(event, context)), settings.mesh)
     finally:
         # Not `log_metrics`: it warns of every request that counts nothing, and nearly all are such.
         if metrics.metric_set:

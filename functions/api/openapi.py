@@ -364,6 +364,13 @@ _POLL_SECONDS: Final = {
         "description": "When to ask again.",
     }
 }
+_MESH: Final = {
+    "Tramo-Mesh": {
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "Whose API answers: the stack's parameter Mesh.",
+    }
+}
 
 _IF_NONE_MATCH: Final = _header("If-None-Match", "The ETag of the answer that the reader has.", {"type": "string"})
 
@@ -579,7 +586,7 @@ def _operation(path: str, view: Any, needs_credentials: bool) -> dict[str, Any]:
 def _response(name: str, status: int, schema: str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _STATUS_TEXT[status]}
     if status < 400 and name != "delete_service" and not name.startswith("post_"):
-        response["headers"] = _ETAG | (_POLL_SECONDS if name == "get_snapshot" else {})
+        response["headers"] = _ETAG | _MESH | (_POLL_SECONDS if name == "get_snapshot" else {})
     if schema is not None:
         kind = "application/problem+json" if schema == "Problem" else "application/json"
         response["content"] = {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

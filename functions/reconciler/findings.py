@@ -5,6 +5,7 @@ Rules:
    does not read definitions again for it.
 2. Everything else is looked at again in each sweep, and is over when a sweep that saw everything does not see it.
 3. What somebody else has found since the sweep began is left to the next one.
+4. Of a task that is another mesh's a sweep knows nothing: what its sidecar told the API ends by its own time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from registry.aws.ecs import Lookups
 from registry.domain import findings
 from registry.domain.definition import short_name
 from registry.domain.events import TaskEvent
-from registry.domain.findings import LASTING, Found
+from registry.domain.findings import ASTRAY, LASTING, Found
 from registry.domain.rules import TaskRecord, is_stop
 from registry.dynamodb.finding_store import FindingStore, StoredFinding
 
@@ -74,7 +75,8 @@ class Findings:
         seen = {**{each.key: each for each in lasting}, **found}
         self._store.see(namespace, list(seen.values())[:MOST_KEPT], self._now)
         if is_whole and namespace in self._compared:
-            over = [each for each in stored if each.found.key not in seen and each.seen_at < self._now]
+            looked_at = [each for each in stored if each.found.finding.code != ASTRAY]
+            over = [each for each in looked_at if each.found.key not in seen and each.seen_at < self._now]
             self._store.end(namespace, over, self._now)
         return len(seen)
 

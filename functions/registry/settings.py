@@ -23,7 +23,7 @@ class Settings:
     for functions that do not publish. `hosted_zone` is the id of the zone that gets the services' names, empty for
     none, and `hosted_zone_mode` how the tasks that ask it share their ports. `feed_table` and `feed_bucket` are where
     the feed is, empty where there is none; `feed_seconds` is how often sidecars read it. `mesh` is the one whose tasks
-    are registered.
+    are registered, and which the API says it is of.
     """
 
     table: str

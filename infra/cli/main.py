@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from infra.cli import operators, tables
+from infra.cli import aws_trial, operators, tables
 from infra.cli.control import ControlClient, NotUpError
 from infra.cli.tables import Row, show
 from infra.local.settings import LocalError, state_directory
@@ -184,6 +184,8 @@ def _parser() -> argparse.ArgumentParser:
         help="user ID of the sidecar, default 0; another cannot write the hosts file (docs/names.md)",
     )
     operators.add(commands, parser)
+    text = "prove the mesh in your own AWS account: stack, two services, a deployment under load, a report"
+    aws_trial.add(command("aws-trial", aws_trial.run, text, output=False))
     command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
     return parser
 

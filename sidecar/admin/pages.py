@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import sidecar
 from sidecar import build
 from sidecar.config import LOG_LEVELS, Config
+from sidecar.core.label import DEFAULT_MESH
 from sidecar.core.meters import Meters
 from sidecar.core.metrics import COUNTER, GAUGE
 from sidecar.core.routing.endpoint import EJECTED, Endpoint
@@ -26,7 +27,7 @@ from sidecar.registry.gate import Gate, GateState
 from sidecar.registry.poller import Poller
 from sidecar.registry.sources import Sources
 from sidecar.telemetry import prometheus
-from sidecar.telemetry.cloudwatch import DEFAULT_MESH, CloudWatchSink
+from sidecar.telemetry.cloudwatch import CloudWatchSink
 from sidecar.telemetry.otlp import OtlpExporter
 from sidecar.telemetry.prometheus import Family, Labels
 from sidecar.telemetry.vitals import Vitals

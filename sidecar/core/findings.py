@@ -105,6 +105,12 @@ OTHER_KIND: Final = Kind(
     "endpoints that speak TCP where their service speaks HTTP, or HTTP where it speaks TCP",
     "It ends with the deployment that changes the protocol; to keep both, give one another discovery name.",
 )
+OTHER_MESH: Final = Kind(
+    "TRM0313",
+    ERROR,
+    "TRAMO_MESH, or the API of TRAMO_API_URL, is of another mesh than the label; the sidecar never sees its own task",
+    "Set TRAMO_API_URL and TRAMO_FEED_TABLE to the outputs of the label's stack, or correct `mesh` in the label.",
+)
 KINDS: Final = (
     UNKNOWN_VARIABLE,
     INBOUND_MISMATCH,
@@ -118,6 +124,7 @@ KINDS: Final = (
     UNKNOWN_KEY,
     UNREADABLE,
     OTHER_KIND,
+    OTHER_MESH,
 )
 
 
@@ -171,6 +178,19 @@ def namespace_mismatch(configured: str, expected: str) -> Finding:
     """TRAMO_NAMESPACE against the label."""
     what = f"TRAMO_NAMESPACE is {configured}, and this task's label says {expected}: it never sees itself"
     return _finding(NAMESPACE_MISMATCH, "TRAMO_NAMESPACE", what, "leave TRAMO_NAMESPACE out: the label says it")
+
+
+def mesh_mismatch(configured: str, expected: str) -> Finding:
+    """TRAMO_MESH against the label."""
+    what = f"TRAMO_MESH is {configured}, and this task's label says {expected}: its metrics are not with the mesh's"
+    return _finding(OTHER_MESH, "TRAMO_MESH", what, "leave TRAMO_MESH out: the label says it")
+
+
+def other_mesh(api: str, expected: str) -> Finding:
+    """Say that the API is not that of the task's mesh."""
+    what = f"the API is that of mesh {api}, and this task belongs to mesh {expected}: {api} never registers it"
+    remedy = f"set TRAMO_API_URL and TRAMO_FEED_TABLE to the outputs of the stack of {expected}, or correct the label"
+    return _finding(OTHER_MESH, "TRAMO_API_URL", what, remedy)
 
 
 def unknown_key(container: str, place: str, key: str, known: Sequence[str]) -> Finding:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sidecar.core.findings import Finding, inbound_mismatch, namespace_mismatch, unknown_key
+from sidecar.core.findings import Finding, inbound_mismatch, mesh_mismatch, namespace_mismatch, unknown_key
 
 NAME: Final = "tramo.service-connect"
 PREFIX: Final = "tramo."
@@ -28,6 +28,8 @@ SERVICE: Final = ("portName", "discoveryName", "clientAliases", "ingressPortOver
 ALIAS: Final = ("port", "dnsName", "testTrafficRules")
 TIMEOUT: Final = ("idleTimeoutSeconds", "perRequestTimeoutSeconds")
 FIRST_INGRESS_PORT: Final = 15100
+DEFAULT_MESH: Final = "Tramo"
+"""The mesh of a label that names none. A mesh's metrics are in the CloudWatch namespace of its name."""
 
 
 class Label(NamedTuple):
@@ -66,9 +68,11 @@ def read(text: str) -> Label | None:
     return Label(found.namespace, services, found.mesh)
 
 
-def compared(label: Label, namespace: str, inbound: Mapping[str, int]) -> list[Finding]:
-    """Yield where the sidecar's variables say something else than the label."""
+def compared(label: Label, namespace: str, inbound: Mapping[str, int], mesh: str = "") -> list[Finding]:
+    """Yield where the sidecar's variables say something else than the label; an empty mesh says nothing."""
     found = [] if namespace == label.namespace else [namespace_mismatch(namespace, label.namespace)]
+    if mesh and mesh != (label.mesh or DEFAULT_MESH):
+        found.append(mesh_mismatch(mesh, label.mesh or DEFAULT_MESH))
     for name in {**label.services, **inbound}:
         expected, configured = label.services.get(name), inbound.get(name)
         if expected != configured:

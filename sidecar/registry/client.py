@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -58,9 +58,20 @@ class Answer:
 
 
 class RegistryClient:
-    """Talks to the API about one namespace. One instance belongs to one thread."""
+    """Talks to the API about one namespace. One instance belongs to one thread.
 
-    def __init__(self, api_url: str, namespace: str, region: str, session: botocore.session.Session) -> None:
+    `on_mesh` is told, on that thread, the mesh that each answer names.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        namespace: str,
+        region: str,
+        session: botocore.session.Session,
+        on_mesh: Callable[[str], object] | None = None,
+    ) -> None:
+        self._on_mesh = on_mesh
         self._url = f"{api_url}/v1/namespaces/{quote(namespace, safe='')}"
         self._caller = Caller("execute-api", region, session, READ_SECONDS)
 
@@ -116,9 +127,13 @@ class RegistryClient:
     def _call(self, method: str, url: str, extra: dict[str, str], body: bytes = b"") -> Reply:
         headers = {"accept": "application/json", "accept-encoding": "gzip", **extra}
         try:
-            return self._caller.call(method, url, headers, body)
+            reply = self._caller.call(method, url, headers, body)
         except UnreachableError as error:
             raise UnreachableError(f"{error}{_NO_WAY}") from error
+        mesh = reply[1].get("tramo-mesh")
+        if mesh and self._on_mesh is not None:
+            self._on_mesh(mesh)
+        return reply
 
 
 def _refused(method: str, url: str, status: int, answer: Mapping[str, str]) -> RegistryError:

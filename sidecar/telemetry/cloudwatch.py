@@ -28,8 +28,6 @@ from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.schedule import Intervals
 
-DEFAULT_MESH: Final = "Tramo"
-"""A mesh's metrics are in the CloudWatch namespace of its name."""
 MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
 MAX_BYTES_PER_CALL: Final = 900_000
 """PutMetricData takes 1 MB; botocore compresses a body of 10 KiB or more, but what counts is not documented."""

@@ -10,10 +10,11 @@ import time
 from sidecar.config import Config
 from sidecar.core import otlp
 from sidecar.core.durations import Durations
+from sidecar.core.label import DEFAULT_MESH
 from sidecar.core.meters import Meters
 from sidecar.metadata import TaskIdentity
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.telemetry.cloudwatch import DEFAULT_MESH, CloudWatchSink, connect
+from sidecar.telemetry.cloudwatch import CloudWatchSink, connect
 from sidecar.telemetry.emf import EmfSink
 from sidecar.telemetry.otlp import OtlpExporter, poster
 from sidecar.telemetry.otlp_metrics import metrics

@@ -76,7 +76,7 @@ def _of_members(name: str, task_definition: Mapping[str, Any], parsed: Definitio
     proxy = task_definition.get("proxyConfiguration") or {}
     if not isinstance(proxy, dict) or proxy.get("type") != "APPMESH":
         yield from _clashes(resource, containers, parsed)
-    yield from _other_namespace(resource, containers, parsed)
+    yield from _other_names(resource, containers, parsed)
 
 
 def _sidecar_remedy(name: str, containers: Sequence[Mapping[str, Any]]) -> str:
@@ -108,16 +108,23 @@ def _clashes(resource: str, containers: Sequence[Mapping[str, Any]], parsed: Def
             yield findings.found(findings.PORT_CLASH, resource, place, what, remedy)
 
 
-def _other_namespace(resource: str, containers: Sequence[Mapping[str, Any]], parsed: Definition) -> Iterator[Found]:
+def _other_names(resource: str, containers: Sequence[Mapping[str, Any]], parsed: Definition) -> Iterator[Found]:
+    """Yield where the sidecar's variables name another namespace or mesh than the label."""
+    expected = {
+        "TRAMO_NAMESPACE": (parsed.namespace, findings.OTHER_NAMESPACE, "the sidecar never sees itself"),
+        "TRAMO_MESH": (parsed.mesh, findings.OTHER_MESH, "its metrics are not with the mesh's"),
+    }
     for each in containers:
         if (each.get("dockerLabels") or {}).get(SIDECAR_LABEL) != "true":
             continue
         for variable in each.get("environment") or ():
-            value = str(variable.get("value"))
-            if variable.get("name") == "TRAMO_NAMESPACE" and value not in ("", parsed.namespace):
-                what = f"TRAMO_NAMESPACE is {value}, the label says {parsed.namespace}: the sidecar never sees itself"
-                where = f"container {each.get('name')}, TRAMO_NAMESPACE"
-                yield findings.found(findings.OTHER_NAMESPACE, resource, where, what, findings.OTHER_NAMESPACE.remedy)
+            name, value = str(variable.get("name")), str(variable.get("value"))
+            if name not in expected:
+                continue
+            label, kind, consequence = expected[name]
+            if value not in ("", label):
+                what = f"{name} is {value}, the label says {label}: {consequence}"
+                yield findings.found(kind, resource, f"container {each.get('name')}, {name}", what, kind.remedy)
 
 
 def _namespace(task_definition: Mapping[str, Any]) -> str | None:

@@ -92,6 +92,7 @@ def parse(task_definition: Mapping[str, Any], mesh: str | None = None) -> Defini
         health_checked=tuple(checks),
         standalone=reader.flag(configuration, "standalone", absent=False),
         role=task_definition.get("taskRoleArn") or None,
+        mesh=own_mesh,
     )
 
 

@@ -5,7 +5,8 @@ Rules:
    and what to do. Texts have bounds: they are kept in the registry.
 2. With an error something does not work, with a warning something may not be meant.
 3. What is found of a task definition is so for ever, since a revision is immutable. It counts while a task runs it.
-4. Sidecars see mistakes of their own (TRM03xx) and report them. Here they are about their task's definition.
+4. Sidecars see mistakes of their own (TRM03xx) and report them. Here they are about their task's definition; of a task
+   that is not registered only `ASTRAY` is kept, since nobody else can say it.
 """
 
 from __future__ import annotations
@@ -92,6 +93,12 @@ TASKS_END: Final = Kind(
     "tasks of a service end by themselves soon after they were started",
     "See the log of the container that ended: `tramo logs SERVICE`.",
 )
+OTHER_MESH: Final = Kind(
+    "TRM0109",
+    Level.ERROR,
+    "TRAMO_MESH of the sidecar is not the label's mesh, so its metrics go where nobody looks, or are denied",
+    "Leave TRAMO_MESH out: the label on the sidecar's container says it.",
+)
 ALIAS_TAKEN: Final = Kind(
     "TRM0201",
     Level.ERROR,
@@ -127,9 +134,16 @@ KINDS: Final = tuple(each for each in tuple(globals().values()) if isinstance(ea
 
 LASTING: Final = frozenset(
     kind.code
-    for kind in (BAD_LABEL, MISSPELLED_KEY, UNKNOWN_KEY, NO_SIDECAR, PORT_CLASH, OTHER_NAMESPACE, NO_DEFINITION)
+    for kind in (
+        *(BAD_LABEL, MISSPELLED_KEY, UNKNOWN_KEY, NO_SIDECAR, PORT_CLASH),
+        *(OTHER_NAMESPACE, OTHER_MESH, NO_DEFINITION),
+    )
 )
 """What is said of a task definition alone (rule 3)."""
+
+
+ASTRAY: Final = "TRM0313"
+"""What a sidecar says whose API is another mesh's than its label: that API has no task to show it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +175,11 @@ def found(kind: Kind, resource: str, where: str, what: str, remedy: str) -> Foun
 def of_definition(name: str) -> str:
     """Return a task definition (family:revision) as a resource."""
     return f"taskdef/{name}"
+
+
+def of_task(task_id: str) -> str:
+    """Return a task that is not in the registry as a resource."""
+    return f"task/{task_id}"
 
 
 def of_service(name: str) -> str:

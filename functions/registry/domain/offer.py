@@ -83,7 +83,7 @@ class Definition:
     `health_checked` names the essential containers whose health checks count for the endpoints: all that have one but
     the gate. `health_wait_seconds` is None when there are none, else how long UNKNOWN health keeps a running task from
     traffic. `standalone` tasks offer their services though no ECS service started them. `role` is the ARN of the task
-    role.
+    role. `mesh` is the stack that the tasks belong to.
     """
 
     arn: str
@@ -96,3 +96,4 @@ class Definition:
     health_checked: tuple[str, ...] = ()
     standalone: bool = False
     role: str | None = None
+    mesh: str = DEFAULT_MESH

@@ -11,6 +11,7 @@ from registrar.app import handle
 from registry.aws.ecs import Lookups
 from registry.domain import findings
 from registry.domain.findings import Found, found
+from registry.domain.reports import Finding, Level
 from registry.dynamodb.finding_store import KEPT_SECONDS, REFRESHED_SECONDS
 from registry.dynamodb.store import Store
 from tests.integration.functions.conftest import Deployed
@@ -135,6 +136,30 @@ def test_the_api_shows_what_a_sidecar_reports(gateway: Gateway) -> None:
     assert gateway.call("GET", "/v1/namespaces/nobody.local/findings", None, {}, USER).json_body["findings"] == []
     refused = gateway.call("GET", "/v1/findings?next=nonsense", None, {}, USER)
     assert refused.status_code == 400
+
+
+def test_the_api_of_another_mesh_keeps_what_the_sidecar_of_a_stray_task_says(gateway: Gateway) -> None:
+    finding = {"level": "error", "where": "TRAMO_API_URL", "what": "the API is that of Tramo", "remedy": "correct it"}
+    both = [{"code": code, **finding} for code in ("TRM0313", "TRM0301")]
+    body = json.dumps({"status": "UNKNOWN", "findings": both}).encode()
+    path = "/v1/namespaces/stray.local/tasks/cc/health"
+    refused = gateway.call("POST", path, body, {"Content-Type": "application/json"}, session("cc"))
+    assert (refused.status_code, refused.headers["tramo-mesh"]) == (404, "Tramo")
+    answer = gateway.call("GET", "/v1/namespaces/stray.local/findings", None, {}, USER)
+    assert answer.headers["tramo-mesh"] == "Tramo"
+    (shown,) = answer.json_body["findings"]
+    assert (shown["resource"], shown["code"]) == ("task/cc", "TRM0313")
+
+
+def test_a_sweep_leaves_what_stray_tasks_say_to_its_own_time(store: Store, lookups: Lookups) -> None:
+    ecs = FakeEcs(task_definition())
+    ecs.tasks = {CLUSTER: []}
+    store.tasks.ensure_namespace(NAMESPACE, NOW)
+    stray = Finding(findings.ASTRAY, Level.ERROR, "TRAMO_API_URL", "of another mesh", "correct it")
+    store.findings.see(NAMESPACE, [FOUND, Found(findings.of_task("cc"), stray)], NOW)
+    sweep(store, ecs, now=NOW + 60)
+    assert codes(store, now=NOW + 61) == ["TRM0313"]
+    assert codes(store, now=NOW + KEPT_SECONDS) == []
 
 
 def test_found_is_told_apart_by_code_resource_and_place() -> None:

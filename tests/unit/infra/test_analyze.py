@@ -130,6 +130,7 @@ Resources:
         (changed(TRAMO_INBOUND="orders=15107:8080/http"), "TRM0302"),
         (changed(TRAMO_ACCESS_LOG="yes"), "TRM0408"),
         (changed(TRAMO_NAMESPACE="shop.locl"), "TRM0106"),
+        (changed(TRAMO_MESH="blue"), "TRM0109"),
         (changed({"clientAlias": []}), "TRM0102"),
         (changed({"clientAliases": [{"port": 8080, "dnsName": "orders"}]}), "TRM0105"),
     ],

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from sidecar.core.findings import Finding, app_refuses, service_connect
-from sidecar.findings import Findings, LabelFindings
+from sidecar.findings import Findings, LabelFindings, MeshFindings
 
 REFUSES = app_refuses("orders", "127.0.0.1", 8080)
 BESIDE = service_connect("/etc/hosts", ["auth"])
@@ -44,3 +44,14 @@ def test_labels_are_judged_as_ecs_shows_them() -> None:
     assert [each.where for each in labels.current()] == ["container app, label tramo.service-connect at $.service"]
     labels.observe(frozenset((right,)))
     assert labels.current() == []
+
+
+def test_an_api_of_another_mesh_is_named_until_it_is_the_right_one() -> None:
+    belonging = MeshFindings("Tramo")
+    assert list(belonging.current()) == [], "an API that does not say its mesh is taken as right"
+    belonging.observe("blue")
+    (found,) = belonging.current()
+    assert (found.code, found.level, found.where) == ("TRM0313", "error", "TRAMO_API_URL")
+    assert "blue never registers it" in found.what
+    belonging.observe("Tramo")
+    assert list(belonging.current()) == []

@@ -117,7 +117,12 @@ def test_the_environment_of_the_functions() -> None:
             **publishing,
         },
         "Publisher": publishing,
-        "Api": {"TRAMO_POLL_SECONDS": "5", "TRAMO_TASK_IDENTITY": "session", "TRAMO_FEED_TABLE": "tramo-feed"},
+        "Api": {
+            "TRAMO_MESH": "Tramo",
+            "TRAMO_POLL_SECONDS": "5",
+            "TRAMO_TASK_IDENTITY": "session",
+            "TRAMO_FEED_TABLE": "tramo-feed",
+        },
     }
     for name, function in sam.functions().items():
         service = {"POWERTOOLS_SERVICE_NAME": name.lower()}

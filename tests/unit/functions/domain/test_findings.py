@@ -96,6 +96,11 @@ def test_another_namespace_in_the_environment_is_found() -> None:
     assert codes(changed(environment=[{"name": "TRAMO_NAMESPACE", "value": "shop.local"}])) == []
 
 
+@pytest.mark.parametrize(("mesh", "expected"), [("blue", ["TRM0109"]), ("Tramo", []), ("", [])])
+def test_another_mesh_in_the_environment_is_found(mesh: str, expected: list[str]) -> None:
+    assert codes(changed(environment=[{"name": "TRAMO_MESH", "value": mesh}])) == expected
+
+
 def test_advice_has_a_bound() -> None:
     aliases = [{"port": 8080, "dnsName": f"o{number}"} for number in range(50)]
     assert len(codes(task_definition(services=[{"portName": "http", "clientAliases": aliases}]))) == MOST_ADVICE

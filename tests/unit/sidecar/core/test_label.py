@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,15 @@ def test_each_difference_is_named() -> None:
         ("TRM0302", "TRAMO_INBOUND, other"),
     ]
     assert found[1].what == "TRAMO_INBOUND has orders=15101, the label tramo.service-connect says orders=15100"
+
+
+@pytest.mark.parametrize(
+    ("label", "variable", "codes"),
+    [("", "", []), ("", "Tramo", []), ("blue", "", []), ("blue", "blue", []), ("", "blue", ["TRM0313"])],
+)
+def test_another_mesh_in_the_environment_is_named(label: str, variable: str, codes: list[str]) -> None:
+    found = compared(Label("shop.local", {}, label), "shop.local", {}, variable)
+    assert [each.code for each in found] == codes
 
 
 def test_a_label_like_one_of_ours_is_named() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from botocore.exceptions import CredentialRetrievalError
@@ -42,6 +43,17 @@ def test_a_snapshot(api: FakeApi) -> None:
     assert (method, path) == ("GET", "/prod/v1/namespaces/shop.local/snapshot")
     assert fields["accept-encoding"] == "gzip"
     assert "if-none-match" not in fields
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_the_mesh_that_an_answer_names_is_told(api: FakeApi, status: int) -> None:
+    api.status, api.fields = status, {"Tramo-Mesh": "blue"}
+    told: list[str] = []
+    of_blue = RegistryClient(api.url, "shop.local", "eu-west-1", GivenSession(), told.append)
+    with suppress(NamespaceUnknownError):
+        of_blue.fetch("", None)
+    of_blue.report_health("aa", "UNKNOWN", "", False, [])
+    assert told == ["blue", "blue"]
 
 
 def test_requests_are_signed_for_the_api(api: FakeApi) -> None:
