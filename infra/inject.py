@@ -67,13 +67,14 @@ def warnings(document: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the task definition cannot say. Empty image, URL or table: those that the sidecar's container has."""
+    """What the task definition cannot say. Empty image, URL, table or collector: what the sidecar's container has."""
 
     image: str = ""
     api_url: str = ""
     redirect: bool = False
     user: str = "0"
     feed_table: str = ""
+    otlp_endpoint: str = ""
 
 
 def inject(document: Mapping[str, Any], settings: Settings, block: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -216,8 +217,9 @@ def _finish_sidecar(
             "TRAMO_INBOUND": inbound or None,
             "TRAMO_REDIRECT": f"127.0.0.1:{REDIRECT_PORT}" if settings.redirect else None,
             "TRAMO_HOSTS_FILE": None if root else "off",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": settings.otlp_endpoint or None,
         },
-        kept=("TRAMO_API_URL", "TRAMO_FEED_TABLE"),
+        kept=("TRAMO_API_URL", "TRAMO_FEED_TABLE", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     if not any(each["name"] == "TRAMO_API_URL" for each in sidecar["environment"]):
         raise InjectError("no URL of the API is given: use --api-url with the stack's output ApiUrl")

@@ -4,6 +4,8 @@ A roll-out that is waited for, be it a deployment or another number of tasks, en
 and ECS has said since that the service is steady (a task that crashes may be RUNNING for a moment); the circuit breaker
 made it FAILED, or another one took its place; as many of its tasks failed as would open a circuit breaker; or the time
 is over. The last three are errors that name the task, the container with its exit code, and its log.
+
+A task that is waited for goes on running, or it has ended: with success, or with an error that says the same.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ _PAUSE: Final = 0.2
 _HOPELESS: Final = 3
 """Failed tasks after which a roll-out is given up: the least at which ECS's circuit breaker opens."""
 _MOST_TASKS: Final = 100
+_SETTLE: Final = 1.0
+"""A task whose program ends at its start is RUNNING for a moment, so it is looked at again after so long."""
 _STEADY: Final = "has reached a steady state."
 
 T = TypeVar("T")
@@ -113,12 +117,18 @@ class Ecs:
         shown = {key: row[key] for key in ("definition", "desired", "running", "pending", "rollout")}
         return f"{row['service']} is not done after {seconds:g} s: {json.dumps(shown)}"
 
-    def check_run(self, task_id: str) -> None:
-        """Raise LocalError if the task has ended and not with success."""
+    def wait_for_run(self, task_id: str, seconds: float) -> Row:
+        """Return the row of a task that goes on running, or has ended with success. Raises LocalError."""
+        row = settled(lambda: self.task(task_id), seconds)
+        if row["status"] == "STOPPED":
+            self._check_end(task_id)
+        return row
+
+    def _check_end(self, task_id: str) -> None:
         answer = self._call(lambda: self._client.describe_tasks(cluster=self._cluster, tasks=[task_id]))
         [task] = answer["tasks"]
         codes = [container.get("exitCode") for container in task["containers"]]
-        if task["lastStatus"] == "STOPPED" and (task.get("stopCode") == "TaskFailedToStart" or any(codes)):
+        if task.get("stopCode") == "TaskFailedToStart" or any(codes):
             raise LocalError(self._ended(task))
 
     def _failures(self, service: str, deployment: str) -> list[str]:
@@ -233,11 +243,29 @@ def _as_wished(service: Mapping[str, Any]) -> bool:
     return len(service["deployments"]) == 1 and counts == (service["desiredCount"], 0)
 
 
-def until(read: Callable[[], Row], done: Callable[[Row], bool], seconds: float) -> Row:
+def settled(read: Callable[[], Row], seconds: float, pause: Callable[[float], None] = time.sleep) -> Row:
+    """Return the row of a task that is still RUNNING at a second look, or STOPPED. Raises LocalError as `until`."""
+
+    def runs_or_ended(row: Row) -> bool:
+        return row["status"] in ("RUNNING", "STOPPED")
+
+    row = until(read, runs_or_ended, seconds, pause)
+    if row["status"] == "STOPPED":
+        return row
+    pause(_SETTLE)
+    return until(read, runs_or_ended, seconds, pause)
+
+
+def until(
+    read: Callable[[], Row],
+    done: Callable[[Row], bool],
+    seconds: float,
+    pause: Callable[[float], None] = time.sleep,
+) -> Row:
     """Return the row as soon as it is as it should be. Raises LocalError when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not done(row := read()):
         if time.monotonic() >= deadline:
             raise LocalError(f"not done after {seconds:g} s: {json.dumps(dict(row))}")
-        time.sleep(_PAUSE)
+        pause(_PAUSE)
     return row

@@ -24,6 +24,7 @@ def inject_file(
     redirect: bool,
     user: str,
     feed_table: str = "",
+    otlp_endpoint: str = "",
 ) -> None:
     """Write the finished task definition of a file, and warnings. Raises LocalError."""
     if str(FUNCTIONS) not in sys.path:
@@ -32,7 +33,7 @@ def inject_file(
 
     document, found = _read(path), _read(block) if block is not None else None
     try:
-        finished = inject(document, Settings(image, api_url, redirect, user, feed_table), found)
+        finished = inject(document, Settings(image, api_url, redirect, user, feed_table, otlp_endpoint), found)
     except InjectError as error:
         raise LocalError(f"{path}: {error}") from error
     for warning in warnings(finished):

@@ -173,6 +173,14 @@ def _parser() -> argparse.ArgumentParser:
         help="FeedTableName, an output of the stack (TRAMO_FEED_TABLE); default what the sidecar's container has",
     )
     made.add_argument(
+        "--otlp-endpoint",
+        type=_http_url,
+        default="",
+        metavar="URL",
+        help="send traces and metrics to this OpenTelemetry collector, such as http://127.0.0.1:4318 in a container of "
+        "the task; default what the sidecar's container has",
+    )
+    made.add_argument(
         "--redirect",
         action="store_true",
         help="redirect mode: proxyConfiguration sends all calls to one listener, so apps may use any port",
@@ -226,6 +234,12 @@ def _minutes(text: str) -> int:
     if not 1 <= minutes <= 720:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 15m or 3h, at most 12h")
     return minutes
+
+
+def _http_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://127.0.0.1:4318")
+    return text
 
 
 def _state_directory(options: argparse.Namespace) -> Path:
@@ -367,13 +381,10 @@ def _show_rollout(options: argparse.Namespace, ecs: Ecs, row: Row) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from infra.cli.ecs import until
-
     ecs = _ecs(options)
     row = ecs.run(_file_or_name(options.definition))
     if options.wait:
-        row = until(lambda: ecs.task(row["task"]), lambda r: r["status"] in ("RUNNING", "STOPPED"), options.wait)
-        ecs.check_run(row["task"])
+        row = ecs.wait_for_run(row["task"], options.wait)
     show(sys.stdout, options.output, tables.TASKS, [row])
 
 
@@ -446,6 +457,7 @@ def _inject(options: argparse.Namespace) -> None:
             redirect=options.redirect,
             user=options.user,
             feed_table=options.feed_table,
+            otlp_endpoint=options.otlp_endpoint,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from infra.cli.inject import inject_file
+from infra.cli.main import main
 from infra.inject import PROXY_PROPERTIES, InjectError, Settings, inject
 from infra.local import definition as local
 from infra.local.settings import LocalError
@@ -301,8 +302,25 @@ def test_the_command_writes_json_and_names_the_file_of_a_mistake(tmp_path: Path)
         inject_file(tmp_path / "none.json", None, stream, warnings, **options)
 
 
-def test_the_feeds_table_is_told_to_the_sidecar_and_kept_when_it_is_not_named_again() -> None:
-    once = inject(task(), replace(REAL, feed_table="mesh-Feed-1"), BLOCK)
-    assert variables(once)["TRAMO_FEED_TABLE"] == "mesh-Feed-1"
-    assert variables(inject(once, REAL))["TRAMO_FEED_TABLE"] == "mesh-Feed-1"
-    assert "TRAMO_FEED_TABLE" not in variables(inject(task(), REAL, BLOCK))
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        (replace(REAL, feed_table="mesh-Feed-1"), "TRAMO_FEED_TABLE", "mesh-Feed-1"),
+        (replace(REAL, otlp_endpoint="http://[::1]:4318"), "OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:4318"),
+    ],
+    ids=["table", "collector"],
+)
+def test_table_and_collector_are_variables_that_stay_when_they_are_not_named_again(
+    settings: Settings, name: str, value: str
+) -> None:
+    once = inject(task(), settings, BLOCK)
+    assert variables(once)[name] == value
+    assert variables(inject(once, REAL))[name] == value
+    assert name not in variables(inject(task(), REAL, BLOCK))
+
+
+def test_a_collectors_address_is_checked_before_a_task_definition_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("127.0.0.1:4318", "http://", "grpc://127.0.0.1:4317", "http://a/?b"):
+        with pytest.raises(SystemExit):
+            main(["inject", "none.json", "--otlp-endpoint", wrong])
+        assert "is not an address such as http://127.0.0.1:4318" in capsys.readouterr().err

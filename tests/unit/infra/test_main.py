@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from infra.cli import control
+from infra.cli.ecs import settled
 from infra.cli.main import main
 from infra.local.cluster import Cluster
 from infra.local.control import Control, failing
@@ -208,8 +209,27 @@ def test_a_deployment_that_takes_too_long_is_an_error(running: Path, capsys: pyt
 def test_a_task_that_ends_is_done_if_it_ended_well(
     running: Path, capsys: pytest.CaptureFixture[str], script: str, code: int
 ) -> None:
-    assert main(["--state-dir", str(running), "run", definition_file(running, script), "--wait", "20"]) == code
-    assert ("container app exited with 5" in capsys.readouterr().err) == (code == 1)
+    # The app waits for the other container's success, so that a task which fails is never RUNNING.
+    first = container(script, name="first", essential=False)
+    after = container("exit 0", dependsOn=[{"containerName": "first", "condition": "SUCCESS"}])
+    path = running / "given.json"
+    path.write_text(json.dumps(definition(first, after)))
+    assert main(["--state-dir", str(running), "run", str(path), "--wait", "20"]) == code
+    assert ("container first exited with 5" in capsys.readouterr().err) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("states", "last"),
+    [
+        (["PENDING", "RUNNING", "RUNNING"], "RUNNING"),
+        (["RUNNING", "DEACTIVATING", "STOPPED"], "STOPPED"),
+        (["PENDING", "STOPPED"], "STOPPED"),
+    ],
+)
+def test_a_task_that_ends_at_its_start_does_not_count_as_running(states: list[str], last: str) -> None:
+    looks = iter(states)
+    found = settled(lambda: {"status": next(looks)}, 20, lambda _: None)
+    assert (found["status"], list(looks)) == (last, [])
 
 
 def test_down(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
