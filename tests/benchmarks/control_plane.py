@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+
+from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 NAMESPACE: Final = "bench.local"
 POLL_SECONDS: Final = 5
-JOIN_SECONDS: Final = 10.0
 _EMPTY_CBOR: Final = b"\xa0"
+_METRICS_TAKEN: Final = {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,12 @@ class Service:
         }  # fmt: skip
 
 
-class ControlPlane:
+class ControlPlane(AnswerServer):
     """Serves one snapshot by its ETag, and takes metrics."""
 
     def __init__(self, address: str, services: Sequence[Service]) -> None:
         self.puts = 0
         """How often metrics came."""
-        plane = self
         document = {
             "schema": 1,
             "namespace": NAMESPACE,
@@ -63,42 +62,14 @@ class ControlPlane:
             "generated_at": "2026-11-22T12:00:00Z",
             "services": [service.record() for service in services],
         }
-        body = json.dumps(document).encode()
+        self._body = json.dumps(document).encode()
+        super().__init__(self._answer, address)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                if self.headers.get("If-None-Match") == '"1"':
-                    self._answer(304, b"", ETag='"1"')
-                else:
-                    self._answer(200, body, ETag='"1"')
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                plane.puts += 1
-                self._answer(200, _EMPTY_CBOR, **{"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"})
-
-            def _answer(self, status: int, content: bytes, **fields: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("Tramo-Poll-Seconds", str(POLL_SECONDS))
-                for name, value in fields.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer((address, 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://{address}:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(JOIN_SECONDS)
+    def _answer(self, request: Request) -> Response:
+        if request.method == "POST":
+            self.puts += 1
+            return Response(200, _METRICS_TAKEN, _EMPTY_CBOR)
+        fields = {"ETag": '"1"', "Tramo-Poll-Seconds": str(POLL_SECONDS)}
+        if request.fields.get("if-none-match") == '"1"':
+            return Response(304, fields)
+        return Response(200, fields, self._body)

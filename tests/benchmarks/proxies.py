@@ -145,7 +145,7 @@ class Field:
         """The sidecar, at the service's virtual address."""
         host = f"{self.prefix}.{service.vip_number >> 8}.{service.vip_number & 255}"
         number = service.vip_number >> 8
-        program = self._sidecar(name, number, plane.url, root, variables, limits)
+        program = self._sidecar(name, number, plane.origin, root, variables, limits)
         program.wait_for(host, PORT)
         return Proxy(name, host, PORT, (program,))
 
@@ -156,7 +156,7 @@ class Field:
         inner = self._sidecar(
             "tramo-inner",
             9,
-            self.control_plane().url,
+            self.control_plane().origin,
             None,
             {
                 "TRAMO_INBOUND": inbound,

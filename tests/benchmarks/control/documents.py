@@ -6,7 +6,7 @@ import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +16,7 @@ from registry.domain.service import Declaration, ServiceRecord
 from registry.domain.snapshot import endpoints_of, service_document
 from tests.benchmarks.control import population
 from tests.benchmarks.control.population import NAMESPACE
-from tests.support.wire.answers import AnswerServer
+from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 
 class Documents:
@@ -93,18 +93,18 @@ class Shelf:
         self._whole = gzip.compress(whole, 6)
         self._deltas: dict[str, bytes] = {}
         self._server = AnswerServer(self._answer)
-        self.url = self._server.url
+        self.url = self._server.origin
 
-    def _answer(self, target: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def _answer(self, request: Request) -> Response:
         fields = {
             "ETag": f'"{self._revision}"',
             "Tramo-Poll-Seconds": str(self._poll_seconds),
             "Content-Encoding": "gzip",
         }
-        if headers.get("If-None-Match", headers.get("if-none-match")) == fields["ETag"]:
-            return 304, fields, b""
-        since = parse_qs(urlsplit(target).query).get("since", [""])[0]
-        return 200, fields, self._deltas.get(since, self._whole)
+        if request.fields.get("if-none-match") == fields["ETag"]:
+            return Response(304, fields)
+        since = parse_qs(urlsplit(request.target).query).get("since", [""])[0]
+        return Response(200, fields, self._deltas.get(since, self._whole))
 
     def put(self, revision: int, delta: bytes | None, whole: bytes | None = None) -> None:
         """Answer with a new revision: by this delta to those who have the one before, by all of it to others."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,28 +16,26 @@ from sidecar.__main__ import COMMAND
 from tests.support.proxy.sidecar import Stage
 from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
-from tests.support.wire.answers import AnswerServer
+from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 TASK = "158d1c8083dd49d6b527399fd6414f5c"
 
 
-def metadata(target: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+def metadata(request: Request) -> Response:
     """The task metadata endpoint."""
     arn = f"arn:aws:ecs:us-east-1:111122223333:task/default/{TASK}"
-    return 200, {}, json.dumps({"Cluster": "default", "TaskARN": arn, "DesiredStatus": "RUNNING"}).encode()
+    return Response(body=json.dumps({"Cluster": "default", "TaskARN": arn, "DesiredStatus": "RUNNING"}).encode())
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """A sidecar in a task that offers the service `app`."""
-    server = AnswerServer(metadata)
-    try:
-        with open_stage(
-            tmp_path, ECS_CONTAINER_METADATA_URI_V4=server.url, TRAMO_INBOUND="app=15100:8080/http"
-        ) as found:
-            yield found
-    finally:
-        server.close()
+    inbound = "app=15100:8080/http"
+    with (
+        AnswerServer(metadata) as server,
+        open_stage(tmp_path, ECS_CONTAINER_METADATA_URI_V4=server.origin, TRAMO_INBOUND=inbound) as found,
+    ):
+        yield found
 
 
 def check(option: str, admin: str, command: Path = COMMAND) -> subprocess.CompletedProcess[str]:

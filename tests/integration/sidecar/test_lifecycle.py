@@ -31,7 +31,7 @@ from tests.support.proxy.sidecar import (
 )
 from tests.support.proxy.sidecar import stage as open_stage
 from tests.support.waiting import until
-from tests.support.wire.answers import AnswerServer
+from tests.support.wire.answer_server import AnswerServer, Response
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -104,8 +104,8 @@ def test_changes_come_as_deltas_and_nothing_as_304(stage: Stage) -> None:
     deltas = stage.api.deltas
     stage.publish("delta", stage.backend("delta-1"))
     assert stage.api.deltas > deltas
-    until(lambda: "If-None-Match" in str(stage.api.headers[-1]).title(), 5, "a conditional request")
-    fields = {name.lower(): value for name, value in stage.api.headers[-1].items()}
+    until(lambda: "if-none-match" in stage.api.headers[-1], 5, "a conditional request")
+    fields = stage.api.headers[-1]
     assert fields["authorization"].startswith("AWS4-HMAC-SHA256 Credential=test/")
     assert "/us-east-1/execute-api/aws4_request" in fields["authorization"]
     assert fields["accept-encoding"] == "gzip"
@@ -303,17 +303,16 @@ def test_namespace_and_mesh_are_the_labels_and_what_differs_from_the_label_is_na
         "TaskARN": "arn:aws:ecs:eu-west-1:123456789012:task/main/a1",
         "Containers": [{"Name": "sidecar"}, {"Name": "app", "Labels": {"tramo.service-connect": json.dumps(label)}}],
     }
-    metadata = AnswerServer(lambda target, fields: (200, {}, json.dumps(task).encode()))
-    environment = {"TRAMO_NAMESPACE": "", "TRAMO_ACESS_LOG": "json", "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
-    try:
-        with open_stage(tmp_path, **environment) as stage:
-            config = stage.sidecar.page("/config")[1]
-            assert (config["namespace"], config["mesh"]) == (NAMESPACE, "blue")
-            found = stage.sidecar.page("/ready")[1]["findings"]
-            assert [each["where"] for each in found] == ["TRAMO_ACESS_LOG", "TRAMO_INBOUND, more"]
-            assert found[0]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"
-    finally:
-        metadata.close()
+    environment = {"TRAMO_NAMESPACE": "", "TRAMO_ACESS_LOG": "json"}
+    with (
+        AnswerServer(lambda _: Response(body=json.dumps(task).encode())) as metadata,
+        open_stage(tmp_path, ECS_CONTAINER_METADATA_URI_V4=metadata.origin, **environment) as stage,
+    ):
+        config = stage.sidecar.page("/config")[1]
+        assert (config["namespace"], config["mesh"]) == (NAMESPACE, "blue")
+        found = stage.sidecar.page("/ready")[1]["findings"]
+        assert [each["where"] for each in found] == ["TRAMO_ACESS_LOG", "TRAMO_INBOUND, more"]
+        assert found[0]["remedy"] == "did you mean TRAMO_ACCESS_LOG?"
 
 
 def test_the_region_is_that_of_the_tasks_arn_and_labels_are_judged_when_their_container_is_there(
@@ -321,18 +320,17 @@ def test_the_region_is_that_of_the_tasks_arn_and_labels_are_judged_when_their_co
 ) -> None:
     containers: list[dict[str, Any]] = [{"Name": "sidecar", "Labels": {"tramo.sidecar": "true"}}]
     task = {"TaskARN": "arn:aws:ecs:eu-north-1:123456789012:task/main/a1", "Containers": containers}
-    metadata = AnswerServer(lambda target, fields: (200, {}, json.dumps(task).encode()))
-    try:
-        with open_stage(tmp_path, AWS_REGION="", ECS_CONTAINER_METADATA_URI_V4=metadata.url) as stage:
-            assert stage.sidecar.page("/config")[1]["region"] == "eu-north-1"
-            assert stage.sidecar.page("/ready")[1]["findings"] == []
-            containers.append({"Name": "app", "Labels": {"tramo.service-conect": "{}"}})
-            until(lambda: stage.sidecar.page("/ready")[1]["findings"], 20, "the finding")
-            (found,) = stage.sidecar.page("/ready")[1]["findings"]
-            assert (found["code"], found["where"]) == ("TRM0310", "container app, label tramo.service-conect")
-            assert found["remedy"] == "did you mean tramo.service-connect?"
-    finally:
-        metadata.close()
+    with (
+        AnswerServer(lambda _: Response(body=json.dumps(task).encode())) as metadata,
+        open_stage(tmp_path, AWS_REGION="", ECS_CONTAINER_METADATA_URI_V4=metadata.origin) as stage,
+    ):
+        assert stage.sidecar.page("/config")[1]["region"] == "eu-north-1"
+        assert stage.sidecar.page("/ready")[1]["findings"] == []
+        containers.append({"Name": "app", "Labels": {"tramo.service-conect": "{}"}})
+        until(lambda: stage.sidecar.page("/ready")[1]["findings"], 20, "the finding")
+        (found,) = stage.sidecar.page("/ready")[1]["findings"]
+        assert (found["code"], found["where"]) == ("TRM0310", "container app, label tramo.service-conect")
+        assert found["remedy"] == "did you mean tramo.service-connect?"
 
 
 @pytest.mark.parametrize("taken", ["TRAMO_ADMIN", "TRAMO_FORWARD_PROXY", "ingress"])

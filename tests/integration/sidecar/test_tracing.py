@@ -61,9 +61,8 @@ class Daemon:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    found = Collector()
-    yield found
-    found.close()
+    with Collector() as found:
+        yield found
 
 
 def check(document: dict[str, Any], embedded: bool) -> None:
@@ -163,7 +162,7 @@ def test_the_tree_of_a_call_across_three_services(tmp_path: Path, daemon: Daemon
         for name in names:
             (tmp_path / name).mkdir()
             inbound = {"TRAMO_INBOUND": f"{name}=15100:8080/http", "TRAMO_SERVICE_NAME": f"{name}-svc"}
-            otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+            otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.origin}
             stages.append(stack.enter_context(traced(tmp_path / name, daemon, **inbound, **otlp)))
         web, orders, stock = stages
         ends = [503, 200, 0]

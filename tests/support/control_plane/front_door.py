@@ -12,11 +12,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.control_plane import sam
 from tests.support.control_plane.ecs import FakeEcs
+from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 _CALLER: Final = re.compile(r"Credential=(\w+)/")
 _WRITES: Final = {
@@ -39,7 +38,6 @@ _ECS_CALLS: Final = {
     "ListClusters": "list_clusters",
     "ListTasks": "list_tasks",
 }
-_JSON: Final = "application/x-amz-json-1.1"
 _INSTANCES: Final = """<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item>
 <instancesSet><item><instanceId>{id}</instanceId><privateIpAddress>{address}</privateIpAddress></item></instancesSet>
 </item></reservationSet></DescribeInstancesResponse>"""
@@ -57,33 +55,33 @@ class FrontDoor:
         self.granted = granted()
         self._dynamodb = urlsplit(dynamodb).netloc
 
-    def answer(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
-        """Return status, content type and body."""
-        found = _CALLER.search(headers.get("authorization", ""))
+    def answer(self, request: Request) -> Response:
+        """Return what AWS answers, or the refusal of a caller without the permission."""
+        found = _CALLER.search(request.fields.get("authorization", ""))
         caller = found[1] if found else "nobody"
-        service, operation, actions = _actions(headers, body)
+        service, operation, actions = _actions(request.fields, request.body)
         if service in self.away:
-            return 500, _JSON, _error("InternalServerError", f"{service} is away")
+            return _error(500, "InternalServerError", f"{service} is away")
         self.asked[caller] |= actions
         refused = actions - self.granted.get(caller, frozenset())
         if refused:
-            return 400, _JSON, _error("AccessDeniedException", f"{caller} may not {', '.join(sorted(refused))}")
+            return _error(400, "AccessDeniedException", f"{caller} may not {', '.join(sorted(refused))}")
         if service == "dynamodb":
-            return self._forward(headers, body)
+            return self._forward(request)
         try:
             if service == "ec2":
-                return 200, "text/xml", self._instances(body)
-            return 200, _JSON, _json(getattr(self.ecs, _ECS_CALLS[operation])(**json.loads(body)))
+                return Response(200, {"Content-Type": "text/xml"}, self._instances(request.body))
+            return _json(200, getattr(self.ecs, _ECS_CALLS[operation])(**json.loads(request.body)))
         except ClientError as error:
-            return 400, _JSON, _error(error.response["Error"]["Code"], error.response["Error"]["Message"])
+            return _error(400, error.response["Error"]["Code"], error.response["Error"]["Message"])
 
-    def _forward(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
+    def _forward(self, request: Request) -> Response:
         connection = http.client.HTTPConnection(self._dynamodb, timeout=10)
         try:
             passed = ("authorization", "content-type", "x-amz-date", "x-amz-target")
-            connection.request("POST", "/", body, {name: headers[name] for name in passed})
+            connection.request("POST", "/", request.body, {name: request.fields[name] for name in passed})
             answer = connection.getresponse()
-            return answer.status, answer.headers["Content-Type"], answer.read()
+            return Response(answer.status, {"Content-Type": answer.headers["Content-Type"]}, answer.read())
         finally:
             connection.close()
 
@@ -120,42 +118,18 @@ def _actions(headers: Mapping[str, str], body: bytes) -> tuple[str, str, frozens
     return "dynamodb", operation, frozenset({f"dynamodb:{operation}"})
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+def _json(status: int, value: Any) -> Response:
+    return Response(status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(value).encode())
 
 
-def _error(code: str, message: str) -> bytes:
-    return _json({"__type": code, "message": message})
+def _error(status: int, code: str, message: str) -> Response:
+    return _json(status, {"__type": code, "message": message})
 
 
 @contextmanager
 def open_front_door(dynamodb: str, ecs: FakeEcs) -> Iterator[FrontDoor]:
     """Yield a front door on a free port of 127.0.0.1; `dynamodb` is the URL behind it."""
     door = FrontDoor(dynamodb, ecs)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, content_type, answer = door.answer({k.lower(): v for k, v in self.headers.items()}, body)
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: what was asked is recorded."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    door.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, name="front door", daemon=True)
-    thread.start()
-    try:
+    with AnswerServer(door.answer) as server:
+        door.url = server.origin
         yield door
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

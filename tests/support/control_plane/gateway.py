@@ -6,13 +6,13 @@ import base64
 import gzip
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 USER = "arn:aws:iam::123456789012:user/operator"
 
@@ -99,39 +99,11 @@ def answer(result: Mapping[str, Any]) -> Answer:
 def serving(gateway: Gateway, caller: str = USER) -> Iterator[str]:
     """Yield the URL of an HTTP server that answers by the gateway, on a free port of 127.0.0.1; `caller` calls."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(request: Request) -> Response:
+        found = gateway.call(request.method, request.target, request.body or None, request.fields, caller)
+        # `answer` has unpacked the body, and the server adds its length.
+        fields = {k: v for k, v in found.headers.items() if k not in ("content-encoding", "content-length")}
+        return Response(found.status_code, fields, found.body)
 
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(length) if length else None
-            found = gateway.call(self.command, self.path, body, dict(self.headers.items()), caller)
-            self.send_response(found.status_code)
-            for name, value in found.headers.items():
-                if name not in ("content-encoding", "content-length"):  # `answer` has unpacked it
-                    self.send_header(name, value)
-            if found.status_code not in (204, 304):
-                self.send_header("Content-Length", str(len(found.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(found.body)
-
-        def __getattr__(self, name: str) -> Any:
-            """Return what answers a method: the same for all."""
-            if name.startswith("do_"):
-                return self._answer
-            raise AttributeError(name)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: there are hundreds."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="gateway", daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with AnswerServer(respond) as server:
+        yield server.origin

@@ -23,7 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 import sidecar
 from tests.support.control_plane.aws import ENVIRONMENT
 from tests.support.waiting import until
-from tests.support.wire.answers import AnswerServer
+from tests.support.wire.answer_server import AnswerServer, Response
+from tests.support.wire.answer_server import Request as ApiRequest
 
 _LISTEN: Final = "0A"
 """The state of a listening socket in /proc/net/tcp (proc(5))."""
@@ -199,21 +200,21 @@ class SnapshotApi:
         self._removed: dict[str, int] = {}
         self._lock = threading.Lock()
         self._server = AnswerServer(self.answer)
-        self.url = f"{self._server.url}/stage"
+        self.url = f"{self._server.origin}/stage"
 
-    def answer(self, target: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, request: ApiRequest) -> Response:
         with self._lock:
-            self.headers.append(headers)
-            parts = urlsplit(target)
+            self.headers.append(request.fields)
+            parts = urlsplit(request.target)
             if self.away:
-                return 503, {}, b""
+                return Response(503)
             if parts.path != f"/stage/v1/namespaces/{NAMESPACE}/snapshot":
-                return 404, {}, b""
+                return Response(404)
             fields = {"ETag": f'"{self.revision}"', "Tramo-Poll-Seconds": str(POLL_SECONDS)}
-            if headers.get("If-None-Match", headers.get("if-none-match")) == fields["ETag"]:
-                return 304, fields, b""
+            if request.fields.get("if-none-match") == fields["ETag"]:
+                return Response(304, fields)
             since = parse_qs(parts.query).get("since")
-            return 200, fields, json.dumps(self._document(int(since[0]) if since else None)).encode()
+            return Response(200, fields, json.dumps(self._document(int(since[0]) if since else None)).encode())
 
     def _document(self, since: int | None) -> dict[str, Any]:
         document: dict[str, Any] = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -16,7 +15,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-STOP_SECONDS: Final = 10.0
+from tests.support.wire.answer_server import AnswerServer, Request, Response
+
 PROTOBUF: Final = "application/x-protobuf"
 
 
@@ -38,50 +38,24 @@ def partial_success(rejected: int, reason: str) -> bytes:
     return ExportTraceServiceResponse(partial_success=partial).SerializeToString()
 
 
-class Collector:
+class Collector(AnswerServer):
     """Keeps what it is sent."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[dict[str, Any], Span]] = []  # with the attributes of the resource
         self.metrics: list[tuple[dict[str, Any], list[Metric]]] = []  # one for each call
-        self.fields: list[dict[str, str]] = []
-        collector = self
+        self.fields: list[Mapping[str, str]] = []
+        super().__init__(self._take)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.take(self.path, dict(self.headers.items()), body)
-                self.send_response(200)
-                self.send_header("Content-Type", PROTOBUF)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def take(self, path: str, fields: dict[str, str], body: bytes) -> None:
-        """One call."""
-        assert fields["Content-Type"] == PROTOBUF
-        self.fields.append(fields)
-        if path == "/v1/traces":
-            self.spans += read_spans(body)
+    def _take(self, request: Request) -> Response:
+        assert (request.method, request.fields["content-type"]) == ("POST", PROTOBUF)
+        self.fields.append(request.fields)
+        if request.target == "/v1/traces":
+            self.spans += read_spans(request.body)
         else:
-            assert path == "/v1/metrics"
-            self.metrics.append(read_metrics(body))
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(STOP_SECONDS)
+            assert request.target == "/v1/metrics"
+            self.metrics.append(read_metrics(request.body))
+        return Response(fields={"Content-Type": PROTOBUF})
 
 
 def read_spans(body: bytes) -> list[tuple[dict[str, Any], Span]]:

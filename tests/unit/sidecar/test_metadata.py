@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from sidecar.metadata import (
     TaskReading,
     identify,
 )
+from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-examples.html, shortened
 TASK: dict[str, Any] = {
@@ -36,40 +35,27 @@ TASK: dict[str, Any] = {
 }
 
 
-class FakeEndpoint:
-    """The endpoint with one answer."""
+class FakeEndpoint(AnswerServer):
+    """The endpoint with one answer about the task and one about the container."""
 
     def __init__(self) -> None:
         self.body = json.dumps(TASK).encode()
         self.own = b"{}"
-        endpoint = self
+        super().__init__(self._answer)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = {"/v4/abc/task": endpoint.body, "/v4/abc": endpoint.own}.get(self.path)
-                self.send_response(200 if body is not None else 404)
-                self.end_headers()
-                self.wfile.write(body or b"")
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
+    def _answer(self, request: Request) -> Response:
+        body = {"/v4/abc/task": self.body, "/v4/abc": self.own}.get(request.target)
+        return Response(404) if body is None else Response(body=body)
 
 
 @pytest.fixture
 def endpoint() -> Iterator[FakeEndpoint]:
-    found = FakeEndpoint()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    found.thread.join(5)
+    with FakeEndpoint() as found:
+        yield found
 
 
 def metadata(endpoint: FakeEndpoint) -> TaskMetadata:
-    return TaskMetadata(f"http://127.0.0.1:{endpoint.server.server_port}/v4/abc")
+    return TaskMetadata(f"{endpoint.origin}/v4/abc")
 
 
 def test_the_identity_of_a_task(endpoint: FakeEndpoint) -> None:

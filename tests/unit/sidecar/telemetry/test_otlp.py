@@ -134,7 +134,7 @@ def test_the_rest_is_sent_at_the_end_to_a_real_server() -> None:
     collector = Collector()
 
     async def main() -> OtlpExporter:
-        post = poster(collector.url, {"x-tenant": "shop"})
+        post = poster(collector.origin, {"x-tenant": "shop"})
         found = exporter(post, lambda: [otlp.gauge("a", "1", "A.", [otlp.Point([], 1.0)], 2.0)])
         found.export(SPAN)
         await found.close()
