@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -21,6 +22,9 @@ PATIENCE_SECONDS: Final = 20
 TURN_SECONDS: Final = 60
 """A question stands no longer."""
 BUSY: Final = 429
+UNKNOWN: Final = 404
+AT_ONCE: Final = 4
+"""Namespaces that are asked, or whose answers are read, in one moment."""
 BUSY_PAUSE_SECONDS: Final = 2.0
 
 
@@ -59,15 +63,59 @@ def ask(
     return Answered(found, tuple(sorted(waiting - found.keys())))
 
 
+def ask_namespaces(
+    api: MeshApi,
+    namespaces: Sequence[str],
+    subject: str,
+    seconds: int,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Answered | ApiError | None]:
+    """Ask several namespaces at once, so that all of them take `seconds` at most, however many are silent.
+
+    Of a namespace without a snapshot None is returned, of one that could not be asked in the time the reason.
+    """
+    deadline = clock() + seconds
+    document = question(subject, "", (), None, seconds)
+
+    def begin(namespace: str) -> Any:
+        try:
+            return put(api, namespace, document, clock, pause, seconds)
+        except ApiError as error:
+            if error.status not in (BUSY, UNKNOWN):
+                raise
+            return error if error.status == BUSY else None
+
+    def answers(namespace: str) -> list[dict[str, Any]]:
+        return list(everything(api, namespace, ids[namespace]))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun = dict(zip(namespaces, pool.map(begin, namespaces), strict=True))
+        ids = {name: each["id"] for name, each in begun.items() if isinstance(each, dict)}
+        waiting = {name: set(begun[name]["asked"]) for name in ids}
+        found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in ids}
+        while (open_ := [name for name in ids if waiting[name] - found[name].keys()]) and clock() < deadline:
+            pause(PAUSE_SECONDS)
+            for name, page in zip(
+                open_, pool.map(lambda name: [*everything(api, name, ids[name])], open_), strict=True
+            ):
+                found[name].update((each["task"], each["answer"]) for each in page)
+    return {
+        name: Answered(found[name], tuple(sorted(waiting[name] - found[name].keys()))) if name in ids else each
+        for name, each in begun.items()
+    }
+
+
 def put(
     api: MeshApi,
     namespace: str,
     document: dict[str, Any],
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
+    patience: float = TURN_SECONDS,
 ) -> dict[str, Any]:
     """Put a question; wait for its turn while as many are open as may be. Raises ApiError."""
-    deadline = clock() + TURN_SECONDS
+    deadline = clock() + patience
     while True:
         try:
             return api.ask(namespace, document)

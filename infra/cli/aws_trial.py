@@ -20,7 +20,7 @@ def add(made: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     made.add_argument("--image", required=True, metavar="IMAGE", help="the sidecar's image, where Fargate can pull it")
     made.add_argument("--subnets", required=True, metavar="ID,ID", help="subnets of one VPC for the tasks")
-    made.add_argument("--region", required=True, metavar="REGION")
+    made.add_argument("--region", required=True, metavar="REGION", help="where the stack is made")
     made.add_argument("--name", default="tramo-trial", help="of stack, mesh, cluster and the rest (tramo-trial)")
     made.add_argument("--private", action="store_true", help="tasks get no public address: the subnets have NAT")
     made.add_argument("--keep", action="store_true", help="remove nothing at the end; it costs until you do")

@@ -4,13 +4,13 @@ Rules:
 1. A category is checked if the one that it needs could be: without the API nobody knows the services.
 2. Exit code 0 when there are only warnings, 1 when something does not work.
 3. Nothing is changed, and nothing is asked of CloudWatch's metrics, which cost money: sidecars say how calls end.
-4. The registry is asked for several things at once, and sidecars get a few seconds to answer: no check takes longer.
+4. The registry is asked for several things at once, and the sidecars of all namespaces get the same few seconds to
+   answer: no check takes longer, however many are silent.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 import textwrap
@@ -22,16 +22,15 @@ from typing import IO, Any, Final
 
 from infra.cli import check_sidecars, findings
 from infra.cli.api import ApiError, Json
-from infra.cli.ask import Answered
+from infra.cli.ask import Answered, ask_namespaces
 from infra.cli.findings import ERROR, Finding
-from infra.cli.measure import ask_all
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import paragraph
 from infra.cli.traffic import edges_of
 
 POLL_SECONDS: Final = 1.0
-AT_ONCE: Final = 8
-"""Requests to the API: as many as one person may make at a time without being in the way of sidecars."""
+AT_ONCE: Final = 4
+"""Requests to the API, besides those that ask sidecars: one person must not be in the way of sidecars."""
 ANSWER_SECONDS: Final = 6
 """For sidecars: one interval of reading is five seconds without the feed, one with it."""
 
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output == "json":
         sys.stdout.write(json.dumps(document(categories), indent=2) + "\n")
     else:
-        write(sys.stdout, categories)
+        write(sys.stdout, only_wrong(categories) if options.output == "short" else categories)
     return int(failed)
 
 
@@ -97,13 +96,20 @@ class Seen:
     findings: list[Finding]
     services: dict[str, list[Json]]
     answered: dict[str, Answered]
+    not_asked: dict[str, str]
 
 
-def examine(mesh: Mesh, service: str | None = None) -> list[Category]:
+Clock = Callable[[], float]
+Pause = Callable[[float], None]
+
+
+def examine(
+    mesh: Mesh, service: str | None = None, clock: Clock = time.monotonic, pause: Pause = time.sleep
+) -> list[Category]:
     """Return the categories, checked; only what is about a service if one is named."""
     first = Category("control-plane")
     try:
-        seen = _look(mesh)
+        seen = _look(mesh, clock, pause)
     except ApiError as error:
         first = _away(error)
         seen = None
@@ -127,22 +133,23 @@ def examine(mesh: Mesh, service: str | None = None) -> list[Category]:
     return [_of_service(each, service) for each in categories] if service else categories
 
 
-def _look(mesh: Mesh) -> Seen:
+def _look(mesh: Mesh, clock: Clock, pause: Pause) -> Seen:
     """Ask all that there is to ask at once. Raises ApiError."""
     names = mesh.namespaces()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         general = (
             None if mesh.wanted else pool.submit(lambda: [Finding.of_api(each) for each in mesh.api.findings(None)])
         )
-        answers = {name: pool.submit(_answers, mesh, name) for name in names}
+        answers = pool.submit(ask_namespaces, mesh.api, names, "stat", ANSWER_SECONDS, clock, pause)
         found = {name: pool.submit(_findings, mesh, name) for name in names}
         services = {name: pool.submit(_known, mesh, name) for name in names}
     known = [] if general is None else general.result()
-    answered = {name: each.result() for name, each in answers.items()}
+    answered = answers.result()
     return Seen(
         known + [each for name in names for each in found[name].result()],
         {name: each.result() for name, each in services.items()},
-        {name: each for name, each in answered.items() if each is not None},
+        {name: each for name, each in answered.items() if isinstance(each, Answered)},
+        {name: str(each) for name, each in answered.items() if isinstance(each, ApiError)},
     )
 
 
@@ -157,11 +164,6 @@ def _known(mesh: Mesh, namespace: str) -> list[Json]:
         if error.status != 404:
             raise
         return []
-
-
-def _answers(mesh: Mesh, namespace: str) -> Answered | None:
-    silent = io.StringIO()  # several of them would write over one another
-    return ask_all(mesh.api, namespace, silent, ANSWER_SECONDS)
 
 
 def _away(error: ApiError) -> Category:
@@ -209,6 +211,9 @@ def _stack(category: Category, stack: str, region: str | None) -> None:
 def _sidecars(category: Category, seen: Seen) -> None:
     """Note what is wrong with the sidecars, as they themselves say."""
     found = [each for name, one in seen.answered.items() for each in check_sidecars.of_sidecars(name, one)]
+    for name, reason in seen.not_asked.items():
+        what = f"they could not be asked: {reason}"
+        found.append(findings.made(findings.SILENT, "mesh", "sidecars", what, "ask again in a minute", name))
     count = sum(len(each.answers) for each in seen.answered.values())
     category.add(f"{count} sidecars answer, with one version and a fresh snapshot", found)
 
@@ -240,6 +245,12 @@ def _of_service(category: Category, service: str) -> Category:
 
     kept = [(what, [each for each in found if is_about(each)]) for what, found in category.checks]
     return Category(category.name, kept)
+
+
+def only_wrong(categories: Sequence[Category]) -> list[Category]:
+    """Leave out what is as it should be."""
+    shown = [Category(each.name, [check for check in each.checks if check[1]]) for each in categories]
+    return [each for each in shown if each.checks]
 
 
 def document(categories: Sequence[Category]) -> dict[str, Any]:

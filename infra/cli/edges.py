@@ -8,13 +8,14 @@ import sys
 from infra.cli.measure import edges
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import show_rows
-from infra.cli.traffic import EDGES, EDGES_WIDE, columns
+from infra.cli.traffic import EDGES, EDGES_WIDE, between, columns
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the edges, of one service if it is named."""
     known = edges(open_mesh(options), window=options.time_window)
-    found = [each for each in known if options.service in (None, each.source, each.destination)]
+    chosen = between(known, options.source, options.destination)
+    found = [each for each in chosen if options.service in (None, each.source, each.destination)]
     shown = columns(options.output, EDGES, EDGES_WIDE)
     show_rows(sys.stdout, options.output, shown, [each.row() for each in found])
     return 0

@@ -20,7 +20,10 @@ from urllib.parse import quote
 
 from infra.cli import aws_trial, operators, tables
 from infra.cli.control import ControlClient, NotUpError
-from infra.cli.tables import Row, show
+from infra.cli.examples import add_examples
+from infra.cli.tables import Row, show, show_rows
+from infra.cli.traffic import columns
+from infra.cli.watch import repeat
 from infra.local.settings import LocalError, state_directory
 from sidecar import __version__
 
@@ -33,10 +36,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
-        run: Callable[[argparse.Namespace], int | None] = options.run
-        return run(options) or 0
+        return repeat(options.run, options)
     except LocalError as error:
         sys.stderr.write(f"tramo: {error}\n")
         return 1
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = operators.CommandParser(prog="tramo", description="An open service mesh for Amazon ECS.")
     parser.add_argument("--version", action="version", version=f"tramo {__version__}")
     parser.add_argument(
@@ -57,12 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], int | None], text: str, *, output: bool = True
+        name: str,
+        run: Callable[[argparse.Namespace], int | None],
+        text: str,
+        *,
+        forms: tuple[str, ...] = ("table", "json"),
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
-        if output:
-            made.add_argument("-o", "--output", choices=("table", "json"), default="table", help="output format")
+        if forms:
+            operators.output(made, forms)
         return made
 
     def waiting(made: argparse.ArgumentParser) -> None:
@@ -70,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
             "--wait", type=_seconds, metavar="SECONDS", help="wait until it is done, and fail after so many seconds"
         )
 
-    made = command("up", _up, "run ECS on this machine with the services of a folder", output=False)
+    made = command("up", _up, "run ECS on this machine with the services of a folder", forms=())
     made.add_argument("directory", type=Path, metavar="DIR", help="folder with services.json and task definitions")
     made.add_argument(
         "--names",
@@ -78,23 +85,28 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="how apps find services: a hosts file per task, HTTP_PROXY, or the first of them that works here",
     )
-    command("down", _down, "stop the local cluster and everything in it", output=False)
-    command("status", _status, "show the local cluster and the events that its functions failed to handle")
-    made = command("services", _services, "list the services of the mesh and the refused claims to their names")
+    command("down", _down, "stop the local cluster and everything in it", forms=())
+    made = command("status", _status, "show the local cluster and the events that its functions failed to handle")
+    operators.watch(made)
+    text = "list the services of the mesh and the refused claims to their names"
+    made = command("services", _services, text, forms=operators.WIDE)
     operators.mesh_options(made)
+    operators.watch(made)
     actions = made.add_subparsers(metavar="ACTION")
     allow = actions.add_parser("allow", help="let another ECS service or task role offer a service")
     allow.add_argument("name", metavar="NAME", help="discovery name of the service")
     allow.add_argument("claimant", metavar="CLAIMANT", help="as the list shows it: ARN of an ECS service or task role")
-    allow.set_defaults(run=_allow)
+    allow.set_defaults(run=_allow, watch=False)
     forget = actions.add_parser("forget", help="free the name of one that has no tasks, with its owners and policy")
     forget.add_argument("name", metavar="NAME", help="discovery name of the service")
-    forget.set_defaults(run=_forget)
-    made = command("endpoints", _endpoints, "list the endpoints of a service")
+    forget.set_defaults(run=_forget, watch=False)
+    made = command("endpoints", _endpoints, "list the endpoints of a service", forms=operators.WIDE)
     made.add_argument("name", metavar="NAME", help="discovery name of the service")
     operators.mesh_options(made)
+    operators.watch(made)
     made = command("tasks", _tasks, "list the tasks of the local cluster")
     made.add_argument("-a", "--all", action="store_true", help="also tasks that stopped within the last hour")
+    operators.watch(made)
     made = command("scale", _scale, "set the number of tasks of a service")
     made.add_argument("service", metavar="SERVICE")
     made.add_argument("count", type=_count, metavar="N")
@@ -116,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
     made.add_argument("--dry-run", action="store_true", help="only show what would be redriven")
     made.add_argument("--limit", type=_some, default=100, metavar="N", help="handle at most N letters, default 100")
-    made = command("console", _console, "show the mesh on a page: who calls whom, what fails and why", output=False)
+    made = command("console", _console, "show the mesh on a page: who calls whom, what fails and why", forms=())
     made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it and --region the local cluster")
     made.add_argument("--region", metavar="REGION", help="region of the metrics, default AWS's configuration")
     made.add_argument("--service", default="", metavar="NAME", help="begin with the page of this service")
@@ -149,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--metrics", choices=("cloudwatch", "emf", "off"), default="cloudwatch", help="the sidecars' TRAMO_METRICS"
     )
-    made = command("inject", _inject, "add sidecar, gate and labels to a task definition", output=False)
+    made = command("inject", _inject, "add sidecar, gate and labels to a task definition", forms=())
     made.add_argument("definition", type=Path, metavar="TASKDEF.json", help="as register-task-definition takes it")
     made.add_argument(
         "--service-connect",
@@ -175,7 +187,6 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--otlp-endpoint",
         type=_http_url,
-        default="",
         metavar="URL",
         help="send traces and metrics to this OpenTelemetry collector, such as http://127.0.0.1:4318 in a container of "
         "the task; default what the sidecar's container has",
@@ -193,8 +204,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     operators.add(commands, parser)
     text = "prove the mesh in your own AWS account: stack, two services, a deployment under load, a report"
-    aws_trial.add(command("aws-trial", aws_trial.run, text, output=False))
-    command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", output=False)
+    aws_trial.add(command("aws-trial", aws_trial.run, text, forms=()))
+    command("demo", _demo, "run the shop through scaling, a crash, a deployment and an outage", forms=())
+    add_examples(commands.choices)
     return parser
 
 
@@ -322,8 +334,8 @@ def _services(options: argparse.Namespace) -> None:
     from infra.cli.services import list_services, refused_claims
 
     rows = list_services(*_mesh(options))
-    show(sys.stdout, options.output, tables.SERVICES, rows)
-    if options.output == "table":
+    show_rows(sys.stdout, options.output, columns(options.output, tables.SERVICES, tables.SERVICES_WIDE), rows)
+    if options.output != "json":
         sys.stdout.write("".join(f"\n{line}\n" for line in refused_claims(rows)))
 
 
@@ -343,7 +355,8 @@ def _endpoints(options: argparse.Namespace) -> None:
     from infra.cli.services import list_endpoints
 
     api, namespaces = _mesh(options)
-    show(sys.stdout, options.output, tables.ENDPOINTS, list_endpoints(api, namespaces, options.name))
+    shown = columns(options.output, tables.ENDPOINTS, tables.ENDPOINTS_WIDE)
+    show_rows(sys.stdout, options.output, shown, list_endpoints(api, namespaces, options.name))
 
 
 def _mesh(options: argparse.Namespace) -> tuple[MeshApi, list[str]]:
@@ -457,7 +470,7 @@ def _inject(options: argparse.Namespace) -> None:
             redirect=options.redirect,
             user=options.user,
             feed_table=options.feed_table,
-            otlp_endpoint=options.otlp_endpoint,
+            otlp_endpoint=options.otlp_endpoint or "",
         )
 
 

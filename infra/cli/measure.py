@@ -41,13 +41,17 @@ def ask_all(
 ) -> Answered | None:
     """Ask every sidecar of a namespace for its traffic; None for one that has no snapshot yet."""
     try:
-        # An API of an earlier release does not know the filter, so it is left out where it says nothing.
-        filters = None if window == WINDOW_SECONDS else {"window": f"{window:.0f}"}
-        return ask(api, namespace, "stat", progress=progress, seconds=seconds, filters=filters)
+        return ask(api, namespace, "stat", progress=progress, seconds=seconds, filters=window_filter(window))
     except ApiError as error:
         if error.status == 404:
             return None
         raise
+
+
+def window_filter(window: float) -> dict[str, str] | None:
+    """Return the filter that asks for the counts of so many seconds."""
+    # An API of an earlier release does not know the filter, so it is left out where it says nothing.
+    return None if window == WINDOW_SECONDS else {"window": f"{window:.0f}"}
 
 
 def family_names(api: MeshApi, namespace: str, answered: Answered) -> dict[str, str]:

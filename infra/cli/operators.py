@@ -11,11 +11,11 @@ import importlib
 import os
 import re
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-WATCH_SECONDS: Final = 5.0
+WIDE: Final = ("table", "json", "wide")
 
 Commands = Any  # argparse's _SubParsersAction is private
 
@@ -38,13 +38,17 @@ class CommandParser(argparse.ArgumentParser):
 def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     """Add all of them to the parser's commands."""
     made = _command(
-        commands, "check", "say what is wrong with the mesh, why, and what to do; exit code 1 if anything is"
+        commands,
+        "check",
+        "say what is wrong with the mesh, why, and what to do; exit code 1 if anything is",
+        forms=("table", "json", "short"),
     )
     part = made.add_mutually_exclusive_group()
     part.add_argument("--pre", action="store_true", help="before a stack is deployed: credentials, rights and tools")
     part.add_argument("--proxy", action="store_true", help="only the sidecars")
     part.add_argument("--service", metavar="NAME", help="only what is about this service")
     made.add_argument("--wait", type=duration, metavar="TIME", help="wait so long, such as 5m, until all is well")
+    watch(made)
     made = _command(commands, "analyze", "find mistakes in task definitions before they are registered")
     made.add_argument(
         "file",
@@ -66,22 +70,23 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     thresholds = ("Info", "Warning", "Error")
     made.add_argument("--failure-threshold", choices=thresholds, default="Error", help="from where on it fails (79)")
     made.add_argument("--output-threshold", choices=thresholds, default="Info", help="from where on it is shown")
-    forms = ("table", "json", "wide")
-    made = _command(commands, "stat", "requests, success and latency of services over the last minute", forms=forms)
+    made = _command(commands, "stat", "requests, success and latency of services over the last minute", forms=WIDE)
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this one")
     made.add_argument("--outbound", action="store_true", help="a line for each caller, with retries and time-outs")
+    _between(made, "calls")
     _window(made)
-    _watch(made)
-    made = _command(commands, "edges", "who calls whom, how often and how well", forms=forms)
+    watch(made)
+    made = _command(commands, "edges", "who calls whom, how often and how well", forms=WIDE)
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only what it calls and who calls it")
+    _between(made, "calls")
     _window(made)
-    _watch(made)
-    made = _command(commands, "proxies", "list the sidecars, with their snapshots and versions", forms=forms)
+    watch(made)
+    made = _command(commands, "proxies", "list the sidecars, with their snapshots and versions", forms=WIDE)
     made.add_argument(
         "--fail-stale", type=duration, metavar="TIME", help="exit code 1 if a snapshot is older, or one is silent"
     )
-    _watch(made)
-    made = _command(commands, "proxy", "show what one sidecar holds")
+    watch(made)
+    made = _command(commands, "proxy", "show what one sidecar holds", forms=WIDE)
     made.add_argument("task", metavar="TASK", help="id of the task, or its beginning")
     made.add_argument(
         "what",
@@ -91,43 +96,57 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
         help="what to show, default clusters",
     )
     made.add_argument("--to", metavar="SERVICE", help="of clusters and endpoints only those of this service")
+    watch(made)
     made = _command(commands, "why", "follow a call from one service to another, and say where it ends")
     made.add_argument("source", metavar="SRC", help="discovery name of the service that calls")
     made.add_argument("destination", metavar="DST[:PORT]", help="name or alias that it calls")
-    made = _command(commands, "tap", "show requests of a service as they end: heads, never bodies or queries")
-    _requests(made, 10.0)
+    _window(made)
+    watch(made)
+    text = "show requests of a service as they end: heads, never bodies or queries"
+    made = _command(commands, "tap", text, forms=WIDE)
+    _requests(made)
     made.add_argument("--most", type=int, default=1000, metavar="N", help="end after so many, default 1000")
-    made = _command(commands, "top", "sum the requests of a service by method and path")
-    _requests(made, 10.0)
+    made = _command(commands, "top", "sum the requests of a service by caller, method and path", forms=WIDE)
+    _requests(made)
+    made.add_argument("--hide-sources", action="store_true", help="sum over all callers")
     made = _command(commands, "describe", "show all that is known of a service")
     made.add_argument("service", metavar="SERVICE")
-    made = _command(commands, "policy", "read, write, remove or check the policy of a service")
+    watch(made)
+    made = _command(commands, "policy", "read, write, remove or check the policy of a service", forms=())
     made.add_argument("action", choices=("get", "set", "delete", "validate"))
     made.add_argument("service", metavar="SERVICE", help="of validate: the file")
     made.add_argument("file", nargs="?", metavar="FILE", help="of set: JSON, - for standard input")
     made.add_argument("--if-revision", type=int, metavar="N", help="write only if the policy is still at this revision")
-    made = _command(commands, "logs", "show the end of what the containers of a service or task have written")
+    made = _command(commands, "logs", "show the end of what the containers of a service or task have written", forms=())
     made.add_argument("what", metavar="SERVICE|TASK")
     made.add_argument("--container", metavar="NAME", help="only this container")
     made.add_argument("--lines", type=int, default=20, metavar="N", help="lines of each container, default 20")
-    made = _command(commands, "diff", "show what has changed since a picture of the mesh was kept", forms=forms)
+    made = _command(commands, "diff", "show what has changed since a picture of the mesh was kept", forms=WIDE)
     made.add_argument("before", nargs="?", type=Path, metavar="FILE", help="a picture that was kept")
     made.add_argument("after", nargs="?", type=Path, metavar="FILE", help="a later one, default the mesh as it is")
     made.add_argument("--save", type=Path, metavar="FILE", help="keep a picture of the mesh as it is")
-    made = _command(commands, "bug-report", "write an archive with the state of the mesh, without secrets")
+    watch(made)
+    made = _command(commands, "bug-report", "write an archive with the state of the mesh, without secrets", forms=())
     made.add_argument("file", nargs="?", type=Path, metavar="FILE.tar.gz", help="default tramo-report-TIME.tar.gz")
     made = commands.add_parser("completion", help="print a script for bash or zsh that completes commands")
     made.add_argument("shell", choices=("bash", "zsh"))
     made.set_defaults(run=lambda options: _run("infra.cli.completion", options), parser=parser)
 
 
-def _requests(made: argparse.ArgumentParser, seconds: float) -> None:
+def _requests(made: argparse.ArgumentParser) -> None:
     made.add_argument("service", metavar="SERVICE", help="what its tasks serve and send")
-    made.add_argument("--to", metavar="SERVICE", help="only requests to this service")
-    made.add_argument("--method", metavar="METHOD")
-    made.add_argument("--path", metavar="PREFIX")
-    made.add_argument("--authority", metavar="NAME")
-    made.add_argument("--time", type=duration, default=seconds, metavar="TIME", help="how long, default 10s")
+    _between(made, "requests")
+    made.add_argument("--method", metavar="METHOD", help="only requests with this method")
+    made.add_argument("--path", metavar="PREFIX", help="only requests whose path begins so")
+    made.add_argument("--authority", metavar="NAME", help="only requests to this host")
+    made.add_argument(
+        "--time", type=duration, metavar="TIME", help="how long, default 10s, and on a terminal until Ctrl-C"
+    )
+
+
+def _between(made: argparse.ArgumentParser, what: str) -> None:
+    made.add_argument("--from", dest="source", metavar="SERVICE", help=f"only {what} from this service")
+    made.add_argument("--to", dest="destination", metavar="SERVICE", help=f"only {what} to this service")
 
 
 def _window(made: argparse.ArgumentParser) -> None:
@@ -144,16 +163,23 @@ def window(text: str) -> float:
     return seconds
 
 
-def _watch(made: argparse.ArgumentParser) -> None:
-    made.add_argument("-w", "--watch", action="store_true", help="show it again and again until Ctrl-C")
-
-
 def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...] = ("table", "json")) -> Any:
     made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     made.set_defaults(run=lambda options: _run(f"infra.cli.{name.replace('-', '_')}", options))
-    made.add_argument("-o", "--output", choices=forms, default="table", help="form of the output")
+    if forms:
+        output(made, forms)
     mesh_options(made)
     return made
+
+
+def output(made: argparse.ArgumentParser, forms: tuple[str, ...]) -> None:
+    """Add the option that says in which form the result is printed."""
+    made.add_argument("-o", "--output", choices=forms, default="table", help="form of the output, default table")
+
+
+def watch(made: argparse.ArgumentParser) -> None:
+    """Add the option that shows the result again and again."""
+    made.add_argument("-w", "--watch", action="store_true", help="show it again every 5 seconds until Ctrl-C")
 
 
 def mesh_options(made: argparse.ArgumentParser) -> None:
@@ -174,14 +200,8 @@ def mesh_options(made: argparse.ArgumentParser) -> None:
 
 
 def _run(module: str, options: argparse.Namespace) -> int:
-    run = importlib.import_module(module).run
-    while True:
-        code: int = run(options)
-        if not getattr(options, "watch", False):
-            return code
-        time.sleep(WATCH_SECONDS)
-        # On a terminal the last one is drawn over.
-        sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n")
+    run: Callable[[argparse.Namespace], int] = importlib.import_module(module).run
+    return run(options)
 
 
 def duration(text: str) -> float:

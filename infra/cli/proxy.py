@@ -10,6 +10,7 @@ from typing import Any, Final
 from infra.cli.ask import ask
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import Column, Row, show_rows
+from infra.cli.traffic import columns
 from infra.local.settings import LocalError
 
 CLUSTERS: Final = (
@@ -21,6 +22,12 @@ CLUSTERS: Final = (
     Column("ACTIVE", "active_requests", right=True),
     Column("EJECTIONS", "ejections", right=True),
 )
+CLUSTERS_WIDE: Final = (
+    *CLUSTERS,
+    Column("PENDING", "pending_requests", right=True),
+    Column("RETRIES", "retries", right=True),
+    Column("OVERFLOWS", "overflows", right=True),
+)
 ENDPOINTS: Final = (
     Column("ENDPOINT", "address"),
     Column("STATUS", "state"),
@@ -30,6 +37,12 @@ ENDPOINTS: Final = (
     Column("ACTIVE", "active_requests", right=True),
     Column("EWMA", "ewma", right=True),
     Column("CLUSTER", "cluster"),
+)
+ENDPOINTS_WIDE: Final = (
+    *ENDPOINTS,
+    Column("REQUESTS", "requests", right=True),
+    Column("FAILURES", "failures", right=True),
+    Column("ID", "id"),
 )
 LISTENERS: Final = (Column("ADDRESS", "address"), Column("STATE", "state"), Column("REASON", "reason"))
 SUBJECTS: Final = {
@@ -50,9 +63,10 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif options.what == "clusters":
         rows = [{**each, "count": len(each["endpoints"])} for each in document["clusters"]]
-        show_rows(sys.stdout, options.output, CLUSTERS, rows)
+        show_rows(sys.stdout, options.output, columns(options.output, CLUSTERS, CLUSTERS_WIDE), rows)
     elif options.what == "endpoints":
-        show_rows(sys.stdout, options.output, ENDPOINTS, endpoint_rows(document))
+        shown = columns(options.output, ENDPOINTS, ENDPOINTS_WIDE)
+        show_rows(sys.stdout, options.output, shown, endpoint_rows(document))
     else:
         show_rows(sys.stdout, options.output, LISTENERS, listener_rows(document))
     return 0
@@ -88,6 +102,9 @@ def endpoint_rows(document: dict[str, Any]) -> list[Row]:
             "zone": "same" if each["same_zone"] else "other",
             "active_requests": each["active_requests"],
             "ewma": f"{each['latency_ms']:.1f}ms",
+            "requests": each["requests"],
+            "failures": each["failures"],
+            "id": each["id"],
             "cluster": cluster["name"],
         }
         for cluster in document["clusters"]

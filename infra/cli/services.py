@@ -21,6 +21,7 @@ def list_services(api: MeshApi, namespaces: Sequence[str]) -> list[Row]:
             "ready": service["endpoints"].get("ready", 0),
             "endpoints": sum(service["endpoints"].values()),
             "revision": service["revision"],
+            "states": [f"{count} {state}" for state, count in sorted(service["endpoints"].items())],
             "refused": service.get("refused", []),
         }
         for namespace in namespaces

@@ -8,12 +8,13 @@ import sys
 from infra.cli.measure import edges
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import show_rows
-from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, by_destination, columns
+from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, between, by_destination, columns
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the statistics."""
-    found = edges(open_mesh(options), window=options.time_window)
+    known = edges(open_mesh(options), window=options.time_window)
+    found = between(known, options.source, options.destination)
     if options.outbound:
         chosen = [each for each in found if options.service in (None, each.source)]
         shown = columns(options.output, STAT_OUT, STAT_OUT_WIDE)

@@ -41,6 +41,7 @@ SERVICES: Final = (
     Column("ENDPOINTS", "endpoints", right=True),
     Column("REVISION", "revision", right=True),
 )
+SERVICES_WIDE: Final = (*SERVICES, Column("STATES", "states"))
 OWNERS: Final = (
     Column("NAMESPACE", "namespace"),
     Column("NAME", "name"),
@@ -57,6 +58,12 @@ ENDPOINTS: Final = (
     Column("DEFINITION", "task_definition"),
     Column("DEPLOYMENT", "deployment"),
     Column("SINCE", "since"),
+)
+ENDPOINTS_WIDE: Final = (
+    *ENDPOINTS,
+    Column("PROTOCOL", "protocol"),
+    Column("WEIGHT", "weight", right=True),
+    Column("CREATED", "created_at"),
 )
 TASKS: Final = (
     Column("TASK", "task"),

@@ -10,53 +10,115 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from infra.cli.api import MeshApi
+from infra.cli.api import ApiError, Json, MeshApi
 from infra.cli.ask import Progress, everything, put, question
-from infra.cli.mesh import open_mesh
+from infra.cli.mesh import Mesh, open_mesh
 
 PAUSE_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 60
 AFTER_SECONDS: Final = 3.0
 """For the last batch to arrive."""
+SHORT_SECONDS: Final = 10.0
+"""Where a program reads, which cannot say Ctrl-C."""
+ALL_DAY_SECONDS: Final = 12 * 3600.0
+
+WIDE: Final = ("request_id", "trace_id", "protocol", "bytes_received", "bytes_sent", "user_agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Requests that ended since the last look, and how many others ended that a sidecar did not send."""
+
+    requests: list[Json]
+    left_out: int
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print requests until the time is over."""
+    """Print requests until the time is over, there were enough, or Ctrl-C."""
     mesh = open_mesh(options)
     namespace = mesh.namespace_of(options.service)
-    count = 0
-    for each in requests(mesh.api, namespace, options.service, filters(options), int(options.time), options.most):
-        sys.stdout.write((json.dumps(each) if options.output == "json" else line(each)) + "\n")
+    seconds = time_of(options)
+    callers = callers_of(mesh, namespace, options.service)
+    count = left_out = 0
+    for batch in batches(mesh.api, namespace, options.service, filters(options), seconds):
+        left_out += batch.left_out
+        chosen = [each for each in batch.requests if options.source in (None, callers.name(each))]
+        for each in chosen[: options.most - count]:
+            shown = {**each, "source": callers.name(each)}
+            text = json.dumps(shown) if options.output == "json" else line(shown, wide=options.output == "wide")
+            sys.stdout.write(text + "\n")
+            count += 1
         sys.stdout.flush()
-        count += 1
+        if count >= options.most:
+            break
     if not count:
-        sys.stderr.write(f"tramo: no request of {options.service} ended in {options.time:.0f} s\n")
+        sys.stderr.write(f"tramo: no request of {options.service} ended in {seconds:.0f} s\n")
+    warn_of_left_out(left_out)
     return 0
 
 
+def time_of(options: argparse.Namespace) -> float:
+    """Return how long to look: what the options say, else until Ctrl-C on a terminal."""
+    return float(options.time or (ALL_DAY_SECONDS if sys.stdout.isatty() else SHORT_SECONDS))
+
+
 def filters(options: argparse.Namespace) -> dict[str, str]:
-    """Return what the options choose."""
-    found = {name: getattr(options, name) for name in ("method", "path", "authority", "to")}
+    """Return what the options choose, as sidecars choose it."""
+    found = {name: getattr(options, name) for name in ("method", "path", "authority")}
+    found["to"] = options.destination
     return {name: value for name, value in found.items() if value}
 
 
-def requests(
+def warn_of_left_out(count: int) -> None:
+    """Say how many requests are missing: a sidecar sends at most so many a second."""
+    if count:
+        sys.stderr.write(f"tramo: {count} more requests ended than sidecars sent; choose some with --path or --to\n")
+
+
+class Callers:
+    """Names of those that call, by their address."""
+
+    def __init__(self, snapshot: Json, service: str) -> None:
+        self._service = service
+        self._names: dict[str, str] = {}
+        for each in snapshot["services"]:
+            for endpoint in each["endpoints"]:
+                self._names.setdefault(endpoint["address"], each["name"])
+
+    def name(self, request: Json) -> str:
+        """Return the service that sent a request; of a task that offers none its address."""
+        if request["direction"] == "outbound":
+            return self._service
+        address = str(request["downstream_address"]).rpartition(":")[0].strip("[]")
+        return self._names.get(address, address or "-")
+
+
+def callers_of(mesh: Mesh, namespace: str, service: str) -> Callers:
+    """Return the names of callers. Raises ApiError."""
+    try:
+        return Callers(mesh.api.snapshot(namespace), service)
+    except ApiError as error:
+        if error.status != 404:  # only clients have joined it
+            raise
+        return Callers({"services": []}, service)
+
+
+def batches(
     api: MeshApi,
     namespace: str,
     service: str,
     chosen: dict[str, str],
-    seconds: int,
-    most: int,
+    seconds: float,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     progress: IO[str] | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Yield requests that tasks of a service serve or send, until the time is over or there were so many."""
+) -> Iterator[Batch]:
+    """Yield once a second what tasks of a service served or sent meanwhile, which may be nothing."""
     bar = Progress(progress or sys.stderr)
     end = clock() + seconds
-    shown = 0
     while clock() < end:
         span = min(LONGEST_SECONDS, max(int(end - clock()), 1))
         asked = put(api, namespace, question("tap", service, (), chosen, span), clock, pause)
@@ -65,24 +127,38 @@ def requests(
         until = min(clock() + span + AFTER_SECONDS, end + AFTER_SECONDS)
         while clock() < until:
             pause(PAUSE_SECONDS)
-            for batch in everything(api, namespace, asked["id"]):
-                key = (batch["task"], batch["at"])
+            found: list[Json] = []
+            left_out = 0
+            for answer in everything(api, namespace, asked["id"]):
+                key = (answer["task"], answer["at"])
                 if key in seen:
                     continue
                 seen.add(key)
+                found += [{"task": answer["task"], **each} for each in answer["answer"].get("requests", ())]
+                left_out += answer["answer"].get("left_out", 0)
+            if found:
                 bar.clear()
-                for each in batch["answer"].get("requests", ()):
-                    yield {"task": batch["task"], **each}
-                    shown += 1
-                    if shown >= most:
-                        return
+            yield Batch(found, left_out)
     bar.clear()
 
 
-def line(request: dict[str, Any]) -> str:
+def requests(
+    api: MeshApi, namespace: str, service: str, seconds: float, most: int, progress: IO[str] | None = None
+) -> Iterator[Json]:
+    """Yield requests that tasks of a service serve or send, until the time is over or there were so many."""
+    count = 0
+    for batch in batches(api, namespace, service, {}, seconds, progress=progress):
+        for each in batch.requests[: most - count]:
+            yield each
+            count += 1
+        if count >= most:
+            return
+
+
+def line(request: Json, *, wide: bool = False) -> str:
     """Return a request as one line."""
     proxy = "in" if request["direction"] == "inbound" else "out"
-    parts = {
+    parts: dict[str, Any] = {
         "proxy": proxy,
         "task": request["task"][:8],
         "src": request["downstream_address"],
@@ -90,6 +166,7 @@ def line(request: dict[str, Any]) -> str:
         ":method": request["method"],
         ":authority": request["authority"],
         ":path": request["path"],
+        "src_res": f"svc/{request['source']}",
         "dst_res": f"svc/{request['upstream_cluster']}",
         ":status": request["response_code"],
         "latency": f"{request['duration']:g}ms",
@@ -100,4 +177,6 @@ def line(request: dict[str, Any]) -> str:
         parts["flags"] = request["response_flags"]
     if request["retries"]:
         parts["retries"] = request["retries"]
+    if wide:
+        parts |= {name.replace("_", "-"): request[name] for name in WIDE if request.get(name) is not None}
     return " ".join(f"{name}={value}" for name, value in parts.items())

@@ -136,6 +136,11 @@ def source_name(task: str, answer: Mapping[str, Any], names: Mapping[str, str]) 
     return str(offers[0] if offers else answer.get("service") or names.get(task) or f"task/{task[:8]}")
 
 
+def between(edges: Iterable[Edge], source: str | None, destination: str | None) -> list[Edge]:
+    """Return the edges from one service and to another; None is any."""
+    return [each for each in edges if source in (None, each.source) and destination in (None, each.destination)]
+
+
 def by_destination(edges: Iterable[Edge]) -> list[Edge]:
     """Return what is called, all callers together."""
     found: dict[tuple[str, str], Edge] = {}

@@ -1,7 +1,7 @@
 """`tramo why SRC DST`: the way of a call from one service to another, and where it ends.
 
-Each step is a line: the name, its alias, the address, the routing and the endpoints as SRC's own sidecar sees them, and
-what became of the last minute's calls. One sentence says it all. Exit code 1 if a step fails.
+Each step is a line: the name, its alias, the address, the endpoints as SRC's own sidecars see them, each with zone and
+weight, and what became of the last minute's calls. One sentence says it all. Exit code 1 if a step fails.
 """
 
 from __future__ import annotations
@@ -13,13 +13,38 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from infra.cli.api import MeshApi
 from infra.cli.ask import ask
+from infra.cli.measure import WINDOW_SECONDS, window_filter
 from infra.cli.mesh import open_mesh, suggestion
 from infra.cli.tables import paragraph
 from infra.cli.traffic import MEANINGS
+
+MOST_ENDPOINTS: Final = 10
+"""Lines of endpoints for people; JSON has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint: what the registry says of it, and how many of the caller's sidecars do not call it."""
+
+    address: str
+    state: str
+    zone: str
+    weight: int
+    ejected_by: int
+    failing_checks_of: int
+
+    def line(self, callers: int) -> str:
+        """Return it in words."""
+        objections = [
+            f"{text} {count} of {callers}"
+            for text, count in (("ejected by", self.ejected_by), ("fails the checks of", self.failing_checks_of))
+            if count
+        ]
+        return ", ".join((self.address, self.state, *objections, f"zone {self.zone}", f"weight {self.weight}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +54,14 @@ class Step:
     name: str
     ok: bool
     found: str
+    endpoints: tuple[Endpoint, ...] = ()
+    callers: int = 0
+
+    def lines(self) -> list[str]:
+        """Return the endpoints in words, the first of them."""
+        more = len(self.endpoints) - MOST_ENDPOINTS
+        shown = [each.line(self.callers) for each in self.endpoints[:MOST_ENDPOINTS]]
+        return shown + ([f"and {more} more: -o json has all"] if more > 0 else [])
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     mesh = open_mesh(options)
     name, _, port = options.destination.partition(":")
     namespace = mesh.namespace_of(options.source)
-    steps, sentence = explain(mesh.api, namespace, options.source, name, int(port) if port.isdecimal() else None)
+    number = int(port) if port.isdecimal() else None
+    steps, sentence = explain(mesh.api, namespace, options.source, name, number, options.time_window)
     if options.output == "json":
         document = {"steps": [asdict(step) for step in steps], "sentence": sentence}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -49,13 +83,20 @@ def run(options: argparse.Namespace) -> int:
             output.print(f"[{style}]{mark}[/] ", end="", soft_wrap=True)
             lines = textwrap.wrap(f"{step.name}: {step.found}", output.width - 2, break_long_words=False)
             output.print("\n  ".join(lines), markup=False, soft_wrap=True)
+            for line in step.lines():
+                paragraph(sys.stdout, line, "    ", "      ")
         sys.stdout.write("\n")
         paragraph(sys.stdout, sentence)
     return int(not all(step.ok for step in steps))
 
 
-def explain(api: MeshApi, namespace: str, source: str, destination: str, port: int | None) -> tuple[list[Step], str]:
-    """Return the steps of a call and one sentence about it. Raises ApiError."""
+def explain(
+    api: MeshApi, namespace: str, source: str, destination: str, port: int | None, window: float = WINDOW_SECONDS
+) -> tuple[list[Step], str]:
+    """Return the steps of a call and one sentence about it; calls are those of the last `window` seconds.
+
+    Raises ApiError.
+    """
     services = {each["name"]: each for each in api.services(namespace)}
     steps: list[Step] = []
     found = _named(services, destination, port)
@@ -71,7 +112,7 @@ def explain(api: MeshApi, namespace: str, source: str, destination: str, port: i
     steps.append(Step("alias", bool(aliases), ", ".join(aliases) or "it has none: another service holds them"))
     shown = ", ".join(f"{count} {state}" for state, count in sorted(found["endpoints"].items())) or "none"
     steps.append(Step("registry", bool(found["endpoints"].get("ready")), f"endpoints of {name}: {shown}"))
-    steps += _as_seen(api, namespace, source, found)
+    steps += _as_seen(api, namespace, source, found, window)
     return steps, _sentence(steps, source, name)
 
 
@@ -85,7 +126,7 @@ def _named(services: Mapping[str, Any], name: str, port: int | None) -> Mapping[
     return None
 
 
-def _as_seen(api: MeshApi, namespace: str, source: str, service: Mapping[str, Any]) -> list[Step]:
+def _as_seen(api: MeshApi, namespace: str, source: str, service: Mapping[str, Any], window: float) -> list[Step]:
     """Return the steps that the sidecars of the caller see."""
     name = service["name"]
     answered = ask(api, namespace, "clusters", service=source, filters={"to": name})
@@ -98,9 +139,10 @@ def _as_seen(api: MeshApi, namespace: str, source: str, service: Mapping[str, An
     if without:
         return [*steps, Step("cluster", False, f"task {without[0]} does not know {name}: its snapshot is stale")]
     steps.append(_listener(api, namespace, source, service))
-    steps.append(_endpoints(clusters))
+    known = {each["id"]: each for each in api.service(namespace, name)["endpoints"]}
+    steps.append(_endpoints(clusters, known))
     steps.append(_breaker(clusters))
-    steps.append(_calls(api, namespace, source, name))
+    steps.append(_calls(api, namespace, source, name, window))
     return steps
 
 
@@ -116,16 +158,33 @@ def _listener(api: MeshApi, namespace: str, source: str, service: Mapping[str, A
     return Step("listener", True, f"{source} reaches it at {shown}")
 
 
-def _endpoints(clusters: Mapping[str, Mapping[str, Any]]) -> Step:
+def _endpoints(clusters: Mapping[str, Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> Step:
+    """Count what the caller's sidecars see; zone and weight are the registry's."""
     states: Counter[str] = Counter()
+    seen: dict[str, list[Mapping[str, Any]]] = {}
     for cluster in clusters.values():
         for each in cluster["endpoints"]:
-            checked = (each["health_check"] or {}).get("state")
-            failing = "failing its checks" if checked == "failing" else each["state"]
-            states["ejected" if each["ejected"] else failing] += 1
+            states["ejected" if each["ejected"] else "failing its checks" if _fails(each) else each["state"]] += 1
+            seen.setdefault(each["id"], []).append(each)
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
     local = sum(each["same_zone"] for cluster in clusters.values() for each in cluster["endpoints"])
-    return Step("endpoints", states["ready"] > 0, f"{shown}; {local} in the caller's zone")
+    endpoints = [
+        Endpoint(
+            f"{views[0]['address']}:{views[0]['port']}",
+            views[0]["state"],
+            known.get(name, {}).get("zone") or "unknown",
+            known.get(name, {}).get("weight", 100),
+            sum(each["ejected"] for each in views),
+            sum(_fails(each) for each in views),
+        )
+        for name, views in sorted(seen.items())
+    ]
+    found = f"{shown}; {local} in the caller's zone"
+    return Step("endpoints", states["ready"] > 0, found, tuple(endpoints), len(clusters))
+
+
+def _fails(endpoint: Mapping[str, Any]) -> bool:
+    return (endpoint["health_check"] or {}).get("state") == "failing"
 
 
 def _breaker(clusters: Mapping[str, Mapping[str, Any]]) -> Step:
@@ -135,8 +194,9 @@ def _breaker(clusters: Mapping[str, Mapping[str, Any]]) -> Step:
     return Step("breaker", not pending, f"{active} requests under way, {pending} wait, {overflows} were refused so far")
 
 
-def _calls(api: MeshApi, namespace: str, source: str, name: str) -> Step:
-    answered = ask(api, namespace, "stat", service=source)
+def _calls(api: MeshApi, namespace: str, source: str, name: str, window: float) -> Step:
+    answered = ask(api, namespace, "stat", service=source, filters=window_filter(window))
+    of_late = "in the last minute" if window == WINDOW_SECONDS else f"in the last {window:.0f} s"
     rows = [row for answer in answered.answers.values() for row in answer["client"] if row["name"] == name]
     ok, failed = sum(row["ok"] for row in rows), sum(row["failed"] for row in rows)
     flags: Counter[str] = Counter()
@@ -145,8 +205,8 @@ def _calls(api: MeshApi, namespace: str, source: str, name: str) -> Step:
     meant = {code: MEANINGS.get(code, "see docs/observability.md") for code in flags}
     why = ", ".join(f"{count} {code} ({meant[code]})" for code, count in flags.items()) or "answered by the app"
     if not ok + failed:
-        return Step("calls", True, "none in the last minute")
-    text = f"{failed} of {ok + failed} failed in the last minute"
+        return Step("calls", True, f"none {of_late}")
+    text = f"{failed} of {ok + failed} failed {of_late}"
     return Step("calls", not failed, f"{text}: {why}" if failed else text)
 
 

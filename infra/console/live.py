@@ -57,7 +57,7 @@ class Live:
     def tap(self, namespaces: Sequence[str], name: str) -> Iterator[Json]:
         """Yield heads of requests that tasks of the service serve or send, as they end. Raises ApiError."""
         for namespace in namespaces[:1]:
-            yield from requests(self._api, namespace, name, {}, self._seconds, MOST_REQUESTS, progress=io.StringIO())
+            yield from requests(self._api, namespace, name, self._seconds, MOST_REQUESTS, progress=io.StringIO())
 
     def ejections(self, namespaces: Sequence[str], name: str) -> Json:
         """Return how many sidecars were asked, and which endpoints they do not call, each with who says so."""

@@ -109,6 +109,51 @@ def test_a_namespace_without_a_snapshot_has_no_services_and_its_findings_are_sho
     assert codes(examined(Api(found=[FOUND], unpublished=True))) == [("joining", "TRM0101"), ("services", "TRM0407")]
 
 
+class Silent(Api):
+    """Many namespaces, of whose sidecars none answers, or whose questions are all taken."""
+
+    def __init__(self, busy: bool = False) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._busy = busy
+
+    def namespaces(self) -> list[str]:
+        return [f"n{number}" for number in range(40)]
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+    def ask(self, *_: object) -> dict[str, Any]:
+        if self._busy:
+            raise ApiError("4 questions are open", 429)
+        return {"id": "1", "asked": [f"{number:032}" for number in range(300)]}
+
+    def answers(self, *_: str) -> dict[str, Any]:
+        return {"answers": [], "next": None}
+
+
+def test_silent_sidecars_are_waited_for_at_once_however_many_they_are() -> None:
+    api = Silent()
+    found = check.examine(Mesh(cast(MeshApi, api), None, local=STATUS), None, lambda: api.now, api.pause)
+    assert codes(found) == [("data-plane", "TRM0411")] * 40
+    assert api.now == check.ANSWER_SECONDS < 10
+
+
+def test_sidecars_that_cannot_be_asked_in_the_time_are_a_warning() -> None:
+    api = Silent(busy=True)
+    found = check.examine(Mesh(cast(MeshApi, api), "n0", local=STATUS), None, lambda: api.now, api.pause)
+    (warning,) = (each for category in found for each in category.found)
+    assert (warning.code, warning.what) == ("TRM0411", "they could not be asked: 4 questions are open")
+    assert check.ANSWER_SECONDS <= api.now < 10
+
+
+def test_the_short_form_has_only_what_is_wrong() -> None:
+    stream = io.StringIO()
+    check.write(stream, check.only_wrong(examined(Api(found=[FOUND]))))
+    assert stream.getvalue().startswith("joining\n-------\n×")  # noqa: RUF001
+    assert "√" not in stream.getvalue()
+
+
 def test_a_failing_task_is_named_with_its_container_exit_code_and_log() -> None:
     (found,) = (each for category in examined(Api(), {**STATUS, "failing": [FAILING]}) for each in category.found)
     assert (found.resource, found.where) == ("ecs/stock", "container app exited with 1")

@@ -60,7 +60,7 @@ def test_the_signature_is_botocores(
 
 def test_commands_of_a_local_mesh_wait_for_no_large_library() -> None:
     program = (
-        "import sys; from infra.cli import main, check, measure; main._parser(); "
+        "import sys; from infra.cli import main, check, measure; main.make_parser(); "
         "print([each for each in ('boto3', 'botocore.auth', 'moto', 'rich', 'asyncio') if each in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -324,3 +324,14 @@ def test_a_collectors_address_is_checked_before_a_task_definition_is_read(capsys
         with pytest.raises(SystemExit):
             main(["inject", "none.json", "--otlp-endpoint", wrong])
         assert "is not an address such as http://127.0.0.1:4318" in capsys.readouterr().err
+
+
+def test_the_command_needs_only_a_file_an_image_and_a_url(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRAMO_FEED_TABLE", raising=False)
+    path = tmp_path / "web.json"
+    finished = inject(task(), REAL, BLOCK)
+    path.write_text(json.dumps(finished))
+    assert main(["inject", str(path), "--image", REAL.image, "--api-url", REAL.api_url]) == 0
+    assert json.loads(capsys.readouterr().out) == finished

@@ -9,11 +9,18 @@ import pytest
 
 from infra.cli import ask
 from infra.cli.api import ApiError, MeshApi
-from infra.cli.top import rows
-from infra.cli.why import explain
+from infra.cli.why import MOST_ENDPOINTS, explain
 
 TASK = "ab" * 16
-ENDPOINT = {"state": "ready", "ejected": False, "health_check": None, "same_zone": True}
+ENDPOINT = {
+    "id": "e1/http",
+    "address": "10.0.1.5",
+    "port": 15100,
+    "state": "ready",
+    "ejected": False,
+    "health_check": None,
+    "same_zone": True,
+}
 CLUSTER = {"active_requests": 1, "pending_requests": 0, "overflows": 0, "endpoints": [ENDPOINT]}
 CALLS = {"name": "orders", "ok": 10, "failed": 0, "flags": {}}
 SERVICE = {
@@ -42,6 +49,9 @@ class Api:
 
     def services(self, _: str) -> Iterator[dict[str, Any]]:
         return iter([self._service, {**SERVICE, "name": "web", "aliases": [], "vip": "127.254.0.3"}])
+
+    def service(self, *_: str) -> dict[str, Any]:
+        return {"endpoints": [{"id": "e1/http", "zone": "use1-az1", "weight": 100}]}
 
     def ask(self, _: str, question: dict[str, Any]) -> dict[str, Any]:
         self._asked = question["subject"]
@@ -108,12 +118,20 @@ def test_asking_ends_when_the_time_is_over_and_says_who_was_silent() -> None:
     assert (list(found.answers), found.silent, now[0]) == (["one"], ("two",), 3.0)
 
 
-def test_requests_are_summed_by_method_and_path() -> None:
-    request = {"direction": "inbound", "upstream_cluster": "orders", "method": "GET", "path": "/a"}
-    ended = ((1.0, 200), (5.0, 500), (3.0, 0))
-    found = rows({**request, "duration": duration, "response_code": code} for duration, code in ended)
-    (row,) = found
-    assert (row["count"], row["best"], row["worst"], row["last"], row["success"]) == (3, "1ms", "5ms", "3ms", "33.33%")
+def endpoints(*found: dict[str, Any]) -> list[str]:
+    api = cast(MeshApi, Api(cluster={"endpoints": list(found)}))
+    steps, _ = explain(api, "shop.local", "web", "orders", None)
+    return next(step for step in steps if step.name == "endpoints").lines()
+
+
+def test_an_endpoint_is_shown_with_zone_and_weight_and_who_does_not_call_it() -> None:
+    other = {**ENDPOINT, "id": "e2/http", "address": "10.0.2.7", "ejected": True, "health_check": {"state": "failing"}}
+    assert endpoints(ENDPOINT, other) == [
+        "10.0.1.5:15100, ready, zone use1-az1, weight 100",
+        "10.0.2.7:15100, ready, ejected by 1 of 1, fails the checks of 1 of 1, zone unknown, weight 100",
+    ]
+    lines = endpoints(*({**ENDPOINT, "id": f"e{number}/http"} for number in range(MOST_ENDPOINTS + 3)))
+    assert (len(lines), lines[-1]) == (MOST_ENDPOINTS + 1, "and 3 more: -o json has all")
 
 
 def test_a_question_waits_for_its_turn() -> None:
