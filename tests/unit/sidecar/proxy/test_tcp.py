@@ -12,7 +12,7 @@ from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Timeouts
 from sidecar.proxy.tcp import MAX_EARLY_BYTES, TcpSession
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
-from tests.support.proxy.rig import Bench
+from tests.support.proxy.rig import Http1Rig
 
 UNREAD = ServerMeter("")
 
@@ -25,10 +25,10 @@ class Case:
     ) -> None:
         self.loop = ConnectingLoop()
         self.loop.outcomes += outcomes
-        self.bench = Bench(endpoints, Policy(timeouts=Timeouts(**seconds)), self.loop)
+        self.rig = Http1Rig(endpoints, Policy(timeouts=Timeouts(**seconds)), self.loop)
         self.meter = ServerMeter("ledger")
         self.over: list[TcpSession] = []
-        self.session = TcpSession(self.bench.destination, INBOUND, self.meter, self.over.append)
+        self.session = TcpSession(self.rig.destination, INBOUND, self.meter, self.over.append)
         self.client = FakeTransport(self.loop, self.session.client)
 
     @property
@@ -36,7 +36,7 @@ class Case:
         return self.loop.transports[-1]
 
     def settled(self) -> bool:
-        return self.bench.settled() and len(self.over) == 1 and self.meter.active_connections == 0
+        return self.rig.settled() and len(self.over) == 1 and self.meter.active_connections == 0
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -56,7 +56,7 @@ def test_bytes_both_ways_and_a_close() -> None:
         assert case.server.take() == b"more"
         case.server.receive(b"answer")
         assert case.client.take() == b"answer"
-        assert case.bench.runtime.work == 1
+        assert case.rig.runtime.work == 1
         case.client.receive_eof()
         assert case.server.eof_written
         assert not case.client.is_closing()
@@ -128,8 +128,8 @@ def test_another_endpoint_follows_one_that_refuses() -> None:
         await case.loop.settle()
         case.client.receive(b"hi")
         assert case.server.take() == b"hi"
-        assert case.bench.client_meter.connect_errors == 1
-        assert sorted(endpoint.active for endpoint in case.bench.cluster.endpoints) == [0, 1]
+        assert case.rig.client_meter.connect_errors == 1
+        assert sorted(endpoint.active for endpoint in case.rig.cluster.endpoints) == [0, 1]
         case.client.break_off()
         assert case.server.lost
         assert case.settled()
@@ -152,7 +152,7 @@ def test_a_session_that_no_app_took_goes_on_with_another_endpoint() -> None:
         assert case.server.take() == b"early late"
         assert case.server.eof_written, "what the client said is said again"
         assert not case.client.is_closing()
-        assert case.bench.client_meter.connect_errors == 1
+        assert case.rig.client_meter.connect_errors == 1
         case.server.receive(b"answer")
         assert case.client.take() == b"answer"
         case.server.receive_eof()
@@ -300,9 +300,9 @@ def test_bytes_and_connections_are_counted() -> None:
         await case.loop.settle()
         case.client.receive(b"12345")
         case.server.receive(b"123")
-        assert (case.meter.bytes, case.bench.client_meter.bytes) == (8, 8)
+        assert (case.meter.bytes, case.rig.client_meter.bytes) == (8, 8)
         assert (case.meter.connections, case.meter.active_connections) == (1, 1)
-        assert case.bench.client_meter.requests == 1
+        assert case.rig.client_meter.requests == 1
 
     run(test)
 
@@ -311,21 +311,21 @@ def test_the_circuit_breaker_counts_sessions() -> None:
     async def test() -> None:
         case = Case(None)
         await case.loop.settle()
-        cluster = case.bench.cluster
+        cluster = case.rig.cluster
         cluster.policy = Policy(circuit_breaker=CircuitBreaker(max_connections=1))
         assert cluster.connections == 1
         over: list[TcpSession] = []
-        second = FakeTransport(case.loop, TcpSession(case.bench.destination, OUTBOUND, UNREAD, over.append).client)
+        second = FakeTransport(case.loop, TcpSession(case.rig.destination, OUTBOUND, UNREAD, over.append).client)
         await case.loop.settle()
         assert second.lost
         assert len(over) == 1
-        assert (case.bench.client_meter.overflows, cluster.connections) == (1, 1)
-        assert case.bench.client_meter.flags == {"UO": 1}
+        assert (case.rig.client_meter.overflows, cluster.connections) == (1, 1)
+        assert case.rig.client_meter.flags == {"UO": 1}
         case.client.break_off()
         assert cluster.connections == 0
         assert case.settled()
         case.loop.outcomes.append(None)
-        third = FakeTransport(case.loop, TcpSession(case.bench.destination, OUTBOUND, UNREAD).client)
+        third = FakeTransport(case.loop, TcpSession(case.rig.destination, OUTBOUND, UNREAD).client)
         await case.loop.settle()
         assert not third.is_closing()
 
@@ -336,10 +336,10 @@ def test_the_circuit_breaker_counts_sessions() -> None:
 def test_a_session_that_fails_leaves_its_place(outcome: Exception | Callable[[FakeTransport], None]) -> None:
     async def test() -> None:
         case = Case(*[outcome] * 3)
-        assert case.bench.cluster.connections == 1, "it counts while it looks for an endpoint"
+        assert case.rig.cluster.connections == 1, "it counts while it looks for an endpoint"
         await case.loop.settle()
         assert case.settled()
-        assert case.bench.cluster.connections == 0
+        assert case.rig.cluster.connections == 0
 
     run(test)
 
@@ -348,11 +348,11 @@ def test_no_session_begins_while_memory_is_short() -> None:
     async def test() -> None:
         case = Case(None)
         await case.loop.settle()
-        case.bench.runtime.shedding = True
-        second = FakeTransport(case.loop, TcpSession(case.bench.destination, OUTBOUND, UNREAD).client)
+        case.rig.runtime.shedding = True
+        second = FakeTransport(case.loop, TcpSession(case.rig.destination, OUTBOUND, UNREAD).client)
         await case.loop.settle()
         assert second.lost
         assert not case.client.is_closing(), "what is under way goes on"
-        assert case.bench.client_meter.flags == {"OM": 1}
+        assert case.rig.client_meter.flags == {"OM": 1}
 
     run(test)

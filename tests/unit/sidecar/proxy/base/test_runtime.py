@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.runtime import Runtime
-from tests.support.proxy.rig import Bench
+from tests.support.proxy.rig import Http1Rig
 
 
 class Alarm(Timed):
@@ -26,25 +26,25 @@ class Alarm(Timed):
 
 
 def test_one_failing_deadline_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench()
+    rig = Http1Rig()
     alarms = [Alarm(), Alarm(fails=True), Alarm()]
     for alarm in alarms:
-        bench.runtime.wheel.schedule(alarm, bench.loop.now + 1.0)
-    bench.loop.advance(2.0)
+        rig.runtime.wheel.schedule(alarm, rig.loop.now + 1.0)
+    rig.loop.advance(2.0)
     assert [len(alarm.rung) for alarm in alarms] == [1, 1, 1]
     assert "a deadline failed" in caplog.text
     later = Alarm()
-    bench.runtime.wheel.schedule(later, bench.loop.now + 1.0)
-    bench.loop.advance(2.0)
+    rig.runtime.wheel.schedule(later, rig.loop.now + 1.0)
+    rig.loop.advance(2.0)
     assert len(later.rung) == 1
 
 
 def test_after_the_stop_no_deadline_comes() -> None:
-    bench = Bench()
+    rig = Http1Rig()
     alarm = Alarm()
-    bench.runtime.wheel.schedule(alarm, bench.loop.now + 1.0)
-    bench.runtime.stop()
-    bench.loop.advance(5.0)
+    rig.runtime.wheel.schedule(alarm, rig.loop.now + 1.0)
+    rig.runtime.stop()
+    rig.loop.advance(5.0)
     assert alarm.rung == []
 
 
@@ -77,7 +77,7 @@ def test_stopping_cancels_tasks_without_a_word(caplog: pytest.LogCaptureFixture)
 
 
 def test_what_is_gathered_is_flushed_once_a_turn() -> None:
-    bench = Bench()
+    rig = Http1Rig()
     flushed: list[int] = []
 
     class Connection:
@@ -85,13 +85,13 @@ def test_what_is_gathered_is_flushed_once_a_turn() -> None:
             flushed.append(1)
 
     one, other = Connection(), Connection()
-    bench.runtime.touch(one)
-    bench.runtime.touch(other)
+    rig.runtime.touch(one)
+    rig.runtime.touch(other)
     assert flushed == []
-    bench.loop.run()
+    rig.loop.run()
     assert flushed == [1, 1]
-    bench.runtime.touch(one)
-    bench.loop.run()
+    rig.runtime.touch(one)
+    rig.loop.run()
     assert flushed == [1, 1, 1]
 
 
@@ -109,10 +109,10 @@ class Flushed:
 
 
 def test_a_connection_that_fails_to_flush_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench()
+    rig = Http1Rig()
     broken, sound = Flushed(fails=True), Flushed(fails=False)
-    bench.runtime.touch(broken)
-    bench.runtime.touch(sound)
-    bench.loop.run()
+    rig.runtime.touch(broken)
+    rig.runtime.touch(sound)
+    rig.loop.run()
     assert (broken.flushes, sound.flushes) == (1, 1)
     assert "could not be flushed" in caplog.text

@@ -7,7 +7,7 @@ import pytest
 from sidecar.core.http.http2 import PREFACE
 from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS
 from tests.support.proxy.fake_loop import FakeTransport
-from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
 
 # PATCH shares its first byte with the preface.
@@ -15,37 +15,37 @@ PATCH = request(b"Host: orders", b"Content-Length: 0", line=b"PATCH / HTTP/1.1")
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
-def connect(bench: Bench) -> FakeTransport:
-    return FakeTransport(bench.loop, bench.listener.accept())
+def connect(rig: Http1Rig) -> FakeTransport:
+    return FakeTransport(rig.loop, rig.listener.accept())
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_http1(size: int) -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), connect(bench)
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), connect(rig)
     for start in range(0, len(PATCH), size):
         client.receive(PATCH[start : start + size])
     assert upstream.take().startswith(b"PATCH / ")
     upstream.receive(ANSWER)
     assert client.take().startswith(b"HTTP/1.1 200 ")
-    assert bench.server_meter.connections == 1
-    assert bench.settled()
+    assert rig.server_meter.connections == 1
+    assert rig.settled()
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_http2(size: int) -> None:
-    bench = Bench()
-    client = connect(bench)
+    rig = Http1Rig()
+    client = connect(rig)
     data = PREFACE + SETTINGS
     for start in range(0, len(data), size):
         client.receive(data[start : start + size])
     assert client.take()[3:4] == b"\x04", "its SETTINGS come first"
-    assert bench.server_meter.active_connections == 1
+    assert rig.server_meter.active_connections == 1
 
 
 def test_a_preface_that_breaks_off_into_something_else() -> None:
-    bench = Bench()
-    client = connect(bench)
+    rig = Http1Rig()
+    client = connect(rig)
     client.receive(PREFACE[:10])
     client.receive(b"nonsense\r\n\r\n")
     assert client.take().startswith(b"HTTP/1.1 4")
@@ -53,29 +53,29 @@ def test_a_preface_that_breaks_off_into_something_else() -> None:
 
 
 def test_a_client_that_says_nothing_is_cut() -> None:
-    bench = Bench()
-    client = connect(bench)
-    bench.loop.advance(KEEP_ALIVE_SECONDS - 1)
+    rig = Http1Rig()
+    client = connect(rig)
+    rig.loop.advance(KEEP_ALIVE_SECONDS - 1)
     assert not client.is_closing()
-    bench.loop.advance(2)
+    rig.loop.advance(2)
     assert client.lost
 
 
 def test_a_client_that_hesitates_is_cut_sooner() -> None:
-    bench = Bench()
-    client = connect(bench)
+    rig = Http1Rig()
+    client = connect(rig)
     client.receive(PREFACE[:1])
-    bench.loop.advance(HEAD_SECONDS / 2)
+    rig.loop.advance(HEAD_SECONDS / 2)
     client.receive(PREFACE[1:2])
-    bench.loop.advance(HEAD_SECONDS / 2 + 1)
+    rig.loop.advance(HEAD_SECONDS / 2 + 1)
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_client_that_leaves_at_once() -> None:
-    bench = Bench()
-    client = connect(bench)
+    rig = Http1Rig()
+    client = connect(rig)
     client.break_off()
-    bench.loop.advance(KEEP_ALIVE_SECONDS * 2)
-    assert bench.server_meter.connections == 0
-    assert len(bench.runtime.wheel) == 0
+    rig.loop.advance(KEEP_ALIVE_SECONDS * 2)
+    assert rig.server_meter.connections == 0
+    assert len(rig.runtime.wheel) == 0

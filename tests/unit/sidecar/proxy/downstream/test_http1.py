@@ -14,7 +14,7 @@ from sidecar.proxy.downstream.http1 import (
     MAX_LINGER_BYTES,
 )
 from tests.support.proxy.fake_loop import FakeTransport
-from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
 
 GET = request(b"Host: orders", line=b"GET /1 HTTP/1.1")
@@ -29,22 +29,22 @@ def answers(data: bytes) -> int:
 
 
 def test_a_request_and_its_answer() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     sent = upstream.take()
     assert sent.startswith(b"GET /1 HTTP/1.1\r\nhost: orders\r\n")
     assert sent.endswith(b"\r\n\r\n")
     upstream.receive(ANSWER)
     assert client.take() == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-    assert bench.settled()
+    assert rig.settled()
     assert not client.is_closing()
-    assert bench.server_meter.requests == 1
+    assert rig.server_meter.requests == 1
 
 
 def test_pipelined_requests_are_answered_in_order() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET + SECOND + GET)
     assert not client.is_reading(), "what waits is enough"
     for path in (b"/1", b"/2", b"/1"):
@@ -52,25 +52,25 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         upstream.receive(ANSWER)
         assert answers(client.take()) == 1
     assert client.is_reading()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_only_the_last_of_pipelined_requests_closes() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET + LAST)
     upstream.receive(ANSWER)
     assert b"connection: close" not in client.take()
     upstream.receive(ANSWER)
     assert b"connection: close" in client.take()
     assert client.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_client_that_has_said_all_gets_all_its_answers() -> None:
-    bench = Bench()
-    bench.listener.half_close = True  # as on the outbound side
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    rig.listener.half_close = True  # as on the outbound side
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     client.receive(SECOND)
     upstream.receive(ANSWER)
@@ -78,48 +78,48 @@ def test_a_client_that_has_said_all_gets_all_its_answers() -> None:
     upstream.receive(ANSWER)
     assert answers(client.take()) == 2
     assert client.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_sidecar_that_ends_its_side_waits_for_no_answer() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     client.receive_eof()
     assert upstream.lost, "the app need not go on"
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_is_not_lost_to_an_end_in_the_same_turn() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.receive(ANSWER, settle=False)
     client.receive_eof()
     assert answers(client.take()) == 1
     assert client.lost
-    refused = Bench(policy=CLOSED_BREAKER).client()
+    refused = Http1Rig(policy=CLOSED_BREAKER).client()
     refused.receive(GET, settle=False)
     refused.receive_eof()
     assert answers(refused.take()) == 1
 
 
 def test_a_request_cut_short_is_not_answered() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(POST + b"half")
     client.receive_eof()
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
     assert upstream.lost, "the endpoint must not take half a request for a whole one"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_pipelined_request_cut_short_is_not_begun() -> None:
-    bench = Bench()
-    bench.listener.half_close = True  # as on the outbound side
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    rig.listener.half_close = True  # as on the outbound side
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     client.receive(POST[:-4])
     client.receive_eof()
@@ -128,40 +128,40 @@ def test_a_pipelined_request_cut_short_is_not_begun() -> None:
     assert upstream.take() == b""
     assert answers(client.take()) == 1
     assert client.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_idle_client_that_ends_is_closed() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive_eof()
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
-    assert bench.server_meter.active_connections == 0
+    assert rig.server_meter.active_connections == 0
 
 
 def test_an_answer_of_the_proxy_closes_when_asked_to() -> None:
-    bench = Bench(policy=CLOSED_BREAKER)
-    client = bench.client()
+    rig = Http1Rig(policy=CLOSED_BREAKER)
+    client = rig.client()
     client.receive(LAST)
     assert b"connection: close" in client.take()
     assert client.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_of_the_proxy_keeps_the_connection() -> None:
-    bench = Bench(policy=CLOSED_BREAKER)
-    client = bench.client()
+    rig = Http1Rig(policy=CLOSED_BREAKER)
+    client = rig.client()
     client.receive(GET + SECOND)
     assert answers(client.take()) == 2
     assert not client.is_closing()
 
 
 def test_draining_closes_with_the_next_answer() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
-    bench.runtime.draining = True
+    rig.runtime.draining = True
     upstream.receive(ANSWER)
     assert b"connection: close" in client.take()
     assert client.is_closing()
@@ -171,58 +171,58 @@ def test_draining_closes_with_the_next_answer() -> None:
 
 
 def test_an_early_answer_keeps_the_connection_once_the_body_is_read() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(POST + b"half")
     upstream.receive(ANSWER)
     assert answers(client.take()) == 1
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.lost, "the endpoint still waits for a body that nobody sends"
-    bench.upstream()
+    rig.upstream()
     client.receive(b"second" + GET)
     assert not client.is_closing()
 
 
 def test_an_early_last_answer_ends_the_connection_with_the_body() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(POST + b"half")
-    bench.runtime.draining = True
+    rig.runtime.draining = True
     upstream.receive(ANSWER)
     assert b"connection: close" in client.take()
-    bench.upstream()
+    rig.upstream()
     client.receive(b"second" + GET)
     assert client.is_closing()
     assert client.take() == b"", "after `Connection: close` no request is answered"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_early_answer_is_the_only_one() -> None:
     chunked = request(b"Host: orders", b"Transfer-Encoding: chunked", line=b"PUT /c HTTP/1.1")
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(chunked + b"5\r\nhello\r\n")
     upstream.receive(ANSWER)
     client.receive(b"not a chunk")
     assert answers(client.take()) == 1
     assert closes_with(client)
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_early_answer_is_the_only_one_when_the_body_never_comes() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(POST + b"half")
     upstream.receive(ANSWER)
     client.take()
-    bench.loop.advance(BODY_IDLE_SECONDS + 1)
+    rig.loop.advance(BODY_IDLE_SECONDS + 1)
     assert client.take() == b""
     assert closes_with(client)
 
 
 def test_a_body_that_nobody_wants_is_bounded() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Host: a", b"Content-Length: 9999999", line=b"POST / HTTP/1.1"))
     upstream.receive(ANSWER)
     for _ in range(20):
@@ -242,8 +242,8 @@ def closes_with(client: FakeTransport) -> bool:
 
 
 def test_a_refused_client_that_goes_on_sending_can_read_why() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive(b"POST / HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n")
     assert client.take().startswith(b"HTTP/1.1 400 ")
     for _ in range(100):
@@ -253,8 +253,8 @@ def test_a_refused_client_that_goes_on_sending_can_read_why() -> None:
 
 
 def test_what_a_refused_client_may_send_is_bounded() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
     for _ in range(MAX_LINGER_BYTES // 65_536):
         client.receive(b"a" * 65_536)
@@ -264,79 +264,79 @@ def test_what_a_refused_client_may_send_is_bounded() -> None:
 
 
 def test_how_long_a_refused_client_may_stay_is_bounded() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
     for _ in range(5):
         assert not client.is_closing()
         client.receive(b"a")
-        bench.loop.advance(LINGER_SECONDS / 5 + 0.1)
+        rig.loop.advance(LINGER_SECONDS / 5 + 0.1)
     assert client.lost
 
 
 def test_a_client_that_does_not_take_its_last_answer_is_cut() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.blocked = True
     client.receive(request(b"Host: a", b"Connection: close", line=b"GET / HTTP/1.1"))
     upstream.receive(ANSWER)
     assert client.is_closing()
-    bench.loop.advance(CLOSING_SECONDS - 1)
+    rig.loop.advance(CLOSING_SECONDS - 1)
     before = client.lost
-    bench.loop.advance(2)
+    rig.loop.advance(2)
     assert (before, client.lost) == (False, True)
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_refused_client_that_does_not_read_is_cut() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.blocked = True
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
-    bench.loop.advance(CLOSING_SECONDS - 1)
+    rig.loop.advance(CLOSING_SECONDS - 1)
     before = client.lost
-    bench.loop.advance(2)
+    rig.loop.advance(2)
     assert (before, client.lost) == (False, True)
 
 
 def test_nonsense_in_a_body_is_answered() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Host: a", b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.1") + b"5\r\nhello\r\n")
     client.receive(b"nonsense")
     assert client.take().startswith(b"HTTP/1.1 400 ")
     assert closes_with(client)
     assert upstream.lost, "the endpoint must not take half a request for a whole one"
-    assert bench.server_meter.flags == {}
-    assert bench.client_meter.flags == {"DPE": 1}
-    assert bench.settled()
+    assert rig.server_meter.flags == {}
+    assert rig.client_meter.flags == {"DPE": 1}
+    assert rig.settled()
 
 
 def test_nonsense_in_a_body_cuts_an_answer_that_has_begun() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Host: a", b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.1") + b"5\r\nhello\r\n")
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
     client.receive(b"nonsense")
     assert client.lost
     assert b"400" not in client.take()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_malformed_request_is_answered_and_the_connection_closed() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive(b"GET / HTTP/1.1\r\n\r\n")
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"tramo-response-flags: DPE" in answer
     assert closes_with(client)
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_malformed_request_behind_head_is_answered_with_a_body() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Host: a", line=b"HEAD / HTTP/1.1"))
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
     client.take()
@@ -346,23 +346,23 @@ def test_a_malformed_request_behind_head_is_answered_with_a_body() -> None:
 
 
 def test_nonsense_during_an_answer_cuts_the_connection() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     client.receive(b"nonsense\r\n\r\n")
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
     assert client.take() == b""
     assert upstream.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 # Flow.
 
 
 def test_a_client_that_does_not_read_stops_the_endpoint() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.blocked = True
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"a" * 100_000)
@@ -370,12 +370,12 @@ def test_a_client_that_does_not_read_stops_the_endpoint() -> None:
     client.unblock()
     assert upstream.is_reading()
     upstream.receive(b"a" * 100_000)
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_connection_that_was_paused_for_one_client_serves_the_next() -> None:
-    bench = Bench()
-    upstream, slow, fast = bench.upstream(), bench.client(), bench.client()
+    rig = Http1Rig()
+    upstream, slow, fast = rig.upstream(), rig.client(), rig.client()
     slow.blocked = True
     slow.receive(GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"a" * 100_000)
@@ -386,8 +386,8 @@ def test_a_connection_that_was_paused_for_one_client_serves_the_next() -> None:
 
 def test_answers_to_pipelined_requests_wait_for_a_client_that_does_not_read() -> None:
     """Else pipelined requests would fill the memory with answers that nobody takes."""
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.blocked = True
     client.receive(GET + SECOND + GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"a" * 100_000)
@@ -397,20 +397,20 @@ def test_answers_to_pipelined_requests_wait_for_a_client_that_does_not_read() ->
 
 
 def test_so_does_the_answer_to_one_that_has_no_connection_yet() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.blocked = True
     client.receive(GET + SECOND)
     upstream.receive(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n" + b"a" * 100_000)
-    second = bench.upstream()
+    second = rig.upstream()
     assert not second.is_reading()
     client.unblock()
     assert second.is_reading()
 
 
 def test_an_endpoint_that_does_not_read_stops_the_client() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     upstream.blocked = True
     client.receive(request(b"Host: a", b"Content-Length: 200000", line=b"POST / HTTP/1.1"))
     client.receive(b"a" * 100_000)
@@ -423,67 +423,67 @@ def test_an_endpoint_that_does_not_read_stops_the_client() -> None:
 
 
 def test_a_slow_head_is_cut() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive(GET[:-2])
     for _ in range(int(HEAD_SECONDS) - 1):
-        bench.loop.advance(1.0)
+        rig.loop.advance(1.0)
         client.receive(b"X")
     assert not client.is_closing()
-    bench.loop.advance(1.5)
+    rig.loop.advance(1.5)
     assert client.take().startswith(b"HTTP/1.1 408 ")
     assert closes_with(client)
 
 
 def test_a_slow_head_behind_a_request_is_cut() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET + SECOND[:10])
     upstream.receive(ANSWER)
     client.take()
-    bench.loop.advance(HEAD_SECONDS + 1)
+    rig.loop.advance(HEAD_SECONDS + 1)
     assert client.take().startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_slow_head_does_not_cut_the_answer_before_it() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET + SECOND[:10])
-    bench.loop.advance(HEAD_SECONDS + 1)
+    rig.loop.advance(HEAD_SECONDS + 1)
     assert not client.is_closing()
     upstream.receive(ANSWER)
     client.take()
-    bench.loop.advance(HEAD_SECONDS + 1)
+    rig.loop.advance(HEAD_SECONDS + 1)
     assert client.take().startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_slow_body_is_cut() -> None:
     policy = Policy()
-    bench = Bench(policy=Policy(timeouts=type(policy.timeouts)(request_seconds=0.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(policy=Policy(timeouts=type(policy.timeouts)(request_seconds=0.0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(POST + b"h")
-    bench.loop.advance(BODY_IDLE_SECONDS - 1)
+    rig.loop.advance(BODY_IDLE_SECONDS - 1)
     client.receive(b"a")
-    bench.loop.advance(BODY_IDLE_SECONDS - 1)
+    rig.loop.advance(BODY_IDLE_SECONDS - 1)
     assert not client.is_closing()
-    bench.loop.advance(2)
+    rig.loop.advance(2)
     assert client.take().startswith(b"HTTP/1.1 408 ")
     assert closes_with(client)
     assert upstream.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_idle_connection_is_closed() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
-    bench.loop.advance(KEEP_ALIVE_SECONDS - 1)
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
+    rig.loop.advance(KEEP_ALIVE_SECONDS - 1)
     client.receive(GET)
-    upstream_now = bench.upstream() if upstream.lost else upstream
+    upstream_now = rig.upstream() if upstream.lost else upstream
     upstream_now.receive(ANSWER)
     client.take()
-    bench.loop.advance(KEEP_ALIVE_SECONDS - 1)
+    rig.loop.advance(KEEP_ALIVE_SECONDS - 1)
     assert not client.is_closing()
-    bench.loop.advance(2)
+    rig.loop.advance(2)
     assert client.lost
     assert client.take() == b""
 
@@ -495,8 +495,8 @@ SWITCHING = request(b"Connection: Upgrade", b"Upgrade: websocket", line=b"HTTP/1
 
 
 def test_a_tunnel_carries_bytes_both_ways() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET)
     assert b"upgrade: websocket" in upstream.take()
     upstream.receive(SWITCHING + b"hello")
@@ -505,12 +505,12 @@ def test_a_tunnel_carries_bytes_both_ways() -> None:
     assert upstream.take() == b"\x00GET"
     upstream.receive(b"\xff")
     assert client.take() == b"\xff"
-    assert bench.runtime.work == 1
+    assert rig.runtime.work == 1
 
 
 def test_what_a_client_sends_before_the_switch_is_not_lost() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET + b"early ")
     client.receive(b"bird")
     assert upstream.take().endswith(b"\r\n\r\n")
@@ -519,8 +519,8 @@ def test_what_a_client_sends_before_the_switch_is_not_lost() -> None:
 
 
 def test_a_client_that_sends_too_much_before_the_switch_waits() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET + b"a" * 70_000)
     assert not client.is_reading()
     upstream.take()
@@ -530,8 +530,8 @@ def test_a_client_that_sends_too_much_before_the_switch_waits() -> None:
 
 
 def test_a_tunnel_ends_half_by_half() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET)
     upstream.receive(SWITCHING)
     client.receive_eof()
@@ -540,29 +540,29 @@ def test_a_tunnel_ends_half_by_half() -> None:
     upstream.receive(b"the rest")
     assert client.take().endswith(b"the rest")
     upstream.receive_eof()
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
     assert upstream.lost
-    assert bench.settled()
-    assert bench.cluster.connections == 0
+    assert rig.settled()
+    assert rig.cluster.connections == 0
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])
 def test_a_broken_tunnel_is_closed_on_both_sides(who: str) -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET)
     upstream.receive(SWITCHING)
     (client if who == "client" else upstream).lose(ConnectionResetError())
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
     assert upstream.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_tunnel_stops_reading_where_nobody_takes() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET)
     upstream.receive(SWITCHING)
     client.blocked = upstream.blocked = True
@@ -578,24 +578,24 @@ def test_a_tunnel_stops_reading_where_nobody_takes() -> None:
 
 def test_an_endpoint_may_decline_a_websocket() -> None:
     """What the client sent behind its request is the next request, in its order."""
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET + SECOND[:10])
     upstream.receive(ANSWER)
     client.receive(SECOND[10:])
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.take().count(b"GET /2 ") == 1
     upstream.receive(ANSWER)
     assert answers(client.take()) == 2
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_declined_websocket_with_nonsense_behind_it() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(WEBSOCKET + b"\x81\x05hello")
     upstream.receive(ANSWER)
-    bench.loop.run()
+    rig.loop.run()
     data = client.take()
     assert answers(data) == 2
     assert b"HTTP/1.1 400 " in data
@@ -603,8 +603,8 @@ def test_a_declined_websocket_with_nonsense_behind_it() -> None:
 
 
 def test_an_offer_of_http2_is_not_passed_on() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     fields = (b"Host: a", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: A")
     client.receive(request(*fields, b"Content-Length: 2", line=b"POST /1 HTTP/1.1") + b"hi" + SECOND)
     sent = upstream.take()
@@ -617,12 +617,12 @@ def test_an_offer_of_http2_is_not_passed_on() -> None:
 
 
 def test_a_switch_that_nobody_asked_for_is_refused() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.receive(SWITCHING + b"tunnel")
     assert client.take().startswith(b"HTTP/1.1 502 ")
-    assert bench.settled()
+    assert rig.settled()
     assert upstream.lost
 
 
@@ -632,24 +632,24 @@ OPEN_ENDED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r
 OLD = Policy(http=Http(accept_http_10=True))
 
 
-def old(policy: Policy = OLD, *fields: bytes) -> tuple[Bench, FakeTransport, FakeTransport]:
-    bench = Bench(1, policy)
-    upstream, client = bench.upstream(), bench.client()
+def old(policy: Policy = OLD, *fields: bytes) -> tuple[Http1Rig, FakeTransport, FakeTransport]:
+    rig = Http1Rig(1, policy)
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(*fields, line=b"GET /a HTTP/1.0"))
-    return bench, client, upstream
+    return rig, client, upstream
 
 
 def test_http_10_is_answered_426() -> None:
-    bench, client, upstream = old(Policy())
+    rig, client, upstream = old(Policy())
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert b"connection: close" in answer
     assert upstream.take() == b""
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_http_10_is_served_where_the_policy_says_so() -> None:
-    bench, client, upstream = old()
+    rig, client, upstream = old()
     sent = upstream.take()
     assert sent.startswith(b"GET /a HTTP/1.1\r\nhost: orders\r\n"), "its service's name stands for the Host it lacks"
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -657,14 +657,14 @@ def test_http_10_is_served_where_the_policy_says_so() -> None:
     assert b"\r\ncontent-length: 2\r\n" in answer
     assert b"\r\nconnection: close\r\n" in answer
     assert answer.endswith(b"ok")
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
     assert not upstream.is_closing(), "the service's connection is as good as before"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_open_ended_answer_ends_with_the_connection() -> None:
-    bench, client, upstream = old(OLD, b"Host: a.test")
+    rig, client, upstream = old(OLD, b"Host: a.test")
     assert b"\r\nhost: a.test\r\n" in upstream.take()
     upstream.receive(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OPEN_ENDED)
     upstream.receive(b"5\r\nworld\r\n0\r\nX-Sum: 1\r\n\r\n")
@@ -674,36 +674,36 @@ def test_an_open_ended_answer_ends_with_the_connection() -> None:
     assert b"transfer-encoding" not in head
     assert b"103" not in head
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_what_a_client_sends_behind_http_10_is_not_read() -> None:
-    bench = Bench(1, OLD)
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, OLD)
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Connection: keep-alive", line=b"GET /a HTTP/1.0") * 2)
     assert upstream.take().count(b"GET /a") == 1
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     assert client.take().count(b"HTTP/1.1 200") == 1
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_http_10_behind_http_11_on_one_connection() -> None:
-    bench = Bench(1, OLD)
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, OLD)
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Host: a") + request(line=b"GET /a HTTP/1.0"))
     upstream.receive(OPEN_ENDED + b"0\r\n\r\n")
     assert b"transfer-encoding: chunked" in client.take(), "the first is HTTP/1.1"
     upstream.receive(OPEN_ENDED + b"0\r\n\r\n")
     assert client.take().endswith(b"\r\n\r\nhello")
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_what_the_proxy_says_itself_http_10_understands() -> None:
-    bench, client, upstream = old(Policy(http=OLD.http, retries=Retries(count=0)))
+    rig, client, upstream = old(Policy(http=OLD.http, retries=Retries(count=0)))
     upstream.break_off()
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"content-length: " in answer
-    assert bench.settled()
+    assert rig.settled()

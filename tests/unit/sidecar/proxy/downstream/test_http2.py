@@ -21,7 +21,7 @@ from sidecar.proxy.downstream.http2 import (
     WAITED_SECONDS,
 )
 from tests.support.proxy.fake_loop import FakeTransport
-from tests.support.proxy.http2_rig import Client, Http2Bench, Peer
+from tests.support.proxy.rig import Client, Http2Rig, Peer
 from tests.support.wire import http2
 from tests.support.wire.http2 import replaced, with_fields
 
@@ -29,15 +29,15 @@ GRPC: Fields = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
 PATIENT = Policy(timeouts=Timeouts(request_seconds=0.0))
 
 
-def connected(policy: Policy = PATIENT) -> tuple[Http2Bench, Client, Peer]:
+def connected(policy: Policy = PATIENT) -> tuple[Http2Rig, Client, Peer]:
     """A client and an endpoint with a connection each."""
-    bench = Http2Bench(policy=policy)
-    client = bench.client()
+    rig = Http2Rig(policy=policy)
+    client = rig.client()
     client.ask()
-    upstream = bench.upstream()
+    upstream = rig.upstream()
     answer(upstream)
     client.take()
-    return bench, client, upstream
+    return rig, client, upstream
 
 
 def answer(upstream: Peer, head: ResponseHead | None = None) -> list[int]:
@@ -56,9 +56,9 @@ def goaways(client: Client) -> list[tuple[int, int]]:
     return [(event.last_stream, event.code) for _, event in client.take() if isinstance(event, GoAway)]
 
 
-def raw(bench: Http2Bench) -> FakeTransport:
+def raw(rig: Http2Rig) -> FakeTransport:
     """A connection whose client's frames the test makes itself."""
-    transport = FakeTransport(bench.loop, DetectingConnection(bench.listener))
+    transport = FakeTransport(rig.loop, DetectingConnection(rig.listener))
     transport.receive(PREFACE + http2.frame(http2.SETTINGS))
     return transport
 
@@ -68,29 +68,29 @@ def raw(bench: Http2Bench) -> FakeTransport:
 
 @pytest.mark.parametrize("size", [1, 3, 23, 24, 25])
 def test_the_preface_may_come_in_pieces(size: int) -> None:
-    bench = Http2Bench()
-    transport = FakeTransport(bench.loop, DetectingConnection(bench.listener))
+    rig = Http2Rig()
+    transport = FakeTransport(rig.loop, DetectingConnection(rig.listener))
     data = PREFACE + http2.frame(http2.SETTINGS) + http2.request()
     for start in range(0, len(data), size):
         transport.receive(data[start : start + size])
-    assert bench.connects() == 1
+    assert rig.connects() == 1
     frames, _ = http2.parse(transport.take())
     assert frames[0].type == http2.SETTINGS
 
 
 def test_a_request_with_the_preface_in_one_read() -> None:
-    bench = Http2Bench()
-    transport = FakeTransport(bench.loop, DetectingConnection(bench.listener))
+    rig = Http2Rig()
+    transport = FakeTransport(rig.loop, DetectingConnection(rig.listener))
     transport.receive(PREFACE + http2.frame(http2.SETTINGS) + http2.request())
-    answer(bench.upstream())
-    bench.run()
+    answer(rig.upstream())
+    rig.run()
     frames, _ = http2.parse(transport.take())
     assert [frame.stream for frame in frames if frame.type == http2.HEADERS] == [1]
 
 
 def test_a_preface_that_goes_wrong_is_http1() -> None:
-    bench = Http2Bench()
-    transport = FakeTransport(bench.loop, DetectingConnection(bench.listener))
+    rig = Http2Rig()
+    transport = FakeTransport(rig.loop, DetectingConnection(rig.listener))
     transport.receive(PREFACE[:20] + b"XX\r\n")
     assert transport.take().startswith(b"HTTP/1.1 ")
 
@@ -99,27 +99,27 @@ def test_a_preface_that_goes_wrong_is_http1() -> None:
 
 
 def test_requests_are_answered_in_the_order_in_which_answers_come() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     first, second = client.ask(target=b"/1"), client.ask(target=b"/2")
     one, two = asked_of(upstream)
     upstream.codec.send_response(two, ResponseHead(202, []))
     assert client.heard() == [(second, "response", 202, (), 0), (second, "end", ())]
     upstream.codec.send_response(one, ResponseHead(201, []))
     assert client.heard() == [(first, "response", 201, (), 0), (first, "end", ())]
-    assert bench.settled()
-    assert bench.server_meter.requests == 3
+    assert rig.settled()
+    assert rig.server_meter.requests == 3
 
 
 def test_grpc_requests_are_counted_by_themselves() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     answer(upstream)
-    bench.run()
-    assert (bench.server_meter.requests, bench.server_meter.grpc_requests) == (2, 1)
+    rig.run()
+    assert (rig.server_meter.requests, rig.server_meter.grpc_requests) == (2, 1)
 
 
 def test_trailers_and_informational_answers_pass() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH)
     client.codec.send_end(asked, [(b"a", b"b")])
     events = upstream.take()
@@ -133,16 +133,16 @@ def test_trailers_and_informational_answers_pass() -> None:
         (asked, "response", 200, (), UNKNOWN_LENGTH),
         (asked, "end", ((b"c", b"d"),)),
     ]
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_client_that_cancels_cancels_at_the_endpoint() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH)
     (stream,) = asked_of(upstream)
     client.codec.reset(asked, CANCEL)
     assert upstream.heard() == [(stream, "reset", CANCEL, False)]
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize(
@@ -156,87 +156,87 @@ def test_a_client_that_cancels_cancels_at_the_endpoint() -> None:
     ids=["short", "long", "bad trailers", "framing in trailers"],
 )
 def test_a_request_that_breaks_off_is_cancelled_at_the_endpoint(then: bytes) -> None:
-    bench, _, upstream = connected()
-    transport = raw(bench)
+    rig, _, upstream = connected()
+    transport = raw(rig)
     fields = http2.with_fields((b"content-length", b"5"), base=http2.POST)
     transport.receive(http2.request(fields, end=False))
     (stream,) = asked_of(upstream)
     transport.receive(then)
     assert (stream, "reset", CANCEL, False) in upstream.heard()
-    assert bench.settled()
+    assert rig.settled()
     assert not transport.is_closing()
 
 
 def test_a_client_that_leaves_cancels_all_its_requests() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     for _ in range(20):
         client.ask(b"POST", UNKNOWN_LENGTH)
     streams = asked_of(upstream)
     client.transport.lose()
     assert upstream.heard() == [(stream, "reset", CANCEL, False) for stream in streams]
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_request_taken_back_at_once_is_never_sent_on() -> None:
-    bench, _, upstream = connected()
-    transport = raw(bench)
+    rig, _, upstream = connected()
+    transport = raw(rig)
     transport.receive(http2.request() + http2.frame(http2.RST_STREAM, 0, 1, http2.number(CANCEL)))
     assert upstream.heard() == []
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize("inbound", [False, True])
 def test_rapid_reset_ends_the_connection_and_bounds_what_the_endpoint_sees(inbound: bool) -> None:
-    bench, _, upstream = connected()
-    bench.listener.direction = INBOUND if inbound else OUTBOUND
-    transport = raw(bench)
+    rig, _, upstream = connected()
+    rig.listener.direction = INBOUND if inbound else OUTBOUND
+    transport = raw(rig)
     for stream in range(1, 4_000, 2):
         if transport.is_closing():
             break
         transport.receive(http2.request(stream=stream))
-        bench.run()
+        rig.run()
         if not transport.is_closing():
             transport.receive(http2.frame(http2.RST_STREAM, 0, stream, http2.number(CANCEL)))
     assert transport.is_closing()
-    bench.run()
+    rig.run()
     frames, _ = http2.parse(transport.take())
     assert frames[-1].code() == http2.ENHANCE_YOUR_CALM
     most = MAX_CUT_STREAMS_OF_PEERS if inbound else MAX_CUT_STREAMS
     assert len(asked_of(upstream)) <= most + 1
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_calls_that_were_waited_for_and_given_up_end_no_connection() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     for _ in range(2 * MAX_CUT_STREAMS_OF_PEERS):
         stream = client.ask()
-        bench.advance(2 * WAITED_SECONDS)
+        rig.advance(2 * WAITED_SECONDS)
         client.codec.reset(stream, CANCEL)
-        bench.run()
+        rig.run()
     asked_of(upstream)
     stream = client.ask()
     assert answer(upstream) != []
     assert [event.status for each, event in client.take() if each == stream and isinstance(event, ResponseHead)] == [
         200
     ]
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_error_that_ends_the_connection_ends_its_requests() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     client.ask(b"POST", UNKNOWN_LENGTH)
     (stream,) = asked_of(upstream)
     client.transport.receive(b"\xff" * 100)
-    bench.run()
+    rig.run()
     assert client.transport.lost
     assert upstream.heard() == [(stream, "reset", CANCEL, False)]
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_to_a_connection_that_has_just_broken_harms_nobody() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     client.ask()
-    other = bench.client()
+    other = rig.client()
     asked = other.ask()
     streams = asked_of(upstream)
     client.transport.receive(b"\xff" * 100, settle=False)
@@ -247,20 +247,20 @@ def test_an_answer_to_a_connection_that_has_just_broken_harms_nobody() -> None:
     upstream.transport.receive(upstream.codec.output(), settle=False)
     assert other.heard()[-1] == (asked, "end", ((b"a", b"b"),))
     assert client.transport.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_upload_after_the_answer_is_refused_without_error() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH)
     answer(upstream, ResponseHead(413, []))
     assert client.heard()[-1] == (asked, "reset", NO_ERROR, False)
     assert not client.transport.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_to_all_but_the_end_of_the_stream_resets_nothing() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     asked = client.ask(b"POST", 5)
     client.codec.send_data(asked, b"hello")
     answer(upstream, ResponseHead(200, []))
@@ -268,26 +268,26 @@ def test_an_answer_to_all_but_the_end_of_the_stream_resets_nothing() -> None:
     client.codec.send_end(asked, [])
     assert client.heard() == []
     assert not client.transport.is_closing()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_bodies_of_requests_answered_early_do_not_use_up_the_window() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     for _ in range(200):
         asked = client.ask(b"POST", UNKNOWN_LENGTH)
         client.codec.send_data(asked, bytes(STREAM_WINDOW))
         answer(upstream, ResponseHead(413, []))
         assert (asked, "end", ()) in client.heard()
         assert client.codec.queued(asked) == 0
-    assert bench.settled()
+    assert rig.settled()
 
 
 # The proxy's own answers.
 
 
 def test_no_endpoint_for_grpc() -> None:
-    bench = Http2Bench(endpoints=0)
-    client = bench.client()
+    rig = Http2Rig(endpoints=0)
+    client = rig.client()
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     (head, end, reset) = client.heard()
     assert isinstance(head, tuple)
@@ -301,8 +301,8 @@ def test_no_endpoint_for_grpc() -> None:
 
 
 def test_no_endpoint_for_others() -> None:
-    bench = Http2Bench(endpoints=0)
-    client = bench.client()
+    rig = Http2Rig(endpoints=0)
+    client = rig.client()
     client.ask()
     head, body, end = client.heard()
     assert isinstance(head, tuple)
@@ -317,44 +317,44 @@ def test_no_endpoint_for_others() -> None:
 
 @pytest.mark.parametrize(("fields", "code"), [(GRPC, b"4"), ([], b"")], ids=["grpc", "http"])
 def test_the_request_timeout(fields: Fields, code: bytes) -> None:
-    bench, client, upstream = connected(Policy())
+    rig, client, upstream = connected(Policy())
     asked = client.ask(b"POST", UNKNOWN_LENGTH, fields)
     client.codec.send_end(asked, [])
     (stream,) = asked_of(upstream)
-    bench.advance(16)
+    rig.advance(16)
     head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
     assert head.status == (200 if code else 504)
     assert (head.get(b"grpc-status") or b"") == code
     assert upstream.heard() == [(stream, "reset", CANCEL, False)]
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_call_whose_client_still_sends_is_under_the_idle_timeout() -> None:
-    bench, client, upstream = connected(Policy())
+    rig, client, upstream = connected(Policy())
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     (stream,) = asked_of(upstream)
-    bench.advance(200)
+    rig.advance(200)
     client.codec.send_data(asked, b"the first message")
     assert upstream.heard() == [(stream, "data", b"the first message")]
-    bench.advance(200)
+    rig.advance(200)
     assert client.heard() == []
-    bench.advance(150)
+    rig.advance(150)
     head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
     assert head.get(b"grpc-status") == b"4"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_call_whose_endpoint_does_not_read_is_under_the_idle_time_out() -> None:
-    bench, client, upstream = connected(Policy())
+    rig, client, upstream = connected(Policy())
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     client.codec.send_data(asked, bytes(1_000_000))
     asked_of(upstream)
-    bench.advance(299)
+    rig.advance(299)
     assert client.heard() == []
-    bench.advance(2)
+    rig.advance(2)
     head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
     assert head.get(b"grpc-status") == b"4"
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize(
@@ -362,12 +362,12 @@ def test_a_call_whose_endpoint_does_not_read_is_under_the_idle_time_out() -> Non
     [(b"500m", 0.4, 0), (b"500m", 0.6, 1), (b"30S", 20.0, 0), (b"nonsense", 16.0, 1)],
 )
 def test_the_callers_own_deadline(timeout: bytes, seconds: float, expected: int) -> None:
-    bench, client, upstream = connected(Policy())
+    rig, client, upstream = connected(Policy())
     asked = client.ask(b"POST", UNKNOWN_LENGTH, [*GRPC, (b"grpc-timeout", timeout)])
     if timeout == b"nonsense":
         client.codec.send_end(asked, [])
     asked_of(upstream)
-    bench.advance(seconds)
+    rig.advance(seconds)
     heads = [event for _, event in client.take() if isinstance(event, ResponseHead)]
     assert [head.get(b"grpc-status") for head in heads] == [b"4"] * expected
 
@@ -376,78 +376,78 @@ def test_the_callers_own_deadline(timeout: bytes, seconds: float, expected: int)
 
 
 def test_a_body_that_does_not_come_is_answered() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH)
     asked_of(upstream)
-    bench.advance(BODY_IDLE_SECONDS - 1)
+    rig.advance(BODY_IDLE_SECONDS - 1)
     client.codec.send_data(asked, b"something")
-    bench.run()
-    bench.advance(BODY_IDLE_SECONDS - 1)
+    rig.run()
+    rig.advance(BODY_IDLE_SECONDS - 1)
     assert client.heard() == []
-    bench.advance(BODY_IDLE_SECONDS + 2)
+    rig.advance(BODY_IDLE_SECONDS + 2)
     head = next(event for _, event in client.take() if isinstance(event, ResponseHead))
     assert head.status == 408
     assert any(isinstance(event, Reset) for _, event in upstream.take())
-    assert bench.settled()
+    assert rig.settled()
     assert not client.transport.is_closing()
 
 
 @pytest.mark.parametrize("fields", [GRPC, []], ids=["grpc", "being answered"])
 def test_streams_may_be_silent(fields: Fields) -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     client.ask(b"POST", UNKNOWN_LENGTH, fields)
     if not fields:
         answer(upstream, ResponseHead(200, [], UNKNOWN_LENGTH))
-    bench.run()
-    bench.advance(5 * BODY_IDLE_SECONDS)
+    rig.run()
+    rig.advance(5 * BODY_IDLE_SECONDS)
     assert not any(isinstance(event, Reset) for _, event in client.take())
-    assert bench.runtime.work == 1
+    assert rig.runtime.work == 1
 
 
 def test_an_idle_connection_is_closed() -> None:
-    bench, client, _ = connected()
-    bench.advance(IDLE_SECONDS - 1)
+    rig, client, _ = connected()
+    rig.advance(IDLE_SECONDS - 1)
     assert not client.transport.is_closing()
-    bench.advance(2)
+    rig.advance(2)
     assert client.transport.lost
     assert goaways(client) == [(1, NO_ERROR)]
-    assert not bench.listener.connections
+    assert not rig.listener.connections
 
 
 def test_a_connection_with_a_stream_is_not_idle() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     client.ask()
     asked_of(upstream)
-    bench.advance(IDLE_SECONDS + 10)
+    rig.advance(IDLE_SECONDS + 10)
     assert not client.transport.is_closing()
 
 
 def test_a_client_that_never_takes_its_answers_is_closed_as_idle() -> None:
-    bench, _, upstream = connected()
-    transport = FakeTransport(bench.loop, DetectingConnection(bench.listener))
+    rig, _, upstream = connected()
+    transport = FakeTransport(rig.loop, DetectingConnection(rig.listener))
     transport.receive(PREFACE + http2.frame(http2.SETTINGS, 0, 0, http2.setting(4, 0)) + http2.request())
     (stream,) = asked_of(upstream)
     upstream.codec.send_response(stream, ResponseHead(200, [], 5))
     upstream.codec.send_data(stream, b"hello")
     upstream.codec.send_end(stream, [])
-    assert bench.settled()
-    bench.advance(IDLE_SECONDS + 1)
+    assert rig.settled()
+    rig.advance(IDLE_SECONDS + 1)
     assert transport.lost
 
 
 def test_a_client_that_does_not_take_the_last_words_is_cut() -> None:
-    bench, client, _ = connected()
+    rig, client, _ = connected()
     client.transport.blocked = True
     client.transport.receive(b"\xff" * 100)
-    bench.loop.run()
+    rig.loop.run()
     assert client.transport.is_closing()
     assert not client.transport.lost
-    bench.advance(LINGER_SECONDS + 0.1)
+    rig.advance(LINGER_SECONDS + 0.1)
     assert client.transport.lost
 
 
 def test_a_client_that_does_not_read_cannot_make_the_proxy_hold_much() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     client.transport.blocked = True
     asked = [client.ask() for _ in range(MAX_OWN_STREAMS)]
     streams = asked_of(upstream)
@@ -455,12 +455,12 @@ def test_a_client_that_does_not_read_cannot_make_the_proxy_hold_much() -> None:
     for stream in streams:
         upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
         upstream.codec.send_data(stream, bytes(1_000_000))
-    bench.run()
+    rig.run()
     held = len(streams) * 1_000_000 - sum(upstream.codec.queued(stream) for stream in streams)
     assert held <= len(streams) * 2 * STREAM_WINDOW + 4 * HIGH_WATER_BYTES
     assert len(client.transport.waiting) <= 2 * HIGH_WATER_BYTES
     client.transport.lose()
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_pings_of_a_client_that_does_not_read_end_the_connection() -> None:
@@ -478,51 +478,51 @@ def test_pings_of_a_client_that_does_not_read_end_the_connection() -> None:
 
 
 def test_a_drain_is_said_twice_and_what_comes_between_is_served() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     first = client.ask(b"POST")
-    bench.runtime.draining = True
-    bench.listener.drain()
+    rig.runtime.draining = True
+    rig.listener.drain()
     assert goaways(client) == [(2**31 - 1, NO_ERROR)]
     late = http2.request(http2.POST, 5)
     client.transport.receive(late)  # it was on its way
-    bench.advance(NOTICE_SECONDS + 0.1)
+    rig.advance(NOTICE_SECONDS + 0.1)
     assert goaways(client) == [(5, NO_ERROR)]
     assert not client.transport.is_closing()
     assert len(answer(upstream)) == 2
     heard = client.heard()
     assert (first, "response", 200, (), 0) in heard
     assert client.transport.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_idle_connection_is_drained_and_closed() -> None:
-    bench, client, _ = connected()
-    bench.listener.drain()
-    bench.run()
+    rig, client, _ = connected()
+    rig.listener.drain()
+    rig.run()
     assert not client.transport.is_closing()
-    bench.advance(NOTICE_SECONDS + 0.1)
+    rig.advance(NOTICE_SECONDS + 0.1)
     assert client.transport.lost
 
 
 def test_a_connection_made_during_a_drain_hears_of_it_with_its_first_request() -> None:
-    bench, _, upstream = connected()
-    bench.runtime.draining = True
-    client = bench.client()
+    rig, _, upstream = connected()
+    rig.runtime.draining = True
+    client = rig.client()
     client.ask()
     answer(upstream)
     heard = client.heard()
     assert (0, "goaway", 2**31 - 1, NO_ERROR) in heard
     assert (1, "response", 200, (), 0) in heard
-    bench.advance(NOTICE_SECONDS + 0.1)
+    rig.advance(NOTICE_SECONDS + 0.1)
     assert client.transport.lost
 
 
 def test_a_stream_that_outlasts_the_drain_is_not_cut_by_the_goaway() -> None:
-    bench, client, upstream = connected()
+    rig, client, upstream = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     (stream,) = asked_of(upstream)
-    bench.listener.drain()
-    bench.advance(NOTICE_SECONDS + 5)
+    rig.listener.drain()
+    rig.advance(NOTICE_SECONDS + 5)
     client.codec.send_data(asked, b"still here")
     assert upstream.heard() == [(stream, "data", b"still here")]
     upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
@@ -545,48 +545,48 @@ REFUSED = {
 
 @pytest.mark.parametrize(("fields", "answers"), REFUSED.values(), ids=REFUSED)
 def test_what_the_codec_refuses_is_counted(fields: http2.Headers, answers: int) -> None:
-    bench = Http2Bench()
-    client = raw(bench)
+    rig = Http2Rig()
+    client = raw(rig)
     block = http2.plain_block(fields)
     client.receive(http2.frame(http2.HEADERS, http2.END_STREAM, 1, block[:16_000]), settle=False)
     client.receive(http2.frame(http2.CONTINUATION, http2.END_HEADERS, 1, block[16_000:]))
-    assert bench.client_meter.flags == {"DPE": 1}
-    assert bench.server_meter.requests == answers
+    assert rig.client_meter.flags == {"DPE": 1}
+    assert rig.server_meter.requests == answers
     assert not client.is_closing()
 
 
 def test_a_connection_that_is_ended_for_abuse_is_counted_once() -> None:
-    bench = Http2Bench()
-    client = raw(bench)
+    rig = Http2Rig()
+    client = raw(rig)
     while not client.is_closing():
         client.receive(http2.frame(http2.WINDOW_UPDATE, 0, 0, http2.number(1)) * 5_000)
-    bench.loop.advance(LINGER_SECONDS + 1)
-    assert bench.client_meter.flags == {"DPE": 1}
+    rig.loop.advance(LINGER_SECONDS + 1)
+    assert rig.client_meter.flags == {"DPE": 1}
 
 
 def test_a_client_that_goes_away_by_itself_is_not_counted() -> None:
-    bench = Http2Bench()
-    client = raw(bench)
+    rig = Http2Rig()
+    client = raw(rig)
     client.receive(http2.frame(http2.GOAWAY, 0, 0, http2.number(0) * 2))
-    bench.loop.advance(IDLE_SECONDS + LINGER_SECONDS + 1)
-    assert bench.client_meter.flags == {}
+    rig.loop.advance(IDLE_SECONDS + LINGER_SECONDS + 1)
+    assert rig.client_meter.flags == {}
 
 
 def test_a_busy_client_is_read_in_turn_with_others() -> None:
-    bench = Http2Bench()
-    client = raw(bench)
+    rig = Http2Rig()
+    client = raw(rig)
     client.receive(http2.frame(0x77, 0, 0, bytes(16_000)) * (MAX_READ_BYTES // 16_000 + 1), settle=False)
     assert not client.is_reading()
-    bench.loop.run()
+    rig.loop.run()
     assert client.is_reading()
     client.receive(http2.request())
-    assert bench.connects() == 1
+    assert rig.connects() == 1
 
 
 def test_a_busy_client_that_is_cut_meanwhile_harms_nobody() -> None:
-    bench = Http2Bench()
-    client = raw(bench)
+    rig = Http2Rig()
+    client = raw(rig)
     client.receive(http2.frame(http2.PING, 0, 0, b"12345678") * 50_000, settle=False)
-    bench.loop.run()
-    bench.loop.advance(LINGER_SECONDS + 1)
+    rig.loop.run()
+    rig.loop.advance(LINGER_SECONDS + 1)
     assert client.lost

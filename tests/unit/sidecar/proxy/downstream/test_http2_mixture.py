@@ -9,7 +9,7 @@ import pytest
 from sidecar.core.http.http2_events import CANCEL, NO_ERROR, REFUSED_STREAM, Reset
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.policy import CircuitBreaker, Policy
-from tests.support.proxy.http2_rig import Client, Http2Bench, Peer
+from tests.support.proxy.rig import Client, Http2Rig, Peer
 from tests.support.wire import http2
 
 GRPC: Fields = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
@@ -22,7 +22,7 @@ class Mixture:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)  # noqa: S311 - it must be repeatable
-        self.bench = Http2Bench(endpoints=2, policy=self.random.choice((Policy(), TIGHT)))
+        self.rig = Http2Rig(endpoints=2, policy=self.random.choice((Policy(), TIGHT)))
         self.clients: list[Client] = []
         self.upstreams: list[Peer] = []
         self.asked: dict[Client, dict[int, bool]] = {}  # stream → whether the request is whole
@@ -43,7 +43,7 @@ class Mixture:
 
     def settle(self) -> None:
         """Carry bytes and note what was heard."""
-        self.bench.run()
+        self.rig.run()
         for client in self.clients:
             for stream, event in client.take():
                 if isinstance(event, bytes) and self.random.random() < 0.9:
@@ -65,7 +65,7 @@ class Mixture:
     def client(self) -> Client:
         alive = [client for client in self.clients if not client.transport.is_closing()]
         if not alive or self.random.random() < 0.1:
-            alive = [self.bench.client()]
+            alive = [self.rig.client()]
             self.clients += alive
             self.asked[alive[0]] = {}
         return self.random.choice(alive)
@@ -113,18 +113,18 @@ class Mixture:
             del self.taken[upstream][stream]
 
     def connect(self) -> None:
-        for name in self.bench.loop.tasks:
+        for name in self.rig.loop.tasks:
             settings = self.random.choice((None, None, http2.frame(http2.SETTINGS, 0, 0, http2.setting(3, 2))))
-            upstream = self.bench.upstream(int(name[-1]), settings)
+            upstream = self.rig.upstream(int(name[-1]), settings)
             self.upstreams.append(upstream)
             self.taken[upstream] = {}
-        self.bench.loop.tasks.clear()
+        self.rig.loop.tasks.clear()
 
     def fail_to_connect(self) -> None:
-        tasks = list(self.bench.loop.tasks)
-        self.bench.loop.tasks.clear()
+        tasks = list(self.rig.loop.tasks)
+        self.rig.loop.tasks.clear()
         for name in tasks:
-            self.bench.pool(int(name[-1])).not_connected("refused")
+            self.rig.pool(int(name[-1])).not_connected("refused")
 
     def cancel(self) -> None:
         if (found := self.open_request()) is not None:
@@ -164,14 +164,14 @@ class Mixture:
             self.random.choice(self.upstreams).transport.lose()
 
     def advance(self) -> None:
-        self.bench.advance(self.random.choice((0.1, 1, 5, 20)))
+        self.rig.advance(self.random.choice((0.1, 1, 5, 20)))
 
     def finish(self) -> None:
         """Let all time-outs come."""
         self.settle()
         self.fail_to_connect()
         for _ in range(40):
-            self.bench.advance(20)
+            self.rig.advance(20)
             self.settle()
             self.fail_to_connect()
 
@@ -182,8 +182,8 @@ def test_every_request_ends_once_and_nothing_is_left(seed: int) -> None:
     for _ in range(STEPS):
         mixture.step()
     mixture.finish()
-    bench = mixture.bench
-    assert bench.settled()
+    rig = mixture.rig
+    assert rig.settled()
     open_ended = [
         (client, stream)
         for client, streams in mixture.asked.items()
@@ -194,8 +194,8 @@ def test_every_request_ends_once_and_nothing_is_left(seed: int) -> None:
     for client in mixture.clients:
         client.transport.lose()
     for endpoint in (0, 1):
-        bench.pool(endpoint).close_idle()
-    bench.advance(10)
-    assert bench.cluster.connections == 0
-    assert not bench.listener.connections
-    assert len(bench.runtime.wheel) == 0
+        rig.pool(endpoint).close_idle()
+    rig.advance(10)
+    assert rig.cluster.connections == 0
+    assert not rig.listener.connections
+    assert len(rig.runtime.wheel) == 0

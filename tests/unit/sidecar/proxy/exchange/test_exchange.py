@@ -13,7 +13,7 @@ from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES
 from sidecar.proxy.upstream.http1 import Http1UpstreamConnection
 from sidecar.proxy.upstream.http1_pool import Http1Pool
 from tests.support.proxy.fake_loop import FakeTransport
-from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
 
 IN_TURN = Policy(load_balancing=LoadBalancing("round_robin"))
@@ -25,11 +25,11 @@ def post(length: int, method: bytes = b"POST") -> bytes:
     return request(b"Host: orders", b"Content-Length: %d" % length, line=method + b" / HTTP/1.1")
 
 
-def two(policy: Policy = IN_TURN) -> tuple[Bench, FakeTransport, FakeTransport, FakeTransport]:
+def two(policy: Policy = IN_TURN) -> tuple[Http1Rig, FakeTransport, FakeTransport, FakeTransport]:
     """Two endpoints with a warm connection each: the first attempt goes to the first of those returned."""
-    bench = Bench(2, policy)
-    second, first = bench.upstream(0), bench.upstream(1)
-    return bench, bench.client(), first, second
+    rig = Http1Rig(2, policy)
+    second, first = rig.upstream(0), rig.upstream(1)
+    return rig, rig.client(), first, second
 
 
 def status(client: FakeTransport) -> bytes:
@@ -40,7 +40,7 @@ def status(client: FakeTransport) -> bytes:
 
 
 def test_a_failed_answer_is_replaced_by_that_of_another_endpoint() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(GET)
     assert first.take().startswith(b"GET /")
     first.receive(BUSY)
@@ -48,25 +48,25 @@ def test_a_failed_answer_is_replaced_by_that_of_another_endpoint() -> None:
     assert client.take() == b""
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
     assert not first.is_closing(), "its answer came whole: the connection is as good as before"
-    assert bench.client_meter.retries == 1
-    assert [endpoint.failures for endpoint in bench.cluster.endpoints] == [0, 1]
+    assert rig.client_meter.retries == 1
+    assert [endpoint.failures for endpoint in rig.cluster.endpoints] == [0, 1]
 
 
 def test_the_rest_of_a_failed_answer_goes_nowhere() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(GET)
     first.receive(BUSY[:-2])
     second.receive(ANSWER)
     assert status(client) == b"200"
-    bench.loop.run()
+    rig.loop.run()
     assert first.lost, "half an answer may not meet the next request"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_the_last_failure_is_passed_on() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(GET)
     first.receive(BUSY)
     second.receive(BUSY)
@@ -74,13 +74,13 @@ def test_the_last_failure_is_passed_on() -> None:
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"tramo-response-flags: URX\r\n" in answer
-    assert bench.client_meter.flags == {"URX": 1}
-    assert bench.settled()
-    assert bench.client_meter.retries == 2
+    assert rig.client_meter.flags == {"URX": 1}
+    assert rig.settled()
+    assert rig.client_meter.retries == 2
 
 
 def test_a_body_is_sent_again_whole() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(10, b"PUT") + b"hello")
     assert first.take().endswith(b"\r\n\r\nhello")
     first.receive(BUSY)
@@ -89,11 +89,11 @@ def test_a_body_is_sent_again_whole() -> None:
     assert second.take() == b"world"
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_trailers_are_sent_again() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(
         request(b"Host: a", b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.1") + b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"
     )
@@ -102,42 +102,42 @@ def test_trailers_are_sent_again() -> None:
     first.receive(BUSY)
     assert second.take() == sent
     second.receive(ANSWER)
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_body_that_is_too_long_is_not_kept() -> None:
-    bench, client, first, _ = two()
+    rig, client, first, _ = two()
     client.receive(post(MAX_KEPT_BODY_BYTES + 1, b"PUT"))
     client.receive(b"a" * (MAX_KEPT_BODY_BYTES + 1))
     first.receive(BUSY)
     assert status(client) == b"503"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_the_longest_body_that_is_kept() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(MAX_KEPT_BODY_BYTES, b"PUT"))
     client.receive(b"a" * MAX_KEPT_BODY_BYTES)
     first.receive(BUSY)
     assert second.take().count(b"a" * 1024) == 64
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_that_says_unprocessed_is_retried_for_every_method() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(2) + b"hi")
     first.receive(BUSY.replace(b"\r\n\r\n", b"\r\nTramo-Unprocessed: true\r\n\r\n"))
     assert second.take().endswith(b"hi")
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
 def test_a_reset_before_an_answer(method: bytes) -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(0, method))
     first.break_off()
     if method == b"GET":
@@ -146,32 +146,32 @@ def test_a_reset_before_an_answer(method: bytes) -> None:
     else:
         assert second.take() == b""
         assert status(client) == b"502"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_reset_within_the_head_is_not_retried() -> None:
-    bench, client, first, _ = two()
+    rig, client, first, _ = two()
     client.receive(GET)
     first.receive(b"HTTP/1.1 200 O")
     first.break_off()
     assert status(client) == b"502"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_reset_within_the_body_cuts_the_client() -> None:
-    bench, client, first, _ = two()
+    rig, client, first, _ = two()
     client.receive(GET)
     first.receive(ANSWER[:-1])
     client.take()
     first.break_off()
-    bench.loop.run()
+    rig.loop.run()
     assert client.lost
     assert client.take() == b""
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_connection_that_died_idle_is_not_held_against_the_endpoint() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(GET)
     first.receive(ANSWER)
     client.receive(GET)
@@ -179,13 +179,13 @@ def test_a_connection_that_died_idle_is_not_held_against_the_endpoint() -> None:
     client.take()
     client.receive(GET)
     first.lose(None)
-    assert all(endpoint.failures == 0 for endpoint in bench.cluster.endpoints)
+    assert all(endpoint.failures == 0 for endpoint in rig.cluster.endpoints)
 
 
 @pytest.mark.parametrize("kind", ["503", "reset"])
 def test_the_policy_says_what_is_retried(kind: str) -> None:
     policy = Policy(load_balancing=LoadBalancing("round_robin"), retries=Retries(on=("connect_failure",)))
-    bench, client, first, second = two(policy)
+    rig, client, first, second = two(policy)
     client.receive(GET)
     if kind == "503":
         first.receive(BUSY)
@@ -193,18 +193,18 @@ def test_the_policy_says_what_is_retried(kind: str) -> None:
         first.break_off()
     assert second.take() == b""
     assert status(client) == (b"503" if kind == "503" else b"502")
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_the_app_of_this_task_is_asked_once() -> None:
-    bench = Bench(1, LOCAL_APP)
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, LOCAL_APP)
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.take()
     upstream.receive(BUSY.replace(b"\r\n\r\n", b"\r\nTramo-Unprocessed: true\r\n\r\n"))
     assert upstream.take() == b""
     assert status(client) == b"503"
-    assert bench.settled()
+    assert rig.settled()
 
 
 # Verdicts.
@@ -212,36 +212,36 @@ def test_the_app_of_this_task_is_asked_once() -> None:
 
 @pytest.mark.parametrize(("code", "failures"), [(200, 0), (404, 0), (429, 0), (500, 1), (503, 1)])
 def test_what_speaks_against_an_endpoint(code: int, failures: int) -> None:
-    bench = Bench(1, Policy(retries=Retries(count=0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, Policy(retries=Retries(count=0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % code)
-    assert bench.cluster.endpoints[0].failures == failures
-    assert bench.client_meter.latency.count == 1
-    assert bench.settled()
+    assert rig.cluster.endpoints[0].failures == failures
+    assert rig.client_meter.latency.count == 1
+    assert rig.settled()
 
 
 def test_a_client_that_leaves_says_nothing_about_the_endpoint() -> None:
-    bench = Bench(2, Policy(outlier_detection=OutlierDetection(consecutive_failures=1)))
-    upstream, client = bench.upstream(), bench.client()
-    bench.cluster.endpoints.pop()
+    rig = Http1Rig(2, Policy(outlier_detection=OutlierDetection(consecutive_failures=1)))
+    upstream, client = rig.upstream(), rig.client()
+    rig.cluster.endpoints.pop()
     client.receive(GET)
     client.lose(ConnectionResetError())
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.lost
-    assert bench.cluster.endpoints[0].failures == 0
-    assert bench.cluster.endpoints[0].health != EJECTED
-    assert bench.settled()
+    assert rig.cluster.endpoints[0].failures == 0
+    assert rig.cluster.endpoints[0].health != EJECTED
+    assert rig.settled()
 
 
 def test_a_client_that_leaves_while_waiting_for_a_connection() -> None:
-    bench = Bench()
-    client = bench.client()
+    rig = Http1Rig()
+    client = rig.client()
     client.receive(GET)
-    assert bench.cluster.pending_requests == 1
+    assert rig.cluster.pending_requests == 1
     client.lose(None)
-    assert bench.settled()
-    late = bench.upstream()
+    assert rig.settled()
+    late = rig.upstream()
     assert late.take() == b""
     assert not late.is_closing(), "it is kept for the next one"
 
@@ -250,111 +250,111 @@ def test_a_client_that_leaves_while_waiting_for_a_connection() -> None:
 
 
 def test_the_request_time_out_answers_and_frees() -> None:
-    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
-    bench.loop.advance(1.9)
+    rig.loop.advance(1.9)
     assert client.take() == b""
-    bench.loop.advance(0.2)
+    rig.loop.advance(0.2)
     assert status(client) == b"504"
     assert upstream.lost
-    assert bench.client_meter.timeouts == 1
-    assert bench.settled()
+    assert rig.client_meter.timeouts == 1
+    assert rig.settled()
 
 
 def test_the_request_time_out_covers_waiting_for_a_connection_and_all_attempts() -> None:
-    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
-    client = bench.client()
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
+    client = rig.client()
     client.receive(GET)
-    bench.loop.advance(2.1)
+    rig.loop.advance(2.1)
     assert status(client) == b"504"
-    assert bench.settled()
-    bench, client, first, _ = two(
+    assert rig.settled()
+    rig, client, first, _ = two(
         Policy(load_balancing=LoadBalancing("round_robin"), timeouts=Timeouts(request_seconds=2.0))
     )
     client.receive(GET)
-    bench.loop.advance(1.5)
+    rig.loop.advance(1.5)
     first.receive(BUSY)
-    bench.loop.advance(0.6)
+    rig.loop.advance(0.6)
     assert status(client) == b"504"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_the_request_time_out_runs_from_the_end_of_the_request() -> None:
-    bench = Bench(policy=Policy(timeouts=Timeouts(request_seconds=5.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(policy=Policy(timeouts=Timeouts(request_seconds=5.0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(request(b"Host: orders", b"Content-Length: 4", line=b"POST / HTTP/1.1"))
     for piece in (b"a", b"b", b"c", b"d"):
-        bench.loop.advance(4.0)
+        rig.loop.advance(4.0)
         assert client.take() == b"", "an upload takes as long as its client needs"
         client.receive(piece)
-    bench.loop.advance(4.9)
+    rig.loop.advance(4.9)
     assert client.take() == b""
-    bench.loop.advance(0.2)
+    rig.loop.advance(0.2)
     assert client.take().startswith(b"HTTP/1.1 504")
     assert upstream.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_upload_that_an_endpoint_does_not_take_ends_by_the_idle_time_out() -> None:
-    bench = Bench(policy=Policy(timeouts=Timeouts(request_seconds=5.0, idle_seconds=60.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(policy=Policy(timeouts=Timeouts(request_seconds=5.0, idle_seconds=60.0)))
+    upstream, client = rig.upstream(), rig.client()
     upstream.blocked = True
     client.receive(request(b"Host: orders", b"Content-Length: 1000000", line=b"POST / HTTP/1.1") + bytes(200_000))
-    bench.loop.advance(59.0)
+    rig.loop.advance(59.0)
     assert client.take() == b""
-    bench.loop.advance(2.0)
+    rig.loop.advance(2.0)
     assert client.take().startswith(b"HTTP/1.1 504")
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_under_way_is_cut_at_its_time() -> None:
-    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=2.0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.receive(ANSWER[:-1])
     client.take()
-    bench.loop.advance(2.1)
+    rig.loop.advance(2.1)
     assert client.take() == b""
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize("content_type", [b"text/event-stream", b"text/event-stream; charset=utf-8"])
 def test_a_stream_lives_while_something_moves(content_type: bytes) -> None:
-    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=2.0, idle_seconds=5.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=2.0, idle_seconds=5.0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(5):
-        bench.loop.advance(4.0)
+        rig.loop.advance(4.0)
         upstream.receive(b"1\r\nx\r\n")
     assert not client.is_closing()
-    bench.loop.advance(5.2)
+    rig.loop.advance(5.2)
     assert client.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_time_out_of_both_at_once_is_answered_once() -> None:
     """The client's body and the request are due in the same tick."""
-    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=30.0)))
-    bench.upstream()
-    client = bench.client()
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=30.0)))
+    rig.upstream()
+    client = rig.client()
     client.receive(post(10) + b"h")
-    bench.loop.advance(31.0)
+    rig.loop.advance(31.0)
     assert client.take().count(b"HTTP/1.1 ") <= 1
-    assert bench.server_meter.requests <= 1
-    assert bench.settled()
-    bench.loop.advance(31.0)
+    assert rig.server_meter.requests <= 1
+    assert rig.settled()
+    rig.loop.advance(31.0)
     assert client.eof_written
     assert client.take() == b""
 
 
 def test_no_time_out_where_the_policy_has_none() -> None:
-    bench = Bench(1, Policy(timeouts=Timeouts(request_seconds=0.0)))
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=0.0)))
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
-    bench.loop.advance(3600.0)
+    rig.loop.advance(3600.0)
     upstream.receive(ANSWER)
     assert status(client) == b"200"
 
@@ -363,10 +363,10 @@ def test_no_time_out_where_the_policy_has_none() -> None:
 
 
 def test_a_connection_that_is_closing_is_not_used() -> None:
-    bench = Bench()
-    closing, client = bench.upstream(), bench.client()
-    fresh = bench.upstream()
-    bench.destination.pool(bench.cluster.endpoints[0])
+    rig = Http1Rig()
+    closing, client = rig.upstream(), rig.client()
+    fresh = rig.upstream()
+    rig.destination.pool(rig.cluster.endpoints[0])
     fresh.receive_eof()
     client.receive(GET)
     assert closing.take().startswith(b"GET")
@@ -377,95 +377,95 @@ def test_a_connection_that_is_closing_is_not_used() -> None:
 @pytest.mark.parametrize("how", ["eof", "bytes"])
 def test_not_even_before_the_loop_says_so(how: str) -> None:
     """Between an end and `connection_lost` other sockets of the same turn are read."""
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     if how == "eof":
         upstream.receive_eof(settle=False)
     else:
         upstream.receive(b"nobody asked", settle=False)
     client.receive(GET)
     assert upstream.take() == b""
-    assert bench.cluster.pending_requests == 1
-    second = bench.upstream()
+    assert rig.cluster.pending_requests == 1
+    second = rig.upstream()
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_what_comes_before_the_request_has_left_is_not_its_answer() -> None:
     """A second answer right behind the first: the next request is on the connection already, but not on the wire."""
-    bench = Bench()
-    upstream, one, other = bench.upstream(), bench.client(), bench.client()
+    rig = Http1Rig()
+    upstream, one, other = rig.upstream(), rig.client(), rig.client()
     one.receive(GET)
     upstream.receive(ANSWER, settle=False)
     other.receive(post(2) + b"hi", settle=False)
     upstream.receive(ANSWER.replace(b"ok", b"no"), settle=False)
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.lost
     assert one.take().endswith(b"ok")
     assert other.take() == b""
-    second = bench.upstream()
+    second = rig.upstream()
     assert second.take().endswith(b"hi"), "it was never sent, so even a POST goes elsewhere"
     second.receive(ANSWER)
     assert other.take().endswith(b"ok")
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_connection_rests_until_its_end_would_have_been_read() -> None:
     """An app closes behind its answer, while another client's POST waits: it was never sent, so it goes elsewhere."""
-    bench = Bench()
-    upstream, one, other = bench.upstream(), bench.client(), bench.client()
+    rig = Http1Rig()
+    upstream, one, other = rig.upstream(), rig.client(), rig.client()
     one.receive(GET)
     upstream.receive(ANSWER, settle=False)
     other.receive(post(2) + b"hi", settle=False)
-    bench.loop.turn()
+    rig.loop.turn()
     upstream.take()
     upstream.receive_eof(settle=False)
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.lost
     assert upstream.take() == b""
-    second = bench.upstream()
+    second = rig.upstream()
     assert second.take().endswith(b"hi")
     second.receive(ANSWER)
     assert other.take().endswith(b"ok")
-    assert bench.cluster.endpoints[0].failures == 0
-    assert bench.settled()
+    assert rig.cluster.endpoints[0].failures == 0
+    assert rig.settled()
 
 
 def test_a_request_that_waits_for_a_connection_gets_the_next_one_that_has_rested() -> None:
-    bench = Bench()
-    upstream, one, other = bench.upstream(), bench.client(), bench.client()
+    rig = Http1Rig()
+    upstream, one, other = rig.upstream(), rig.client(), rig.client()
     one.receive(GET)
     other.receive(GET)
     upstream.take()
     upstream.receive(ANSWER, settle=False)
-    bench.loop.turn()
+    rig.loop.turn()
     assert upstream.take() == b"", "its end may be there to be read"
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.take().startswith(b"GET")
     upstream.receive(ANSWER)
     assert (status(one), status(other)) == (b"200", b"200")
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])
 def test_a_connection_that_ends_before_the_request_has_left_has_not_carried_it(how: str) -> None:
     """The endpoint closes an idle connection in the very turn in which it is taken: even a POST goes elsewhere."""
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(post(2) + b"hi", settle=False)
     if how == "end":
         upstream.receive_eof(settle=False)
     else:
         upstream.lose(ConnectionResetError())
-    bench.loop.run()
+    rig.loop.run()
     assert upstream.take() == b""
-    second = bench.upstream()
+    second = rig.upstream()
     assert second.take().endswith(b"hi")
     second.receive(ANSWER)
     assert client.take().endswith(b"ok")
-    assert bench.cluster.endpoints[0].failures == 0
-    assert bench.settled()
+    assert rig.cluster.endpoints[0].failures == 0
+    assert rig.settled()
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,7 @@ def test_a_connection_that_ends_before_the_request_has_left_has_not_carried_it(h
 def test_a_post_is_sent_again_when_the_kernel_says_that_the_endpoint_had_closed(
     error: int, size: int, status_code: bytes
 ) -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(size) + bytes(size))
     assert first.take().endswith(bytes(size))
     first.socket.error = error
@@ -484,40 +484,40 @@ def test_a_post_is_sent_again_when_the_kernel_says_that_the_endpoint_had_closed(
     if second.take():
         second.receive(ANSWER)
     assert status(client) == status_code
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_post_that_was_sent_in_pieces_is_not_sent_again() -> None:
     """Its head may have been read before the endpoint closed."""
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(2) + b"h")
     client.receive(b"i")
     first.socket.error = errno.EPIPE
     first.receive_eof()
     assert second.take() == b""
     assert status(client) == b"502"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_that_breaks_off_is_not_taken_for_none() -> None:
-    bench, client, first, second = two()
+    rig, client, first, second = two()
     client.receive(post(0))
     first.receive(b"HTTP/1.1 200")
     first.socket.error = errno.EPIPE
     first.receive_eof()
     assert second.take() == b""
     assert status(client) == b"502"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_idle_connections_are_closed_in_time() -> None:
-    bench = Bench()
-    upstream = bench.upstream()
-    bench.loop.advance(29.0)
+    rig = Http1Rig()
+    upstream = rig.upstream()
+    rig.loop.advance(29.0)
     assert not upstream.is_closing()
-    bench.loop.advance(2.0)
+    rig.loop.advance(2.0)
     assert upstream.lost
-    assert bench.cluster.connections == 0
+    assert rig.cluster.connections == 0
 
 
 def test_connections_are_kept_only_where_both_sides_keep_them() -> None:
@@ -527,33 +527,33 @@ def test_connections_are_kept_only_where_both_sides_keep_them() -> None:
         (ANSWER.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
         (ANSWER + b"surplus", False),
     ):
-        bench = Bench()
-        upstream, client = bench.upstream(), bench.client()
+        rig = Http1Rig()
+        upstream, client = rig.upstream(), rig.client()
         client.receive(GET)
         upstream.receive(answer)
         assert status(client) == b"200"
         assert upstream.lost != kept
-        assert bench.settled()
+        assert rig.settled()
 
 
 def test_an_endpoint_that_leaves_keeps_no_connection() -> None:
-    bench = Bench()
-    busy, idle, client = bench.upstream(), bench.upstream(), bench.client()
+    rig = Http1Rig()
+    busy, idle, client = rig.upstream(), rig.upstream(), rig.client()
     client.receive(GET)
     used, unused = (idle, busy) if idle.take() else (busy, idle)
-    bench.destination.close()
-    bench.loop.run()
+    rig.destination.close()
+    rig.loop.run()
     assert unused.lost
     assert not used.is_closing()
     used.receive(ANSWER)
     assert status(client) == b"200"
     assert used.lost
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_informational_answers_pass() -> None:
-    bench = Bench()
-    upstream, client = bench.upstream(), bench.client()
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
     assert client.take() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
@@ -566,24 +566,24 @@ def test_informational_answers_pass() -> None:
 
 def test_one_request_at_most_finds_out_that_an_endpoint_is_still_bad() -> None:
     policy = Policy(outlier_detection=OutlierDetection(consecutive_failures=1, base_ejection_seconds=5.0))
-    bench = Bench(2, policy)
-    bad, good = bench.upstream(0), bench.upstream(1)
-    bench.cluster.fail(bench.cluster.endpoints[0], bench.loop.now)
-    bench.loop.advance(5.0)
-    clients = [bench.client() for _ in range(4)]
+    rig = Http1Rig(2, policy)
+    bad, good = rig.upstream(0), rig.upstream(1)
+    rig.cluster.fail(rig.cluster.endpoints[0], rig.loop.now)
+    rig.loop.advance(5.0)
+    clients = [rig.client() for _ in range(4)]
     for client in clients:
         client.receive(GET)
     assert bad.take().count(b"GET /") == 1
     assert good.take().count(b"GET /") == 1
-    assert bench.cluster.pending_requests == 2, "all others go to the good one"
+    assert rig.cluster.pending_requests == 2, "all others go to the good one"
     bad.receive(BUSY)
-    assert bench.cluster.pending_requests == 3, "and so does the probe, now that it has failed"
-    endpoint = bench.cluster.endpoints[0]
-    assert (endpoint.health, endpoint.ejected_until) == (EJECTED, bench.loop.now + 10.0)
-    for upstream in (good, good, bench.upstream(1), bench.upstream(1)):
+    assert rig.cluster.pending_requests == 3, "and so does the probe, now that it has failed"
+    endpoint = rig.cluster.endpoints[0]
+    assert (endpoint.health, endpoint.ejected_until) == (EJECTED, rig.loop.now + 10.0)
+    for upstream in (good, good, rig.upstream(1), rig.upstream(1)):
         upstream.receive(ANSWER)
     assert [client.take()[9:12] for client in clients] == [b"200"] * 4
-    assert bench.settled()
+    assert rig.settled()
 
 
 # Per-try time-out.
@@ -598,88 +598,88 @@ def flags(answer: bytes) -> bytes:
 
 
 def test_an_attempt_that_takes_too_long_is_followed_by_another() -> None:
-    bench, client, first, second = two(PER_TRY)
+    rig, client, first, second = two(PER_TRY)
     client.receive(GET)
-    bench.loop.advance(0.9)
+    rig.loop.advance(0.9)
     assert second.take() == b""
-    bench.loop.advance(0.2)
+    rig.loop.advance(0.2)
     assert first.lost, "nobody waits for its answer"
     assert second.take().startswith(b"GET /")
-    bench.loop.advance(0.9)
+    rig.loop.advance(0.9)
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert [endpoint.failures for endpoint in bench.cluster.endpoints] == [0, 1]
-    assert bench.client_meter.timeouts == 0, "the request was answered"
-    assert bench.settled()
+    assert [endpoint.failures for endpoint in rig.cluster.endpoints] == [0, 1]
+    assert rig.client_meter.timeouts == 0, "the request was answered"
+    assert rig.settled()
 
 
 def test_the_last_attempt_that_takes_too_long_is_answered_504() -> None:
     policy = Policy(PER_TRY.load_balancing, Retries(count=1), PER_TRY.timeouts)
-    bench, client, _, _ = two(policy)
+    rig, client, _, _ = two(policy)
     client.receive(GET)
-    bench.loop.advance(2.2)
+    rig.loop.advance(2.2)
     answer = client.take()
     assert (answer[9:12], flags(answer)) == (b"504", b"UT,URX")
-    assert bench.client_meter.flags == {"URX": 1, "UT": 1}
-    assert (bench.client_meter.timeouts, bench.client_meter.retries) == (1, 1)
-    assert bench.settled()
+    assert rig.client_meter.flags == {"URX": 1, "UT": 1}
+    assert (rig.client_meter.timeouts, rig.client_meter.retries) == (1, 1)
+    assert rig.settled()
 
 
 def test_what_may_have_been_processed_is_not_sent_again_for_its_time() -> None:
-    bench, client, first, second = two(PER_TRY)
+    rig, client, first, second = two(PER_TRY)
     client.receive(post(2) + b"hi")
-    bench.loop.advance(1.1)
+    rig.loop.advance(1.1)
     assert first.lost
     assert second.take() == b""
     assert status(client) == b"504"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_attempt_that_waits_for_a_connection_is_moved_whatever_the_method() -> None:
-    bench = Bench(2, PER_TRY)
-    client, second = bench.client(), bench.upstream(0)
+    rig = Http1Rig(2, PER_TRY)
+    client, second = rig.client(), rig.upstream(0)
     client.receive(post(2) + b"hi")
-    assert bench.cluster.pending_requests == 1
-    bench.loop.advance(1.1)
+    assert rig.cluster.pending_requests == 1
+    rig.loop.advance(1.1)
     assert second.take().endswith(b"hi")
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_client_that_is_slow_with_its_body_costs_no_attempt() -> None:
-    bench, client, first, second = two(PER_TRY)
+    rig, client, first, second = two(PER_TRY)
     client.receive(post(2, b"PUT") + b"h")
-    bench.loop.advance(5.0)
+    rig.loop.advance(5.0)
     client.receive(b"i")
     first.receive(ANSWER)
     assert status(client) == b"200"
     assert second.take() == b""
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_answer_that_has_begun_may_take_longer() -> None:
-    bench, client, first, _ = two(PER_TRY)
+    rig, client, first, _ = two(PER_TRY)
     client.receive(GET)
-    bench.loop.advance(0.9)
+    rig.loop.advance(0.9)
     first.receive(ANSWER[:-1])
-    bench.loop.advance(5.0)
+    rig.loop.advance(5.0)
     first.receive(ANSWER[-1:])
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 @pytest.mark.parametrize("request_seconds", [1.0, 1.5])
 def test_the_request_time_out_ends_all_attempts(request_seconds: float) -> None:
     """Due in the same tick or in the middle of a later attempt: one answer, and no attempt without time for it."""
     policy = Policy(PER_TRY.load_balancing, timeouts=Timeouts(request_seconds=request_seconds, per_try_seconds=1.0))
-    bench, client, _, _ = two(policy)
+    rig, client, _, _ = two(policy)
     client.receive(GET)
-    bench.loop.advance(1.6)
+    rig.loop.advance(1.6)
     assert client.take().count(b"HTTP/1.1 504") == 1
-    assert bench.client_meter.retries == (0 if request_seconds == 1.0 else 1)
-    assert bench.client_meter.timeouts == 1
-    assert bench.settled()
+    assert rig.client_meter.retries == (0 if request_seconds == 1.0 else 1)
+    assert rig.client_meter.timeouts == 1
+    assert rig.settled()
 
 
 # What of the body comes when.
@@ -688,40 +688,40 @@ def test_the_request_time_out_ends_all_attempts(request_seconds: float) -> None:
 def test_a_retry_does_not_take_the_next_endpoint_for_full() -> None:
     """Its client is slow, and the time-out of the attempt is for the endpoint."""
     policy = Policy(PER_TRY.load_balancing, timeouts=Timeouts(request_seconds=20.0, per_try_seconds=1.0))
-    bench, client, first, second = two(policy)
+    rig, client, first, second = two(policy)
     first.blocked = True
     client.receive(post(70_000, b"PUT") + b"a" * 60_000)
     client.receive(b"a" * 5_400)
     assert not client.is_reading(), "the endpoint does not take it"
-    bench.loop.advance(1.1)
+    rig.loop.advance(1.1)
     assert first.lost
     assert client.is_reading()
     assert second.take().count(b"a" * 100) == 654
-    bench.loop.advance(5.0)
+    rig.loop.advance(5.0)
     client.receive(b"a" * 4_600)
     second.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_an_endpoint_that_is_full_with_what_was_kept_stops_the_client() -> None:
-    bench = Bench(1)
-    client = bench.client()
+    rig = Http1Rig(1)
+    client = rig.client()
     client.receive(post(200_000, b"PUT") + b"a" * 60_000)
     client.receive(b"a" * 60_000)
     assert not client.is_reading(), "there is no connection yet"
-    pool = bench.destination.pool(bench.cluster.endpoints[0])
+    pool = rig.destination.pool(rig.cluster.endpoints[0])
     assert isinstance(pool, Http1Pool)
     connection = Http1UpstreamConnection(pool)
-    bench.cluster.connections += 1
-    upstream = FakeTransport(bench.loop, connection)
+    rig.cluster.connections += 1
+    upstream = FakeTransport(rig.loop, connection)
     upstream.blocked = True
     pool.release(connection)
-    bench.loop.run()
+    rig.loop.run()
     assert not client.is_reading(), "and now it waits in the endpoint's buffer"
     upstream.unblock()
     assert client.is_reading()
     client.receive(b"a" * 80_000)
     upstream.receive(ANSWER)
     assert status(client) == b"200"
-    assert bench.settled()
+    assert rig.settled()

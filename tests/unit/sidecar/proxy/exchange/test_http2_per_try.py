@@ -5,16 +5,16 @@ from __future__ import annotations
 from sidecar.core.http.http2_events import CANCEL
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.policy import LoadBalancing, Policy, Timeouts
-from tests.support.proxy.http2_rig import Client, Http2Bench, Peer
+from tests.support.proxy.rig import Client, Http2Rig, Peer
 
 GRPC: Fields = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
 
 
-def connected(endpoints: int = 1, **seconds: float) -> tuple[Http2Bench, Client, list[Peer]]:
+def connected(endpoints: int = 1, **seconds: float) -> tuple[Http2Rig, Client, list[Peer]]:
     """Endpoints with a warm connection each, and a client."""
     policy = Policy(LoadBalancing("round_robin"), timeouts=Timeouts(per_try_seconds=1.0, **seconds))
-    bench = Http2Bench(endpoints, policy)
-    return bench, bench.client(), [bench.upstream(number) for number in range(endpoints)]
+    rig = Http2Rig(endpoints, policy)
+    return rig, rig.client(), [rig.upstream(number) for number in range(endpoints)]
 
 
 def asked_of(upstream: Peer) -> list[int]:
@@ -26,58 +26,58 @@ def heads(client: Client) -> list[ResponseHead]:
 
 
 def test_a_stream_is_given_up_and_another_endpoint_asked() -> None:
-    bench, client, upstreams = connected(2)
+    rig, client, upstreams = connected(2)
     client.ask()
     first, second = sorted(upstreams, key=lambda upstream: not asked_of(upstream))
-    bench.advance(1.1)
+    rig.advance(1.1)
     assert first.heard() == [(1, "reset", CANCEL, False)]
     assert not first.transport.is_closing()
     (stream,) = asked_of(second)
     second.codec.send_response(stream, ResponseHead(204, []))
-    bench.run()
+    rig.run()
     assert [head.status for head in heads(client)] == [204]
-    assert bench.client_meter.retries == 1
-    assert bench.settled()
+    assert rig.client_meter.retries == 1
+    assert rig.settled()
 
 
 def test_a_call_that_is_whole_is_given_up() -> None:
-    bench, client, (upstream,) = connected()
+    rig, client, (upstream,) = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     client.codec.send_end(asked, [])
-    bench.run()
+    rig.run()
     upstream.heard()
-    bench.advance(1.1)
+    rig.advance(1.1)
     (head,) = heads(client)
     assert (head.get(b"grpc-status"), head.get(b"tramo-response-flags")) == (b"4", b"UT")
-    assert bench.settled()
+    assert rig.settled()
 
 
 def test_a_stream_that_is_open_both_ways_is_not() -> None:
     """Neither by the per-try time-out, nor by the request's that has passed meanwhile, nor by an idle one of none."""
     for idle_seconds in (300.0, 0.0):
-        bench, client, (upstream,) = connected(request_seconds=2.0, idle_seconds=idle_seconds)
+        rig, client, (upstream,) = connected(request_seconds=2.0, idle_seconds=idle_seconds)
         asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
-        bench.advance(20)
+        rig.advance(20)
         assert heads(client) == []
         client.codec.send_end(asked, [])
-        bench.run()
+        rig.run()
         (stream,) = asked_of(upstream)
         upstream.codec.send_response(stream, ResponseHead(200, [*GRPC, (b"grpc-status", b"0")]))
-        bench.run()
+        rig.run()
         assert [head.get(b"grpc-status") for head in heads(client)] == [b"0"]
-        assert bench.settled()
+        assert rig.settled()
 
 
 def test_the_clients_own_deadline_comes_first() -> None:
-    bench, client, (upstream,) = connected()
+    rig, client, (upstream,) = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH, [*GRPC, (b"grpc-timeout", b"500m")])
     client.codec.send_end(asked, [])
-    bench.run()
+    rig.run()
     upstream.heard()
-    bench.advance(0.6)
+    rig.advance(0.6)
     (head,) = heads(client)
     assert head.get(b"grpc-status") == b"4"
-    bench.advance(2)
+    rig.advance(2)
     assert heads(client) == []
-    assert bench.client_meter.timeouts == 1
-    assert bench.settled()
+    assert rig.client_meter.timeouts == 1
+    assert rig.settled()

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.core.routing.policy import CircuitBreaker, LoadBalancing, Policy, Retries, Timeouts
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
-from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
 
 GET = request(b"Host: orders")
@@ -29,8 +29,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def test_a_request_opens_a_connection() -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(loop=loop)
-        client = bench.client()
+        rig = Http1Rig(loop=loop)
+        client = rig.client()
         loop.outcomes.append(None)
         client.receive(POST)
         await loop.settle()
@@ -38,8 +38,8 @@ def test_a_request_opens_a_connection() -> None:
         assert upstream.take().endswith(b"hi")
         upstream.receive(ANSWER)
         assert client.take().startswith(b"HTTP/1.1 200")
-        assert bench.cluster.connections == 1
-        assert bench.settled()
+        assert rig.cluster.connections == 1
+        assert rig.settled()
 
     run(test)
 
@@ -47,17 +47,17 @@ def test_a_request_opens_a_connection() -> None:
 def test_a_failure_is_tried_elsewhere_and_counted() -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(2, loop=loop)
-        client = bench.client()
+        rig = Http1Rig(2, loop=loop)
+        client = rig.client()
         loop.outcomes += [ConnectionRefusedError("refused"), None]
         client.receive(POST)
         await loop.settle()
         (upstream,) = loop.transports
         upstream.receive(ANSWER)
         assert client.take().startswith(b"HTTP/1.1 200")
-        assert (bench.cluster.connections, bench.client_meter.connect_errors) == (1, 1)
-        assert sorted(endpoint.failures for endpoint in bench.cluster.endpoints) == [0, 1]
-        assert bench.settled()
+        assert (rig.cluster.connections, rig.client_meter.connect_errors) == (1, 1)
+        assert sorted(endpoint.failures for endpoint in rig.cluster.endpoints) == [0, 1]
+        assert rig.settled()
 
     run(test)
 
@@ -65,8 +65,8 @@ def test_a_failure_is_tried_elsewhere_and_counted() -> None:
 def test_when_nothing_helps_the_client_hears_it() -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(loop=loop)
-        client = bench.client()
+        rig = Http1Rig(loop=loop)
+        client = rig.client()
         loop.outcomes += [ConnectionRefusedError("refused"), TimeoutError(), OSError("no route")]
         client.receive(POST)
         await loop.settle()
@@ -74,8 +74,8 @@ def test_when_nothing_helps_the_client_hears_it() -> None:
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"tramo-response-flags: UF" in answer
         assert b"tramo-unprocessed: true" in answer
-        assert (bench.cluster.connections, bench.client_meter.connect_errors) == (0, 3)
-        assert bench.settled()
+        assert (rig.cluster.connections, rig.client_meter.connect_errors) == (0, 3)
+        assert rig.settled()
 
     run(test)
 
@@ -94,17 +94,17 @@ def test_a_connection_that_is_closed_at_once_is_a_failure_to_connect() -> None:
     async def test() -> None:
         for outcome in (lost_at_once, ended_at_once):
             loop = ConnectingLoop()
-            bench = Bench(loop=loop)
-            client = bench.client()
+            rig = Http1Rig(loop=loop)
+            client = rig.client()
             loop.outcomes += [outcome, None]
             client.receive(POST)
             await loop.settle()
             assert len(loop.transports) == 2
             loop.transports[1].receive(ANSWER)
             assert client.take().startswith(b"HTTP/1.1 200")
-            assert bench.cluster.connections == 1
-            assert bench.client_meter.connect_errors == 1
-            assert bench.settled()
+            assert rig.cluster.connections == 1
+            assert rig.client_meter.connect_errors == 1
+            assert rig.settled()
 
     run(test)
 
@@ -112,9 +112,9 @@ def test_a_connection_that_is_closed_at_once_is_a_failure_to_connect() -> None:
 def test_a_released_connection_serves_who_waits() -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(policy=NO_RETRY, loop=loop)
-        upstream = bench.upstream()
-        one, other = bench.client(), bench.client()
+        rig = Http1Rig(policy=NO_RETRY, loop=loop)
+        upstream = rig.upstream()
+        one, other = rig.client(), rig.client()
         one.receive(GET)
         loop.outcomes.append(ConnectionRefusedError("refused"))
         other.receive(GET)
@@ -125,8 +125,8 @@ def test_a_released_connection_serves_who_waits() -> None:
         await loop.settle()
         for client in (one, other):
             assert client.take().startswith(b"HTTP/1.1 200")
-        assert bench.cluster.connections == 1
-        assert bench.settled()
+        assert rig.cluster.connections == 1
+        assert rig.settled()
 
     run(test)
 
@@ -134,19 +134,19 @@ def test_a_released_connection_serves_who_waits() -> None:
 def test_a_connection_that_came_too_late_is_kept() -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(loop=loop)
-        client = bench.client()
+        rig = Http1Rig(loop=loop)
+        client = rig.client()
         loop.outcomes.append(None)
         client.receive(GET)
         client.lose(None)
         await loop.settle()
         (upstream,) = loop.transports
         assert upstream.take() == b""
-        again = bench.client()
+        again = rig.client()
         again.receive(GET)
         assert upstream.take().startswith(b"GET")
         upstream.receive(ANSWER)
-        assert bench.settled()
+        assert rig.settled()
 
     run(test)
 
@@ -154,9 +154,9 @@ def test_a_connection_that_came_too_late_is_kept() -> None:
 def test_the_circuit_breaker_counts_waiting_requests() -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(policy=Policy(circuit_breaker=CircuitBreaker(max_pending_requests=1)), loop=loop)
+        rig = Http1Rig(policy=Policy(circuit_breaker=CircuitBreaker(max_pending_requests=1)), loop=loop)
         loop.outcomes.append(None)
-        one, other = bench.client(), bench.client()
+        one, other = rig.client(), rig.client()
         one.receive(GET)
         other.receive(GET)
         assert b"tramo-response-flags: UO" in other.take()
@@ -166,36 +166,36 @@ def test_the_circuit_breaker_counts_waiting_requests() -> None:
         other.receive(GET)
         loop.transports[0].receive(ANSWER)
         assert other.take().startswith(b"HTTP/1.1 200")
-        assert bench.client_meter.overflows == 1
-        assert bench.settled()
+        assert rig.client_meter.overflows == 1
+        assert rig.settled()
 
     run(test)
 
 
 def test_by_default_no_number_of_requests_is_refused() -> None:
-    bench = Bench(1500)
-    clients = [bench.client() for _ in range(1500)]
+    rig = Http1Rig(1500)
+    clients = [rig.client() for _ in range(1500)]
     for number, client in enumerate(clients):
-        bench.upstream(number)
+        rig.upstream(number)
         client.receive(GET)
     assert not any(client.take() for client in clients)
-    assert bench.cluster.active_requests == 1500
+    assert rig.cluster.active_requests == 1500
 
 
 def test_want_of_descriptors_is_not_held_against_the_endpoint(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(2, loop=loop)
+        rig = Http1Rig(2, loop=loop)
         for _ in range(6):
-            client = bench.client()
+            client = rig.client()
             loop.outcomes.append(OSError(errno.EMFILE, "Too many open files"))
             client.receive(POST)
             await loop.settle()
             assert b"tramo-response-flags: UF" in client.take()
-        assert [endpoint.failures for endpoint in bench.cluster.endpoints] == [0, 0]
-        assert [endpoint.health_name() for endpoint in bench.cluster.endpoints] == ["healthy"] * 2
-        assert bench.cluster.connections == 0
-        assert bench.settled()
+        assert [endpoint.failures for endpoint in rig.cluster.endpoints] == [0, 0]
+        assert [endpoint.health_name() for endpoint in rig.cluster.endpoints] == ["healthy"] * 2
+        assert rig.cluster.connections == 0
+        assert rig.settled()
 
     run(test)
     (record,) = caplog.records
@@ -203,21 +203,21 @@ def test_want_of_descriptors_is_not_held_against_the_endpoint(caplog: pytest.Log
 
 
 def test_an_idle_connection_is_closed_by_its_last_use() -> None:
-    bench = Bench()
-    client, upstream = bench.client(), bench.upstream()
-    bench.loop.advance(20.0)
+    rig = Http1Rig()
+    client, upstream = rig.client(), rig.upstream()
+    rig.loop.advance(20.0)
     client.receive(GET)
-    bench.loop.advance(12.0)  # its first deadline passes in the middle of a request
-    assert bench.cluster.connections == 1
+    rig.loop.advance(12.0)  # its first deadline passes in the middle of a request
+    assert rig.cluster.connections == 1
     upstream.receive(ANSWER)
-    bench.loop.advance(20.0)
+    rig.loop.advance(20.0)
     client.receive(GET)
     upstream.receive(ANSWER)
-    bench.loop.advance(29.0)
-    assert bench.cluster.connections == 1
-    bench.loop.advance(2.0)
+    rig.loop.advance(29.0)
+    assert rig.cluster.connections == 1
+    rig.loop.advance(2.0)
     assert upstream.lost
-    assert bench.cluster.connections == 0
+    assert rig.cluster.connections == 0
 
 
 def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
@@ -225,8 +225,8 @@ def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
 
     async def test() -> None:
         loop = ConnectingLoop()
-        bench = Bench(loop=loop)
-        client = bench.client()
+        rig = Http1Rig(loop=loop)
+        client = rig.client()
         loop.outcomes.append(None)
         client.receive(GET)
         loop.now += 0.9
@@ -234,9 +234,9 @@ def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
         loop.now += 0.01
         loop.transports[0].receive(ANSWER)
         assert client.take().startswith(b"HTTP/1.1 200")
-        assert 0.0 < bench.cluster.endpoints[0].latency < 0.02
-        assert bench.client_meter.latency.seconds < 0.02
-        assert bench.settled()
+        assert 0.0 < rig.cluster.endpoints[0].latency < 0.02
+        assert rig.client_meter.latency.seconds < 0.02
+        assert rig.settled()
 
     run(test)
 
@@ -251,20 +251,20 @@ def test_a_connection_is_tried_for_as_long_as_the_policy_says() -> None:
     async def test() -> None:
         loop = Hanging()
         policy = Policy(LoadBalancing("round_robin"), timeouts=Timeouts(connect_seconds=0.05))
-        bench = Bench(2, policy, loop)
-        first, second = bench.client(), bench.client()
+        rig = Http1Rig(2, policy, loop)
+        first, second = rig.client(), rig.client()
         loop.outcomes += [None, None]
         for client in (first, second):
             client.receive(POST)
         async with asyncio.timeout(20):
-            while bench.cluster.pending_requests:
+            while rig.cluster.pending_requests:
                 await asyncio.sleep(0.01)
                 loop.run()
-        assert bench.client_meter.connect_errors == 1
+        assert rig.client_meter.connect_errors == 1
         for upstream in loop.transports:
             assert upstream.take().endswith(b"hi"), "nothing was sent, so even a POST goes on"
             upstream.receive(ANSWER)
         assert {client.take()[9:12] for client in (first, second)} == {b"200"}
-        assert bench.settled()
+        assert rig.settled()
 
     run(test)

@@ -8,27 +8,27 @@ import pytest
 
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Timeouts
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
-from tests.support.proxy.rig import ANSWER, Bench
+from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
 
 GET = request(b"Host: orders")
 
 
-def limited(endpoints: int = 1, **limits: int) -> Bench:
-    return Bench(endpoints, policy=Policy(circuit_breaker=CircuitBreaker(**limits)), loop=ConnectingLoop())
+def limited(endpoints: int = 1, **limits: int) -> Http1Rig:
+    return Http1Rig(endpoints, policy=Policy(circuit_breaker=CircuitBreaker(**limits)), loop=ConnectingLoop())
 
 
-def asked(bench: Bench, count: int) -> list[FakeTransport]:
+def asked(rig: Http1Rig, count: int) -> list[FakeTransport]:
     """So many clients, each with a request."""
-    clients = [bench.client() for _ in range(count)]
+    clients = [rig.client() for _ in range(count)]
     for client in clients:
         client.receive(GET)
     return clients
 
 
-def loop_of(bench: Bench) -> ConnectingLoop:
-    assert isinstance(bench.loop, ConnectingLoop)
-    return bench.loop
+def loop_of(rig: Http1Rig) -> ConnectingLoop:
+    assert isinstance(rig.loop, ConnectingLoop)
+    return rig.loop
 
 
 def statuses(clients: list[FakeTransport]) -> list[bytes]:
@@ -38,12 +38,12 @@ def statuses(clients: list[FakeTransport]) -> list[bytes]:
 @pytest.mark.parametrize("limits", [{"max_connections": 4}, {"max_requests": 4}])
 def test_requests_beyond_a_limit_wait_and_are_served_in_turn(limits: dict[str, int]) -> None:
     async def test() -> None:
-        bench = limited(**limits)
-        loop = loop_of(bench)
+        rig = limited(**limits)
+        loop = loop_of(rig)
         loop.outcomes += [None] * 4
-        clients = asked(bench, 12)
+        clients = asked(rig, 12)
         await loop.settle()
-        assert (len(loop.transports), bench.cluster.pending_requests) == (4, 8)
+        assert (len(loop.transports), rig.cluster.pending_requests) == (4, 8)
         found = []
         for _ in range(3):
             for upstream in loop.transports:
@@ -53,46 +53,46 @@ def test_requests_beyond_a_limit_wait_and_are_served_in_turn(limits: dict[str, i
             found += [index for index, client in enumerate(clients) if client.take().startswith(b"HTTP/1.1 200")]
         assert sorted(found) == list(range(12))
         assert set(found[:4]) == set(range(4)), "the first come first"
-        assert (bench.client_meter.overflows, bench.cluster.connections) == (0, 4)
-        assert bench.settled()
+        assert (rig.client_meter.overflows, rig.cluster.connections) == (0, 4)
+        assert rig.settled()
 
     asyncio.run(test())
 
 
 def test_idle_connections_of_other_endpoints_refuse_no_request() -> None:
     async def test() -> None:
-        bench = limited(endpoints=3, max_connections=2)
-        loop = loop_of(bench)
-        idle = [bench.upstream(0), bench.upstream(1)]
-        bench.cluster.update("http", bench.cluster.policy, bench.records[2:], "", 0.0)
+        rig = limited(endpoints=3, max_connections=2)
+        loop = loop_of(rig)
+        idle = [rig.upstream(0), rig.upstream(1)]
+        rig.cluster.update("http", rig.cluster.policy, rig.records[2:], "", 0.0)
         loop.outcomes.append(None)
-        (client,) = asked(bench, 1)
+        (client,) = asked(rig, 1)
         await loop.settle()
         assert [upstream.lost for upstream in idle] == [True, False], "the one that has been idle for longest"
         (upstream,) = loop.transports
         upstream.receive(ANSWER)
         assert statuses([client]) == [b"200"]
-        assert bench.cluster.connections == 2
-        assert bench.settled()
+        assert rig.cluster.connections == 2
+        assert rig.settled()
 
     asyncio.run(test())
 
 
 def test_no_more_wait_than_the_policy_allows() -> None:
     async def test() -> None:
-        bench = limited(max_requests=1, max_pending_requests=2)
-        loop = loop_of(bench)
+        rig = limited(max_requests=1, max_pending_requests=2)
+        loop = loop_of(rig)
         loop.outcomes.append(None)
-        clients = asked(bench, 1)
+        clients = asked(rig, 1)
         await loop.settle()
-        clients += asked(bench, 3)
+        clients += asked(rig, 3)
         assert statuses(clients) == [b"", b"", b"", b"503"]
         for _ in range(3):
             loop.transports[0].receive(ANSWER)
             await loop.settle()
         assert statuses(clients[:3]) == [b"200"] * 3
-        assert bench.client_meter.overflows == 1
-        assert bench.settled()
+        assert rig.client_meter.overflows == 1
+        assert rig.settled()
 
     asyncio.run(test())
 
@@ -101,18 +101,18 @@ def test_a_wait_ends_with_the_requests_own_time_or_with_its_client() -> None:
     async def test() -> None:
         breaker = CircuitBreaker(max_requests=1)
         policy = Policy(circuit_breaker=breaker, timeouts=Timeouts(request_seconds=5.0))
-        bench = Bench(policy=policy, loop=ConnectingLoop())
-        loop = loop_of(bench)
+        rig = Http1Rig(policy=policy, loop=ConnectingLoop())
+        loop = loop_of(rig)
         loop.outcomes.append(None)
-        (first,) = asked(bench, 1)
+        (first,) = asked(rig, 1)
         await loop.settle()
-        leaving, waiting = asked(bench, 2)
+        leaving, waiting = asked(rig, 2)
         leaving.lose(None)
-        assert bench.cluster.pending_requests == 1
+        assert rig.cluster.pending_requests == 1
         loop.advance(6.0)
         assert statuses([first, waiting]) == [b"504", b"504"]
         assert loop.transports[0].take().count(b"GET ") == 1, "it never left"
-        assert bench.settled()
+        assert rig.settled()
 
     asyncio.run(test())
 
@@ -120,8 +120,8 @@ def test_a_wait_ends_with_the_requests_own_time_or_with_its_client() -> None:
 @pytest.mark.parametrize("limits", [{"max_connections": 0}, {"max_requests": 0}])
 def test_a_limit_of_nothing_refuses_at_once(limits: dict[str, int]) -> None:
     async def test() -> None:
-        bench = limited(**limits)
-        assert statuses(asked(bench, 1)) == [b"503"]
-        assert bench.settled()
+        rig = limited(**limits)
+        assert statuses(asked(rig, 1)) == [b"503"]
+        assert rig.settled()
 
     asyncio.run(test())
