@@ -20,11 +20,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from registry import metric_names
-from registry.aws.clients import open_zone
 from registry.dynamodb.store import Store, open_store
 from registry.failures import Failure, failure_of
 from registry.feeding import Feeder, open_feeder
-from registry.hosted_zone import HostedZone
+from registry.hosted_zone import HostedZone, open_zone
 from registry.publishing import Changes, Publisher
 from registry.settings import Settings
 

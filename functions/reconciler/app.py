@@ -15,11 +15,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from reconciler.publications import Publications
 from reconciler.sweep import Sweep
 from registry import metric_names
-from registry.aws.clients import open_lookups, open_zone
+from registry.aws.clients import open_lookups
 from registry.aws.pacing import TokenBucket
 from registry.dynamodb.store import Store, open_store
 from registry.feeding import open_feeder
-from registry.hosted_zone import HostedZone
+from registry.hosted_zone import HostedZone, open_zone
 from registry.publishing import Publisher
 from registry.settings import Settings
 

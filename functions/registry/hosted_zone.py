@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from registry.aws.clients import open_route53
 from registry.aws.pacing import TokenBucket
+from registry.aws.route53 import Route53Client
 from registry.domain.snapshot import Document
 from registry.domain.zone import Mode, batches, changes, wanted
 from registry.dynamodb.store import Store
@@ -24,22 +26,6 @@ REQUESTS_PER_SECOND: Final = 2.0
 LONGEST_REQUEST_SECONDS: Final = 23.0
 """Four attempts of 4 s each, and pauses of up to 1, 2 and 4 s (`aws/clients.py`)."""
 _NEXT: Final = ("NextRecordName", "NextRecordType", "NextRecordIdentifier")
-
-
-class Route53Client(Protocol):
-    """What is used of botocore's Route 53 client."""
-
-    @property
-    def get_hosted_zone(self) -> Callable[..., Any]:
-        """(Id) -> {"HostedZone": {"Name": ..., "Config": {"PrivateZone": ...}}}."""
-
-    @property
-    def list_resource_record_sets(self) -> Callable[..., Any]:
-        """(HostedZoneId, StartRecordName, StartRecordType) -> {"ResourceRecordSets": [...], "IsTruncated": ...}."""
-
-    @property
-    def change_resource_record_sets(self) -> Callable[..., Any]:
-        """(HostedZoneId, ChangeBatch) -> {"ChangeInfo": {...}}."""
 
 
 class PublicZoneError(Exception):
@@ -108,6 +94,13 @@ class HostedZone:
             raise ZoneUnfinishedError(f"hosted zone {self._id}: no time is left for {operation}")
         self._bucket.take()
         return getattr(self._client(), operation)(**arguments)
+
+
+def open_zone(zone_id: str, mode: Mode, region: str) -> HostedZone | None:
+    """Return a hosted zone over botocore, None when there is no id."""
+    if not zone_id:
+        return None
+    return HostedZone(open_route53(region), zone_id, mode, TokenBucket(REQUESTS_PER_SECOND))
 
 
 def _published(store: Store) -> dict[str, list[Document]]:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -18,9 +19,8 @@ from botocore.session import Session, get_session
 from registry.aws.documents import Documents, S3Client
 from registry.aws.ecs import Ec2Client, EcsClient, Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
+from registry.aws.route53 import Route53Client
 from registry.domain.offer import DEFAULT_MESH
-from registry.domain.zone import Mode
-from registry.hosted_zone import REQUESTS_PER_SECOND, HostedZone, Route53Client
 
 CONNECT_TIMEOUT_SECONDS: Final = 1
 READ_TIMEOUT_SECONDS: Final = 3
@@ -60,17 +60,15 @@ def open_lookups(region: str, mesh: str = DEFAULT_MESH, bucket: TokenBucket | No
     return Lookups(ecs, ec2, mesh)
 
 
-def open_zone(zone_id: str, mode: Mode, region: str) -> HostedZone | None:
-    """Return a hosted zone over botocore, None when there is no id."""
-    if not zone_id:
-        return None
+def open_route53(region: str) -> Callable[[], Route53Client]:
+    """Return what makes the client of Route 53 when it is first asked for."""
 
     @cache
     def route53() -> Route53Client:
         client: Route53Client = _client("route53", region, ZONE_ATTEMPTS)
         return client
 
-    return HostedZone(route53, zone_id, mode, TokenBucket(REQUESTS_PER_SECOND))
+    return route53
 
 
 def open_documents(bucket: str, region: str) -> Documents:

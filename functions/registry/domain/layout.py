@@ -2,10 +2,10 @@
 
 Rules:
 1. The services are spread over 64 parts by their names, since an item may not exceed 400 KB.
-2. A part is stored as two texts: its *base*, which is the whole part as it once was, and its *changes* since
+2. A part is stored as two blobs of gzip: its *base*, which is the whole part as it once was, and its *changes* since
    then. A change of one task writes the changes, which are small, and not the base; when they have grown, the
    part gets a new base and has no changes. Sizes are balanced so that both cost about the same over time.
-3. Each text has two items, its slots, and only the one that HEAD does not point to is ever written. Until HEAD
+3. Each blob has two items, its slots, and only the one that HEAD does not point to is ever written. Until HEAD
    is written, readers see the old snapshot whole.
 """
 
@@ -24,7 +24,7 @@ SLOTS: Final = 2
 
 # DynamoDB charges a write by whole KB of the item.
 UNIT_BYTES: Final = 1024
-# What an item has besides its text: keys and names of attributes, a number, a namespace of common length.
+# What an item has besides its blob: keys and names of attributes, a number, a namespace of common length.
 ITEM_BYTES: Final = 128
 # About what the change of an endpoint adds to the compressed changes of a part.
 CHANGE_BYTES: Final = 100
@@ -35,7 +35,7 @@ _PLACE_BYTES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a text stands: its slot (0 or 1), and the revision for which it was written there."""
+    """Where a blob stands: its slot (0 or 1), and the revision for which it was written there."""
 
     slot: int
     revision: int
@@ -83,7 +83,7 @@ def part_of(service: str) -> int:
 
 
 def place_after(known: Place | None, revision: int) -> Place:
-    """Return where a text is to be written when the present one stands at `known`."""
+    """Return where a blob is to be written when the present one stands at `known`."""
     return Place(0 if known is None else (known.slot + 1) % SLOTS, revision)
 
 

@@ -127,7 +127,7 @@ def changes_key(number: int, slot: int) -> str:
 
 
 def chunk_keys(key: str, count: int) -> list[str]:
-    """Return the sort keys of the items over which a text is spread; the first is its own."""
+    """Return the sort keys of the items over which a blob is spread; the first is its own."""
     return [key, *(f"{key}#{number}" for number in range(1, count))]
 
 

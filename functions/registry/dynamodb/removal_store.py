@@ -5,7 +5,7 @@ Rules:
    service since it was read. The claim is released, not deleted: it keeps others away until its quarantine is over.
 2. A namespace's item is the last to go, so that a removal which dies half-way is found and ended by the next sweep.
    Each item goes on the condition that it is as it was read; a registrar that comes meanwhile keeps the namespace,
-   and its publisher builds a new head, whose texts are later than those that were read here.
+   and its publisher builds a new head, whose blobs are later than those that were read here.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class RemovalStore:
     def _remove_snapshot(self, namespace: str) -> None:
         heads, parts = self._table.heads, self._table.parts
         key = namespace_key(namespace)
-        texts = [
+        blobs = [
             item
             for prefix in ("PART#", "CHANGES#")
             for item in parts.query(
@@ -100,5 +100,5 @@ class RemovalStore:
         else:
             if not delete_if(head, heads.next_revision == head.next_revision):
                 return
-        for item in texts:
+        for item in blobs:
             delete_if(item, parts.revision == item.revision)

@@ -1,17 +1,17 @@
 """Snapshots in DynamoDB. IO. How they are laid out is said in `layout.py`.
 
 Rules of writing, which keep readers from seeing half a snapshot without a transaction, which costs twice:
-1. Texts are written first, to slots that HEAD does not point to, HEAD last. The write of HEAD demands that it is
+1. Blobs are written first, to slots that HEAD does not point to, HEAD last. The write of HEAD demands that it is
    as the writer read it.
 2. A slot takes only a greater revision than it holds. So a late writer cannot write over what HEAD points to by
-   now, and slot and revision together name one text for ever.
-3. A text above `CHUNK_BYTES` is spread over up to `CHUNKS` items of its slot, all at its revision. The first says
+   now, and slot and revision together name one blob for ever.
+3. A blob above `CHUNK_BYTES` is spread over up to `CHUNKS` items of its slot, all at its revision. The first says
    how many they are.
 4. A writer that died leaves slots with the revision that is next, and they refuse that of others. `fence`
    then makes HEAD's `next_revision` a greater one, after which the other cannot write HEAD, be it slow or dead.
 5. A new HEAD has a new epoch (`lineage.py`), and so has one that was copied into another table.
 
-Rule of reading: a text at another revision than HEAD says was written after HEAD was read, so all is read again.
+Rule of reading: a blob at another revision than HEAD says was written after HEAD was read, so all is read again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PartTooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part as it stands at `places`, and its base, whose text has so many bytes."""
+    """A part as it stands at `places`, and its base, whose blob has so many bytes."""
 
     places: Places
     part: Part
@@ -169,7 +169,7 @@ class SnapshotStore:
     ) -> dict[int, StoredPart]:
         """Return those of the parts that stand as the head says; overtaken, missing and damaged ones are left out.
 
-        Texts of `known` parts are not read again.
+        Blobs of `known` parts are not read again.
         """
         known = known or {}
         found: dict[int, StoredPart] = {}
@@ -183,16 +183,16 @@ class SnapshotStore:
                 wanted.add(part_key(number, places.base.slot))
             if places.changes is not None:
                 wanted.add(changes_key(number, places.changes.slot))
-        texts = self._texts(namespace, wanted, consistent)
+        blobs = self._blobs(namespace, wanted, consistent)
         for number in numbers:
             if number not in found:
-                stored = _stored(number, head.parts[number], texts, known.get(number))
+                stored = _stored(number, head.parts[number], blobs, known.get(number))
                 if stored is not None:
                     found[number] = stored
         return found
 
-    def _texts(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, tuple[int, bytes]]:
-        """Return revision and data of texts by their sort keys; missing ones and halves are left out."""
+    def _blobs(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, tuple[int, bytes]]:
+        """Return revision and data of blobs by their sort keys; missing ones and halves are left out."""
         first = self._items(namespace, keys, consistent)
         counts = {key: int(maybe(item.chunks) or 1) for key, item in first.items()}
         more = self._items(namespace, (each for key in first for each in chunk_keys(key, counts[key])[1:]), consistent)
@@ -256,7 +256,7 @@ class SnapshotStore:
         Raises PartTooLargeError.
         """
         places = dict(known.parts)
-        texts: list[tuple[str, bytes]] = []
+        blobs: list[tuple[str, bytes]] = []
         for number, part in sorted(parts.items()):
             old = stored.get(number)
             data = None if old is None else _changes(old, part)
@@ -264,12 +264,12 @@ class SnapshotStore:
             if data is not None and before is not None:
                 changes = place_after(before.changes, known.next_revision)
                 places[number] = replace(before, changes=changes)
-                texts.append((changes_key(number, changes.slot), data))
+                blobs.append((changes_key(number, changes.slot), data))
             else:
                 base = place_after(None if before is None else before.base, known.next_revision)
                 places[number] = Places(base)
-                texts.append((part_key(number, base.slot), self._base(namespace, number, part)))
-        if not all(self._write(namespace, key, data, known.next_revision) for key, data in texts):
+                blobs.append((part_key(number, base.slot), self._base(namespace, number, part)))
+        if not all(self._write(namespace, key, data, known.next_revision) for key, data in blobs):
             return False
         heads = self._table.heads
         actions: list[Action] = [
@@ -287,7 +287,7 @@ class SnapshotStore:
         return data
 
     def _write(self, namespace: str, key: str, data: bytes, revision: int) -> bool:
-        """Write a text; return False when a slot has a later one."""
+        """Write a blob; return False when a slot has a later one."""
         model = self._table.parts
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         count = len(chunks) if len(chunks) > 1 else None
@@ -314,32 +314,32 @@ class SnapshotStore:
 
 
 def _stored(
-    number: int, places: Places, texts: Mapping[str, tuple[int, bytes]], known: StoredPart | None
+    number: int, places: Places, blobs: Mapping[str, tuple[int, bytes]], known: StoredPart | None
 ) -> StoredPart | None:
-    """Return a part made of its texts, None when one is missing, damaged or of another revision."""
+    """Return a part made of its blobs, None when one is missing, damaged or of another revision."""
     try:
         if known is not None and known.places.base == places.base:
             base, size = known.base, known.base_bytes
         else:
-            data = _text(texts, part_key(number, places.base.slot), places.base)
+            data = _blob(blobs, part_key(number, places.base.slot), places.base)
             base, size = decode_part(data), len(data)
         if places.changes is None:
             return StoredPart(places, base, base, size)
-        changes = _text(texts, changes_key(number, places.changes.slot), places.changes)
+        changes = _blob(blobs, changes_key(number, places.changes.slot), places.changes)
         return StoredPart(places, decode_changes(changes, base), base, size)
     except PartError:
         return None  # readers read again, the publisher builds the part again from the tasks
 
 
-def _text(texts: Mapping[str, tuple[int, bytes]], key: str, place: Place) -> bytes:
-    revision, data = texts.get(key, (0, b""))
+def _blob(blobs: Mapping[str, tuple[int, bytes]], key: str, place: Place) -> bytes:
+    revision, data = blobs.get(key, (0, b""))
     if revision != place.revision:
         raise PartError(f"{key} is at revision {revision}, not {place.revision}")
     return data
 
 
 def _changes(stored: StoredPart, part: Part) -> bytes | None:
-    """Return the text of a part's changes, None when a new base is cheaper."""
+    """Return the blob of a part's changes, None when a new base is cheaper."""
     largest = largest_changes(stored.base_bytes)
     data = encode_changes(stored.base, part) if largest else b""
     return data if 0 < len(data) <= largest else None

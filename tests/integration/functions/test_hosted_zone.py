@@ -10,11 +10,10 @@ from botocore.exceptions import ClientError
 
 from publisher.app import bring_zone, publish_all
 from reconciler.app import repair_zone
-from registry.aws.clients import open_zone
 from registry.aws.pacing import TokenBucket
 from registry.domain.zone import Mode
 from registry.dynamodb.store import Store
-from registry.hosted_zone import Brought, HostedZone, PublicZoneError, ZoneUnfinishedError
+from registry.hosted_zone import Brought, HostedZone, PublicZoneError, ZoneUnfinishedError, open_zone
 from registry.publishing import Changes, Publisher
 from tests.support.control_plane import aws, building
 from tests.support.control_plane.building import task

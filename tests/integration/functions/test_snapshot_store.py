@@ -145,8 +145,8 @@ def test_changes_that_have_grown_become_a_new_base(store: Store) -> None:
     assert read(store) == {3: large(4)}
 
 
-def test_a_dead_publishers_texts_stand_in_nobodys_way(store: Store) -> None:
-    """It has written its text, but not the head."""
+def test_a_dead_publishers_blobs_stand_in_nobodys_way(store: Store) -> None:
+    """It has written its blob, but not the head."""
     head = publish_first(store)
     assert store.snapshots._write(NAMESPACE, part_key(3, 1), b"of the dead", 2)
     assert not publish(store, {3: part("next", 2)}, head)
@@ -174,7 +174,7 @@ def test_a_late_text_does_not_replace_what_the_head_points_to(store: Store) -> N
     assert read(store)[3] == part("second", 2)
 
 
-def test_a_new_head_begins_above_all_texts(store: Store, dynamodb_endpoint: str, table: str) -> None:
+def test_a_new_head_begins_above_all_blobs(store: Store, dynamodb_endpoint: str, table: str) -> None:
     publish(store, {3: large()})
     publish(store, {3: large(2)})
     store.snapshots._write(NAMESPACE, changes_key(3, 1), b"of the dead", 7)
@@ -212,16 +212,16 @@ def test_a_damaged_text_is_left_out(store: Store, key: str, dynamodb_endpoint: s
 
 
 class Counting(SnapshotStore):
-    """Keeps the texts that it was asked for."""
+    """Keeps the blobs that it was asked for."""
 
     asked: list[list[str]]
 
-    def _texts(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, tuple[int, bytes]]:
+    def _blobs(self, namespace: str, keys: Iterable[str], consistent: bool) -> dict[str, tuple[int, bytes]]:
         self.asked.append(sorted(keys))
-        return super()._texts(namespace, keys, consistent)
+        return super()._blobs(namespace, keys, consistent)
 
 
-def test_texts_are_read_once_while_they_do_not_change(store: Store, dynamodb_endpoint: str, table: str) -> None:
+def test_blobs_are_read_once_while_they_do_not_change(store: Store, dynamodb_endpoint: str, table: str) -> None:
     publish(store, {3: large(), 40: part("b")})
     reader = Counting(Table(table, aws.REGION, dynamodb_endpoint))
     reader.asked = []
@@ -246,7 +246,7 @@ def test_a_part_that_no_item_holds_is_refused_before_the_first_write(store: Stor
         publish(store, {1: part("b"), 3: too_large})
     head = latest(store)
     assert (head.revision, head.parts) == (0, {})
-    assert store.snapshots._texts(NAMESPACE, [part_key(1, 0)], consistent=True) == {}
+    assert store.snapshots._blobs(NAMESPACE, [part_key(1, 0)], consistent=True) == {}
 
 
 @cache
