@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import botocore.session
 import pytest
+from msgspec.structs import astuple
 
+from api import reading
+from reconciler.publications import Publications
 from registry.aws.documents import Documents
 from registry.domain.feed import COPIES
+from registry.domain.lineage import parse_version
 from registry.domain.snapshot import assemble
 from registry.dynamodb.feed_store import FeedStore
-from registry.dynamodb.store import Store
+from registry.dynamodb.models import HEAD, namespace_key
+from registry.dynamodb.store import Store, open_store
 from registry.feeding import Feeder
 from registry.publishing import Changes, Publisher
 from sidecar.core.snapshot import Snapshot, apply, decode
@@ -86,8 +91,16 @@ class Reader:
         raise AssertionError("there is always something new")
 
     def knows(self, truth: Snapshot) -> bool:
-        assert self.snapshot is not None
-        return (self.snapshot.version, self.snapshot.services) == (truth.version, truth.services)
+        return says(self.snapshot) == says(truth)
+
+
+def says(snapshot: Snapshot | None) -> Any:
+    """Return what a snapshot says, as values that can be compared: a policy is kept as the text that came."""
+    assert snapshot is not None
+    services = snapshot.services.items()
+    return snapshot.version, {
+        name: (*astuple(service)[:-1], json.loads(bytes(service.policy))) for name, service in services
+    }
 
 
 @pytest.fixture
@@ -148,6 +161,68 @@ def test_another_epoch_is_taken_whole(case: Case) -> None:
     case.feeder.bring_up(NAMESPACE)
     assert reader.read() >= 1
     assert reader.knows(case.truth())
+
+
+class ApiReader:
+    """What of a sidecar reads the API."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+
+    def read(self, store: Store) -> None:
+        since = parse_version(self.snapshot.version) if self.snapshot is not None else None
+        head = reading.head_of(store, NAMESPACE, [since] if since else [])
+        document = reading.snapshot(store, NAMESPACE, head, since, None)
+        self.snapshot = apply(self.snapshot, decode(json.dumps(document).encode(), NAMESPACE))
+
+
+def swept(case: Case, stream: str) -> None:
+    """Do what the first sweep of a stack does for a namespace."""
+    publisher = Publisher(case.store, lambda: NOW, lambda _: None, stream=stream)
+    publications = Publications(case.store, publisher, NOW, lambda *_, **__: None, case.feeder)
+    publications.repair(NAMESPACE, list(case.store.tasks.all(NAMESPACE)))
+
+
+def test_a_table_of_an_earlier_version_is_updated_and_restored_and_readers_follow(case: Case, table: str) -> None:
+    """The procedure of docs/upgrade.md."""
+    case.publish("t1")
+    assert case.store.services.set_policy(NAMESPACE, "orders", {"retries": {"count": 1}}, None, NOW)
+    heads = case.store.snapshots._table.heads
+    heads(namespace_key(NAMESPACE), HEAD).update(actions=[heads.epoch.remove(), heads.stream.remove()])
+    swept(case, "of the table")  # the update
+    case.publish("t2")
+    copied = restored(case.dynamodb, table)
+    case.publish("t3")  # the old table goes on: readers are ahead of what is restored
+    case.publish("t4")
+    by_feed, by_api = case.sidecar(), ApiReader()
+    by_feed.read()
+    by_api.read(case.store)
+    assert by_feed.knows(case.truth())
+
+    store = open_store(copied, aws.REGION, case.dynamodb)
+    # The sweep leaves to publishers what was published just now: a minute has gone by.
+    feeder = Feeder(store, case.feeder._feed, case.feeder._documents, 1, lambda: NOW + 60)
+    publisher = Publisher(store, lambda: NOW, lambda _: None, stream="of the restored table")
+    later = replace(case, store=store, feeder=feeder, publisher=publisher)
+    swept(later, "of the restored table")
+    for _ in range(2):
+        by_feed.read()
+        by_api.read(later.store)
+        truth = later.truth()
+        assert by_feed.knows(truth)
+        assert says(by_api.snapshot) == says(truth)
+        later.publish("t5")
+    record = later.store.services.get(NAMESPACE, "orders")
+    assert record is not None
+    assert record.policy == {"retries": {"count": 1}}
+
+
+def restored(endpoint: str, table: str) -> str:
+    """Return a new table with the items that a table has now, as a restore to a point in time makes it."""
+    copied, client = aws.create_table(endpoint), aws.client("dynamodb", endpoint)
+    for item in client.scan(TableName=table)["Items"]:
+        client.put_item(TableName=copied, Item=item)
+    return copied
 
 
 def test_a_table_that_is_not_there_is_named(case: Case) -> None:
