@@ -120,7 +120,8 @@ def begin(
     decision = parts.pop("Sampled", "")
     carried = traceparent(fields) if w3c else None
     if carried is not None:
-        if root != (root := f"1-{carried.trace_id[:8]}-{carried.trace_id[8:]}"):
+        of_xray, root = root, f"1-{carried.trace_id[:8]}-{carried.trace_id[8:]}"
+        if root != of_xray:
             parts = {}  # keys of another trace
         parent, decision = carried.parent_id, "1" if carried.is_sampled else "0"
     sampled = decision == "1" or (decision != "0" and sampler.sample(now, random))

@@ -207,7 +207,11 @@ def test_traffic_of_every_kind_is_counted_exactly(tmp_path: Path, moto_endpoint:
         ("DiscoveryName", "every-tcp"): {"NewConnectionCount": 3, "ProcessedBytes": 45, "RequestCount": 0},
         ("TargetDiscoveryName", "every-tcp"): {"TargetProcessedBytes": 45, "RequestCountPerTarget": 3},
         ("DiscoveryName", "every-grpc"): {"RequestCount": 8, "GrpcRequestCount": 8},
-        ("TargetDiscoveryName", "every-grpc"): {"HTTPCode_Target_2XX_Count": 8, "RequestCountPerTarget": 8},
+        ("TargetDiscoveryName", "every-grpc"): {
+            "HTTPCode_Target_2XX_Count": 6,
+            "HTTPCode_Target_4XX_Count": 2,  # NOT_FOUND, in answers whose own status is 200
+            "RequestCountPerTarget": 8,
+        },
     }
     for extra in ({}, TASK):
         assert read_back(cloudwatch, expected, extra) == expected
