@@ -2,7 +2,7 @@
 # All tests in groups that run at once, because most of them wait more than they work: `test_groups.sh PYTEST`.
 # With COMPILED=1 the sidecar's tests run on the compiled sidecar too, in a network of their own: they use the same
 # loopback addresses. The group `sidecar` is shown as it goes, the others when they have ended, one that failed last.
-# Ends with exit code 1 if one failed.
+# The meshes of e2e run the sidecar as it is installed. Ends with exit code 1 if one failed.
 set -uo pipefail
 pytest=$1
 directory=.tools/tests
@@ -27,7 +27,7 @@ start() { # NAME COMMAND
 trap 'kill "${running[@]}" 2>/dev/null; wait; exit 130' INT TERM
 
 start functions "$pytest" "${functions[@]}"
-start processes "$pytest" "${processes[@]}"
+start processes env TRAMO_SIDECAR="$PWD/.tools/sidecar/bin/tramo-sidecar" "$pytest" "${processes[@]}"
 names=(functions processes)
 if [ "${COMPILED:-0}" = 1 ]; then
     # shellcheck disable=SC2016 # the inner shell expands it

@@ -44,6 +44,6 @@ async def order(settings: Settings) -> dict[str, Any]:
 
 
 def _get(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         found: dict[str, Any] = json.load(response)
         return found

@@ -104,7 +104,7 @@ def order(running: Up) -> dict[str, Any]:
 
     def answer() -> dict[str, Any] | None:
         try:
-            with urllib.request.urlopen(url, timeout=10) as response:
+            with urllib.request.urlopen(url, timeout=60) as response:
                 found: dict[str, Any] = json.load(response)
                 return found
         except urllib.error.HTTPError:

@@ -72,7 +72,7 @@ def test_a_surplus_answer_never_reaches_the_next_request(stage: Stage, idle: boo
         body = request.path.encode()
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         peer.socket.sendall(answer if idle else answer + surplus)
-        assert answered.acquire(timeout=10)
+        assert answered.acquire(timeout=60)
         if idle:
             peer.socket.sendall(surplus)
         with suppress(ConnectionResetError):
@@ -89,6 +89,6 @@ def test_a_surplus_answer_never_reaches_the_next_request(stage: Stage, idle: boo
         response = connection.getresponse()
         assert (response.status, response.read()) == (200, path.encode())
         answered.release()
-        assert closed.acquire(timeout=10)
+        assert closed.acquire(timeout=60)
     connection.close()
     assert backend.connections == len(paths)

@@ -346,7 +346,7 @@ def test_an_endpoint_that_is_told_to_end_under_load_fails_no_call(stage: Stage, 
             until(lambda: len(load.names) == 2 and load.done > 50, 10, "calls at both")
             other.stage.sidecar.signal()
             stage.publish("rolling", task.record(), other.record("draining"), protocol="grpc")
-            assert other.stage.sidecar.process.wait(20) == 0
+            assert other.stage.sidecar.process.wait(60) == 0
             done = load.done
             until(lambda: load.done > done + 100, 10, "calls at the one that is left")
             assert load.stop() == []
@@ -376,7 +376,7 @@ def test_an_endpoint_that_is_killed_under_load_fails_only_what_it_may_have_done(
             load = Load(client, threads=4)
             until(lambda: len(load.names) == 2 and load.done > 50, 10, "calls at both")
             other.stage.sidecar.process.send_signal(signal.SIGKILL)
-            other.stage.sidecar.process.wait(20)
+            other.stage.sidecar.process.wait(60)
             done = load.done
             until(lambda: load.done > done + 100, 10, "calls at the one that is left")
             failures = load.stop()
@@ -406,7 +406,7 @@ def test_calls_are_counted_where_they_are_served(client: Client, task: Task) -> 
     host, _, port = task.stage.environment["TRAMO_ADMIN"].rpartition(":")
 
     def counted() -> dict[str, float]:
-        connection = HTTPConnection(host, int(port), timeout=20)
+        connection = HTTPConnection(host, int(port), timeout=60)
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
         connection.close()

@@ -64,14 +64,14 @@ def test_a_request_under_way_outlives_its_endpoint_and_its_service(stage: Stage)
 
     def wait(peer: Peer, request: Request) -> None:
         asked.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         peer.answer(200, b"done")
 
     backend = stage.backend("leaving-1")
     backend.behaviours["/"] = wait
     connection = stage.publish("leaving", backend).http()
     connection.request("GET", "/")
-    assert asked.wait(5)
+    assert asked.wait(60)
     stage.publish("leaving")
     go_on.set()
     assert connection.getresponse().read() == b"done"
@@ -203,7 +203,7 @@ def test_a_drain_finishes_what_is_under_way(own: Stage) -> None:
 
     def wait(peer: Peer, request: Request) -> None:
         asked.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         peer.answer(200, b"finished")
 
     backend = own.backend("draining-1")
@@ -213,7 +213,7 @@ def test_a_drain_finishes_what_is_under_way(own: Stage) -> None:
     idle.request("GET", "/")
     assert idle.getresponse().read() == b"draining-1"
     slow.request("GET", "/wait")
-    assert asked.wait(5)
+    assert asked.wait(60)
     own.sidecar.signal()
     until(lambda: own.sidecar.page("/ready")[0] == 503, 5, "readiness to go")
     idle.request("GET", "/")
@@ -223,7 +223,7 @@ def test_a_drain_finishes_what_is_under_way(own: Stage) -> None:
     go_on.set()
     response = slow.getresponse()
     assert (response.read(), response.getheader("connection")) == (b"finished", "close")
-    assert own.sidecar.process.wait(10) == 0
+    assert own.sidecar.process.wait(60) == 0
     slow.close()
     idle.close()
 
@@ -238,7 +238,7 @@ def test_a_drain_serves_callers_for_as_long_as_they_come(own: Stage) -> None:
     for _ in range(20):
         assert app.get() == (200, b"app-1")
         time.sleep(0.15)  # the callers' pace
-    assert own.sidecar.process.wait(10) == 0
+    assert own.sidecar.process.wait(60) == 0
 
 
 def test_a_drain_that_was_asked_for_by_post_ends_with_sigterm(own: Stage) -> None:
@@ -289,7 +289,7 @@ def test_a_bad_configuration_is_named(tmp_path: Path, changes: dict[str, str], s
     environment = {"TRAMO_NAMESPACE": "x", "TRAMO_API_URL": "http://127.0.0.1:1", "TRAMO_HOSTS_FILE": "off"}
     sidecar = Sidecar(environment | changes, tmp_path / "log")
     try:
-        assert sidecar.process.wait(10) == 2
+        assert sidecar.process.wait(60) == 2
         assert says in sidecar.log.read_text()
         assert "Traceback" not in sidecar.log.read_text()
     finally:
@@ -352,7 +352,7 @@ def test_an_address_that_is_taken_is_named(tmp_path: Path, taken: str) -> None:
             environment[taken] = f"{prefix}.0.9:15900"
         sidecar = Sidecar(environment, tmp_path / "log")
         try:
-            assert sidecar.process.wait(10) == 2
+            assert sidecar.process.wait(60) == 2
             assert f"{prefix}.0.9:15900" in sidecar.log.read_text()
         finally:
             sidecar.stop()
@@ -366,7 +366,7 @@ def test_the_version_and_the_usage() -> None:
             cwd=CODE,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         assert done.returncode == code

@@ -54,7 +54,7 @@ class Scene:
     def metrics(self, service: str) -> dict[str, int]:
         """How often each flag was counted for a service; of the forward proxy if the name is empty."""
         host, _, port = self.stage.environment["TRAMO_ADMIN"].rpartition(":")
-        connection = HTTPConnection(host, int(port), timeout=20)
+        connection = HTTPConnection(host, int(port), timeout=60)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()

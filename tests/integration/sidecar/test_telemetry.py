@@ -27,7 +27,7 @@ PROMTOOL = Path(__file__).parents[3] / ".tools" / "promtool" / "promtool"
 def scrape(stage: Stage, accept: str = "*/*") -> tuple[str, str]:
     """Content type and text of /metrics."""
     host, _, port = stage.sidecar.environment["TRAMO_ADMIN"].rpartition(":")
-    connection = HTTPConnection(host, int(port), timeout=20)
+    connection = HTTPConnection(host, int(port), timeout=60)
     try:
         connection.request("GET", "/metrics", headers={"Accept": accept})
         response = connection.getresponse()
@@ -180,7 +180,7 @@ def test_a_used_up_retry_budget_is_counted(stage: Stage) -> None:
 def test_the_forward_proxy_counts_names_that_it_does_not_know(stage: Stage) -> None:
     before = value(stage, "tramo_forward_response_flags_total", flag="NR")
     host, _, port = stage.sidecar.environment["TRAMO_FORWARD_PROXY"].rpartition(":")
-    connection = HTTPConnection(host, int(port), timeout=20)
+    connection = HTTPConnection(host, int(port), timeout=60)
     connection.request("GET", "http://nowhere/")
     assert connection.getresponse().status == 404
     connection.close()

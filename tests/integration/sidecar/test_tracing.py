@@ -99,7 +99,7 @@ def get(stage: Stage, host: str, port: int, path: str, headers: dict[str, str]) 
 
 def send(host: str, port: int, method: str, path: str, headers: dict[str, str]) -> int:
     """The status of one request on a connection of its own."""
-    connection = HTTPConnection(host, port, timeout=10)
+    connection = HTTPConnection(host, port, timeout=60)
     try:
         connection.request(method, path, headers=headers)
         response = connection.getresponse()

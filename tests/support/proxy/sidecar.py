@@ -279,7 +279,7 @@ class Sidecar:
 
     def _get(self, path: str) -> tuple[int, bytes]:
         host, _, port = self.environment["TRAMO_ADMIN"].rpartition(":")
-        connection = HTTPConnection(host, int(port), timeout=20)
+        connection = HTTPConnection(host, int(port), timeout=60)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -452,11 +452,11 @@ class Address:
 
     def http(self) -> HTTPConnection:
         """A connection for plain requests."""
-        return HTTPConnection(self.host, self.port, timeout=10)
+        return HTTPConnection(self.host, self.port, timeout=60)
 
     def socket(self) -> socket.socket:
         """A connection for bytes."""
-        return socket.create_connection((self.host, self.port), timeout=10)
+        return socket.create_connection((self.host, self.port), timeout=60)
 
     def get(self, path: str = "/", method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
         """One request on a connection of its own: status and body."""

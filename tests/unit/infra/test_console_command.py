@@ -94,7 +94,7 @@ def test_the_page_is_served_until_it_is_ended(account: Mapping[str, str]) -> Non
             assert process.stdout is not None
             found = re.match(r"(http://127\.0\.0\.1:\d+)/ ", process.stdout.readline())
             assert found is not None
-            with urlopen(found[1], timeout=10) as answer:
+            with urlopen(found[1], timeout=60) as answer:
                 assert b"<title>tramo console</title>" in answer.read()
             with urlopen(f"{found[1]}/data/overview", timeout=30) as answer:
                 assert b'"name":"orders"' in answer.read()

@@ -100,7 +100,7 @@ def server(mesh: Mesh) -> Iterator[ConsoleServer]:
 
 
 def get(server: ConsoleServer, path: str, host: str = "") -> tuple[HTTPResponse, bytes]:
-    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     try:
         connection.request("GET", path, headers={"Host": host or f"localhost:{server.server_port}"})
         response = connection.getresponse()

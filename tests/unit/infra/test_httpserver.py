@@ -34,7 +34,7 @@ async def serving() -> AsyncIterator[tuple[HttpServer, int]]:
 def with_client(use: Callable[[http.client.HTTPConnection], None]) -> None:
     async def main() -> None:
         async with serving() as (_, port):
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
                 await asyncio.to_thread(use, client)
 
     asyncio.run(main())

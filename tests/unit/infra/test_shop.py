@@ -63,7 +63,7 @@ def test_a_server_accepts_no_more_and_finishes_what_it_has_before_it_ends() -> N
         answers: list[tuple[int, str | None]] = []
 
         def call(path: str) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", path)
             answer = connection.getresponse()
             answers.append((answer.status, answer.getheader("Connection")))

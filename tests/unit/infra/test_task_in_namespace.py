@@ -48,7 +48,7 @@ def register(made: Cluster, *containers: dict[str, Any]) -> TaskDefinition:
 
 
 def fetch(address: str) -> int:
-    with urllib.request.urlopen(f"http://{address}:8080/", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://{address}:8080/", timeout=60) as answer:
         status: int = answer.status
         return status
 
@@ -72,7 +72,7 @@ def test_apps_of_two_tasks_have_the_same_port_and_are_called_by_their_addresses(
         await serves(first)
         await serves(second)
         # A third task reaches them too, and its own localhost is not theirs.
-        fetcher = "import urllib.request,sys; print(urllib.request.urlopen(sys.argv[1], timeout=20).status)"
+        fetcher = "import urllib.request,sys; print(urllib.request.urlopen(sys.argv[1], timeout=60).status)"
         script = f"{sys.executable} -c '{fetcher}' http://{first.identity.address}:8080/; "
         script += f"{sys.executable} -c '{fetcher}' http://127.0.0.1:8080/ 2>&1 | tail -n 1"
         lines = (await output(made, script)).splitlines()
