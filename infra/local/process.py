@@ -122,19 +122,32 @@ class Launcher:
         """
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("ab")) if isinstance(log, Path) else log
-            started = await asyncio.create_subprocess_exec(
-                *argv,
-                env=dict(environment),
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=descriptors,
+            making = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *argv,
+                    env=dict(environment),
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    pass_fds=descriptors,
+                )
             )
+            try:
+                return self._started(await asyncio.shield(making))
+            except asyncio.CancelledError:
+                # Were the making cancelled itself, asyncio would collect the exit status before its own watcher does,
+                # which then reports 255.
+                with contextlib.suppress(OSError):
+                    process = self._started(await making)
+                    process.kill()
+                    await process.wait()
+                raise
+
+    def _started(self, started: asyncio.subprocess.Process) -> Process:
         self._tell_guardian(f"+{started.pid}")
-        process = Process(started, self)
-        self._running[started.pid] = process
+        process = self._running[started.pid] = Process(started, self)
         return process
 
     def remember_interface(self, name: str) -> None:

@@ -100,6 +100,24 @@ def test_leaving_the_block_ends_everything(tmp_path: Path) -> None:
     until(lambda: not alive(pids[0]), 10, "the end of the process")
 
 
+def test_a_start_that_is_cancelled_leaves_no_process_and_no_complaint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(launcher: Launcher) -> None:
+        starts = [
+            asyncio.ensure_future(shell(launcher, "exit 0" if n % 2 else "sleep 600", tmp_path)) for n in range(50)
+        ]
+        await asyncio.sleep(0)
+        for start in starts:
+            start.cancel()
+        done = await asyncio.gather(*starts, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError) for each in done)
+        assert launcher._running == {}
+
+    run(work)
+    assert [record.message for record in caplog.records] == []
+
+
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     async def work(launcher: Launcher) -> None:
         with pytest.raises(FileNotFoundError):
