@@ -91,7 +91,7 @@ class Reader:
         raise AssertionError("there is always something new")
 
     def knows(self, truth: Snapshot) -> bool:
-        return says(self.snapshot) == says(truth)
+        return bool(says(self.snapshot) == says(truth))
 
 
 def says(snapshot: Snapshot | None) -> Any:
