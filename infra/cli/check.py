@@ -232,8 +232,26 @@ def _services(category: Category, seen: Seen) -> None:
     if not count:
         category.add("there are services", [findings.made(findings.NO_NAMESPACE, "mesh", "services", "there are none")])
     category.add(f"each of {count} services has a ready endpoint", empty)
+    category.add("no two namespaces have services of one name", _same_names(seen.services))
     edges = [edge for name, each in seen.answered.items() for edge in edges_of(name, each.answers, {})]
     category.add("calls succeed, as their callers saw in the last minute", check_sidecars.of_calls(edges))
+
+
+def _same_names(services: Mapping[str, Sequence[Json]]) -> list[Finding]:
+    """Return which namespaces have services of the same names: one finding for each combination of namespaces."""
+    places: dict[str, list[str]] = {}
+    for namespace, known in services.items():
+        for service in known:
+            places.setdefault(service["name"], []).append(namespace)
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for name, found in sorted(places.items()):
+        if len(found) > 1:
+            shared.setdefault(tuple(found), []).append(name)
+    listed = check_sidecars.listed
+    return [
+        findings.made(findings.SAME_NAME, "mesh", "metrics", f"{listed(names)}: in {listed(list(namespaces))}")
+        for namespaces, names in shared.items()
+    ]
 
 
 def _of_service(category: Category, service: str) -> Category:

@@ -106,6 +106,13 @@ NOT_READY: Final = Kind(
     "something is missing to deploy the stack from this machine (`tramo check --pre`)",
     "Install what is missing, sign in with `aws sso login`, or ask for the action that the finding names.",
 )
+SAME_NAME: Final = Kind(
+    "TRM0415",
+    WARNING,
+    "services of one name are in several namespaces of the mesh: their metrics are one in CloudWatch",
+    "Metrics have the dimensions of Service Connect's, and the namespace is none of them. Give one of them another "
+    "discoveryName (its alias may stay), or its namespace a stack with another Mesh.",
+)
 KINDS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Kind))
 """All of them, in the order above."""
 

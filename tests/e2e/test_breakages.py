@@ -76,6 +76,26 @@ def app(*command: str) -> Callable[[Document], object]:
     return apply
 
 
+FAILING = """
+import threading, time, urllib.request
+from apps.shop import Server
+def call_itself():
+    while True:
+        try:
+            urllib.request.urlopen("http://{name}/", timeout=5)
+        except OSError:
+            pass
+        time.sleep(0.5)
+threading.Thread(target=call_itself, daemon=True).start()
+Server(8080, lambda path: (500, {{}})).run()
+"""
+
+
+def failing_app(document: Document) -> None:
+    """An app that answers 500 to everything, its own calls included: a caller of its own would be one more task."""
+    app("python", "-c", FAILING.format(name=document["family"]))(document)
+
+
 SLEEP = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done")
 
 WAYS: dict[str, tuple[Callable[[Document], object], str, str]] = {
@@ -94,6 +114,13 @@ WAYS: dict[str, tuple[Callable[[Document], object], str, str]] = {
     "no sidecar": (no_sidecar, "TRM0104", "tramo inject"),
     "app crashes": (app("sh", "-c", "exit 3"), "TRM0108", "see the log"),
     "hosts file": (variable("TRAMO_HOSTS_FILE", "/proc/1/nowhere/hosts"), "TRM0305", "cannot be written"),
+    "app fails": (failing_app, "TRM0409", "answered by the app itself with 5xx"),
+    "mesh": (variable("TRAMO_MESH", "elsewhere"), "TRM0109", "eave TRAMO_MESH out"),
+    "alias on the app's port": (
+        configured(lambda each: each["services"][0]["clientAliases"][0].update(port=8080)),
+        "TRM0105",
+        "only one of the two can listen",
+    ),
     "unknown variable": (variable("TRAMO_ACESS_LOG", "json"), "TRM0301", "did you mean TRAMO_ACCESS_LOG?"),
 }
 

@@ -135,7 +135,7 @@ class Silent(Api):
 def test_silent_sidecars_are_waited_for_at_once_however_many_they_are() -> None:
     api = Silent()
     found = check.examine(Mesh(cast(MeshApi, api), None, local=STATUS), None, lambda: api.now, api.pause)
-    assert codes(found) == [("data-plane", "TRM0411")] * 40
+    assert [each for each in codes(found) if each[0] == "data-plane"] == [("data-plane", "TRM0411")] * 40
     assert api.now == check.ANSWER_SECONDS < 10
 
 
@@ -145,6 +145,21 @@ def test_sidecars_that_cannot_be_asked_in_the_time_are_a_warning() -> None:
     (warning,) = (each for category in found for each in category.found)
     assert (warning.code, warning.what) == ("TRM0411", "they could not be asked: 4 questions are open")
     assert check.ANSWER_SECONDS <= api.now < 10
+
+
+class Two(Api):
+    """Two namespaces, each with a service orders."""
+
+    def namespaces(self) -> list[str]:
+        return ["shop.local", "test.local"]
+
+
+def test_services_of_one_name_in_two_namespaces_are_a_warning_since_their_metrics_are_one() -> None:
+    (found,) = (each for category in examined(Two()) for each in category.found)
+    assert (found.code, found.level, found.resource) == ("TRM0415", "warning", "mesh")
+    assert found.what == "orders: in shop.local, test.local"
+    alone = check.examine(Mesh(cast(MeshApi, Two()), "shop.local", local=STATUS))
+    assert codes(alone) == [], "one namespace was asked for"
 
 
 def test_the_short_form_has_only_what_is_wrong() -> None:
