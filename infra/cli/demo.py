@@ -297,7 +297,7 @@ class Demo:
             if held if isinstance(held, bool) else await held:
                 return
             if time.monotonic() > deadline:
-                raise DemoError(f"waited {_PATIENCE:.0f} s in vain until {what}; {self._tally()}")
+                raise DemoError(f"gave up after waiting {_PATIENCE:.0f} s until {what}; {self._tally()}")
             await asyncio.sleep(_PAUSE)
 
 

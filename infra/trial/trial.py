@@ -239,7 +239,7 @@ class Trial:
         ends_at = min(self._account.now() + seconds, self._ends_at)
         while not is_so():
             if self._account.now() >= ends_at:
-                raise TrialError(f"waited in vain until {what}")
+                raise TrialError(f"gave up waiting until {what}")
             self._account.sleep(EVERY_SECONDS)
 
     def _made(self, what: str, undo: Callable[[], object]) -> None:

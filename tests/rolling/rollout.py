@@ -239,5 +239,5 @@ async def _until(what: str, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {PATIENCE:.0f} s in vain until {what}")
+            raise TimeoutError(f"gave up after waiting {PATIENCE:.0f} s until {what}")
         await asyncio.sleep(0.1)

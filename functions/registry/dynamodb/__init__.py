@@ -1,1 +1,8 @@
-"""The stores: the only package that speaks to DynamoDB."""
+"""The stores: the only package that speaks to DynamoDB.
+
+- item, table: the models of PynamoDB, and the one table that they are in
+- store: what reads and writes one kind of item, such as tasks or questions; `Store` holds all that share the table
+- feed store: the items of the feed, in a table of their own
+"""
+
+from __future__ import annotations

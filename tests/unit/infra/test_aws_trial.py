@@ -134,7 +134,7 @@ def test_every_wait_has_an_end() -> None:
     pending = {"services": [{"deployments": [{"status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]}]}
     day = Day(describe_services=pending, list_tasks={"taskArns": ["arn:1"]})
     account = Rehearsal(ORDER.region, day, io.StringIO())
-    with pytest.raises(TrialError, match="waited in vain until orders runs"):
+    with pytest.raises(TrialError, match="gave up waiting until orders runs"):
         Trial(ORDER, account, io.StringIO()).run()
     assert account.now() < MOST_SECONDS + REMOVAL_SECONDS
     assert "delete_cluster" in day.done
