@@ -26,9 +26,9 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pynamodb.exceptions import PynamoDBException, TransactWriteError
 
 from registry.dynamodb.alias_store import ClaimsBusyError
-from registry.dynamodb.models import code_of
 from registry.dynamodb.service_store import ServiceBusyError
 from registry.dynamodb.snapshot_store import SnapshotBusyError
+from registry.dynamodb.table import code_of
 from registry.dynamodb.task_store import ReportConflictError
 from registry.publishing import PublishConflictError
 

@@ -19,16 +19,9 @@ from pynamodb.transactions import TransactWrite
 
 from registry.domain.bounds import ALIASES_PER_SERVICE
 from registry.domain.offer import Alias
-from registry.dynamodb.models import (
-    AliasItem,
-    Table,
-    alias_key,
-    delete_if,
-    maybe,
-    namespace_key,
-    transact_if,
-    update_if,
-)
+from registry.dynamodb.keys import alias_key, namespace_key
+from registry.dynamodb.models import AliasItem
+from registry.dynamodb.table import Table, delete_if, maybe, transact_if, update_if
 
 CLAIM_ATTEMPTS: Final = 8
 RELEASED_AT_ONCE: Final = ALIASES_PER_SERVICE  # a transaction may have 100 items

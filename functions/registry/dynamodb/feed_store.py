@@ -19,7 +19,9 @@ from pynamodb.expressions.condition import Condition
 
 from registry.domain.feed import COPIES, Changes, FeedHead
 from registry.domain.lineage import Version
-from registry.dynamodb.models import HEAD, Item, change, connected, delete_if, maybe, update_if, whole
+from registry.dynamodb.keys import HEAD
+from registry.dynamodb.models import Item
+from registry.dynamodb.table import change, connected, delete_if, maybe, update_if, whole
 
 CHANGES = "CHANGES"
 

@@ -17,7 +17,9 @@ from pynamodb.expressions.update import Action
 
 from registry.domain.findings import Found
 from registry.domain.reports import Finding, Level
-from registry.dynamodb.models import FindingItem, Table, finding_key, findings_key
+from registry.dynamodb.keys import finding_key, findings_key
+from registry.dynamodb.models import FindingItem
+from registry.dynamodb.table import Table
 
 KEPT_SECONDS: Final = 900  # fifteen sweeps
 REFRESHED_SECONDS: Final = KEPT_SECONDS / 2

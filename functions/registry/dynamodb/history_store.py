@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from registry.domain.service_events import ServiceEvent
-from registry.dynamodb.models import Table, change, history_key
+from registry.dynamodb.keys import history_key
+from registry.dynamodb.table import Table, change
 
 KEPT_SECONDS: Final = 7 * 24 * 3600
 LATEST: Final = 20

@@ -1,37 +1,14 @@
-"""The items of the one DynamoDB table.
-
-| pk | sk | model |
-|---|---|---|
-| NAMESPACES | NAMESPACE#{namespace} | NamespaceItem |
-| NAMESPACE#{namespace} | TASK#{task id} | TaskItem |
-| NAMESPACE#{namespace} | SERVICE#{name} | ServiceItem |
-| NAMESPACE#{namespace} | VIP#{address} | VipItem |
-| NAMESPACE#{namespace} | HEAD | HeadItem |
-| NAMESPACE#{namespace} | PART#{00..63}#{A,B} | PartItem |
-| NAMESPACE#{namespace} | PART#{00..63}#{A,B}#{1..3} | PartItem, the rest of a large one |
-| NAMESPACE#{namespace} | CHANGES#{00..63}#{A,B} | PartItem |
-| NAMESPACE#{namespace} | ALIAS#{port}#{name} | AliasItem |
-| NAMESPACE#{namespace} | CLAIM#{service}#{principal} | ClaimItem |
-| NAMESPACE#{namespace}, FINDINGS | FINDING#{code}#{resource}#{place} | FindingItem |
-| QUESTION#{namespace}#{id} | QUESTION | AnswerItem, counts the answers |
-| QUESTION#{namespace}#{id} | ANSWER#{task}#{time} | AnswerItem |
-| HISTORY#{cluster}/{ECS service} | EVENT#{time}#{id} | HistoryItem |
-| RECONCILER | SWEEP | SweepItem |
+"""The items of the one DynamoDB table, as PynamoDB's models. `keys.py` says under which keys they are.
 
 Rules:
-1. Items are changed by `update()` with a condition, never by `save()`: that would erase what a newer release
-   or another writer has put there. They are deleted on a condition, or by the table's TTL at `expires_at`.
-2. Attributes may be absent on any item; the stores turn items into records and know the defaults.
-3. The template owns the table. `Table` makes models that speak to it; the classes here have no table.
+1. Attributes may be absent on any item; the stores turn items into records and know the defaults.
+2. The template owns the table. The models here have none: `table.py` makes those that do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import new_class
-from typing import Any, Final, TypeVar, cast
+from typing import Any
 
-from botocore.exceptions import ClientError
 from pynamodb.attributes import (
     BinaryAttribute,
     BooleanAttribute,
@@ -40,95 +17,7 @@ from pynamodb.attributes import (
     NumberAttribute,
     UnicodeAttribute,
 )
-from pynamodb.connection import Connection, TableConnection
-from pynamodb.exceptions import DeleteError, PynamoDBException, TransactWriteError, UpdateError
-from pynamodb.expressions.condition import Condition
-from pynamodb.expressions.update import Action
 from pynamodb.models import Model
-from pynamodb.transactions import TransactWrite
-
-NAMESPACES: Final = "NAMESPACES"
-HEAD: Final = "HEAD"
-RECONCILER: Final = "RECONCILER"
-SWEEP: Final = "SWEEP"
-
-CONDITION_FAILED: Final = "ConditionalCheckFailedException"
-TRANSACTION_CANCELLED: Final = "TransactionCanceledException"
-
-# PynamoDB's own (15 s, 30 s) are longer than a function lives.
-CONNECT_TIMEOUT_SECONDS: Final = 1.0
-READ_TIMEOUT_SECONDS: Final = 2.0
-TOTAL_ATTEMPTS: Final = 3
-
-
-def namespace_key(namespace: str) -> str:
-    """Return the partition key of a namespace's items, and its sort key in the list of namespaces."""
-    return f"NAMESPACE#{namespace}"
-
-
-def task_key(task_id: str) -> str:
-    """Return the sort key of a task."""
-    return f"TASK#{task_id}"
-
-
-def service_key(name: str) -> str:
-    """Return the sort key of a service."""
-    return f"SERVICE#{name}"
-
-
-def vip_key(address: str) -> str:
-    """Return the sort key of a claim of a VIP."""
-    return f"VIP#{address}"
-
-
-def alias_key(dns_name: str, port: int) -> str:
-    """Return the sort key of a claim of an alias."""
-    return f"ALIAS#{port}#{dns_name}"
-
-
-def claim_key(service: str, principal: str) -> str:
-    """Return the sort key of a refused claim of a service's name."""
-    return f"CLAIM#{service}#{principal}"
-
-
-def findings_key(namespace: str | None) -> str:
-    """Return the partition key of a namespace's findings, or of those of definitions that name none."""
-    return "FINDINGS" if namespace is None else namespace_key(namespace)
-
-
-def finding_key(key: str) -> str:
-    """Return the sort key of a finding."""
-    return f"FINDING#{key}"
-
-
-def question_key(namespace: str, question: str) -> str:
-    """Return the partition key of a question to sidecars, and of its answers."""
-    return f"QUESTION#{namespace}#{question}"
-
-
-def answer_key(task: str, at: float) -> str:
-    """Return the sort key of an answer; a task may give several."""
-    return f"ANSWER#{task}#{at:017.3f}"
-
-
-def history_key(ecs_service: str) -> str:
-    """Return the partition key of the history of an ECS service (cluster/name)."""
-    return f"HISTORY#{ecs_service}"
-
-
-def part_key(number: int, slot: int) -> str:
-    """Return the sort key of the base of a part of the snapshot."""
-    return f"PART#{number:02d}#{'AB'[slot]}"
-
-
-def changes_key(number: int, slot: int) -> str:
-    """Return the sort key of the changes of a part of the snapshot."""
-    return f"CHANGES#{number:02d}#{'AB'[slot]}"
-
-
-def chunk_keys(key: str, count: int) -> list[str]:
-    """Return the sort keys of the items over which a blob is spread; the first is its own."""
-    return [key, *(f"{key}#{number}" for number in range(1, count))]
 
 
 class Item(Model):
@@ -336,115 +225,3 @@ class SweepItem(Item):
     """Where the next sweep starts: the ARN of a cluster, absent for the first one."""
 
     next_cluster = UnicodeAttribute(null=True)
-
-
-M = TypeVar("M", bound=Item)
-N = TypeVar("N", bound=Item)
-V = TypeVar("V")
-
-
-def maybe(value: V) -> V | None:
-    """Return an attribute that may be absent, as its type should be: PynamoDB's forgets `null=True`."""
-    return value
-
-
-def whole(value: float | None) -> int | None:
-    """Return a number attribute that is a whole number."""
-    return None if value is None else int(value)
-
-
-def change(attribute: Any, value: object) -> Action:
-    """Return the action that sets an attribute, or removes it when the value is None."""
-    action: Action = attribute.remove() if value is None else attribute.set(value)
-    return action
-
-
-def code_of(error: PynamoDBException) -> str | None:
-    """Return the code of DynamoDB's answer, None when no answer came.
-
-    PynamoDB's own `cause_response_code` fails then: an error of the connection has a response too, which is None.
-    """
-    return error.cause.response.get("Error", {}).get("Code") if isinstance(error.cause, ClientError) else None
-
-
-def update_if(item: Item, actions: list[Action], condition: Condition) -> bool:
-    """Change an item; return False, and change nothing, when it does not meet the condition."""
-    try:
-        item.update(actions=actions, condition=condition)
-    except UpdateError as error:
-        if code_of(error) == CONDITION_FAILED:
-            return False
-        raise
-    return True
-
-
-def delete_if(item: Item, condition: Condition) -> bool:
-    """Delete an item; return False, and change nothing, when it does not meet the condition."""
-    try:
-        item.delete(condition=condition)
-    except DeleteError as error:
-        if code_of(error) == CONDITION_FAILED:
-            return False
-        raise
-    return True
-
-
-def transact_if(table: Table, write: Callable[[TransactWrite], None]) -> bool:
-    """Make all the writes of a transaction; return False, and change nothing, when one does not meet its condition."""
-    try:
-        with TransactWrite(connection=table.connection) as transaction:
-            write(transaction)
-    except TransactWriteError as error:
-        if code_of(error) == TRANSACTION_CANCELLED:
-            return False
-        raise
-    return True
-
-
-class Table:
-    """The models of one table. They share one connection: a client of botocore's costs 0.1 s to make."""
-
-    def __init__(self, name: str, region: str, host: str | None = None) -> None:
-        meta = _meta(name, region, host)
-        # Nothing is opened yet. All models have the same keys, so the connection of one serves all.
-        shared = _derive(NamespaceItem, meta)._get_connection()
-        self.connection: Connection = shared.connection
-        self.namespaces = _derive(NamespaceItem, meta, shared)
-        self.tasks = _derive(TaskItem, meta, shared)
-        self.services = _derive(ServiceItem, meta, shared)
-        self.vips = _derive(VipItem, meta, shared)
-        self.heads = _derive(HeadItem, meta, shared)
-        self.parts = _derive(PartItem, meta, shared)
-        self.aliases = _derive(AliasItem, meta, shared)
-        self.claims = _derive(ClaimItem, meta, shared)
-        self.findings = _derive(FindingItem, meta, shared)
-        self.answers = _derive(AnswerItem, meta, shared)
-        self.history = _derive(HistoryItem, meta, shared)
-        self.sweeps = _derive(SweepItem, meta, shared)
-
-
-def _meta(name: str, region: str, host: str | None) -> dict[str, Any]:
-    return {
-        "table_name": name,
-        "region": region,
-        "host": host,
-        "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
-        "read_timeout_seconds": READ_TIMEOUT_SECONDS,
-        "retry_configuration": {"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
-    }
-
-
-def connected(
-    models: tuple[type[M], type[N]], name: str, region: str, host: str | None = None
-) -> tuple[type[M], type[N]]:
-    """Return two models of another table with the same keys; they share one connection."""
-    first, second = models
-    meta = _meta(name, region, host)
-    shared = _derive(first, meta)._get_connection()
-    return _derive(first, meta, shared), _derive(second, meta, shared)
-
-
-def _derive(model: type[M], meta: dict[str, Any], shared: TableConnection | None = None) -> type[M]:
-    """Return the model as one that knows its table."""
-    body = {"Meta": type("Meta", (), dict(meta)), "_connection": shared}
-    return cast(type[M], new_class(model.__name__, (model,), exec_body=lambda names: names.update(body)))

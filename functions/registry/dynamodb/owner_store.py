@@ -13,7 +13,8 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from registry.domain.owners import NO_RULES, Claim, NamespaceRules
-from registry.dynamodb.models import NAMESPACES, Table, claim_key, maybe, namespace_key, update_if
+from registry.dynamodb.keys import NAMESPACES, claim_key, namespace_key
+from registry.dynamodb.table import Table, maybe, update_if
 
 KEPT_SECONDS: Final = 7 * 24 * 3600
 

@@ -16,7 +16,9 @@ from typing import Final
 from pynamodb.expressions.condition import Condition
 
 from registry.domain.questions import KEPT_SECONDS, MOST_ANSWERS, Question, added
-from registry.dynamodb.models import HEAD, AnswerItem, Table, answer_key, maybe, namespace_key, question_key, update_if
+from registry.dynamodb.keys import HEAD, answer_key, namespace_key, question_key
+from registry.dynamodb.models import AnswerItem
+from registry.dynamodb.table import Table, maybe, update_if
 
 ATTEMPTS: Final = 5
 QUESTION: Final = "QUESTION"

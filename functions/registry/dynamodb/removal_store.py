@@ -18,17 +18,8 @@ from pynamodb.transactions import TransactWrite
 from registry.domain.leftovers import EMPTY_SECONDS, QUARANTINE_SECONDS, most_recent_use
 from registry.domain.service import ServiceRecord, alias_order
 from registry.dynamodb.alias_store import RELEASED_AT_ONCE, release_aliases
-from registry.dynamodb.models import (
-    HEAD,
-    NAMESPACES,
-    Table,
-    delete_if,
-    maybe,
-    namespace_key,
-    service_key,
-    transact_if,
-    vip_key,
-)
+from registry.dynamodb.keys import HEAD, NAMESPACES, namespace_key, service_key, vip_key
+from registry.dynamodb.table import Table, delete_if, maybe, transact_if
 
 
 class RemovalStore:

@@ -24,20 +24,10 @@ from registry.domain.owners import NO_RULES, NamespaceRules, principals_of
 from registry.domain.rules import TaskRecord
 from registry.domain.service import Conflict, Declaration, ServiceRecord, declared
 from registry.dynamodb.alias_store import AliasStore, release_aliases
-from registry.dynamodb.models import (
-    AliasMap,
-    DeclarationMap,
-    ServiceItem,
-    Table,
-    change,
-    maybe,
-    namespace_key,
-    service_key,
-    transact_if,
-    update_if,
-    whole,
-)
+from registry.dynamodb.keys import namespace_key, service_key
+from registry.dynamodb.models import AliasMap, DeclarationMap, ServiceItem
 from registry.dynamodb.owner_store import OwnerStore
+from registry.dynamodb.table import Table, change, maybe, transact_if, update_if, whole
 from registry.dynamodb.vip_store import VipStore
 
 DECLARE_ATTEMPTS: Final = 20  # as many registrars may declare a new service at the same time

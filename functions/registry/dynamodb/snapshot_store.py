@@ -27,19 +27,9 @@ from pynamodb.expressions.update import Action
 from registry.domain.layout import Head, Place, Places, largest_changes, pack, place_after, unpack
 from registry.domain.part_changes import decode_changes, encode_changes
 from registry.domain.snapshot import Part, PartError, decode_part, encode_part
-from registry.dynamodb.models import (
-    HEAD,
-    HeadItem,
-    PartItem,
-    Table,
-    change,
-    changes_key,
-    chunk_keys,
-    maybe,
-    namespace_key,
-    part_key,
-    update_if,
-)
+from registry.dynamodb.keys import HEAD, changes_key, chunk_keys, namespace_key, part_key
+from registry.dynamodb.models import HeadItem, PartItem
+from registry.dynamodb.table import Table, change, maybe, update_if
 
 READ_ATTEMPTS: Final = 5
 EPOCH_BYTES: Final = 6

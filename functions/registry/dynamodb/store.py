@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from registry.dynamodb.finding_store import FindingStore
 from registry.dynamodb.history_store import HistoryStore
-from registry.dynamodb.models import Table
 from registry.dynamodb.owner_store import OwnerStore
 from registry.dynamodb.question_store import QuestionStore
 from registry.dynamodb.removal_store import RemovalStore
 from registry.dynamodb.service_store import ServiceStore
 from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.sweep_store import SweepStore
+from registry.dynamodb.table import Table
 from registry.dynamodb.task_store import TaskStore
 
 

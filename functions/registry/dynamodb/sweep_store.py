@@ -6,7 +6,8 @@ cluster again and never come to the last.
 
 from __future__ import annotations
 
-from registry.dynamodb.models import RECONCILER, SWEEP, Table, change, maybe
+from registry.dynamodb.keys import RECONCILER, SWEEP
+from registry.dynamodb.table import Table, change, maybe
 
 
 class SweepStore:

@@ -19,19 +19,9 @@ from registry.domain.rules import (
     entomb,
     is_stale,
 )
-from registry.dynamodb.models import (
-    NAMESPACES,
-    EndpointMap,
-    FindingMap,
-    Table,
-    TaskItem,
-    change,
-    maybe,
-    namespace_key,
-    task_key,
-    update_if,
-    whole,
-)
+from registry.dynamodb.keys import NAMESPACES, namespace_key, task_key
+from registry.dynamodb.models import EndpointMap, FindingMap, TaskItem
+from registry.dynamodb.table import Table, change, maybe, update_if, whole
 
 READ_AT_ONCE: Final = 500  # tasks, of 1 KB and less: an answer well within the read time-out
 

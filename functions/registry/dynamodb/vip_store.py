@@ -17,7 +17,8 @@ from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from registry.dynamodb.models import TRANSACTION_CANCELLED, Table, code_of, maybe, namespace_key, service_key, vip_key
+from registry.dynamodb.keys import namespace_key, service_key, vip_key
+from registry.dynamodb.table import TRANSACTION_CANCELLED, Table, code_of, maybe
 
 FIRST_VIP: Final = IPv4Address("127.254.0.2")  # .1 is the sidecar's own
 LAST_VIP: Final = IPv4Address("127.254.255.254")

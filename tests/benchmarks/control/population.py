@@ -8,15 +8,8 @@ import zlib
 from collections.abc import Iterator
 
 from registry.domain.rules import Endpoint, TaskRecord
-from registry.dynamodb.models import (
-    AliasMap,
-    DeclarationMap,
-    EndpointMap,
-    alias_key,
-    namespace_key,
-    service_key,
-    task_key,
-)
+from registry.dynamodb.keys import alias_key, namespace_key, service_key, task_key
+from registry.dynamodb.models import AliasMap, DeclarationMap, EndpointMap
 from registry.dynamodb.store import Store
 from tests.support.control_plane.building import task
 

@@ -14,7 +14,7 @@ import pytest
 from registry.domain.owners import Claim
 from registry.domain.service_events import parse_service_event
 from registry.domain.snapshot import iso
-from registry.dynamodb.models import part_key
+from registry.dynamodb.keys import part_key
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher
 from tests.integration.functions.conftest import Deployed

@@ -18,7 +18,7 @@ from registry.domain.feed import COPIES
 from registry.domain.lineage import parse_version
 from registry.domain.snapshot import assemble
 from registry.dynamodb.feed_store import FeedStore
-from registry.dynamodb.models import HEAD, namespace_key
+from registry.dynamodb.keys import HEAD, namespace_key
 from registry.dynamodb.store import Store, open_store
 from registry.feeding import Feeder
 from registry.publishing import Changes, Publisher

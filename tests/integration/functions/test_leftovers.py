@@ -11,7 +11,7 @@ from registry.domain.leftovers import EMPTY_SECONDS, IDLE_SECONDS, QUARANTINE_SE
 from registry.domain.lineage import Version
 from registry.domain.owners import NO_RULES, NamespaceRules
 from registry.domain.snapshot import Document, assemble
-from registry.dynamodb.models import NAMESPACES, namespace_key
+from registry.dynamodb.keys import NAMESPACES, namespace_key
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher
 from tests.support.control_plane.building import declare, record, service, task

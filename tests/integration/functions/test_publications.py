@@ -12,7 +12,7 @@ import pytest
 from reconciler.publications import Publications
 from registry.domain.layout import part_of
 from registry.domain.snapshot import Document, assemble
-from registry.dynamodb.models import HEAD, namespace_key, part_key
+from registry.dynamodb.keys import HEAD, namespace_key, part_key
 from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.store import Store
 from registry.publishing import Changes, Publisher

@@ -12,7 +12,7 @@ from pynamodb.exceptions import UpdateError
 from publisher.app import publish_all
 from registry.domain.layout import Head, part_of
 from registry.domain.snapshot import Document, Part, assemble
-from registry.dynamodb.models import HEAD, namespace_key, part_key, service_key
+from registry.dynamodb.keys import HEAD, namespace_key, part_key, service_key
 from registry.dynamodb.snapshot_store import SnapshotStore
 from registry.dynamodb.store import Store, open_store
 from registry.publishing import ATTEMPTS, Changes, PublishConflictError, Publisher

@@ -7,10 +7,11 @@ import pytest
 
 from registry.domain.offer import Alias, Timeouts
 from registry.domain.service import Declaration, ServiceRecord, declaration_of
-from registry.dynamodb.models import Table, namespace_key, service_key, vip_key
+from registry.dynamodb.keys import namespace_key, service_key, vip_key
 from registry.dynamodb.owner_store import OwnerStore
 from registry.dynamodb.service_store import RevisionConflictError, ServiceStore
 from registry.dynamodb.store import Store, open_store
+from registry.dynamodb.table import Table
 from registry.dynamodb.vip_store import FIRST_VIP, LAST_VIP, VipsExhaustedError
 from tests.support.control_plane import aws
 from tests.support.control_plane.building import declaration, definition, task

@@ -10,7 +10,7 @@ import pytest
 
 from registry.domain.layout import PARTS, Head, Place, Places
 from registry.domain.snapshot import Part, encode_part, endpoints_of, service_document
-from registry.dynamodb.models import Table, changes_key, chunk_keys, namespace_key, part_key
+from registry.dynamodb.keys import changes_key, chunk_keys, namespace_key, part_key
 from registry.dynamodb.snapshot_store import (
     CHUNK_BYTES,
     LARGEST_PART_BYTES,
@@ -19,6 +19,7 @@ from registry.dynamodb.snapshot_store import (
     SnapshotStore,
 )
 from registry.dynamodb.store import Store
+from registry.dynamodb.table import Table
 from tests.support.control_plane import aws
 from tests.support.control_plane.building import service, task
 from tests.support.control_plane.ecs import NAMESPACE

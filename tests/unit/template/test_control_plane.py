@@ -13,16 +13,7 @@ from infra.local import pattern
 from infra.local.template import load
 from publisher.app import changes_of
 from registry.domain.feed import WHOLE_SECONDS
-from registry.dynamodb.models import (
-    HEAD,
-    alias_key,
-    changes_key,
-    claim_key,
-    part_key,
-    service_key,
-    task_key,
-    vip_key,
-)
+from registry.dynamodb.keys import HEAD, alias_key, changes_key, claim_key, part_key, service_key, task_key, vip_key
 from registry.settings import Settings
 from tests.support.control_plane import ecs, sam
 
