@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from infra.console.metrics import DEFAULT_MESH
@@ -16,10 +18,18 @@ CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, co
 
 def open_session(region: str | None) -> boto3.Session:
     """Return a session. Raises LocalError without credentials, and what botocore raises."""
-    session = boto3.Session(region_name=region)
+    own = botocore.session.get_session()
+    own.register_component("data_loader", _loader())
+    session = boto3.Session(region_name=region, botocore_session=own)
     if session.get_credentials() is None:
         raise LocalError("no AWS credentials were found: set AWS_PROFILE, or sign in with aws sso login")
     return session
+
+
+@cache
+def _loader() -> Any:
+    """Return what reads the descriptions of AWS's services; a command opens several sessions, and reads them once."""
+    return botocore.session.get_session().get_component("data_loader")
 
 
 @dataclass(frozen=True, slots=True)

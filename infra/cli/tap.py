@@ -75,7 +75,7 @@ def filters(options: argparse.Namespace) -> dict[str, str]:
 def warn_of_left_out(count: int) -> None:
     """Say how many requests are missing: a sidecar sends at most so many a second."""
     if count:
-        sys.stderr.write(f"tramo: {count} more requests ended than sidecars sent; choose some with --path or --to\n")
+        sys.stderr.write(f"tramo: {count} more requests ended; choose fewer with --path or --to\n")
 
 
 class Callers:

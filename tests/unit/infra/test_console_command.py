@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
 
-import boto3
 import pytest
 
 from infra.cli.api import MeshApi
@@ -19,13 +18,15 @@ from infra.cli.console import aws_console, local_console
 from infra.cli.main import main
 from tests.support.control_plane.aws import ENVIRONMENT
 from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
+from tests.support.control_plane.stacks import Stack, cloudformation
 
 ROOT: Final = Path(__file__).parents[3]
 REGION: Final = "eu-north-1"  # no other test's
-STACK: Final = """{"Parameters": {"Mesh": {"Type": "String", "Default": "Tramo"}}, "Resources": {
-    "Registry": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "the-registry"}},
-    "DeadLetters": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "tramo-letters"}}
-}, "Outputs": {"ApiUrl": {"Value": "https://api.example/live"}}}"""
+STACK: Final = Stack(
+    {"Registry": "the-registry", "DeadLetters": "http://sqs/111122223333/tramo-letters"},
+    {"ApiUrl": "https://api.example/live"},
+    {"Mesh": "blue"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +37,21 @@ def endpoint() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def stacks() -> Iterator[str]:
+    with cloudformation({"mesh": STACK}) as url:
+        yield url
+
+
 @pytest.fixture
-def account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
-    environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint}
+def account(endpoint: str, stacks: str, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_CLOUDFORMATION": stacks}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
 
 
 def test_the_stack_tells_its_mesh_its_resources_and_its_api(account: Mapping[str, str]) -> None:
-    boto3.client("cloudformation", region_name=REGION).create_stack(
-        StackName="mesh", TemplateBody=STACK, Parameters=[{"ParameterKey": "Mesh", "ParameterValue": "blue"}]
-    )
     console = aws_console("mesh", REGION)
     assert console._metrics.mesh == "blue"
     references = console._references

@@ -21,6 +21,7 @@ from infra.local.settings import ACCESS_KEY, SECRET_KEY
 from infra.local.template import load
 from tests.support.control_plane.aws import ENVIRONMENT
 from tests.support.control_plane.functions import FakeFunction, spec
+from tests.support.control_plane.stacks import Stack, cloudformation
 
 REGION: Final = "eu-west-3"  # no other test's
 TASK: Final = "ab" * 16
@@ -75,10 +76,12 @@ def api() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stack(api: str, moto_endpoint: str) -> Iterator[str]:
-    """A stack with the rules, the queue and, in the place of functions, buckets of the same names."""
-    with pytest.MonkeyPatch.context() as patch:
+    """A stack with the rules, the queue and the names of functions."""
+    stacks: dict[str, Stack] = {}
+    with pytest.MonkeyPatch.context() as patch, cloudformation(stacks) as url:
         own = {
             "AWS_ENDPOINT_URL": moto_endpoint,
+            "AWS_ENDPOINT_URL_CLOUDFORMATION": url,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_REGION": REGION,
@@ -87,14 +90,13 @@ def stack(api: str, moto_endpoint: str) -> Iterator[str]:
         for name, value in {**ENVIRONMENT, **own}.items():
             patch.setenv(name, value)
         patch.delenv("TRAMO_API_URL", raising=False)
-        resources: dict[str, Any] = {"DeadLetters": {"Type": "AWS::SQS::Queue"}}
+        events = boto3.client("events")
+        resources = {name: f"tramo-{name.lower()}" for name in FUNCTIONS}
+        resources |= {name: f"blue-{name}-1" for name in RULES}
         for name in RULES:
-            properties = {"ScheduleExpression": "rate(1 minute)", "State": "ENABLED"}
-            resources[name] = {"Type": "AWS::Events::Rule", "Properties": properties}
-        for name in FUNCTIONS:
-            resources[name] = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": f"tramo-{name.lower()}"}}
-        body = {"Resources": resources, "Outputs": {"ApiUrl": {"Value": api}}}
-        boto3.client("cloudformation").create_stack(StackName="blue", TemplateBody=json.dumps(body))
+            events.put_rule(Name=resources[name], ScheduleExpression="rate(1 minute)", State="ENABLED")
+        resources["DeadLetters"] = boto3.client("sqs").create_queue(QueueName="blue-DeadLetters-1")["QueueUrl"]
+        stacks["blue"] = Stack(resources, {"ApiUrl": api})
         yield "blue"
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from infra.cli.api import MeshApi
-from infra.cli.tap import Batch, Callers, batches, line
+from infra.cli.tap import Batch, Callers, batches, line, warn_of_left_out
 from infra.cli.top import COLUMNS, MOST_KINDS, Sums, draw
 
 REQUEST: dict[str, Any] = {
@@ -125,6 +125,14 @@ def test_a_batch_is_shown_once_and_what_a_sidecar_left_out_is_counted() -> None:
     found = list(looked(Api(), 3.0))
     assert [len(each.requests) for each in found] == [1] * 6
     assert sum(each.left_out for each in found) == 12
+
+
+def test_what_was_left_out_is_said_in_one_line_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_of_left_out(0)
+    warn_of_left_out(1_000_000)
+    (line_,) = capsys.readouterr().err.splitlines()
+    assert len(line_) <= 80
+    assert "1000000 more requests" in line_
 
 
 def test_a_long_look_asks_again_each_minute() -> None:
