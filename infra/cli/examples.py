@@ -8,10 +8,10 @@ from typing import Final
 
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "analyze": ("tramo analyze orders.json", "tramo analyze template.yaml --offline --failure-threshold Warning"),
-    "aws-trial": ("tramo aws-trial --image IMAGE --subnets subnet-1,subnet-2 --region eu-west-1 --dry-run",),
+    "aws-trial": ("tramo aws-trial --image IMAGE --subnets ID,ID --region eu-west-1 --dry-run",),
     "bug-report": ("tramo bug-report", "tramo bug-report --stack tramo report.tar.gz"),
     "check": ("tramo check", "tramo check --stack tramo --service orders --wait 5m", "tramo check --pre"),
-    "completion": ("tramo completion bash > ~/.local/share/bash-completion/completions/tramo",),
+    "completion": ("tramo completion bash > ~/.tramo-completion",),
     "console": ("tramo console", "tramo console --stack tramo --service orders --time 3h"),
     "cost": ("tramo cost --sidecars 100", "tramo cost --sidecars 100 --metrics emf --called 5"),
     "demo": ("tramo demo",),
@@ -22,7 +22,8 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "edges": ("tramo edges", "tramo edges orders --watch", "tramo edges --from web -o wide"),
     "endpoints": ("tramo endpoints orders", "tramo endpoints orders --stack tramo --watch"),
     "inject": (
-        "tramo inject orders.json --service-connect connect.json --image IMAGE --api-url URL > orders.mesh.json",
+        "tramo inject orders.json --image IMAGE --api-url URL > orders.mesh.json",
+        "tramo inject orders.json --service-connect sc.json --redirect > new.json",
     ),
     "logs": ("tramo logs orders", "tramo logs orders --stack tramo --container sidecar --lines 100"),
     "policy": ("tramo policy get orders", "tramo policy set orders policy.json --if-revision 3"),
@@ -31,7 +32,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "redrive": ("tramo redrive --dry-run", "tramo redrive --stack tramo --limit 10"),
     "run": ("tramo run load --wait 30", "tramo run migrate.json --wait 300"),
     "scale": ("tramo scale orders 3 --wait 60",),
-    "services": ("tramo services --stack tramo", "tramo services allow orders arn:aws:iam::111122223333:role/orders"),
+    "services": ("tramo services --stack tramo", "tramo services allow orders arn:aws:iam::111122223333:role/o"),
     "stat": ("tramo stat", "tramo stat orders --from web -t 15s", "tramo stat --outbound --watch --stack tramo"),
     "status": ("tramo status",),
     "stop": ("tramo stop 4f2a --wait 30",),

@@ -10,17 +10,22 @@ import argparse
 import json
 import sys
 import textwrap
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from infra.cli.api import MeshApi
-from infra.cli.ask import ask
+from infra.cli.ask import Answered, ask
 from infra.cli.measure import WINDOW_SECONDS, window_filter
 from infra.cli.mesh import open_mesh, suggestion
 from infra.cli.tables import paragraph
 from infra.cli.traffic import MEANINGS
+
+Asked = Callable[..., Answered]
+"""Asks the caller's sidecars for a subject."""
 
 MOST_ENDPOINTS: Final = 10
 """Lines of endpoints for people; JSON has all."""
@@ -91,7 +96,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def explain(
-    api: MeshApi, namespace: str, source: str, destination: str, port: int | None, window: float = WINDOW_SECONDS
+    api: MeshApi,
+    namespace: str,
+    source: str,
+    destination: str,
+    port: int | None,
+    window: float = WINDOW_SECONDS,
+    pause: Callable[[float], None] = time.sleep,
 ) -> tuple[list[Step], str]:
     """Return the steps of a call and one sentence about it; calls are those of the last `window` seconds.
 
@@ -112,7 +123,8 @@ def explain(
     steps.append(Step("alias", bool(aliases), ", ".join(aliases) or "it has none: another service holds them"))
     shown = ", ".join(f"{count} {state}" for state, count in sorted(found["endpoints"].items())) or "none"
     steps.append(Step("registry", bool(found["endpoints"].get("ready")), f"endpoints of {name}: {shown}"))
-    steps += _as_seen(api, namespace, source, found, window)
+    known = {each["id"]: each for each in api.service(namespace, name)["endpoints"]}
+    steps += _as_seen(partial(ask, api, namespace, service=source, pause=pause), source, found, known, window)
     return steps, _sentence(steps, source, name)
 
 
@@ -126,10 +138,12 @@ def _named(services: Mapping[str, Any], name: str, port: int | None) -> Mapping[
     return None
 
 
-def _as_seen(api: MeshApi, namespace: str, source: str, service: Mapping[str, Any], window: float) -> list[Step]:
+def _as_seen(
+    asked: Asked, source: str, service: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], window: float
+) -> list[Step]:
     """Return the steps that the sidecars of the caller see."""
     name = service["name"]
-    answered = ask(api, namespace, "clusters", service=source, filters={"to": name})
+    answered = asked("clusters", filters={"to": name})
     if not answered.answers:
         who = f"{len(answered.silent)} sidecars have not answered" if answered.silent else "it has no living task"
         return [Step("sidecar", False, f"nobody can be asked for {source}: {who}")]
@@ -138,16 +152,14 @@ def _as_seen(api: MeshApi, namespace: str, source: str, service: Mapping[str, An
     without = [task[:8] for task in answered.answers if task not in clusters]
     if without:
         return [*steps, Step("cluster", False, f"task {without[0]} does not know {name}: its snapshot is stale")]
-    steps.append(_listener(api, namespace, source, service))
-    known = {each["id"]: each for each in api.service(namespace, name)["endpoints"]}
+    steps.append(_listener(asked("config"), source, service))
     steps.append(_endpoints(clusters, known))
     steps.append(_breaker(clusters))
-    steps.append(_calls(api, namespace, source, name, window))
+    steps.append(_calls(asked("stat", filters=window_filter(window)), name, window))
     return steps
 
 
-def _listener(api: MeshApi, namespace: str, source: str, service: Mapping[str, Any]) -> Step:
-    answered = ask(api, namespace, "config", service=source)
+def _listener(answered: Answered, source: str, service: Mapping[str, Any]) -> Step:
     ports = {alias["port"] for alias in service["aliases"]}
     for task, page in answered.answers.items():
         for address, reason in page["not_listening"].items():
@@ -194,8 +206,7 @@ def _breaker(clusters: Mapping[str, Mapping[str, Any]]) -> Step:
     return Step("breaker", not pending, f"{active} requests under way, {pending} wait, {overflows} were refused so far")
 
 
-def _calls(api: MeshApi, namespace: str, source: str, name: str, window: float) -> Step:
-    answered = ask(api, namespace, "stat", service=source, filters=window_filter(window))
+def _calls(answered: Answered, name: str, window: float) -> Step:
     of_late = "in the last minute" if window == WINDOW_SECONDS else f"in the last {window:.0f} s"
     rows = [row for answer in answered.answers.values() for row in answer["client"] if row["name"] == name]
     ok, failed = sum(row["ok"] for row in rows), sum(row["failed"] for row in rows)

@@ -14,6 +14,7 @@ import pytest
 from infra.cli.main import make_parser
 from infra.cli.watch import HOME, WATCH_SECONDS, repeat
 from infra.packaging.docs import DOCS
+from tests.support.control_plane.terminal import COLUMNS
 
 YES = "yes"
 
@@ -66,6 +67,7 @@ def test_every_commands_help_ends_with_examples_that_can_be_typed() -> None:
         examples = re.findall(r"^  \$ tramo (.*)$", command.format_help().partition("\nexamples:\n")[2], re.MULTILINE)
         assert examples, name
         for example in examples:
+            assert len(f"  $ tramo {example}") <= COLUMNS
             options = parser.parse_args(shlex.split(example.partition(" > ")[0]))
             assert (example.split()[0], callable(options.run)) == (name, True)
 

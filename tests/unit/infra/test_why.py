@@ -62,8 +62,12 @@ class Api:
         return {"answers": [{"task": TASK, "answer": self._pages[self._asked]}], "next": None}
 
 
+def at_once(_: float) -> None:
+    """Pause for no time: the fake answers at the first look."""
+
+
 def explained(destination: str = "orders", port: int | None = None, **changes: Any) -> tuple[list[str], str]:
-    steps, sentence = explain(cast(MeshApi, Api(**changes)), "shop.local", "web", destination, port)
+    steps, sentence = explain(cast(MeshApi, Api(**changes)), "shop.local", "web", destination, port, pause=at_once)
     return [step.name for step in steps if not step.ok], sentence
 
 
@@ -120,7 +124,7 @@ def test_asking_ends_when_the_time_is_over_and_says_who_was_silent() -> None:
 
 def endpoints(*found: dict[str, Any]) -> list[str]:
     api = cast(MeshApi, Api(cluster={"endpoints": list(found)}))
-    steps, _ = explain(api, "shop.local", "web", "orders", None)
+    steps, _ = explain(api, "shop.local", "web", "orders", None, pause=at_once)
     return next(step for step in steps if step.name == "endpoints").lines()
 
 
