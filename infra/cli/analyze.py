@@ -192,8 +192,9 @@ def _of_variables(variables: Mapping[str, str], label: str) -> Iterator[SidecarF
     from sidecar import config
     from sidecar.core.findings import Finding, unknown_variables
     from sidecar.core.label import compared, read
+    from sidecar.variables import VARIABLES
 
-    yield from unknown_variables(variables, [variable.name for variable in config.VARIABLES])
+    yield from unknown_variables(variables, [variable.name for variable in VARIABLES])
     try:
         # The address of the API and the region are known when the task runs.
         read_config = config.read({**variables, "TRAMO_API_URL": "https://known.later", "AWS_REGION": "later"})

@@ -23,11 +23,11 @@ from registry.domain.findings import KINDS as FUNCTION_KINDS
 from registry.domain.findings import Kind as FunctionKind
 from registry.metric_names import METRICS as FUNCTION_METRICS
 from sidecar.admin.pages import ACTIONS, PAGES
-from sidecar.config import VARIABLES
 from sidecar.core.findings import KINDS
 from sidecar.core.findings import Kind as SidecarKind
 from sidecar.core.flags import FLAGS
 from sidecar.core.metrics import COUNTER, METRICS
+from sidecar.variables import VARIABLES
 
 DOCS = Path(__file__).parents[2] / "docs"
 ACCESS_LOG = Path(__file__).parents[2] / "sidecar" / "core" / "access_log.py"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.config import VARIABLES, Config, ConfigError, InboundService, read
+from sidecar.config import Config, ConfigError, InboundService, read
+from sidecar.variables import VARIABLES
 
 NEEDED = {"TRAMO_API_URL": "https://api.example/prod/", "AWS_REGION": "eu-west-1"}
 
