@@ -85,6 +85,16 @@ def came_too_late(transport: asyncio.BaseTransport) -> bool:
     return error == errno.EPIPE
 
 
+def listens(address: str, port: int) -> bool:
+    """Whether something in this network namespace accepts connections there: the kernel answers within the call."""
+    with socket.socket() as probe:
+        probe.setblocking(False)
+        error = probe.connect_ex((address, port))
+        if error == errno.EINPROGRESS:
+            error = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return error != errno.ECONNREFUSED
+
+
 def original_destination(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
     """Return the IPv4 address and port that a redirected client called. None if no rule redirected it."""
     connection = transport.get_extra_info("socket")

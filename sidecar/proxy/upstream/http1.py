@@ -4,6 +4,8 @@ Rules:
 - One exchange at a time. What the endpoint sends while none is there, or after its response, closes the connection.
 - A connection that ends before anything of the request was handed to the kernel has not carried it. Nor has one that
   the endpoint had closed when the request came, where the kernel can say so: all of it went in one segment.
+- Nor has one that this task's app resets as it ends. A process that ends sends RST only where bytes are unread, and FIN
+  where it has read all; and one that ends has closed its port, as an app that resets a request it dislikes has not.
 - What comes before the request has left cannot be its answer: it is the rest of an earlier one, or an attack on whoever
   asks next. The request goes elsewhere, whatever its method.
 - It goes back to the pool only when the request was sent whole, the response came whole, and both sides keep it.
@@ -24,7 +26,7 @@ from sidecar.core.timers import Timed
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import Output
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late
+from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late, listens
 from sidecar.proxy.upstream.pool import Pool
 
 
@@ -151,6 +153,15 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
             and self._bytes_of_request <= ONE_SEGMENT_BYTES
         )
 
+    def _was_left_unread(self, error: Exception | None) -> bool:
+        """Whether the app of this task ended with the request unread."""
+        return (
+            isinstance(error, ConnectionResetError)
+            and self.pool.to_app
+            and self._went_in_one_segment()
+            and not listens(self.pool.endpoint.address, self.pool.endpoint.port)
+        )
+
     def _write(self, data: bytes) -> None:
         if self._output is not None and not self.closed:
             size = len(data)
@@ -253,7 +264,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         if exchange.tunnel is not None:
             exchange.tunnel.on_closed()
             return
-        if self._is_unsent() or (self._came_too_late and not self.saw_response()):
+        if self._is_unsent() or (not self.saw_response() and (self._came_too_late or self._was_left_unread(error))):
             exchange.on_upstream_refused(blamed=False)
             return
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late
+from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late, listens
 
 REQUEST = bytes(ONE_SEGMENT_BYTES)
 PATIENCE = 20
@@ -64,3 +64,10 @@ async def _is_too_late(listener: socket.socket, what: str) -> bool:
             peer.close()
     await asyncio.wait_for(protocol.lost, PATIENCE)
     return protocol.too_late
+
+
+def test_who_listens_in_this_network_is_known_at_once(listener: socket.socket) -> None:
+    address, port = listener.getsockname()
+    assert listens(address, port)
+    listener.close()
+    assert not listens(address, port)

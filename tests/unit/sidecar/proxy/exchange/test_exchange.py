@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import pytest
 
@@ -481,6 +482,30 @@ def test_a_post_is_sent_again_when_the_kernel_says_that_the_endpoint_had_closed(
     assert first.take().endswith(bytes(size))
     first.socket.error = error
     first.receive_eof()
+    if second.take():
+        second.receive(ANSWER)
+    assert status(client) == status_code
+    assert rig.settled()
+
+
+@pytest.mark.parametrize(
+    ("to_app", "ended", "status_code"),
+    [(True, True, b"200"), (True, False, b"502"), (False, True, b"502")],
+    ids=["ended", "listens on", "not this task's app"],
+)
+def test_a_post_that_an_app_left_unread_as_it_ended_is_sent_again(
+    to_app: bool, ended: bool, status_code: bytes
+) -> None:
+    rig, client, first, second = two()
+    endpoint = rig.cluster.endpoints[1]
+    rig.destination.pool(endpoint).to_app = to_app
+    with socket.create_server(("127.0.0.1", 0)) as app:
+        endpoint.address, endpoint.port = app.getsockname()
+        if ended:
+            app.close()
+        client.receive(post(2) + b"hi")
+        assert first.take().endswith(b"hi")
+        first.break_off()
     if second.take():
         second.receive(ANSWER)
     assert status(client) == status_code
