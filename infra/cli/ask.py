@@ -96,9 +96,7 @@ def ask_namespaces(
         found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in ids}
         while (open_ := [name for name in ids if waiting[name] - found[name].keys()]) and clock() < deadline:
             pause(PAUSE_SECONDS)
-            for name, page in zip(
-                open_, pool.map(lambda name: [*everything(api, name, ids[name])], open_), strict=True
-            ):
+            for name, page in zip(open_, pool.map(answers, open_), strict=True):
                 found[name].update((each["task"], each["answer"]) for each in page)
     return {
         name: Answered(found[name], tuple(sorted(waiting[name] - found[name].keys()))) if name in ids else each
