@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, Final
@@ -67,16 +67,21 @@ def ask_namespaces(
     api: MeshApi,
     namespaces: Sequence[str],
     subject: str,
-    seconds: int,
+    *,
+    filters: dict[str, str] | None = None,
+    seconds: int = PATIENCE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
+    progress: IO[str] | None = None,
 ) -> dict[str, Answered | ApiError | None]:
     """Ask several namespaces at once, so that all of them take `seconds` at most, however many are silent.
 
     Of a namespace without a snapshot None is returned, of one that could not be asked in the time the reason.
+    Raises ApiError.
     """
     deadline = clock() + seconds
-    document = question(subject, "", (), None, seconds)
+    document = question(subject, "", (), filters, seconds)
+    bar = Progress(progress or sys.stderr)
 
     def begin(namespace: str) -> Any:
         try:
@@ -98,10 +103,17 @@ def ask_namespaces(
             pause(PAUSE_SECONDS)
             for name, page in zip(open_, pool.map(answers, open_), strict=True):
                 found[name].update((each["task"], each["answer"]) for each in page)
+            count, all_ = (sum(map(len, each.values())) for each in (found, waiting))
+            bar.show(f"{count} of {all_} sidecars in {_places(ids)} have answered")
+    bar.clear()
     return {
         name: Answered(found[name], tuple(sorted(waiting[name] - found[name].keys()))) if name in ids else each
         for name, each in begun.items()
     }
+
+
+def _places(namespaces: Collection[str]) -> str:
+    return next(iter(namespaces)) if len(namespaces) == 1 else f"{len(namespaces)} namespaces"
 
 
 def put(

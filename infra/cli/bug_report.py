@@ -80,7 +80,7 @@ def parts(mesh: Mesh, directory: Path | None) -> Iterator[tuple[str, str]]:
         yield "namespaces.txt", redaction.text(f"{error}\n")
         return
     for name in names:
-        yield _part(f"{name}/sidecars.json", partial(rows_of, mesh.api, name))
+        yield _part(f"{name}/sidecars.json", partial(rows_of, mesh.api, [name]))
         for page in PAGES:
             yield _part(f"{name}/{page}.json", partial(_pages, mesh, name, page))
     if directory is not None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import IO, Any, Final
 
 from infra.cli import check_sidecars, findings
@@ -140,7 +141,8 @@ def _look(mesh: Mesh, clock: Clock, pause: Pause) -> Seen:
         general = (
             None if mesh.wanted else pool.submit(lambda: [Finding.of_api(each) for each in mesh.api.findings(None)])
         )
-        answers = pool.submit(ask_namespaces, mesh.api, names, "stat", ANSWER_SECONDS, clock, pause)
+        asking = partial(ask_namespaces, seconds=ANSWER_SECONDS, clock=clock, pause=pause)
+        answers = pool.submit(asking, mesh.api, names, "stat")
         found = {name: pool.submit(_findings, mesh, name) for name in names}
         services = {name: pool.submit(_known, mesh, name) for name in names}
     known = [] if general is None else general.result()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Final
 
 from infra.cli.api import ApiError, MeshApi
-from infra.cli.ask import PATIENCE_SECONDS, Answered, ask
+from infra.cli.ask import Answered, ask_namespaces
 from infra.cli.mesh import Mesh
 from infra.cli.traffic import Edge, edges_of
 
@@ -22,10 +23,7 @@ def edges(mesh: Mesh, progress: IO[str] | None = None, window: float = WINDOW_SE
     Raises ApiError.
     """
     found = []
-    for namespace in mesh.namespaces():
-        answered = ask_all(mesh.api, namespace, progress, window=window)
-        if answered is None:
-            continue
+    for namespace, answered in ask_all(mesh.api, mesh.namespaces(), progress, window).items():
         names = family_names(mesh.api, namespace, answered)
         found += edges_of(namespace, answered.answers, names)
         warn_of_silence(namespace, answered.silent)
@@ -34,18 +32,25 @@ def edges(mesh: Mesh, progress: IO[str] | None = None, window: float = WINDOW_SE
 
 def ask_all(
     api: MeshApi,
-    namespace: str,
+    namespaces: Sequence[str],
     progress: IO[str] | None = None,
-    seconds: int = PATIENCE_SECONDS,
     window: float = WINDOW_SECONDS,
-) -> Answered | None:
-    """Ask every sidecar of a namespace for its traffic; None for one that has no snapshot yet."""
-    try:
-        return ask(api, namespace, "stat", progress=progress, seconds=seconds, filters=window_filter(window))
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Answered]:
+    """Ask every sidecar of the namespaces for its traffic; one that has no snapshot yet is left out.
+
+    So is one that could not be asked in the time, with a warning. Raises ApiError if that is so of all of them.
+    """
+    filters = window_filter(window)
+    found = ask_namespaces(api, namespaces, "stat", filters=filters, progress=progress, clock=clock, pause=pause)
+    answered = {name: each for name, each in found.items() if isinstance(each, Answered)}
+    for name, each in found.items():
+        if isinstance(each, ApiError):
+            if not answered:
+                raise each
+            sys.stderr.write(f"tramo: {name}: its sidecars could not be asked: {each}\n")
+    return answered
 
 
 def window_filter(window: float) -> dict[str, str] | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from infra.cli.api import MeshApi
+from infra.cli.ask import Answered
 from infra.cli.check_sidecars import STALE_INTERVALS
 from infra.cli.measure import ask_all, family_names
 from infra.cli.mesh import open_mesh
@@ -29,18 +30,19 @@ WIDE: Final = (*COLUMNS, Column("NAMESPACE", "namespace"), Column("ID", "task"),
 def run(options: argparse.Namespace) -> int:
     """Print the sidecars."""
     mesh = open_mesh(options)
-    rows = [row for namespace in mesh.namespaces() for row in rows_of(mesh.api, namespace)]
+    rows = rows_of(mesh.api, mesh.namespaces())
     show_rows(sys.stdout, options.output, columns(options.output, COLUMNS, WIDE), rows)
     limit = options.fail_stale
     stale = [row for row in rows if row["age_seconds"] is None or (limit is not None and row["age_seconds"] > limit)]
     return int(limit is not None and bool(stale))
 
 
-def rows_of(api: MeshApi, namespace: str) -> list[Row]:
-    """Return a row for each sidecar of a namespace, whether it answered or not. Raises ApiError."""
-    answered = ask_all(api, namespace)
-    if answered is None:
-        return []
+def rows_of(api: MeshApi, namespaces: Sequence[str]) -> list[Row]:
+    """Return a row for each sidecar of the namespaces, whether it answered or not. Raises ApiError."""
+    return [row for name, each in ask_all(api, namespaces).items() for row in _of_namespace(api, name, each)]
+
+
+def _of_namespace(api: MeshApi, namespace: str, answered: Answered) -> list[Row]:
     names = family_names(api, namespace, answered)
     rows = [_row(namespace, task, answer, names) for task, answer in answered.answers.items()]
     for task in answered.silent:
