@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli.stack import CONFIG, open_session
+from infra.client.stack import CONFIG, open_session
 from infra.local.settings import LocalError
 
 DRIVER: Final = "awslogs"

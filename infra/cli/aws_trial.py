@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
     """Make the trial and return the exit code: 0 if no request failed. Raises LocalError."""
     if str(FUNCTIONS) not in sys.path:
         sys.path.append(str(FUNCTIONS))
-    from infra.cli.cost import PRICES_AS_OF
-    from infra.cli.stack import open_session
+    from infra.client.stack import open_session
+    from infra.cost import PRICES_AS_OF
     from infra.local.template import load
     from infra.trial import price
     from infra.trial.account import Aws, Rehearsal

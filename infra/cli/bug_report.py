@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.cli import check, diff, redaction
-from infra.cli.ask import ask
 from infra.cli.logs import tail
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.proxies import rows_of
 from infra.cli.tables import paragraph
+from infra.client.questions import ask
 from infra.local.settings import LocalError, state_directory
 from sidecar import __version__
 

@@ -21,13 +21,14 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import IO, Any, Final
 
-from infra.cli import check_sidecars, findings
-from infra.cli.api import ApiError, Json
-from infra.cli.ask import Answered, ask_namespaces
-from infra.cli.findings import ERROR, Finding
+from infra.cli import check_sidecars
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import paragraph
 from infra.cli.traffic import edges_of
+from infra.client import findings
+from infra.client.api import ApiError, Json
+from infra.client.findings import ERROR, Finding
+from infra.client.questions import Answered, ask_namespaces
 
 POLL_SECONDS: Final = 1.0
 AT_ONCE: Final = 4

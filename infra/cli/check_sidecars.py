@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from infra.cli import findings
-from infra.cli.ask import Answered
-from infra.cli.findings import Finding
 from infra.cli.traffic import MEANINGS, Edge, by_destination, percent
+from infra.client import findings
+from infra.client.findings import Finding
+from infra.client.questions import Answered
 
 FEWEST_CALLS: Final = 5
 """Of fewer calls no share says anything."""

@@ -10,9 +10,9 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli.api import MeshApi
-from infra.cli.stack import CONFIG, Description, describe, open_session, resources
-from infra.console.metrics import DEFAULT_MESH, PARALLEL_CALLS, MetricReader
+from infra.client.api import MeshApi
+from infra.client.stack import CONFIG, DEFAULT_MESH, Description, describe, open_session, resources
+from infra.console.metrics import PARALLEL_CALLS, MetricReader
 from infra.console.reader import Console
 from infra.console.registry import RegistryReader
 from infra.console.server import ConsoleServer

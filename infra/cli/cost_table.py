@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from infra.cli.cost import PRICES_AS_OF, Line, Use, monthly
 from infra.cli.tables import Column, Row
+from infra.cost import PRICES_AS_OF, Line, Use, monthly
 
 COLUMNS: Final = (
     Column("SERVICE", "service"),

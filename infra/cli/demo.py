@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.cli import measure, report
-from infra.cli.api import ApiError, Json, MeshApi
 from infra.cli.demo_definitions import NAMESPACE, SHOP, broken_release, copycat, second_release
 from infra.cli.demo_view import View
 from infra.cli.mesh import Mesh
@@ -31,6 +30,7 @@ from infra.cli.report import Tally
 from infra.cli.services import refused_claims
 from infra.cli.tables import show
 from infra.cli.traffic import EDGES, STAT_IN, Edge, by_destination
+from infra.client.api import ApiError, Json, MeshApi
 from infra.local.machine import Machine
 from infra.local.runner import TaskRunner
 from infra.local.settings import LocalError, Settings

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.cli import picture
-from infra.cli.api import ApiError
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import Column, show
+from infra.client.api import ApiError
 from infra.local.settings import LocalError
 
 COLUMNS: Final = (Column("", "sign"), Column("RESOURCE", "resource"), Column("CHANGE", "what"))

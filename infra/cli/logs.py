@@ -11,8 +11,8 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from infra.cli.api import ApiError
 from infra.cli.mesh import Mesh, control, open_mesh
+from infra.client.api import ApiError
 from infra.local.settings import LocalError, state_directory
 
 MOST_TASKS: Final = 10

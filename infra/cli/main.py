@@ -28,8 +28,8 @@ from infra.local.settings import LocalError, state_directory
 from sidecar import __version__
 
 if TYPE_CHECKING:
-    from infra.cli.api import MeshApi
     from infra.cli.ecs import Ecs
+    from infra.client.api import MeshApi
 
 # What a command needs is imported when it runs: boto3 and moto take longer than most commands.
 
@@ -438,7 +438,8 @@ def _console(options: argparse.Namespace) -> None:
 
 
 def _cost(options: argparse.Namespace) -> None:
-    from infra.cli import cost, cost_table
+    from infra import cost
+    from infra.cli import cost_table
 
     use = cost.Use(
         options.sidecars,

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Final
 
-from infra.cli.api import ApiError, MeshApi
-from infra.cli.ask import Answered, ask_namespaces
 from infra.cli.mesh import Mesh
 from infra.cli.traffic import Edge, edges_of
+from infra.client.api import ApiError, MeshApi
+from infra.client.questions import Answered, ask_namespaces
 
 WINDOW_SECONDS: Final = 60
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli.api import MeshApi
 from infra.cli.control import ControlClient
+from infra.client.api import MeshApi
 from infra.local.settings import LocalError, state_directory
 
 
@@ -68,7 +68,7 @@ def control(options: argparse.Namespace) -> ControlClient:
 
 def _output(stack: str, region: str | None, name: str) -> str:
     """Return an output of a stack. Raises LocalError."""
-    from infra.cli.stack import CONFIG, open_session
+    from infra.client.stack import CONFIG, open_session
 
     try:
         client = open_session(region).client("cloudformation", config=CONFIG)

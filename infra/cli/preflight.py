@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli import findings
-from infra.cli.findings import Finding
-from infra.cli.stack import CONFIG, open_session
+from infra.client import findings
+from infra.client.findings import Finding
+from infra.client.stack import CONFIG, open_session
 from infra.local.settings import LocalError
 
 DEFAULT_STACK: Final = "tramo"

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from infra.cli.api import MeshApi
-from infra.cli.ask import Answered
 from infra.cli.check_sidecars import STALE_INTERVALS
 from infra.cli.measure import ask_all, family_names
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import Column, Row, show_rows
 from infra.cli.traffic import columns, source_name
+from infra.client.api import MeshApi
+from infra.client.questions import Answered
 
 COLUMNS: Final = (
     Column("NAME", "name"),

@@ -7,10 +7,10 @@ import json
 import sys
 from typing import Any, Final
 
-from infra.cli.ask import ask
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import Column, Row, show_rows
 from infra.cli.traffic import columns
+from infra.client.questions import ask
 from infra.local.settings import LocalError
 
 CLUSTERS: Final = (

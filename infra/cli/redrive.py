@@ -19,9 +19,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli import stack
 from infra.cli.letters import Letter, LetterError, describe, read_letter
 from infra.cli.tables import Row
+from infra.client import stack
 from infra.local.settings import LocalError
 
 if TYPE_CHECKING:

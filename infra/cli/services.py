@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.cli.api import ApiError, Json, MeshApi
 from infra.cli.tables import Row
+from infra.client.api import ApiError, Json, MeshApi
 from infra.local.settings import LocalError
 
 

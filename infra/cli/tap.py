@@ -1,39 +1,21 @@
-"""`tramo tap SERVICE`: requests as they end, by their heads. Bodies, queries and headers are never shown.
-
-Sidecars are asked, and send what they see once a second for at most a minute; a longer tap asks again.
-"""
+"""`tramo tap SERVICE`: requests as they end, by their heads. Bodies, queries and headers are never shown."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import Any, Final
 
-from infra.cli.api import ApiError, Json, MeshApi
-from infra.cli.ask import Progress, everything, put, question
 from infra.cli.mesh import Mesh, open_mesh
+from infra.client.api import ApiError, Json
+from infra.client.requests import batches
 
-PAUSE_SECONDS: Final = 1.0
-LONGEST_SECONDS: Final = 60
-AFTER_SECONDS: Final = 3.0
-"""For the last batch to arrive."""
 SHORT_SECONDS: Final = 10.0
 """Where a program reads, which cannot say Ctrl-C."""
 ALL_DAY_SECONDS: Final = 12 * 3600.0
 
 WIDE: Final = ("request_id", "trace_id", "protocol", "bytes_received", "bytes_sent", "user_agent")
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Requests that ended since the last look, and how many others ended that a sidecar did not send."""
-
-    requests: list[Json]
-    left_out: int
 
 
 def run(options: argparse.Namespace) -> int:
@@ -104,55 +86,6 @@ def callers_of(mesh: Mesh, namespace: str, service: str) -> Callers:
         if error.status != 404:  # only clients have joined it
             raise
         return Callers({"services": []}, service)
-
-
-def batches(
-    api: MeshApi,
-    namespace: str,
-    service: str,
-    chosen: dict[str, str],
-    seconds: float,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-    progress: IO[str] | None = None,
-) -> Iterator[Batch]:
-    """Yield once a second what tasks of a service served or sent meanwhile, which may be nothing."""
-    bar = Progress(progress or sys.stderr)
-    end = clock() + seconds
-    while clock() < end:
-        span = min(LONGEST_SECONDS, max(int(end - clock()), 1))
-        asked = put(api, namespace, question("tap", service, (), chosen, span), clock, pause)
-        bar.show(f"{len(asked['asked'])} sidecars of {service} are asked; the first requests take some seconds")
-        seen: set[tuple[str, str]] = set()
-        until = min(clock() + span + AFTER_SECONDS, end + AFTER_SECONDS)
-        while clock() < until:
-            pause(PAUSE_SECONDS)
-            found: list[Json] = []
-            left_out = 0
-            for answer in everything(api, namespace, asked["id"]):
-                key = (answer["task"], answer["at"])
-                if key in seen:
-                    continue
-                seen.add(key)
-                found += [{"task": answer["task"], **each} for each in answer["answer"].get("requests", ())]
-                left_out += answer["answer"].get("left_out", 0)
-            if found:
-                bar.clear()
-            yield Batch(found, left_out)
-    bar.clear()
-
-
-def requests(
-    api: MeshApi, namespace: str, service: str, seconds: float, most: int, progress: IO[str] | None = None
-) -> Iterator[Json]:
-    """Yield requests that tasks of a service serve or send, until the time is over or there were so many."""
-    count = 0
-    for batch in batches(api, namespace, service, {}, seconds, progress=progress):
-        for each in batch.requests[: most - count]:
-            yield each
-            count += 1
-        if count >= most:
-            return
 
 
 def line(request: Json, *, wide: bool = False) -> str:

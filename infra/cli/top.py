@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Final
 
-from infra.cli.api import Json
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import Column, Row, show_rows, table
-from infra.cli.tap import Batch, batches, callers_of, filters, time_of, warn_of_left_out
+from infra.cli.tap import callers_of, filters, time_of, warn_of_left_out
 from infra.cli.traffic import columns, percent, shown
+from infra.client.api import Json
+from infra.client.requests import Batch, batches
 from sidecar.core.http.grpc import http_status
 
 _SOURCE: Final = Column("SOURCE", "source")

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
-from infra.cli.api import MeshApi
-from infra.cli.ask import Answered, ask
 from infra.cli.measure import WINDOW_SECONDS, window_filter
 from infra.cli.mesh import open_mesh, suggestion
 from infra.cli.tables import paragraph
 from infra.cli.traffic import MEANINGS
+from infra.client.api import MeshApi
+from infra.client.questions import Answered, ask
 
 Asked = Callable[..., Answered]
 """Asks the caller's sidecars for a subject."""

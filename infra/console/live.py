@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
-from infra.cli.api import ApiError, MeshApi
-from infra.cli.ask import ask
-from infra.cli.tap import requests
+from infra.client.api import ApiError, MeshApi
+from infra.client.questions import ask
+from infra.client.requests import requests
 from infra.console.metrics import ReadError
 
 TAP_SECONDS: Final = 20

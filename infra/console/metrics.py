@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.client.stack import DEFAULT_MESH
 from infra.dashboards.widgets import MESH
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
-DEFAULT_MESH: Final = "Tramo"
-"""CloudWatch's namespace of the mesh's own metrics, unless the stack says otherwise."""
 RECENT: Final = timedelta(hours=3)  # the one window that ListMetrics offers
 QUERIES_PER_CALL: Final = 500  # GetMetricData's limit
 PARALLEL_CALLS: Final = 5

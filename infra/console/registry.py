@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from infra.cli.api import ApiError
+from infra.client.api import ApiError
 from infra.console.live import TAP_SECONDS, Live
 from infra.console.overview import Registered
 

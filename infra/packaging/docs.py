@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from infra.cli.findings import KINDS as COMMAND_KINDS
-from infra.cli.findings import Kind as CommandKind
+from infra.client.findings import KINDS as COMMAND_KINDS
+from infra.client.findings import Kind as CommandKind
 from infra.dashboards.alarms import Alarm, alarms
 from infra.local import template
 from infra.packaging import metric_cost

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import OperationModel
 from botocore.validate import validate_parameters
 
-from infra.cli.stack import CONFIG
+from infra.client.stack import CONFIG
 from infra.local.settings import REPOSITORY, LocalError
 
 COMMAND_SECONDS: Final = 1_200.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from infra.cli import analyze, documents
+from infra.analysis import documents, issues
 from infra.inject import Settings, inject
 from infra.trial.account import TrialError
 from infra.trial.apps import orders
@@ -88,6 +88,6 @@ def check(definitions: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory(prefix="tramo-trial-") as folder:
         for number, each in enumerate(definitions):
             (Path(folder) / f"{number}.json").write_text(json.dumps(each), encoding="utf-8")
-        issues = analyze.analyze(documents.read([Path(folder)]))
-    if issues:
-        raise TrialError("; ".join(f"{each.code} {each.resource}, {each.where}: {each.what}" for each in issues))
+        found = issues.analyze(documents.read([Path(folder)]))
+    if found:
+        raise TrialError("; ".join(f"{each.code} {each.resource}, {each.where}: {each.what}" for each in found))

@@ -1,10 +1,10 @@
-"""What a trial costs, at most. Prices of US East (N. Virginia), as in `infra.cli.cost`."""
+"""What a trial costs, at most. Prices of US East (N. Virginia), as in `infra.cost`."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from infra.cli.cost import CUSTOM_METRICS, HOURS
+from infra.cost import CUSTOM_METRICS, HOURS
 
 VCPU_HOUR: Final = 0.04048  # Fargate, Linux on x86
 GB_HOUR: Final = 0.004445

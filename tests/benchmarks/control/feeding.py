@@ -21,7 +21,7 @@ from typing import Final
 
 import botocore.session
 
-from infra.cli.cost import Use, discovery_dollars
+from infra.cost import Use, discovery_dollars
 from registry.dynamodb.feed_store import FeedStore
 from registry.dynamodb.store import open_store
 from registry.feeding import Feeder

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from infra.cli.api import ApiError
+from infra.client.api import ApiError
 from tests.support.control_plane.mesh_metrics import Datum, datum
 
 CLUSTER: Final = "shop"

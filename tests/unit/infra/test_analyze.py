@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra.cli import analyze
-from infra.cli.analyze import Issue, Served
-from infra.cli.documents import InputError, read
+from infra.analysis.documents import InputError, read
+from infra.analysis.issues import LABEL, Issue, Served, analyze
+from infra.cli.analyze import BAD_INPUT, ISSUES, services_of
 from infra.cli.main import main
 
 SHOP = Path(__file__).parents[3] / "infra" / "examples" / "shop"
@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = json.loads((SHOP / "orders.json").read_text())
 
 def label(document: dict[str, Any]) -> dict[str, Any]:
     """The container that has the label."""
-    return next(each for each in document["containerDefinitions"] if analyze.LABEL in each.get("dockerLabels", {}))
+    return next(each for each in document["containerDefinitions"] if LABEL in each.get("dockerLabels", {}))
 
 
 def changed(service: dict[str, Any] | None = None, family: str = "orders", **variables: str) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def changed(service: dict[str, Any] | None = None, family: str = "orders", **var
     document = copy.deepcopy(GOOD)
     document["family"] = family
     labels = label(document)["dockerLabels"]
-    configuration = json.loads(labels[analyze.LABEL])
+    configuration = json.loads(labels[LABEL])
     configuration["services"][0].update(service or {})
-    labels[analyze.LABEL] = json.dumps(configuration)
+    labels[LABEL] = json.dumps(configuration)
     sidecar = next(each for each in document["containerDefinitions"] if each["name"] == "sidecar")
     sidecar["environment"] += [{"name": name, "value": value} for name, value in variables.items()]
     return document
@@ -42,10 +42,10 @@ def template(document: dict[str, Any]) -> dict[str, Any]:
     document = copy.deepcopy(document)
     holder = label(document)
     labels = holder.pop("dockerLabels")
-    head, _, tail = labels[analyze.LABEL].partition("shop.local")
+    head, _, tail = labels[LABEL].partition("shop.local")
     properties = _large(document)
     container = next(each for each in properties["ContainerDefinitions"] if each["Name"] == holder["name"])
-    container["DockerLabels"] = {**labels, analyze.LABEL: {"Fn::Join": ["", [head, {"Ref": "Namespace"}, tail]]}}
+    container["DockerLabels"] = {**labels, LABEL: {"Fn::Join": ["", [head, {"Ref": "Namespace"}, tail]]}}
     return {
         "Parameters": {"Namespace": {"Type": "String", "Default": "shop.local"}},
         "Resources": {
@@ -84,7 +84,7 @@ def plan(document: dict[str, Any]) -> dict[str, Any]:
 def issues(tmp_path: Path, *documents: Any, served: tuple[Served, ...] = ()) -> list[Issue]:
     for number, document in enumerate(documents):
         (tmp_path / f"{number}.json").write_text(json.dumps(document, indent=1))
-    return analyze.analyze(read([tmp_path]), served)
+    return analyze(read([tmp_path]), served)
 
 
 def codes(tmp_path: Path, *documents: Any, served: tuple[Served, ...] = ()) -> list[str]:
@@ -92,7 +92,7 @@ def codes(tmp_path: Path, *documents: Any, served: tuple[Served, ...] = ()) -> l
 
 
 def test_the_shop_has_no_issues() -> None:
-    assert analyze.analyze(read([SHOP])) == []
+    assert analyze(read([SHOP])) == []
 
 
 @pytest.mark.parametrize("form", [dict, template, plan, lambda each: {"taskDefinition": each, "tags": []}])
@@ -119,7 +119,7 @@ Resources:
             tramo.service-connect: !Sub '{"namespace": "${Namespace}", "services": [{"portName": "http"}]}'
 """
     )
-    (found,) = analyze.analyze(read([tmp_path / "template.yaml"]))
+    (found,) = analyze(read([tmp_path / "template.yaml"]))
     assert (found.code, found.file) == ("TRM0104", f"{tmp_path / 'template.yaml'}:6")
 
 
@@ -159,7 +159,7 @@ def test_an_alias_on_the_port_of_another_app_is_found(tmp_path: Path) -> None:
 
 
 def test_the_own_service_in_the_mesh_is_no_conflict(tmp_path: Path) -> None:
-    alias = json.loads(label(GOOD)["dockerLabels"][analyze.LABEL])["services"][0]["clientAliases"][0]
+    alias = json.loads(label(GOOD)["dockerLabels"][LABEL])["services"][0]["clientAliases"][0]
     own = Served("shop.local", "orders", frozenset({(alias["dnsName"], alias["port"])}), "the mesh")
     assert codes(tmp_path, GOOD, served=(own,)) == []
 
@@ -180,10 +180,10 @@ def test_exit_codes_and_output(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["analyze", "--offline", str(path)]) == 0
     assert capsys.readouterr().out == f"✔ No validation issues found when analyzing {path}.\n"
     path.write_text(json.dumps(changed({"portName": "htpp"})))
-    assert main(["analyze", "--offline", str(path)]) == analyze.ISSUES
+    assert main(["analyze", "--offline", str(path)]) == ISSUES
     assert capsys.readouterr().out.startswith(f"Error [TRM0101] (taskdef/orders {path}:1) ")
     assert main(["analyze", "--offline", "-S", "TRM0101=taskdef/*", str(path)]) == 0
-    assert main(["analyze", "--offline", str(tmp_path / "nothing.json")]) == analyze.BAD_INPUT
+    assert main(["analyze", "--offline", str(tmp_path / "nothing.json")]) == BAD_INPUT
     assert "nothing.json: No such file" in capsys.readouterr().err
     path.write_text(json.dumps(changed(family="orders") | {"containerDefinitions": []}))
     assert main(["analyze", "--offline", str(path)]) == 0
@@ -195,10 +195,10 @@ def test_warnings_fail_only_if_they_are_asked_to(tmp_path: Path) -> None:
     path = tmp_path / "orders.json"
     path.write_text(json.dumps(changed({"clientAliases": [{"port": 8080, "dnsName": "orders"}]})))
     assert main(["analyze", "--offline", str(path)]) == 0
-    assert main(["analyze", "--offline", "--failure-threshold", "Warning", str(path)]) == analyze.ISSUES
+    assert main(["analyze", "--offline", "--failure-threshold", "Warning", str(path)]) == ISSUES
     assert main(["analyze", "--offline", "--output-threshold", "Error", "-o", "json", str(path)]) == 0
 
 
 def test_without_a_mesh_nothing_is_laid_over(tmp_path: Path) -> None:
     options = argparse.Namespace(offline=False, stack=None, api_url=None, namespace=None, state_dir=tmp_path)
-    assert analyze.services_of(options) == []
+    assert services_of(options) == []

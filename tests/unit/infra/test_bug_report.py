@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from infra.cli import bug_report, redaction
-from infra.cli.api import ApiError, MeshApi
 from infra.cli.mesh import Mesh
+from infra.client.api import ApiError, MeshApi
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 STATUS: dict[str, Any] = {"dead_letters": [], "failing": [], "region": "us-east-1", "session_token": "abc"}

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from infra.cli import check, findings
-from infra.cli.api import ApiError, MeshApi
+from infra.cli import check
 from infra.cli.mesh import Mesh, suggestion
+from infra.client import findings
+from infra.client.api import ApiError, MeshApi
 from infra.packaging.docs import CATALOGUE, DOCS
 
 FOUND = {

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from infra.cli import check_sidecars
-from infra.cli.ask import Answered
-from infra.cli.findings import ERROR
 from infra.cli.traffic import edges_of
+from infra.client.findings import ERROR
+from infra.client.questions import Answered
 
 
 def answer(offers: str = "web", ok: int = 0, failed: int = 0, **more: Any) -> dict[str, Any]:

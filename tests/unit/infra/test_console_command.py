@@ -13,9 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from infra.cli.api import MeshApi
 from infra.cli.console import aws_console, local_console
 from infra.cli.main import main
+from infra.client.api import MeshApi
 from tests.support.control_plane.aws import ENVIRONMENT
 from tests.support.control_plane.mesh_metrics import cloudwatch, datum, last_minutes, put
 from tests.support.control_plane.stacks import Stack, cloudformation

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.cli import cost, cost_table
-from infra.cli.cost import API_REQUESTS, CUSTOM_METRICS, Line, Use, discovery_dollars, monthly, tiered
+from infra import cost
+from infra.cli import cost_table
 from infra.cli.main import main
 from infra.cli.tables import show
+from infra.cost import API_REQUESTS, CUSTOM_METRICS, Line, Use, discovery_dollars, monthly, tiered
 from sidecar.core.meters import Meters
 from sidecar.telemetry.emf import documents
 

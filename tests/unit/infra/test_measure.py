@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from infra.cli.api import ApiError, MeshApi
-from infra.cli.ask import PATIENCE_SECONDS
 from infra.cli.measure import ask_all, edges
 from infra.cli.mesh import Mesh
+from infra.client.api import ApiError, MeshApi
+from infra.client.questions import PATIENCE_SECONDS
 
 TASK = "ab" * 16
 TRAFFIC = {

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from infra.cli.api import MeshApi
-from infra.cli.tap import Batch, Callers, batches, line, warn_of_left_out
+from infra.cli.tap import Callers, line, warn_of_left_out
 from infra.cli.top import COLUMNS, MOST_KINDS, Sums, draw
+from infra.client.api import MeshApi
+from infra.client.requests import Batch, batches
 
 REQUEST: dict[str, Any] = {
     "task": "ab" * 16,

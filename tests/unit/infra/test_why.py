@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from infra.cli import ask
-from infra.cli.api import ApiError, MeshApi
 from infra.cli.why import MOST_ENDPOINTS, explain
+from infra.client import questions
+from infra.client.api import ApiError, MeshApi
 
 TASK = "ab" * 16
 ENDPOINT = {
@@ -118,7 +118,7 @@ def test_asking_ends_when_the_time_is_over_and_says_who_was_silent() -> None:
         def answers(self, *_: str) -> dict[str, Any]:
             return {"answers": [{"task": "one", "answer": {}}], "next": None}
 
-    found = ask.ask(cast(MeshApi, Silent()), "n", "stat", seconds=3, clock=lambda: now[0], pause=pause)
+    found = questions.ask(cast(MeshApi, Silent()), "n", "stat", seconds=3, clock=lambda: now[0], pause=pause)
     assert (list(found.answers), found.silent, now[0]) == (["one"], ("two",), 3.0)
 
 
@@ -150,7 +150,7 @@ def test_a_question_waits_for_its_turn() -> None:
     def pause(seconds: float) -> None:
         now[0] += seconds
 
-    assert ask.put(cast(MeshApi, Busy()), "n", {}, clock=lambda: now[0], pause=pause)["id"] == "1"
+    assert questions.put(cast(MeshApi, Busy()), "n", {}, clock=lambda: now[0], pause=pause)["id"] == "1"
     now[0] = -100.0
     with pytest.raises(ApiError, match="questions are open"):
-        ask.put(cast(MeshApi, Busy()), "n", {}, clock=lambda: now[0], pause=pause)
+        questions.put(cast(MeshApi, Busy()), "n", {}, clock=lambda: now[0], pause=pause)

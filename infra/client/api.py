@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from infra.cli.signature import Credentials, signed
+from infra.client.signature import Credentials, signed
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
 
 _TIMEOUT: Final = 15.0

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from infra.cli.api import ApiError, MeshApi
+from infra.client.api import ApiError, MeshApi
 
 PAUSE_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 20

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.cli.signature import Credentials, signed
+from infra.client.signature import Credentials, signed
 from infra.local.settings import REPOSITORY
 
 NOW = datetime(2026, 11, 29, 12, 0, 5, tzinfo=UTC)

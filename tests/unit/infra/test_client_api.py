@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from infra.cli.api import ApiError, MeshApi
 from infra.cli.services import allow, forget, list_endpoints, list_services, refused_claims
-from infra.cli.signature import Credentials
+from infra.client.api import ApiError, MeshApi
+from infra.client.signature import Credentials
 from infra.local.api_gateway import ApiGateway
 from infra.local.settings import LocalError
 from infra.local.template import load

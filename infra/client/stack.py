@@ -10,9 +10,10 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from infra.console.metrics import DEFAULT_MESH
 from infra.local.settings import LocalError
 
+DEFAULT_MESH: Final = "Tramo"
+"""CloudWatch's namespace of the mesh's own metrics, unless the stack says otherwise."""
 CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 
 

@@ -1,6 +1,8 @@
 """Signature Version 4 for the mesh's API. Pure.
 
-botocore signs as well, but importing it takes three times as long as everything else that most commands do.
+botocore signs as well, and the tests compare with it. But `botocore.auth` and `botocore.awsrequest` take 0.2 s of
+processor time to import, and 1 s where pyOpenSSL or the AWS Common Runtime are installed, which they import then; all
+else that a command imports to ask the API takes 0.15 s. `python -X importtime -c "import botocore.auth"` shows it.
 """
 
 from __future__ import annotations
