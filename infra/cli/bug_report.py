@@ -24,11 +24,11 @@ from typing import Any, Final
 
 from infra.cli import check, diff, redaction
 from infra.cli.logs import tail
-from infra.cli.mesh import Mesh, open_mesh
+from infra.cli.mesh import Mesh, directory, open_mesh
 from infra.cli.proxies import rows_of
 from infra.cli.tables import paragraph
 from infra.client.questions import ask
-from infra.local.settings import LocalError, state_directory
+from infra.local.settings import LocalError
 from sidecar import __version__
 
 PART_BYTES: Final = 1 << 20
@@ -44,12 +44,10 @@ def run(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     name = f"tramo-report-{now:%Y%m%dT%H%M%SZ}"
     path: Path = options.file or Path(f"{name}.tar.gz")
-    directory = None
-    if mesh.local is not None:
-        directory = state_directory() if options.state_dir is None else options.state_dir.absolute()
+    files = None if mesh.local is None else directory(options)
     try:
         with path.open("wb") as file:
-            write(file, name, parts(mesh, directory), time.time())
+            write(file, name, parts(mesh, files), time.time())
     except OSError as error:
         raise LocalError(f"{path}: {error.strerror}") from error
     paragraph(sys.stderr, f"tramo: wrote {path}")
@@ -67,8 +65,8 @@ def write(file: io.BufferedIOBase | Any, name: str, found: Iterator[tuple[str, s
             archive.addfile(info, io.BytesIO(content))
 
 
-def parts(mesh: Mesh, directory: Path | None) -> Iterator[tuple[str, str]]:
-    """Yield the parts, without secrets. `directory` is where a local mesh keeps its files."""
+def parts(mesh: Mesh, files: Path | None) -> Iterator[tuple[str, str]]:
+    """Yield the parts, without secrets. `files` is where a local mesh keeps its files."""
     yield "version.json", _json({"tramo": __version__, "python": sys.version, "system": platform.platform()})
     yield _part("check.json", lambda: check.document(check.examine(mesh)))
     yield _part("registry.json", lambda: diff.take(mesh))
@@ -83,8 +81,8 @@ def parts(mesh: Mesh, directory: Path | None) -> Iterator[tuple[str, str]]:
         yield _part(f"{name}/sidecars.json", partial(rows_of, mesh.api, [name]))
         for page in PAGES:
             yield _part(f"{name}/{page}.json", partial(_pages, mesh, name, page))
-    if directory is not None:
-        yield from _logs(directory)
+    if files is not None:
+        yield from _logs(files)
 
 
 def _pages(mesh: Mesh, namespace: str, page: str) -> dict[str, Any]:

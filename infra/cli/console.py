@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import boto3
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.cli.mesh import control
 from infra.client.api import MeshApi
 from infra.client.stack import CONFIG, DEFAULT_MESH, Description, describe, open_session, resources
 from infra.console.metrics import PARALLEL_CALLS, MetricReader
@@ -26,6 +29,14 @@ AWS_MINUTES: Final = 60
 LOCAL_MINUTES: Final = 10
 """A local cluster keeps a quarter of an hour of metrics."""
 _CONFIG: Final = CONFIG.merge(Config(max_pool_connections=PARALLEL_CALLS))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve the console of the mesh that the options name, until Ctrl-C."""
+    in_aws = options.stack or options.region
+    made = aws_console(options.stack, options.region) if in_aws else local_console(control(options).status())
+    minutes = options.time or (AWS_MINUTES if in_aws else LOCAL_MINUTES)
+    serve(made, options.port, minutes, f"/services/{quote(options.service)}" if options.service else "/")
 
 
 def aws_console(stack: str | None, region: str | None) -> Console:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Final
 
-from infra.cli.tables import Column, Row
+from infra.cli.tables import Column, Row, paragraph, show
 from infra.cost import PRICES_AS_OF, Line, Use, monthly
 
 COLUMNS: Final = (
@@ -18,6 +20,24 @@ NOTE: Final = (
     f"US East (N. Virginia), prices of {PRICES_AS_OF}, no free tier; EventBridge takes nothing for ECS's events"
 )
 _STEPS: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the bill of the fleet that the options describe."""
+    use = Use(
+        options.sidecars,
+        options.poll,
+        options.changes_per_hour,
+        options.services,
+        options.metrics,
+        options.feed,
+        options.read,
+        options.called,
+    )
+    show(sys.stdout, options.output, COLUMNS, rows(use))
+    if options.output == "table":
+        sys.stdout.write("\n")
+        paragraph(sys.stdout, NOTE)
 
 
 def rows(use: Use) -> list[Row]:

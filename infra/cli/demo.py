@@ -9,6 +9,7 @@ It succeeds only if no request failed and CloudWatch counted exactly the request
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import shutil
@@ -49,6 +50,11 @@ _SERVICES: Final = ("web", "orders", "stock", "cache")
 
 class DemoError(LocalError):
     """Something did not become as it should in time."""
+
+
+def run(_: argparse.Namespace) -> int:
+    """Run the demo: it has no options."""
+    return demo()
 
 
 def demo() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,22 @@ from infra.local.settings import LocalError
 
 FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 """Not part of the wheel: the registry's own rules judge the label."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the finished task definition to standard output, and warnings to standard error."""
+    inject_file(
+        options.definition,
+        options.service_connect,
+        sys.stdout,
+        sys.stderr,
+        image=options.image,
+        api_url=options.api_url,
+        redirect=options.redirect,
+        user=options.user,
+        feed_table=options.feed_table,
+        otlp_endpoint=options.otlp_endpoint or "",
+    )
 
 
 def inject_file(

@@ -11,9 +11,9 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from infra.cli.mesh import Mesh, control, open_mesh
+from infra.cli.mesh import Mesh, control, directory, open_mesh
 from infra.client.api import ApiError
-from infra.local.settings import LocalError, state_directory
+from infra.local.settings import LocalError
 
 MOST_TASKS: Final = 10
 
@@ -23,18 +23,18 @@ def run(options: argparse.Namespace) -> int:
     if options.stack or options.api_url:
         return _of_aws(options)
     status = control(options).status()
-    directory = state_directory() if options.state_dir is None else options.state_dir.absolute()
+    files = directory(options)
     from infra.cli.ecs import Ecs
 
     rows = [
         row
-        for row in Ecs(status, directory).tasks(stopped=True)
+        for row in Ecs(status, files).tasks(stopped=True)
         if row["task"].startswith(options.what) or options.what in (row["group"].partition(":")[2], row["group"])
     ]
     if not rows:
         raise LocalError(f"no service or task is called {options.what}; tramo tasks -a lists them")
     for row in rows[-MOST_TASKS:]:
-        for path in sorted((directory / "tasks" / row["task"]).glob("*.log")):
+        for path in sorted((files / "tasks" / row["task"]).glob("*.log")):
             if options.container in (None, path.stem):
                 sys.stdout.write(f"==> {row['task'][:8]} {row['group']} {path.stem}, {row['status']} <==\n")
                 sys.stdout.write("".join(tail(path, options.lines)))

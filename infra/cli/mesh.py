@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -62,8 +63,13 @@ def open_mesh(options: argparse.Namespace) -> Mesh:
 
 def control(options: argparse.Namespace) -> ControlClient:
     """Return the client of the local cluster."""
-    directory = state_directory() if options.state_dir is None else options.state_dir.absolute()
-    return ControlClient(directory / "control.sock")
+    return ControlClient(directory(options) / "control.sock")
+
+
+def directory(options: argparse.Namespace) -> Path:
+    """Return where the local cluster keeps its files."""
+    chosen: Path | None = options.state_dir
+    return state_directory() if chosen is None else chosen.absolute()
 
 
 def _output(stack: str, region: str | None, name: str) -> str:

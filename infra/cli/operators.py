@@ -1,38 +1,16 @@
 """The commands of operators: their arguments, which are alike in all of them, and the module that each one runs.
 
-A command is a module with `run(options)`; it is imported when it runs, because boto3 takes longer than most commands.
+A command is a module with `run(options)`; `lazy` imports it when it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import importlib
-import os
-import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any
 
-WIDE: Final = ("table", "json", "wide")
-
-Commands = Any  # argparse's _SubParsersAction is private
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser that says what a misspelled word was probably meant to be, and whose exit code is EX_USAGE."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print usage, the mistake and a suggestion, and exit."""
-        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
-        if wrong is not None:
-            known = [word.strip("' ") for word in wrong[2].split(",")]
-            close = difflib.get_close_matches(wrong[1], known, 1)
-            hint = f"; did you mean {close[0]}?" if close else f": use one of {wrong[2]}"
-            message = f"{wrong[1]!r} is not known{hint}"
-        self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+from infra.cli.arguments import WIDE, Commands, duration, mesh_options, output, watch, window
+from infra.cli.lazy import lazily
 
 
 def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
@@ -130,7 +108,7 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     made.add_argument("file", nargs="?", type=Path, metavar="FILE.tar.gz", help="default tramo-report-TIME.tar.gz")
     made = commands.add_parser("completion", help="print a script for bash or zsh that completes commands")
     made.add_argument("shell", choices=("bash", "zsh"))
-    made.set_defaults(run=lambda options: _run("infra.cli.completion", options), parser=parser)
+    made.set_defaults(run=lazily("completion"), parser=parser)
 
 
 def _requests(made: argparse.ArgumentParser) -> None:
@@ -155,59 +133,10 @@ def _window(made: argparse.ArgumentParser) -> None:
     )
 
 
-def window(text: str) -> float:
-    """Return the seconds of a window that sidecars keep."""
-    seconds = duration(text)
-    if not 15 <= seconds <= 60:
-        raise argparse.ArgumentTypeError(f"sidecars keep counts of 15s to 1m, not of {text}; tramo console shows more")
-    return seconds
-
-
 def _command(commands: Commands, name: str, text: str, *, forms: tuple[str, ...] = ("table", "json")) -> Any:
     made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    made.set_defaults(run=lambda options: _run(f"infra.cli.{name.replace('-', '_')}", options))
+    made.set_defaults(run=lazily(name.replace("-", "_")))
     if forms:
         output(made, forms)
     mesh_options(made)
     return made
-
-
-def output(made: argparse.ArgumentParser, forms: tuple[str, ...]) -> None:
-    """Add the option that says in which form the result is printed."""
-    made.add_argument("-o", "--output", choices=forms, default="table", help="form of the output, default table")
-
-
-def watch(made: argparse.ArgumentParser) -> None:
-    """Add the option that shows the result again and again."""
-    made.add_argument("-w", "--watch", action="store_true", help="show it again every 5 seconds until Ctrl-C")
-
-
-def mesh_options(made: argparse.ArgumentParser) -> None:
-    """Add the options that say which mesh a command is about."""
-    named = made.add_mutually_exclusive_group()
-    named.add_argument("-n", "--namespace", metavar="NAME", help="only this namespace")
-    named.add_argument(
-        "-A", "--all-namespaces", action="store_const", const=None, dest="namespace", help="all of them, the default"
-    )
-    made.add_argument("--stack", metavar="NAME", help="the stack in AWS; without it the local cluster")
-    made.add_argument(
-        "--api-url",
-        default=os.environ.get("TRAMO_API_URL"),
-        metavar="URL",
-        help="the stack's output ApiUrl (TRAMO_API_URL), in the place of --stack",
-    )
-    made.add_argument("--region", metavar="REGION", help="region of the stack, default AWS's configuration")
-
-
-def _run(module: str, options: argparse.Namespace) -> int:
-    run: Callable[[argparse.Namespace], int] = importlib.import_module(module).run
-    return run(options)
-
-
-def duration(text: str) -> float:
-    """Return seconds of a time such as 30s, 5m or 1h; a number alone is seconds."""
-    match = re.fullmatch(r"(\d{1,5})([smh]?)", text)
-    seconds = int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match is not None else 0
-    if not 1 <= seconds <= 12 * 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 5m or 1h, at most 12h")
-    return float(seconds)

@@ -9,7 +9,9 @@ Rules:
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,8 +21,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.cli import tables
 from infra.cli.letters import Letter, LetterError, describe, read_letter
-from infra.cli.tables import Row
+from infra.cli.mesh import control
+from infra.cli.tables import Row, show
 from infra.client import stack
 from infra.local.settings import LocalError
 
@@ -47,6 +51,18 @@ class Outcome(StrEnum):
     NOTHING = "nothing to redrive"
     FAILED = "failed again"
     UNKNOWN = "not understood"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Redrive, print what became of the letters, and return 1 if one of them is still there for a failure."""
+    if options.stack:
+        rows = redrive_stack(options.stack, options.region, options.limit, options.dry_run)
+    elif options.dry_run:
+        rows = rows_of(control(options).status()["dead_letters"][: options.limit])
+    else:
+        rows = rows_of(control(options).call("POST", f"/redrive/{options.limit}")["letters"])
+    show(sys.stdout, options.output, tables.REDRIVEN, rows)
+    return int(any(row["outcome"] in (Outcome.FAILED, Outcome.UNKNOWN) for row in rows))
 
 
 def redrive_stack(name: str, region: str | None, limit: int, dry_run: bool) -> list[Row]:

@@ -1,12 +1,46 @@
-"""Rows of services and endpoints, from the mesh's API."""
+"""`tramo services` and `tramo endpoints`: their rows, from the mesh's API."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
 
-from infra.cli.tables import Row
+from infra.cli import tables
+from infra.cli.mesh import open_mesh
+from infra.cli.tables import Row, show, show_rows
+from infra.cli.traffic import columns
 from infra.client.api import ApiError, Json, MeshApi
 from infra.local.settings import LocalError
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the services, and the refused claims to their names."""
+    rows = list_services(*_opened(options))
+    show_rows(sys.stdout, options.output, columns(options.output, tables.SERVICES, tables.SERVICES_WIDE), rows)
+    if options.output != "json":
+        sys.stdout.write("".join(f"\n{line}\n" for line in refused_claims(rows)))
+
+
+def run_allow(options: argparse.Namespace) -> None:
+    """Let a claimant offer a service, and print its owners."""
+    show(sys.stdout, options.output, tables.OWNERS, allow(*_opened(options), options.name, options.claimant))
+
+
+def run_forget(options: argparse.Namespace) -> None:
+    """Forget a service, and print whose it was."""
+    show(sys.stdout, options.output, tables.OWNERS, forget(*_opened(options), options.name))
+
+
+def run_endpoints(options: argparse.Namespace) -> None:
+    """Print the endpoints of a service."""
+    shown = columns(options.output, tables.ENDPOINTS, tables.ENDPOINTS_WIDE)
+    show_rows(sys.stdout, options.output, shown, list_endpoints(*_opened(options), options.name))
+
+
+def _opened(options: argparse.Namespace) -> tuple[MeshApi, list[str]]:
+    mesh = open_mesh(options)
+    return mesh.api, mesh.namespaces()
 
 
 def list_services(api: MeshApi, namespaces: Sequence[str]) -> list[Row]:

@@ -6,6 +6,7 @@ once.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import IO, Any, Final
 from rich.console import Console
 
 from infra.cli.addresses import calls
+from infra.cli.mesh import directory
 from infra.local.machine import Machine
 from infra.local.settings import LocalError, Settings
 from infra.local.state import Status, StopCode
@@ -27,11 +29,16 @@ _ANNOUNCE_SECONDS: Final = 600.0
 _FAILURES: Final = (StopCode.TASK_FAILED_TO_START, StopCode.ESSENTIAL_CONTAINER_EXITED)
 
 
-def up(directory: Path, state_directory: Path, names: str) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Bring the folder up, and run until told to stop."""
+    up(options.directory, directory(options), options.names)
+
+
+def up(folder: Path, state: Path, names: str) -> None:
     """Run until told to stop. Raises LocalError."""
-    if not directory.is_dir():
-        raise LocalError(f"{directory} is not a folder")
-    settings = Settings(state_directory=state_directory, image_directory=directory.absolute(), names=names)
+    if not folder.is_dir():
+        raise LocalError(f"{folder} is not a folder")
+    settings = Settings(state_directory=state, image_directory=folder.absolute(), names=names)
     asyncio.run(_up(settings, sys.stdout))
 
 
