@@ -68,7 +68,7 @@ class EchoServer:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(60):
             raise TimeoutError("the echo server did not start")
 
     async def _run(self) -> None:

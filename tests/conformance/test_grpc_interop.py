@@ -88,7 +88,7 @@ def test_empty_unary(client: Client) -> None:
 
 
 def test_large_unary(client: Client) -> None:
-    assert body_of(unary(client)(simple_request(BIG, 271_828), timeout=10), 1) == bytes(BIG)
+    assert body_of(unary(client)(simple_request(BIG, 271_828), timeout=60), 1) == bytes(BIG)
 
 
 # The servers' libraries do not tell whether a message came compressed, so the probe of the next two cases cannot be
@@ -97,7 +97,7 @@ def test_large_unary(client: Client) -> None:
 
 @pytest.mark.parametrize("compression", interop.COMPRESSIONS)
 def test_client_compressed_unary(client: Client, compression: Any) -> None:
-    answer = unary(client)(simple_request(BIG, 271_828), compression=compression, timeout=10)
+    answer = unary(client)(simple_request(BIG, 271_828), compression=compression, timeout=60)
     assert body_of(answer, 1) == bytes(BIG)
 
 
@@ -163,7 +163,7 @@ def test_server_streaming(client: Client) -> None:
 
 def test_ping_pong(client: Client) -> None:
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    answers = duplex(client)(iter(requests.get, None), timeout=10)
+    answers = duplex(client)(iter(requests.get, None), timeout=60)
     for size, wanted in ((27_182, 31_415), (8, 9), (1_828, 2_653), (45_904, 58_979)):
         requests.put(output_request([wanted], size))
         assert len(body_of(next(answers), 1)) == wanted
@@ -176,9 +176,9 @@ def test_empty_stream(client: Client) -> None:
 
 
 def test_custom_metadata(client: Client) -> None:
-    answer, call = unary(client).with_call(simple_request(BIG, 271_828), metadata=METADATA, timeout=10)
+    answer, call = unary(client).with_call(simple_request(BIG, 271_828), metadata=METADATA, timeout=60)
     assert len(body_of(answer, 1)) == BIG
-    stream = duplex(client)(iter([output_request([BIG], 271_828)]), metadata=METADATA, timeout=10)
+    stream = duplex(client)(iter([output_request([BIG], 271_828)]), metadata=METADATA, timeout=60)
     assert sizes(stream) == [BIG]
     for found in (call, stream):
         assert metadata_of(found.initial_metadata())[interop.ECHO_INITIAL] == "test_initial_metadata_value"
@@ -214,7 +214,7 @@ def test_unimplemented_service(client: Client) -> None:
 
 def test_cancel_after_begin(client: Client) -> None:
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    call = collect(client).future(iter(requests.get, None), timeout=10)
+    call = collect(client).future(iter(requests.get, None), timeout=60)
     call.cancel()
     assert call.code() is StatusCode.CANCELLED
     requests.put(None)
@@ -222,7 +222,7 @@ def test_cancel_after_begin(client: Client) -> None:
 
 def test_cancel_after_first_response(client: Client) -> None:
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    answers = duplex(client)(iter(requests.get, None), timeout=10)
+    answers = duplex(client)(iter(requests.get, None), timeout=60)
     requests.put(output_request([31_415], 27_182))
     assert len(body_of(next(answers), 1)) == 31_415
     answers.cancel()

@@ -201,4 +201,4 @@ def test_chalices_local_server_serves_the_api(deployed: Deployed, tmp_path: Path
             assert "namespaces" in json.load(answer)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)

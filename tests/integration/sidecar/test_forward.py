@@ -39,7 +39,7 @@ def test_a_grpc_channel_spreads_over_all_endpoints(stage: Stage) -> None:
     options = (*(o for o in OPTIONS if "proxy" not in o[0]), ("grpc.enable_http_proxy", 1), ("grpc.http_proxy", proxy))
     with grpc.insecure_channel("dns:///forwarded-calls:80", options=options) as channel:
         call = channel.unary_unary(f"/{SERVICE}/Name")
-        names = [call(b"", timeout=10) for _ in range(20)]
+        names = [call(b"", timeout=60) for _ in range(20)]
     assert (names.count(b"f1"), names.count(b"f2")) == (10, 10)
     for service in services:
         service.stop()

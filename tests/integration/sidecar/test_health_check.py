@@ -22,7 +22,7 @@ from tests.support.waiting import until
 from tests.support.wire.grpc_service import Client, Service
 from tests.support.wire.http2_server import Behaviour, Http2Server
 
-FAST = {"interval_seconds": 0.1, "timeout_seconds": 0.5, "unhealthy_threshold": 2, "healthy_threshold": 2}
+FAST = {"interval_seconds": 0.1, "timeout_seconds": 1, "unhealthy_threshold": 2, "healthy_threshold": 2}
 SERVING = b"\0\0\0\0\2\x08\1"
 
 

@@ -116,7 +116,7 @@ def call(address: Address, method: str) -> Any:
     """The status of one unary call on a connection of its own."""
     with grpc.insecure_channel(f"{address.host}:{address.port}") as channel:
         try:
-            channel.unary_unary(method)(b"you", timeout=10)
+            channel.unary_unary(method)(b"you", timeout=60)
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK

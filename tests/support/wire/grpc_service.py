@@ -195,7 +195,7 @@ class Load:
         call = self._client.unary("Name")
         while not self._stopped.is_set():
             try:
-                name = call(b"", timeout=10)
+                name = call(b"", timeout=60)
             except grpc.RpcError as error:
                 with self._lock:
                     self.failures.append(error)
