@@ -1,7 +1,7 @@
 """`tramo why SRC DST`: the way of a call from one service to another, and where it ends.
 
-Each step is a line: the name, its alias, the address, the endpoints as SRC's own sidecars see them, each with zone and
-weight, and what became of the last minute's calls. One sentence says it all. Exit code 1 if a step fails.
+Each step is a line: the name, its alias, the address, the network, the endpoints as SRC's own sidecars see them, each
+with zone and weight, and what became of the last minute's calls. One sentence says it all. Exit code 1 if a step fails.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from infra.cli.measure import WINDOW_SECONDS, window_filter
 from infra.cli.mesh import open_mesh, suggestion
+from infra.cli.network import Blocked, blocked, callers, times_out
 from infra.cli.tables import paragraph
 from infra.cli.traffic import MEANINGS
 from infra.client.api import MeshApi
@@ -41,12 +42,17 @@ class Endpoint:
     weight: int
     ejected_by: int
     failing_checks_of: int
+    timing_out_for: int
 
     def line(self, callers: int) -> str:
         """Return it in words."""
         objections = [
             f"{text} {count} of {callers}"
-            for text, count in (("ejected by", self.ejected_by), ("fails the checks of", self.failing_checks_of))
+            for text, count in (
+                ("ejected by", self.ejected_by),
+                ("fails the checks of", self.failing_checks_of),
+                ("times out for", self.timing_out_for),
+            )
             if count
         ]
         return ", ".join((self.address, self.state, *objections, f"zone {self.zone}", f"weight {self.weight}"))
@@ -61,6 +67,8 @@ class Step:
     found: str
     endpoints: tuple[Endpoint, ...] = ()
     callers: int = 0
+    look: str = ""
+    """The command that shows what is behind it."""
 
     def lines(self) -> list[str]:
         """Return the endpoints in words, the first of them."""
@@ -75,7 +83,9 @@ def run(options: argparse.Namespace) -> int:
     name, _, port = options.destination.partition(":")
     namespace = mesh.namespace_of(options.source)
     number = int(port) if port.isdecimal() else None
-    steps, sentence = explain(mesh.api, namespace, options.source, name, number, options.time_window)
+    steps, sentence = explain(
+        mesh.api, namespace, options.source, name, number, options.time_window, in_aws=mesh.local is None
+    )
     if options.output == "json":
         document = {"steps": [asdict(step) for step in steps], "sentence": sentence}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -90,6 +100,8 @@ def run(options: argparse.Namespace) -> int:
             output.print("\n  ".join(lines), markup=False, soft_wrap=True)
             for line in step.lines():
                 paragraph(sys.stdout, line, "    ", "      ")
+            if step.look:
+                sys.stdout.write(textwrap.indent(f"{step.look}\n", "    "))
         sys.stdout.write("\n")
         paragraph(sys.stdout, sentence)
     return int(not all(step.ok for step in steps))
@@ -103,10 +115,12 @@ def explain(
     port: int | None,
     window: float = WINDOW_SECONDS,
     pause: Callable[[float], None] = time.sleep,
+    *,
+    in_aws: bool = True,
 ) -> tuple[list[Step], str]:
     """Return the steps of a call and one sentence about it; calls are those of the last `window` seconds.
 
-    Raises ApiError.
+    A local mesh (`in_aws` is false) has no security groups. Raises ApiError.
     """
     services = {each["name"]: each for each in api.services(namespace)}
     steps: list[Step] = []
@@ -124,7 +138,8 @@ def explain(
     shown = ", ".join(f"{count} {state}" for state, count in sorted(found["endpoints"].items())) or "none"
     steps.append(Step("registry", bool(found["endpoints"].get("ready")), f"endpoints of {name}: {shown}"))
     known = {each["id"]: each for each in api.service(namespace, name)["endpoints"]}
-    steps += _as_seen(partial(ask, api, namespace, service=source, pause=pause), source, found, known, window)
+    asked = partial(ask, api, namespace, service=source, pause=pause)
+    steps += _as_seen(asked, source, found, known, window, partial(_network, api, namespace, in_aws))
     return steps, _sentence(steps, source, name)
 
 
@@ -139,7 +154,12 @@ def _named(services: Mapping[str, Any], name: str, port: int | None) -> Mapping[
 
 
 def _as_seen(
-    asked: Asked, source: str, service: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], window: float
+    asked: Asked,
+    source: str,
+    service: Mapping[str, Any],
+    known: Mapping[str, Mapping[str, Any]],
+    window: float,
+    network: Callable[[Blocked], Step],
 ) -> list[Step]:
     """Return the steps that the sidecars of the caller see."""
     name = service["name"]
@@ -153,6 +173,8 @@ def _as_seen(
     if without:
         return [*steps, Step("cluster", False, f"task {without[0]} does not know {name}: its snapshot is stale")]
     steps.append(_listener(asked("config"), source, service))
+    if (found := blocked(clusters)) is not None:
+        steps.append(network(found))
     steps.append(_endpoints(clusters, known))
     steps.append(_breaker(clusters))
     steps.append(_calls(asked("stat", filters=window_filter(window)), name, window))
@@ -168,6 +190,11 @@ def _listener(answered: Answered, source: str, service: Mapping[str, Any]) -> St
                 return Step("listener", False, f"task {task[:8]} cannot listen on {address}: {reason}")
     shown = ", ".join(f"{service['vip']}:{port}" for port in sorted(ports))
     return Step("listener", True, f"{source} reaches it at {shown}")
+
+
+def _network(api: MeshApi, namespace: str, in_aws: bool, found: Blocked) -> Step:
+    text = found.text(callers(api, namespace, found.tasks), in_aws)
+    return Step("network", False, text, look=found.command() if in_aws else "")
 
 
 def _endpoints(clusters: Mapping[str, Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> Step:
@@ -188,6 +215,7 @@ def _endpoints(clusters: Mapping[str, Mapping[str, Any]], known: Mapping[str, Ma
             known.get(name, {}).get("weight", 100),
             sum(each["ejected"] for each in views),
             sum(_fails(each) for each in views),
+            sum(times_out(each) for each in views),
         )
         for name, views in sorted(seen.items())
     ]
@@ -226,6 +254,8 @@ def _sentence(steps: Sequence[Step], source: str, name: str) -> str:
     if not failed:
         return f"{source} can call {name}."
     last = failed[-1] if failed[-1].name == "calls" and len(failed) == 1 else failed[0]
+    if last.name == "network" and all(step.ok for step in steps if step.name == "endpoints"):
+        return f"{source} does not reach all tasks of {name}: {last.found}."
     if last.name == "calls":
         return f"{source} reaches {name}, but {last.found}."
     return f"{source} cannot call {name}: {last.name}, {last.found}."

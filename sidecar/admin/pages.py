@@ -205,6 +205,7 @@ class Pages:
                     "health": endpoint.health_name(),
                     "health_check": _checked(endpoint),
                     "ejected": endpoint.health == EJECTED,
+                    "connect_failure": endpoint.connect_failure,
                     "same_zone": cluster.in_zone(endpoint),
                     "active_requests": endpoint.active,
                     "requests": endpoint.requests,

@@ -27,7 +27,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.base.sockets import keep_connection_alive, reset
+from sidecar.proxy.base.sockets import connect_failure, keep_connection_alive, reset
 from sidecar.proxy.upstream.destination import Destination
 
 MAX_EARLY_BYTES: Final = 65_536
@@ -222,8 +222,10 @@ class TcpSession(Timed):
                     endpoint.end(generation)
                     self._tried.append(endpoint)
                     break
+                endpoint.connect_failure = connect_failure(error)
                 self._failed(endpoint, generation)
                 continue
+            endpoint.connect_failure = ""
             if server.was_reset:  # before this task heard that it was connected
                 self._failed(endpoint, generation)
                 continue

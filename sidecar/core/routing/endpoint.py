@@ -42,6 +42,7 @@ class Endpoint(Load):
         "address",
         "answers",
         "checked",
+        "connect_failure",
         "ejected_until",
         "ejections",
         "failed_answers",
@@ -81,6 +82,7 @@ class Endpoint(Load):
         self.first_failure = 0.0
         self.rests_until = NEVER  # no retry comes here before
         self.joined_at = NEVER  # when it began to take requests beside others, for slow start
+        self.connect_failure = ""  # why the last connection could not be made, empty if it could
         self.checked: CheckedHealth | None = None  # while active health checks are on
         self.failing = False  # by them
 

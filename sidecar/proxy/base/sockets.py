@@ -35,6 +35,9 @@ SHARED_INTERVAL_SECONDS: Final = 2
 ONE_SEGMENT_BYTES: Final = 1_200
 """What one write sends in one segment on any path (IPv6's least MTU less the headers): the peer gets all or none."""
 
+TIMED_OUT: Final = "timed out"
+"""Why a connection could not be made to which nothing at all was answered: not even that nobody listens there."""
+
 SO_ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h; the socket module has no name for it
 _SOCKADDR_IN_BYTES: Final = 16
 
@@ -50,6 +53,11 @@ _SHARED_OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SHARED_INTERVAL_SECONDS),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SHARED_SECONDS * 1000),
 )
+
+
+def connect_failure(error: OSError) -> str:
+    """Return why a connection could not be made."""
+    return TIMED_OUT if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 
 def keep_alive(server: asyncio.Server) -> None:

@@ -21,6 +21,7 @@ from sidecar.core.http.http2 import Http2Codec
 from sidecar.core.http.http2_events import Reset
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead
 from sidecar.core.routing.health_check import grpc_failure, grpc_request, http_failure
+from sidecar.proxy.base.sockets import connect_failure
 
 if TYPE_CHECKING:
     from sidecar.core.routing.cluster import Cluster
@@ -38,9 +39,12 @@ GRPC_METHOD: Final = b"/grpc.health.v1.Health/Check"
 async def probe(cluster: Cluster, endpoint: Endpoint) -> str:
     """Check the endpoint by the cluster's policy. Return why it failed, or nothing if it did not."""
     policy = cluster.policy.health_check
+    is_connected = False
     try:
         async with asyncio.timeout(policy.timeout_seconds):
             reader, writer = await asyncio.open_connection(endpoint.address, endpoint.port)
+            is_connected = True
+            endpoint.connect_failure = ""
             try:
                 if policy.protocol == "tcp":
                     return await _tcp(reader)
@@ -49,9 +53,13 @@ async def probe(cluster: Cluster, endpoint: Endpoint) -> str:
                 return await _http(reader, writer, cluster, endpoint, policy)
             finally:
                 writer.close()
-    except TimeoutError:
-        return f"no answer within {policy.timeout_seconds:g} s"
-    except (OSError, ProtocolError) as error:
+    except OSError as error:  # TimeoutError is one
+        if not is_connected:
+            endpoint.connect_failure = connect_failure(error)
+        if isinstance(error, TimeoutError):
+            return f"no {'answer' if is_connected else 'connection'} within {policy.timeout_seconds:g} s"
+        return str(error) or type(error).__name__
+    except ProtocolError as error:
         return str(error) or type(error).__name__
 
 

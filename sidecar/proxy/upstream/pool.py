@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.proxy.base.sockets import keep_connection_alive
+from sidecar.proxy.base.sockets import connect_failure, keep_connection_alive
 from sidecar.proxy.upstream.queue import Queue, Room
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Pool:
             if is_exhausted(error):
                 self.runtime.descriptors.say(self.runtime.now())
                 return OUT_OF_DESCRIPTORS
-            return str(error) or "timed out"
+            endpoint.connect_failure = connect_failure(error)
+            return endpoint.connect_failure
+        endpoint.connect_failure = ""
         if is_reserved(transport):
             transport.abort()
             self.runtime.descriptors.say(self.runtime.now())

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -215,6 +216,18 @@ def test_silence_fails_after_the_time_out(backend: Backend, protocol: str, of: A
     backend.raw = serve
     assert probed(backend.port, protocol, of, timeout=0.1) == "no answer within 0.1 s"
     released.set()
+
+
+def test_an_endpoint_that_nothing_comes_back_from_cannot_be_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as full, ExitStack() as clients:
+        for _ in range(3):  # the kernel drops what comes when nobody accepts and the queue is full
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        endpoint = Endpoint("e", "127.0.0.1", full.getsockname()[1])
+        cluster = Cluster("orders", "http", Policy(health_check=HealthCheck("http", timeout_seconds=0.1)))
+        assert asyncio.run(probe(cluster, endpoint)) == "no connection within 0.1 s"
+        assert endpoint.connect_failure == "timed out"
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc", "tcp"])

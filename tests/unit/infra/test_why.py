@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 
-from infra.cli.why import MOST_ENDPOINTS, explain
+from infra.cli.why import MOST_ENDPOINTS, Step, explain
 from infra.client import questions
 from infra.client.api import ApiError, MeshApi
+from tests.support.control_plane.terminal import COLUMNS
 
 TASK = "ab" * 16
 ENDPOINT = {
@@ -58,6 +60,9 @@ class Api:
         assert question["service"] == "web", "the caller's sidecars are asked"
         return {"id": "1", "asked": [] if self._silent else [TASK]}
 
+    def task(self, *_: str) -> dict[str, Any]:
+        return {"address": "10.0.3.7"}
+
     def answers(self, *_: str) -> dict[str, Any]:
         return {"answers": [{"task": TASK, "answer": self._pages[self._asked]}], "next": None}
 
@@ -94,6 +99,68 @@ def test_the_sentence_names_the_step_that_fails(changes: dict[str, Any], failed:
     found, sentence = explained(**changes)
     assert found == [failed]
     assert words in sentence
+
+
+DROPPED = {**ENDPOINT, "ejected": True, "connect_failure": "timed out"}
+REFUSED = {**ENDPOINT, "ejected": True, "connect_failure": "[Errno 111] Connect call failed ('10.0.1.5', 15100)"}
+
+
+def test_endpoints_that_time_out_are_a_matter_of_the_network_with_ports_and_addresses() -> None:
+    found, sentence = explained(cluster={"endpoints": [DROPPED]}, calls={"failed": 5, "flags": {"UF": 5}})
+    assert found == ["network", "endpoints", "calls"]
+    assert sentence == (
+        "web cannot call orders: network, connections from 10.0.3.7 to 10.0.1.5:15100 time out; a security group or "
+        "network ACL does not let TCP 15100 in, or the task is gone: see docs/network.md#a-connection-that-times-out "
+        "and the rules of 10.0.1.5."
+    )
+
+
+def test_endpoints_that_refuse_are_not() -> None:
+    found, sentence = explained(cluster={"endpoints": [REFUSED]})
+    assert (found, "security group" in sentence) == (["endpoints"], False)
+
+
+def test_a_task_that_stops_may_time_out() -> None:
+    assert explained(cluster={"endpoints": [ENDPOINT, {**DROPPED, "id": "e2/http", "state": "draining"}]})[0] == []
+
+
+def test_endpoints_of_which_some_time_out_are_reached_in_part() -> None:
+    other = {**DROPPED, "id": "e2/http", "address": "10.0.2.7"}
+    found, sentence = explained(cluster={"endpoints": [ENDPOINT, other]})
+    assert found == ["network"]
+    assert sentence.startswith(
+        "web does not reach all tasks of orders: connections from 10.0.3.7 to 10.0.2.7:15100 time out;"
+    )
+
+
+STAND_IN = """
+aws() { case "$*" in *network-interfaces*) printf "sg-1\\tsg-2\\n" ;; *) echo "$*" ;; esac; }
+"""
+
+
+def network_step(address: str, **more: Any) -> Step:
+    api = cast(MeshApi, Api(cluster={"endpoints": [{**DROPPED, "address": address}]}))
+    steps, _ = explain(api, "shop.local", "web", "orders", None, pause=at_once, **more)
+    return next(step for step in steps if step.name == "network")
+
+
+@pytest.mark.parametrize(
+    ("address", "field"),
+    [("10.0.1.5", "addresses.private-ip-address"), ("fd00::5", "ipv6-addresses.ipv6-address")],
+)
+def test_the_command_to_look_with_is_one_for_the_shell_and_fits_the_screen(address: str, field: str) -> None:
+    look = network_step(address).look
+    lines = look.splitlines()
+    assert max(map(len, lines)) + 4 <= COLUMNS
+    assert f"Name={field},Values={address}" in look
+    done = subprocess.run(["bash", "-c", STAND_IN + look.removeprefix("$ ")], capture_output=True, text=True)
+    assert done.stdout == "ec2 describe-security-group-rules --filters Name=group-id,Values=sg-1,sg-2\n"
+
+
+def test_a_local_mesh_has_no_security_groups() -> None:
+    step = network_step("10.0.1.5", in_aws=False)
+    assert (step.look, "security group" in step.found) == ("", False)
+    assert "a packet filter drops them" in step.found
 
 
 def test_a_name_that_is_not_there_is_suggested() -> None:

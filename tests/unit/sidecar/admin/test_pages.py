@@ -145,6 +145,7 @@ def test_clusters_show_what_the_sidecar_holds() -> None:
             False,
         )
         assert draining["state"] == "draining"
+        assert ready["connect_failure"] == "", "none has been tried"
         json.dumps(page)
 
     run(test)

@@ -122,13 +122,14 @@ def test_so_does_what_came_early() -> None:
     run(test)
 
 
-def test_another_endpoint_follows_one_that_refuses() -> None:
+def test_another_endpoint_follows_one_that_does_not_answer() -> None:
     async def test() -> None:
-        case = Case(ConnectionRefusedError(), None, endpoints=2)
+        case = Case(TimeoutError(), None, endpoints=2)
         await case.loop.settle()
         case.client.receive(b"hi")
         assert case.server.take() == b"hi"
         assert case.rig.client_meter.connect_errors == 1
+        assert sorted(each.connect_failure for each in case.rig.cluster.endpoints) == ["", "timed out"]
         assert sorted(endpoint.active for endpoint in case.rig.cluster.endpoints) == [0, 1]
         case.client.break_off()
         assert case.server.lost

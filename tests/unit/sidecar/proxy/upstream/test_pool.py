@@ -75,7 +75,28 @@ def test_when_nothing_helps_the_client_hears_it() -> None:
         assert b"tramo-response-flags: UF" in answer
         assert b"tramo-unprocessed: true" in answer
         assert (rig.cluster.connections, rig.client_meter.connect_errors) == (0, 3)
+        assert [endpoint.connect_failure for endpoint in rig.cluster.endpoints] == ["no route"]
         assert rig.settled()
+
+    run(test)
+
+
+def test_an_endpoint_remembers_why_it_could_not_be_connected_until_it_can_be() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        rig = Http1Rig(policy=NO_RETRY, loop=loop)
+        (endpoint,) = rig.cluster.endpoints
+        client = rig.client()
+        for outcome, failure in ((TimeoutError(), "timed out"), (ConnectionRefusedError("refused"), "refused")):
+            loop.outcomes.append(outcome)
+            client.receive(GET)
+            await loop.settle()
+            assert client.take().startswith(b"HTTP/1.1 503")
+            assert endpoint.connect_failure == failure
+        loop.outcomes.append(None)
+        client.receive(GET)
+        await loop.settle()
+        assert endpoint.connect_failure == ""
 
     run(test)
 
@@ -261,6 +282,7 @@ def test_a_connection_is_tried_for_as_long_as_the_policy_says() -> None:
                 await asyncio.sleep(0.01)
                 loop.run()
         assert rig.client_meter.connect_errors == 1
+        assert [endpoint.connect_failure for endpoint in rig.cluster.endpoints] == ["timed out", ""]
         for upstream in loop.transports:
             assert upstream.take().endswith(b"hi"), "nothing was sent, so even a POST goes on"
             upstream.receive(ANSWER)
