@@ -49,7 +49,7 @@ def signed(
         (
             method,
             quote(parts.path or "/", safe="/~"),  # once more: every service but S3 wants the path quoted twice
-            "&".join(sorted(parts.query.split("&"))),
+            "&".join(sorted(parts.query.split("&"), key=_name_and_value)),
             *(f"{name}:{fields[name]}" for name in sorted(fields)),
             "",
             names,
@@ -65,3 +65,8 @@ def signed(
         f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
     )
     return made
+
+
+def _name_and_value(parameter: str) -> tuple[str, str]:
+    name, _, value = parameter.partition("=")
+    return name, value  # apart: "=" stands behind the digits, and would put `a0=` before `a=`

@@ -20,7 +20,7 @@ from tests.support.proxy.pair import Pair
 
 SIZE: Final = 100_000
 URL: Final = f"http://web/bytes/{SIZE}"
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def sizes(answers: Iterator[bytes]) -> list[int]:
 
 
 def test_empty_unary(client: Client) -> None:
-    assert unary(client, "EmptyCall")(b"", timeout=20) == b""
+    assert unary(client, "EmptyCall")(b"", timeout=60) == b""
 
 
 def test_large_unary(client: Client) -> None:
@@ -104,7 +104,7 @@ def test_client_compressed_unary(client: Client, compression: Any) -> None:
 @pytest.mark.parametrize("compression", interop.COMPRESSIONS)
 def test_client_compressed_streaming(client: Client, compression: Any) -> None:
     requests = iter([input_request(27_182), input_request(45_904)])
-    assert interop.aggregated_size(collect(client)(requests, compression=compression, timeout=20)) == 73_086
+    assert interop.aggregated_size(collect(client)(requests, compression=compression, timeout=60)) == 73_086
 
 
 def messages_on_the_wire(address: Address, method: str, request: bytes) -> list[tuple[int, bytes]]:
@@ -152,13 +152,13 @@ def test_server_compressed_streaming(by_grpcio: Address) -> None:
 
 def test_client_streaming(client: Client) -> None:
     requests = (input_request(size) for size in (27_182, 8, 1_828, 45_904))
-    assert interop.aggregated_size(collect(client)(requests, timeout=20)) == 74_922
+    assert interop.aggregated_size(collect(client)(requests, timeout=60)) == 74_922
 
 
 def test_server_streaming(client: Client) -> None:
     call = client.channel.unary_stream(f"/{SERVICE}/StreamingOutputCall")
     wanted = [31_415, 9, 2_653, 58_979]
-    assert sizes(call(output_request(wanted), timeout=20)) == wanted
+    assert sizes(call(output_request(wanted), timeout=60)) == wanted
 
 
 def test_ping_pong(client: Client) -> None:
@@ -172,7 +172,7 @@ def test_ping_pong(client: Client) -> None:
 
 
 def test_empty_stream(client: Client) -> None:
-    assert list(duplex(client)(iter(()), timeout=20)) == []
+    assert list(duplex(client)(iter(()), timeout=60)) == []
 
 
 def test_custom_metadata(client: Client) -> None:
@@ -189,8 +189,8 @@ def test_status_code_and_message(client: Client) -> None:
     text = "test status message"
     wanted = (7, status(2, text))
     for call in (
-        lambda: unary(client)(encode(wanted), timeout=20),
-        lambda: list(duplex(client)(iter([encode(wanted)]), timeout=20)),
+        lambda: unary(client)(encode(wanted), timeout=60),
+        lambda: list(duplex(client)(iter([encode(wanted)]), timeout=60)),
     ):
         error = client.failure(call)
         assert (error.code(), error.details()) == (StatusCode.UNKNOWN, text)
@@ -198,18 +198,18 @@ def test_status_code_and_message(client: Client) -> None:
 
 def test_special_status_message(client: Client) -> None:
     text = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n"
-    error = client.failure(lambda: unary(client)(encode((7, status(2, text))), timeout=20))
+    error = client.failure(lambda: unary(client)(encode((7, status(2, text))), timeout=60))
     assert (error.code(), error.details()) == (StatusCode.UNKNOWN, text)
 
 
 def test_unimplemented_method(client: Client) -> None:
-    error = client.failure(lambda: unary(client, "UnimplementedCall")(b"", timeout=20))
+    error = client.failure(lambda: unary(client, "UnimplementedCall")(b"", timeout=60))
     assert error.code() is StatusCode.UNIMPLEMENTED
 
 
 def test_unimplemented_service(client: Client) -> None:
     call = unary(client, "UnimplementedCall", "grpc.testing.UnimplementedService")
-    assert client.failure(lambda: call(b"", timeout=20)).code() is StatusCode.UNIMPLEMENTED
+    assert client.failure(lambda: call(b"", timeout=60)).code() is StatusCode.UNIMPLEMENTED
 
 
 def test_cancel_after_begin(client: Client) -> None:
@@ -240,7 +240,7 @@ def test_timeout_on_sleeping_server(client: Client) -> None:
 
 def test_concurrent_large_unary(client: Client) -> None:
     request = simple_request(BIG, 271_828)
-    calls = [unary(client).future(request, timeout=30) for _ in range(CONCURRENT)]
+    calls = [unary(client).future(request, timeout=60) for _ in range(CONCURRENT)]
     assert {len(body_of(call.result(), 1)) for call in calls} == {BIG}
 
 

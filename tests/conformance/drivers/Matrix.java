@@ -74,7 +74,7 @@ public class Matrix {
         List<String> flags = Arrays.asList(values[6].split(","));
         HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(values[2]))
             .method(values[1], publisher(values[3], flags))
-            .timeout(Duration.ofSeconds(20))
+            .timeout(Duration.ofSeconds(60))
             .expectContinue(flags.contains("expect"));
         if (flags.contains("gzip")) {
             request.header("accept-encoding", "gzip");

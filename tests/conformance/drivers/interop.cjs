@@ -16,7 +16,7 @@ const SIZES = [31415, 9, 2653, 58979];
 const SPECIAL = '\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n';
 
 const zeros = (size) => ({ body: Buffer.alloc(size) });
-const deadline = (seconds = 20) => ({ deadline: Date.now() + seconds * 1000 });
+const deadline = (seconds = 60) => ({ deadline: Date.now() + seconds * 1000 });
 
 // A unary or client-streaming call as a promise of {error, answer, initial, trailing}.
 function once(start) {

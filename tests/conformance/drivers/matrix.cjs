@@ -66,7 +66,7 @@ function byHttp(base, spec) {
     const answer = { headers: {}, trailers: {}, error: null, continued: false };
     const fail = (error) => resolve({ ...answer, error: String(error) });
     const request = http.request(base + spec.path, { method: spec.method, headers: fields(spec), agent });
-    request.setTimeout(20000, () => request.destroy(new Error('time-out')));
+    request.setTimeout(60000, () => request.destroy(new Error('time-out')));
     request.on('error', fail);
     request.on('continue', () => {
       answer.continued = true;
@@ -106,7 +106,7 @@ function byHttp2(base, spec) {
     const request = session.request(
       { ':path': spec.path, ':method': spec.method, ...fields(spec) },
       { endStream: ends, waitForTrailers: spec.trailers });
-    request.setTimeout(20000, () => request.close(http2.constants.NGHTTP2_CANCEL));
+    request.setTimeout(60000, () => request.close(http2.constants.NGHTTP2_CANCEL));
     request.on('wantTrailers', () => request.sendTrailers({ 'x-check': 'checked' }));
     request.on('error', (error) => resolve({ ...answer, error: String(error) }));
     request.on('continue', () => {

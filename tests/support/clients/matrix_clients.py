@@ -23,7 +23,7 @@ from tests.support.clients.matrix import Answer, Case, answers_in, as_json, patt
 
 Bases = Mapping[str, str]
 Run = Callable[[Bases, Sequence[Case]], dict[str, list[Answer]]]
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 JAVA_OPTIONS: Final = ("-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djdk.httpclient.keepalive.timeout=30")
 PIECE: Final = 10_007
 
