@@ -7,8 +7,9 @@ Rules:
   library would add its memory and the time of its import to every sidecar, for a dozen messages that never change.
 - Requests never wait. A span is encoded and put into a queue of `MAX_SPANS` at most; what comes beyond is dropped
   and counted. Calls are made on threads of their own, each at most `POST_SECONDS`.
-- Spans are sent every `SPAN_SECONDS`, at most `BATCH_SPANS` in a call. If the collector may take them later they stay
-  in the queue; what it refuses for good is dropped and counted. Metrics are totals, so nothing of them is kept.
+- Spans are sent every `SPAN_SECONDS`, and as soon as `BATCH_SPANS` wait, which is the most of a call. If the collector
+  may take them later they stay in the queue; what it refuses for good is dropped and counted. Metrics are totals, so
+  nothing of them is kept.
 - The log says when a signal fails, when the reason changes, and when it goes again; not each time.
 - At the end what waits is sent, for at most `FLUSH_SECONDS`.
 """
@@ -19,6 +20,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -71,6 +73,7 @@ class OtlpExporter:
         self._metrics = metrics
         self._seconds = seconds
         self._spans: deque[bytes] = deque()
+        self._full = asyncio.Event()  # a batch is
         self._executor = DaemonThreads("otlp")
         self._sending = asyncio.Lock()
         self._failing: dict[str, str] = {}  # why, by signal
@@ -81,6 +84,8 @@ class OtlpExporter:
             self.dropped += 1
         else:
             self._spans.append(otlp.span(span))
+            if len(self._spans) == BATCH_SPANS:
+                self._full.set()
 
     @property
     def waiting(self) -> int:
@@ -97,9 +102,11 @@ class OtlpExporter:
 
     async def run_spans(self) -> None:
         """Send spans for ever."""
-        intervals = Intervals(SPAN_SECONDS)
         while True:
-            await intervals.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SPAN_SECONDS):
+                    await self._full.wait()
+            self._full.clear()
             await self.flush_spans()
 
     async def run_metrics(self) -> None:
@@ -112,8 +119,10 @@ class OtlpExporter:
     async def flush_spans(self) -> None:
         """Send what waits, until that is nothing or the collector does not take it now."""
         async with self._sending:
-            while self._spans:
+            is_full = True
+            while self._spans and is_full:
                 batch = list(islice(self._spans, BATCH_SPANS))
+                is_full = len(batch) == BATCH_SPANS  # else what comes during its call has its own time
                 refused = await self._send(TRACES, batch)
                 if refused is None:
                     return

@@ -100,7 +100,11 @@ def _with_telemetry(field: Field, service: Service) -> list[Proxy]:
     variants: dict[str, dict[str, str]] = {
         "tramo": {},
         "tramo, metrics sent every second": {"TRAMO_METRICS_SECONDS": "1"},
-        "tramo, traces of 5 %": {"TRAMO_TRACING": "xray", "AWS_XRAY_DAEMON_ADDRESS": field.sink()},
+        "tramo, traces of 5 % to X-Ray": {"TRAMO_TRACING": "xray", "AWS_XRAY_DAEMON_ADDRESS": field.sink()},
+        "tramo, traces of 5 % by OTLP": {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": field.collector(),
+            "OTEL_METRICS_EXPORTER": "none",
+        },
         "tramo, access log": {"TRAMO_ACCESS_LOG": "json"},
     }
     found = [

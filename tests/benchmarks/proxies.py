@@ -23,6 +23,7 @@ from tests.benchmarks.control_plane import NAMESPACE, ControlPlane, Service
 from tests.benchmarks.limits import Limits
 from tests.benchmarks.processes import READY_SECONDS, Program
 from tests.support.waiting import until
+from tests.support.wire.answer_server import AnswerServer, Response
 
 REPOSITORY: Final = Path(__file__).parents[2]
 INTERPRETER: Final = REPOSITORY / ".tools" / "sidecar" / "bin" / "python"
@@ -110,6 +111,11 @@ class Field:
         sink.bind((f"{self.prefix}.250.2", 0))
         host, port = sink.getsockname()
         return f"{host}:{port}"
+
+    def collector(self) -> str:
+        """The address of a server that takes OTLP/HTTP, as a collector does, and keeps nothing of it."""
+        taken = Response(200, {"Content-Type": "application/x-protobuf"})
+        return self._stack.enter_context(AnswerServer(lambda _: taken, f"{self.prefix}.250.3")).origin
 
     # The sidecar.
 

@@ -61,6 +61,51 @@ def test_spans_are_sent_in_batches() -> None:
     assert (found.sent, found.dropped, found.waiting, found.failures) == (BATCH_SPANS + 10, 0, 0, 0)
 
 
+def test_a_full_batch_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.telemetry.otlp.SPAN_SECONDS", 3600.0)
+    calls = Calls(OK)
+
+    async def main() -> None:
+        loop, both = asyncio.get_running_loop(), asyncio.Event()
+
+        def post(signal: str, body: bytes) -> Answer:
+            answer = calls(signal, body)
+            if len(calls.bodies) == 2:
+                loop.call_soon_threadsafe(both.set)
+            return answer
+
+        found = exporter(post)
+        task = asyncio.create_task(found.run_spans())
+        for _ in range(2 * BATCH_SPANS):
+            found.export(SPAN)
+        async with asyncio.timeout(60):
+            await both.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert calls.spans() == [BATCH_SPANS, BATCH_SPANS]
+
+
+def test_what_comes_while_a_call_is_made_waits_for_the_next_batch() -> None:
+    made: list[int] = []
+
+    async def main() -> OtlpExporter:
+        def post(signal: str, body: bytes) -> Answer:
+            made.append(len(read_spans(body)))
+            if len(made) < 10:
+                found.export(SPAN)
+            return OK
+
+        found = exporter(post)
+        found.export(SPAN)
+        await found.flush_spans()
+        return found
+
+    found = asyncio.run(main())
+    assert (made, found.waiting) == ([1], 1)
+
+
 def test_nothing_is_sent_where_nothing_waits() -> None:
     calls = Calls(OK)
     flushed(calls, 0)
