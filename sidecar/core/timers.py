@@ -2,6 +2,7 @@
 
 Rules:
 - `schedule` and `cancel` cost a set operation each; nothing is sorted and the event loop has one timer.
+- A deadline put off costs none: it stays in its slot, and moves on when the wheel comes there.
 - A deadline comes up to one tick late and never early. Deadlines beyond the wheel's turn wait in its last slot and
   are scheduled again from there.
 - The owner says what a deadline means: the wheel returns what is due and calls nothing.
@@ -45,6 +46,9 @@ class TimerWheel:
     def schedule(self, timed: Timed, deadline: float) -> None:
         """Set the deadline, replacing the one before."""
         if timed.slot >= 0:
+            if deadline >= timed.deadline:
+                timed.deadline = deadline
+                return
             self._slots[timed.slot].discard(timed)
         timed.deadline = deadline
         tick = int(deadline / TICK_SECONDS) + 1

@@ -48,7 +48,7 @@ class RequestDeadline(Timed):
                 self._destination.runtime.wheel.schedule(self, now + self.clients_seconds)
                 return
         if head.content_length != 0:
-            self.begin_idle()
+            self._begin_idle(now)
 
     def request_ended(self) -> None:
         """Note that the request is whole. If the answer is a stream already, it stays one."""
@@ -65,20 +65,21 @@ class RequestDeadline(Timed):
     def answer_streams(self) -> None:
         """Note that the answer is a stream, or a tunnel."""
         self._is_stream = True
-        self.begin_idle()
+        if self.clients_seconds == 0:
+            self._begin_idle(self._destination.runtime.now())
 
-    def begin_idle(self) -> None:
-        """From here on it may last as long as something moves, or up to the client's own deadline."""
-        if self.clients_seconds > 0:
-            return
-        runtime = self._destination.runtime
-        seconds = self._destination.cluster.policy.timeouts.idle_seconds
+    def _begin_idle(self, now: float) -> None:
+        """From here on it may last as long as something moves."""
         self.is_streaming = True
-        self._moved_at = runtime.now()
-        if seconds > 0:
-            runtime.wheel.schedule(self, self._moved_at + seconds)
-        else:
-            runtime.wheel.cancel(self)
+        self._moved_at = now
+        timeouts = self._destination.cluster.policy.timeouts
+        seconds = timeouts.idle_seconds
+        if seconds <= 0:
+            self._destination.runtime.wheel.cancel(self)
+            return
+        if 0 < timeouts.request_seconds < seconds:
+            seconds = timeouts.request_seconds  # looked at early: most requests end soon, and putting off costs least
+        self._destination.runtime.wheel.schedule(self, now + seconds)
 
     def end(self) -> None:
         """End with the request: if it is due in this very tick, that means nothing any more."""
@@ -115,7 +116,10 @@ class RequestDeadline(Timed):
         if exchange is None:
             return
         if self.is_streaming:
-            idle_at = self._moved_at + self._destination.cluster.policy.timeouts.idle_seconds
+            seconds = self._destination.cluster.policy.timeouts.idle_seconds
+            if seconds <= 0:
+                return  # the policy has changed meanwhile
+            idle_at = self._moved_at + seconds
             if idle_at > now:
                 self._destination.runtime.wheel.schedule(self, idle_at)
                 return

@@ -29,6 +29,18 @@ def test_a_new_deadline_replaces_the_old_one() -> None:
     assert wheel.due(NOW + 3.1) == [timed]
 
 
+def test_a_deadline_put_off_stays_in_its_slot_until_the_wheel_comes_there() -> None:
+    wheel, timed = TimerWheel(NOW), Timed()
+    wheel.schedule(timed, NOW + 1.0)
+    slot = timed.slot
+    wheel.schedule(timed, NOW + 3.0)
+    assert timed.slot == slot
+    assert wheel.due(NOW + 1.1) == []
+    assert timed.slot != slot
+    wheel.schedule(timed, NOW + 2.0)
+    assert wheel.due(NOW + 2.1) == [timed], "one brought forward is moved at once"
+
+
 def test_a_cancelled_deadline_does_not_come() -> None:
     wheel, timed = TimerWheel(NOW), Timed()
     wheel.schedule(timed, NOW + 1.0)

@@ -336,6 +336,19 @@ def test_a_stream_lives_while_something_moves(content_type: bytes) -> None:
     assert rig.settled()
 
 
+def test_a_stream_goes_on_when_a_new_policy_has_no_idle_time_out() -> None:
+    rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=2.0, idle_seconds=5.0)))
+    upstream, client = rig.upstream(), rig.client()
+    client.receive(GET)
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    rig.cluster.policy = Policy(timeouts=Timeouts(request_seconds=2.0, idle_seconds=0.0))
+    rig.loop.advance(60.0)
+    assert not client.is_closing()
+    upstream.receive(b"0\r\n\r\n")
+    assert client.take().endswith(b"0\r\n\r\n")
+    assert rig.settled()
+
+
 def test_a_time_out_of_both_at_once_is_answered_once() -> None:
     """The client's body and the request are due in the same tick."""
     rig = Http1Rig(1, Policy(timeouts=Timeouts(request_seconds=30.0)))
