@@ -89,7 +89,7 @@ class PartialHead:
         self.upgrade = b""
         self.expect_continue = False
         self.te = b""  # what of TE goes on
-        self.connection_names: set[bytes] = set()  # fields that Connection says belong to it
+        self.connection_names: set[bytes] | None = None  # fields that Connection says belong to it
 
     def on_connection(self, value: bytes) -> None:
         """Take a Connection field. Raises ProtocolError."""
@@ -102,6 +102,8 @@ class PartialHead:
             elif name in PROTECTED:
                 raise ProtocolError(f"Connection names {show(name)}, which is not a connection option")
             elif name not in (b"", b"keep-alive", b"te"):
+                if self.connection_names is None:
+                    self.connection_names = set()
                 self.connection_names.add(name)
 
     def finish(self) -> None:
@@ -110,8 +112,9 @@ class PartialHead:
             raise ProtocolError(f"more than {MAX_FIELDS} fields", 431)
         if self.chunked and self.content_length != UNKNOWN_LENGTH:
             raise ProtocolError("both Content-Length and Transfer-Encoding")
-        if self.connection_names:
-            self.fields = [field for field in self.fields if field[0] not in self.connection_names]
+        names = self.connection_names
+        if names is not None:
+            self.fields = [field for field in self.fields if field[0] not in names]
         if not self.may_upgrade:
             self.upgrade = b""  # RFC 9110 section 7.8: an Upgrade that Connection does not name is none
         if self.te:

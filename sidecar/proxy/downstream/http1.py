@@ -177,7 +177,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         after = After.CLOSE if self._is_last() else After.KEEP
         request = self._request = Http1Request(self, self._runtime, head, after)
         if head.content_length != 0:
-            self._runtime.wheel.schedule(self, self._runtime.now() + BODY_IDLE_SECONDS)
+            self._runtime.wheel.schedule(self, self._quiet_since + BODY_IDLE_SECONDS)
         self._listener.prepare(head, self._peer)
         target = self._listener.route(head)
         if isinstance(target, Destination):

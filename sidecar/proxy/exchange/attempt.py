@@ -21,7 +21,7 @@ from sidecar.core.routing.load import CLIENT_ERROR, GOOD, doubt_of_grpc, doubt_o
 from sidecar.core.timers import Timed
 
 if TYPE_CHECKING:
-    from sidecar.core.http.messages import Fields, ResponseHead
+    from sidecar.core.http.messages import ResponseHead
     from sidecar.core.routing.endpoint import Endpoint
     from sidecar.proxy.base.interfaces import ExchangeEvents
     from sidecar.proxy.upstream.destination import Destination
@@ -89,10 +89,13 @@ class Attempt(Timed):
             self._destination.cluster.come_back(self.endpoint, self._destination.runtime.now())
         return False
 
-    def judge_end(self, trailers: Fields, has_clients_time: bool) -> None:
-        """Judge the endpoint by the whole of its answer."""
-        if self._doubt == _UNKNOWN:
-            code = grpc.status_of(trailers)
+    def is_open(self) -> bool:
+        """Return whether only the end of the answer says what it says of the endpoint: a gRPC answer with a body."""
+        return self._doubt == _UNKNOWN
+
+    def judge_end(self, code: int | None, has_clients_time: bool) -> None:
+        """Judge the endpoint by the whole of its answer; `code` is its `grpc-status` if it is open until then."""
+        if self.is_open():
             if _has_failed(code, has_clients_time):
                 self.fail()
                 return
@@ -119,8 +122,7 @@ class Attempt(Timed):
         """Count the answer for the endpoint, with what the head said against it."""
         if not self._judged:
             self._judged = True
-            destination = self._destination
-            destination.cluster.succeed(self.endpoint, destination.runtime.now(), self.latency, self._doubt)
+            self._destination.cluster.succeed(self.endpoint, self.sent_at + self.latency, self.latency, self._doubt)
 
     def fail(self) -> None:
         """Count the attempt against the endpoint."""

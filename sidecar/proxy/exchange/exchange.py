@@ -278,7 +278,7 @@ class Exchange(ExchangeEvents):
             is_failed = attempt.judge_head(head, self._head.is_grpc, self._deadline.clients_seconds > 0)
             if is_failed and self._retry_failed(head):
                 return
-            self._count_answer(head, attempt.latency)
+            self._count_answer(head, attempt)
         self._response_begun = True
         self._body.forget()
         content_type = head.get(b"content-type")
@@ -290,17 +290,15 @@ class Exchange(ExchangeEvents):
             head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
         self._client.send_head(head)
 
-    def _count_answer(self, head: ResponseHead, latency: float) -> None:
+    def _count_answer(self, head: ResponseHead, attempt: Attempt) -> None:
         meter = self._destination.meter
         if not self._head.is_grpc or head.status != 200:
-            meter.answered(head.status, latency)
-            return
-        code = grpc.status_of(head.fields)
-        if code is None:
-            meter.latency.record(latency)
+            meter.answered(head.status, attempt.latency)
+        elif attempt.is_open():
+            meter.latency.record(attempt.latency)
             self._uncounted = head.status
         else:
-            meter.answered(grpc.http_status(code), latency)
+            meter.answered(grpc.http_status(grpc.status_of(head.fields)), attempt.latency)
 
     def _count_outcome(self, status: int) -> None:
         if self._uncounted:
@@ -346,10 +344,11 @@ class Exchange(ExchangeEvents):
     def on_response_end(self, trailers: Fields) -> None:
         """Note that the answer is whole."""
         self._connection = None
+        code = grpc.status_of(trailers) if self._uncounted else None
         if self._attempt is not None:
-            self._attempt.judge_end(trailers, self._deadline.clients_seconds > 0)
+            self._attempt.judge_end(code, self._deadline.clients_seconds > 0)
         if self._uncounted:
-            self._count_outcome(grpc.http_status(grpc.status_of(trailers)))
+            self._count_outcome(grpc.http_status(code))
         self.finish()
         self._client.send_end(trailers)
 

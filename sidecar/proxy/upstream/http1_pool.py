@@ -61,11 +61,14 @@ class Http1Pool(Http1PoolEvents):
 
     def _take(self) -> Http1UpstreamConnection | None:
         """Return the idle connection used last of those that have rested."""
+        idle = self._idle
         turn = self.runtime.turn
-        for index in range(len(self._idle) - 1, -1, -1):
-            connection = self._idle[index]
+        if idle and idle[-1].answered_turn != turn and not idle[-1].closed:
+            return idle.pop()  # nearly always
+        for index in range(len(idle) - 1, -1, -1):
+            connection = idle[index]
             if connection.closed or connection.answered_turn != turn:
-                del self._idle[index]
+                del idle[index]
                 if not connection.closed:
                     return connection
         return None
