@@ -80,7 +80,11 @@ class PartialHead:
     )
 
     def __init__(self) -> None:
-        self.fields: Fields = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin another head: a reader has one object for all of them."""
+        self.fields: Fields = []  # a new list, as the one before has gone on with its message
         self.host: bytes | None = None
         self.content_length = UNKNOWN_LENGTH
         self.chunked = False
@@ -144,8 +148,9 @@ class Reader:
 
     def _begin(self) -> None:
         self._phase = Phase.HEAD
-        self._head = PartialHead()
-        self._trailers = []
+        self._head.begin()
+        if self._trailers:
+            self._trailers = []
         self._head_bytes = 0
         self._head_is_new = True
 
