@@ -42,6 +42,7 @@ ENDPOINTS_WIDE: Final = (
     *ENDPOINTS,
     Column("REQUESTS", "requests", right=True),
     Column("FAILURES", "failures", right=True),
+    Column("CONNECT_FAILURE", "connect_failure"),
     Column("ID", "id"),
 )
 LISTENERS: Final = (Column("ADDRESS", "address"), Column("STATE", "state"), Column("REASON", "reason"))
@@ -104,6 +105,7 @@ def endpoint_rows(document: dict[str, Any]) -> list[Row]:
             "ewma": f"{each['latency_ms']:.1f}ms",
             "requests": each["requests"],
             "failures": each["failures"],
+            "connect_failure": each.get("connect_failure") or None,  # a sidecar of an earlier release does not say
             "id": each["id"],
             "cluster": cluster["name"],
         }
