@@ -75,9 +75,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The four handlers as Lambda calls them; their AWS is moto's server, found by the environment."""
+    """The four handlers as Lambda calls them; their AWS, DynamoDB Local and moto, is found by the environment."""
 
     endpoint: str
+    dynamodb: str
     table: str
     registrar: Handler
     reconciler: Handler
@@ -88,7 +89,7 @@ class Deployed:
     def publish(self, namespace: str) -> Any:
         """Give the publisher all that the stream has of a namespace."""
         key = {"S": f"NAMESPACE#{namespace}"}
-        records = aws.stream_records(self.endpoint, self.table)
+        records = aws.stream_records(self.dynamodb, self.table)
         return self.publisher(
             {"Records": [each for each in records if each["dynamodb"]["Keys"]["pk"] == key]}, self.context
         )
@@ -96,17 +97,18 @@ class Deployed:
 
 @pytest.fixture
 def deployed(loaded: Deployed) -> Deployed:
-    """The functions, with a new table: moto copies a table for each transaction, so one for all tests gets slow."""
-    aws.create_table(loaded.endpoint, loaded.table)
-    aws.create_feed(loaded.endpoint, aws.ENVIRONMENT["TRAMO_FEED_TABLE"])
+    """The functions, with new tables."""
+    aws.create_table(loaded.dynamodb, loaded.table)
+    aws.create_feed(loaded.dynamodb, aws.ENVIRONMENT["TRAMO_FEED_TABLE"])
     aws.client("s3", loaded.endpoint).create_bucket(Bucket=aws.ENVIRONMENT["TRAMO_FEED_BUCKET"])
     return loaded
 
 
 @pytest.fixture(scope="session")
-def loaded(moto_endpoint: str) -> Iterator[Deployed]:
+def loaded(moto_endpoint: str, dynamodb_local_endpoint: str) -> Iterator[Deployed]:
     """The functions, loaded as Lambda loads them: with everything they need in the environment."""
-    os.environ["AWS_ENDPOINT_URL"] = moto_endpoint
+    endpoints = {"AWS_ENDPOINT_URL": moto_endpoint, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local_endpoint}
+    os.environ.update(endpoints)
     try:
         # Only here: a handler reads its environment when it is loaded.
         import api.app
@@ -116,6 +118,7 @@ def loaded(moto_endpoint: str) -> Iterator[Deployed]:
 
         yield Deployed(
             moto_endpoint,
+            dynamodb_local_endpoint,
             os.environ["TRAMO_TABLE"],
             registrar.app.handler,
             reconciler.app.handler,
@@ -123,4 +126,5 @@ def loaded(moto_endpoint: str) -> Iterator[Deployed]:
             api.app.handler,
         )
     finally:
-        del os.environ["AWS_ENDPOINT_URL"]
+        for name in endpoints:
+            del os.environ[name]

@@ -1,4 +1,4 @@
-"""The API through its handler, over a table in moto."""
+"""The API through its handler, over a table in DynamoDB Local."""
 
 from __future__ import annotations
 
@@ -359,7 +359,7 @@ def test_health_reports_of_unknown_tasks(api: Api) -> None:
 
 
 def test_a_snapshot_that_cannot_be_read_whole_is_tried_later(api: Api, deployed: Deployed) -> None:
-    items = aws.client("dynamodb", deployed.endpoint)
+    items = aws.client("dynamodb", deployed.dynamodb)
     head = api.store.snapshots.head(api.namespace, consistent=True)
     assert head is not None
     for number, places in head.parts.items():
