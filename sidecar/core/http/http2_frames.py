@@ -1,10 +1,13 @@
-"""The few frames of a client that libnghttp2 passes over in silence, found by their headers (RFC 9113 section 4.1).
+"""The frames of a peer that the codec looks at itself, found by their headers (RFC 9113 section 4.1).
 
 Rules:
+- Marked are DATA and WINDOW_UPDATE, which go past libnghttp2 where they can (`http2_bodies`), and what libnghttp2 would
+  pass over in silence though a client may not send it. All other bytes are libnghttp2's.
 - libnghttp2 forgets a stream that is closed, and ignores what still comes on it: such frames may have crossed a reset.
   Those of a client that ended the stream itself have crossed nothing; nor have those on an identifier it skipped.
-- Nothing but headers is read, and the first four bytes of PRIORITY and WINDOW_UPDATE. A frame may be cut anywhere.
-- What is wrong with a single frame, its length, its flags, its place in a block, is left to libnghttp2.
+- A frame may be cut anywhere. A header that is not whole waits for the rest of it, and for the few bytes behind it that
+  have to be known; DATA is marked piece by piece, padded DATA as a whole.
+- What is wrong with a single frame, its length, its padding, its place in a block, is left to libnghttp2.
 - Memory is bounded: past `MAX_UNENDED` streams that their client has not ended, those so far are judged no more.
 """
 
@@ -20,15 +23,14 @@ HEADER_BYTES: Final = 9
 JUDGED_BYTES: Final = HEADER_BYTES + 4
 PRIORITY_BYTES: Final = 5
 WINDOW_UPDATE_BYTES: Final = 4
-LARGE_INCREMENT: Final = 1 << 30
-"""A window is at most twice as large, so that no smaller increment needs a look."""
+MAX_FRAME_BYTES: Final = 16_384
+"""SETTINGS_MAX_FRAME_SIZE, as it is when nobody says otherwise (RFC 9113 section 6.5.2)."""
 MAX_UNENDED: Final = 2_000
 """Twice the streams that may be open at once: the others were reset by us, and their client need not end them."""
-MAX_OFFENCES: Final = 16
-"""Of one read; what follows is left to libnghttp2, which may end the connection for it."""
 
 END_STREAM: Final = 0x1
 END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
 DATA: Final = 0x0
 HEADERS: Final = 0x1
 PRIORITY: Final = 0x2
@@ -43,95 +45,176 @@ class Fault(Enum):
     ENDED = "frames of a stream that its client had ended"
     SKIPPED = "a stream with a smaller identifier than the last one"
     PRIORITY = "PRIORITY for no stream, or for a stream that depends on itself"
-    INCREMENT = "a window opened by so much that it may be too large"
 
 
-class Offence:
-    """A frame that libnghttp2 would pass over."""
+class Mark:
+    """A frame, or a piece of a DATA frame, in the bytes that were scanned."""
 
-    __slots__ = ("at", "fault", "increment", "stream")
+    __slots__ = ("at", "stream")
 
-    def __init__(self, fault: Fault, stream: int, at: int, increment: int = 0) -> None:
-        self.fault = fault
+    def __init__(self, stream: int, at: int) -> None:
         self.stream = stream
-        self.at = at  # in the bytes read: those before may be given to libnghttp2, and do not complete the frame
+        self.at = at  # where it begins, with its header if that is in it
+
+
+class Offence(Mark):
+    """A frame that costs the connection."""
+
+    __slots__ = ("fault",)
+
+    def __init__(self, stream: int, at: int, fault: Fault) -> None:
+        Mark.__init__(self, stream, at)
+        self.fault = fault
+
+
+class Update(Mark):
+    """A WINDOW_UPDATE frame."""
+
+    __slots__ = ("following", "increment")
+
+    def __init__(self, stream: int, at: int, increment: int) -> None:
+        Mark.__init__(self, stream, at)
+        self.following = at + JUDGED_BYTES
         self.increment = increment
 
-    def __repr__(self) -> str:
-        return f"<Offence {self.fault.name} {self.stream} at {self.at}>"
+
+class Piece(Mark):
+    """A DATA frame, or what of it came in one read."""
+
+    __slots__ = ("begin", "count", "end", "ends_stream", "following", "is_first")
+
+    def __init__(self, stream: int, at: int, following: int, is_first: bool, ends_stream: bool) -> None:
+        Mark.__init__(self, stream, at)
+        self.is_first = is_first  # of the frame
+        self.begin = at + HEADER_BYTES if is_first else at
+        self.end = following  # of the data
+        self.following = following  # where the next frame begins
+        self.count = following - self.begin  # bytes that the windows count: data and padding
+        self.ends_stream = ends_stream  # it is the last of the stream
+
+    def strip(self, padding: int) -> None:
+        """Take off padding, and the byte that says how much of it there is (RFC 9113 section 6.1)."""
+        self.begin += 1
+        self.end -= padding
 
 
 class FrameScanner:
-    """Follows the frames that one client sends."""
+    """Follows the frames that one peer sends; those of a client are judged."""
 
     __slots__ = (
+        "_data_ends",
+        "_data_left",
+        "_data_stream",
         "_forgotten",
         "_highest",
         "_in_block",
+        "_judges",
         "_rest",
         "_skipped_above",
         "_skipped_below",
         "_to_pass",
         "_unended",
+        "scanned",
     )
 
-    def __init__(self) -> None:
-        self._to_pass = PREFACE_BYTES  # bytes up to the next header
+    def __init__(self, is_client: bool = True) -> None:
+        self._judges = is_client
+        self._to_pass: i64 = PREFACE_BYTES if is_client else 0  # bytes up to the next header
+        self.scanned: i64 = 0  # of the bytes scanned last; those behind come again
         self._rest = b""  # the beginning of a frame that cannot be judged yet
-        self._highest = -1  # stream
+        self._data_left: i64 = 0  # of a DATA frame
+        self._data_stream = 0
+        self._data_ends = False
+        self._highest: i64 = -1  # stream
         self._unended: set[int] = set()
         self._in_block = False  # between HEADERS and the end of its field block, where nothing else may come
-        self._forgotten = 0  # streams up to here are not judged
-        self._skipped_above = self._skipped_below = 0  # the last identifiers that were skipped
+        self._forgotten: i64 = 0  # streams up to here are not judged
+        self._skipped_above: i64 = 0  # the last identifiers that were skipped
+        self._skipped_below: i64 = 0
 
-    def scan(self, data: bytes) -> list[Offence]:
-        """Take the next bytes of the client; return what is wrong with them, up to `MAX_OFFENCES`."""
-        known: i64 = len(self._rest)
-        if known:
+    def join(self, data: bytes) -> bytes:
+        """Return the next bytes to scan: what was left, and what has come."""
+        if self._rest:
             data = self._rest + data
             self._rest = b""
-        found: list[Offence] = []
+        return data
+
+    def scan(self, data: bytes) -> list[Mark]:
+        """Return the marks in these bytes, in order. An offence is the last of all."""
+        found: list[Mark] = []
         size: i64 = len(data)
         position: i64 = self._to_pass
+        if self._data_left:
+            position = self._data_left if self._data_left < size else size
+            self._data_left -= position
+            ends = self._data_ends and self._data_left == 0
+            found.append(Piece(self._data_stream, 0, position, False, ends))
         while size - position >= HEADER_BYTES:
             length: i64 = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
             kind: i64 = data[position + 3]
             flags: i64 = data[position + 4]
-            ends = flags & END_STREAM != 0
             stream = _number(data, position + 5)
-            fault: Fault | None = None
+            following: i64 = position + HEADER_BYTES + length
             if self._in_block:
                 self._in_block = kind != CONTINUATION or flags & END_HEADERS == 0
             elif kind == DATA:
-                if not self._follow(stream, ends):
-                    fault = Fault.ENDED
+                is_sound = stream != 0 and length <= MAX_FRAME_BYTES
+                if is_sound and following > size and (flags & PADDED != 0 or size == position + HEADER_BYTES):
+                    break
+                if self._judges and not self._follow(stream, flags & END_STREAM != 0):
+                    return _ended_by(found, Offence(stream, position, Fault.ENDED))
+                if is_sound:
+                    self._mark(found, data, position, length, flags, stream)
             elif kind == HEADERS:
                 self._in_block = flags & END_HEADERS == 0
-                if stream > self._highest:
-                    self._open(stream, ends)
-                elif not self._follow(stream, ends):
-                    fault = Fault.SKIPPED if self._skipped_above < stream < self._skipped_below else Fault.ENDED
+                if not self._judges:
+                    pass
+                elif stream > self._highest:
+                    self._open(stream, flags & END_STREAM != 0)
+                elif not self._follow(stream, flags & END_STREAM != 0):
+                    skipped = self._skipped_above < stream < self._skipped_below
+                    return _ended_by(found, Offence(stream, position, Fault.SKIPPED if skipped else Fault.ENDED))
             elif kind == RST_STREAM:
                 self._unended.discard(stream)
-            elif kind == PRIORITY and length == PRIORITY_BYTES:
+            elif kind == PRIORITY and length == PRIORITY_BYTES and self._judges:
                 if size - position < JUDGED_BYTES:
                     break
                 if stream == 0 or _number(data, position + HEADER_BYTES) == stream:
-                    fault = Fault.PRIORITY
-            elif kind == WINDOW_UPDATE and length == WINDOW_UPDATE_BYTES and stream != 0:
+                    return _ended_by(found, Offence(stream, position, Fault.PRIORITY))
+            elif kind == WINDOW_UPDATE and length == WINDOW_UPDATE_BYTES:
                 if size - position < JUDGED_BYTES:
                     break
-                if _number(data, position + HEADER_BYTES) >= LARGE_INCREMENT:
-                    fault = Fault.INCREMENT
-            if fault is not None and len(found) < MAX_OFFENCES:
-                found.append(_offence(fault, stream, data, position, known))
-            position += HEADER_BYTES + length
+                increment = _number(data, position + HEADER_BYTES)
+                if increment:
+                    found.append(Update(stream, position, increment))
+            position = following
         if position < size:
             self._rest = data[position:]
             self._to_pass = 0
+            self.scanned = position
         else:
             self._to_pass = position - size
+            self.scanned = size
         return found
+
+    def _mark(self, found: list[Mark], data: bytes, position: i64, length: i64, flags: i64, stream: i64) -> None:
+        """Mark what there is of a DATA frame."""
+        size: i64 = len(data)
+        following: i64 = position + HEADER_BYTES + length
+        ends = flags & END_STREAM != 0
+        if following > size:
+            self._data_left = following - size
+            self._data_stream = stream
+            self._data_ends = ends
+            found.append(Piece(stream, position, size, True, False))
+            return
+        piece = Piece(stream, position, following, True, ends)
+        if flags & PADDED:
+            padding: i64 = data[position + HEADER_BYTES] if length else length
+            if padding >= length:
+                return
+            piece.strip(padding)
+        found.append(piece)
 
     def _open(self, stream: int, ended: bool) -> None:
         if stream > self._highest + 2:
@@ -157,8 +240,6 @@ def _number(data: bytes, at: i64) -> i64:
     return (data[at] & 0x7F) << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
 
 
-def _offence(fault: Fault, stream: i64, data: bytes, position: i64, known: i64) -> Offence:
-    """`known` bytes of the data came earlier."""
-    if fault is Fault.INCREMENT:  # all but its last byte
-        return Offence(fault, stream, position + JUDGED_BYTES - 1 - known, _number(data, position + HEADER_BYTES))
-    return Offence(fault, stream, position - known if position > known else 0)
+def _ended_by(found: list[Mark], offence: Offence) -> list[Mark]:
+    found.append(offence)
+    return found

@@ -67,6 +67,7 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         self._codec = codec
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Stream] = {}
+        self._full: list[Stream] = []  # those that were found full, as long as they are; others may be gone already
         self._writable = True
         self._touched = False
 
@@ -78,6 +79,7 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         self._touch()
         if not stream.full and self._codec.queued(stream.id) > HIGH_WATER_BYTES:
             stream.full = True
+            self._full.append(stream)
             stream.on_full()
 
     def acknowledge(self, stream: Stream, count: int) -> None:
@@ -114,12 +116,22 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         data = self._write(transport)
         while len(data) >= MAX_OUTPUT_BYTES and self._writable:
             data = self._write(transport)
-        for stream in self._streams.values():
-            if stream.full and self._codec.queued(stream.id) <= HIGH_WATER_BYTES // 2:
-                stream.full = False
-                stream.on_ready()
+        if self._full:
+            self._wake()
         if self._codec.closed:
             self._end(transport)
+
+    def _wake(self) -> None:
+        """Let those go on of which little waits."""
+        full, self._full = self._full, []
+        for stream in full:
+            if self._streams.get(stream.id) is not stream:
+                continue
+            if self._codec.queued(stream.id) > HIGH_WATER_BYTES // 2:
+                self._full.append(stream)
+            else:
+                stream.full = False
+                stream.on_ready()
 
     def _write(self, transport: asyncio.Transport) -> bytes:
         data = self._codec.output()
