@@ -193,7 +193,8 @@ class Reader:
                 raise ProtocolError("the only transfer coding supported is a single `chunked`", 501)
             head.chunked = True
         elif kind == CONNECTION:
-            head.on_connection(value)
+            if value != b"keep-alive":  # what most servers say with each answer, and what holds without
+                head.on_connection(value)
         elif kind == UPGRADE:
             head.upgrade = value
         elif kind == EXPECT:

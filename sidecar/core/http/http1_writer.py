@@ -19,6 +19,7 @@ REASONS: Final = {
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 501: b"Not Implemented",
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
+_STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in REASONS.items()}
 
 
 def encode_request_head(head: RequestHead) -> bytes:
@@ -46,7 +47,7 @@ def encode_response_head(head: ResponseHead, method: bytes, close: bool = False,
     Without `chunks`, for HTTP/1.0, a body of unknown length ends with the connection.
     """
     status = head.status
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason or REASONS.get(status, b""))]
+    parts = [_status_line(status, head.reason)]
     for name, value in head.fields:
         parts += (name, b": ", value, b"\r\n")
     if status >= 200:
@@ -63,6 +64,13 @@ def encode_response_head(head: ResponseHead, method: bytes, close: bool = False,
         parts.append(b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade)
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _status_line(status: int, reason: bytes) -> bytes:
+    line = _STATUS_LINES.get(status)
+    if line is None or (reason and reason != REASONS[status]):
+        return b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b""))
+    return line
 
 
 def encode_chunk(data: bytes) -> bytes:

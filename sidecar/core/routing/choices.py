@@ -41,7 +41,7 @@ class Choices:
 
     def another(self, first: Endpoint, random: int) -> Endpoint:
         """Return one at random, another than the first if there is one. `random` has 16 bits."""
-        index = self._index(random / 65_536.0)
+        index = (random * len(self.endpoints)) >> 16 if self._shares is None else self._index(random / 65_536.0)
         if self.endpoints[index] is first:  # its neighbours by chance, or one of them would have it twice as often
             index = (index + (1 if random & 1 else -1)) % len(self.endpoints)
         return self.endpoints[index]

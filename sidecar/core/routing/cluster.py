@@ -49,6 +49,7 @@ class Cluster:
         "_due",
         "_fallback",
         "_fallback_until",
+        "_policy",
         "_slow_until",
         "_spread",
         "_sweep_at",
@@ -59,11 +60,15 @@ class Cluster:
         "connections",
         "endpoints",
         "fallback_seconds",
+        "idle_seconds",
+        "in_turn",
+        "max_requests",
         "name",
         "other_kind",
         "pending_requests",
-        "policy",
+        "per_try_seconds",
         "protocol",
+        "request_seconds",
         "retry_budget",
         "zone",
     )
@@ -92,6 +97,20 @@ class Cluster:
         self._turn = 0
         self._due: Endpoint | None = None  # for its probe
         self._slow_until = 0.0  # until then an endpoint may be in its slow start
+
+    @property
+    def policy(self) -> Policy:
+        """The rules of the service. What every request asks of them is kept beside: msgspec's classes are slow here."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self.max_requests = policy.circuit_breaker.max_requests
+        self.request_seconds = policy.timeouts.request_seconds
+        self.per_try_seconds = policy.timeouts.per_try_seconds
+        self.idle_seconds = policy.timeouts.idle_seconds
+        self.in_turn = policy.load_balancing.algorithm == "round_robin"
 
     def update(
         self, protocol: AppProtocol, policy: Policy, records: tuple[EndpointRecord, ...], zone: str, now: float
@@ -167,7 +186,7 @@ class Cluster:
             choices = choices.among(warmed_up(choices.endpoints, now, random >> 32, window))
         if not tried:
             self._turn += 1  # by requests, not attempts: of two endpoints a failing one would be first each time
-        if self.policy.load_balancing.algorithm == "round_robin":
+        if self.in_turn:
             return choices.at_turn(self._turn)
         return least_request(choices, self._turn, now, random & 0xFFFF)
 

@@ -58,7 +58,7 @@ class Attempt(Timed):
         self.latency = 0.0  # until the head of the answer
         self._doubt = _UNKNOWN  # what the head of the answer says against the endpoint
         self._generation = endpoint.begin(now)
-        seconds = destination.cluster.policy.timeouts.per_try_seconds
+        seconds = destination.cluster.per_try_seconds
         if seconds > 0:
             destination.runtime.wheel.schedule(self, now + seconds)
 
@@ -114,7 +114,7 @@ class Attempt(Timed):
 
     def wait_longer(self, now: float) -> None:
         """Give the endpoint its time once more: it is not to blame."""
-        seconds = self._destination.cluster.policy.timeouts.per_try_seconds
+        seconds = self._destination.cluster.per_try_seconds
         if seconds > 0:
             self._destination.runtime.wheel.schedule(self, now + seconds)
 

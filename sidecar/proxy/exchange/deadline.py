@@ -49,36 +49,39 @@ class RequestDeadline(Timed):
                 return
         if head.content_length != 0:
             self._begin_idle(now)
+        else:
+            self._moved_at = now
 
     def request_ended(self) -> None:
         """Note that the request is whole. If the answer is a stream already, it stays one."""
         if self.clients_seconds > 0 or self._exchange is None or self._is_stream:
             return
         runtime = self._destination.runtime
-        seconds = self._destination.cluster.policy.timeouts.request_seconds
+        seconds = self._destination.cluster.request_seconds
+        ended_at = runtime.now() if self.is_streaming else self._moved_at  # in the read that it began in
         self.is_streaming = False
         if seconds > 0:
-            runtime.wheel.schedule(self, runtime.now() + seconds)
+            runtime.wheel.schedule(self, ended_at + seconds)
         elif self.slot >= 0:
             runtime.wheel.cancel(self)
 
-    def answer_streams(self) -> None:
+    def answer_streams(self, now: float) -> None:
         """Note that the answer is a stream, or a tunnel."""
         self._is_stream = True
         if self.clients_seconds == 0:
-            self._begin_idle(self._destination.runtime.now())
+            self._begin_idle(now)
 
     def _begin_idle(self, now: float) -> None:
         """From here on it may last as long as something moves."""
         self.is_streaming = True
         self._moved_at = now
-        timeouts = self._destination.cluster.policy.timeouts
-        seconds = timeouts.idle_seconds
+        cluster = self._destination.cluster
+        seconds = cluster.idle_seconds
         if seconds <= 0:
             self._destination.runtime.wheel.cancel(self)
             return
-        if 0 < timeouts.request_seconds < seconds:
-            seconds = timeouts.request_seconds  # looked at early: most requests end soon, and putting off costs least
+        if 0 < cluster.request_seconds < seconds:
+            seconds = cluster.request_seconds  # looked at early: most requests end soon, and putting off costs least
         self._destination.runtime.wheel.schedule(self, now + seconds)
 
     def end(self) -> None:
@@ -116,7 +119,7 @@ class RequestDeadline(Timed):
         if exchange is None:
             return
         if self.is_streaming:
-            seconds = self._destination.cluster.policy.timeouts.idle_seconds
+            seconds = self._destination.cluster.idle_seconds
             if seconds <= 0:
                 return  # the policy has changed meanwhile
             idle_at = self._moved_at + seconds

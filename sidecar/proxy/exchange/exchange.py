@@ -273,8 +273,9 @@ class Exchange(ExchangeEvents):
                 self._client.send_head(head)
             return
         attempt = self._attempt
+        now = self._destination.runtime.now()
         if attempt is not None:
-            attempt.answered(self._destination.runtime.now())
+            attempt.answered(now)
             is_failed = attempt.judge_head(head, self._head.is_grpc, self._deadline.clients_seconds > 0)
             if is_failed and self._retry_failed(head):
                 return
@@ -283,7 +284,7 @@ class Exchange(ExchangeEvents):
         self._body.forget()
         content_type = head.get(b"content-type")
         if content_type is not None and content_type.startswith(_STREAMS):
-            self._deadline.answer_streams()
+            self._deadline.answer_streams(now)
             if attempt is not None and not self._head.is_grpc:
                 attempt.succeed()  # an event stream has no end that would say more
         if self.flags and head.get(FLAG_FIELD) is None:
@@ -405,13 +406,14 @@ class Exchange(ExchangeEvents):
 
     def _begin_tunnel(self, head: ResponseHead, leftover: bytes, connection: Upstream) -> None:
         attempt = self._attempt
+        now = self._destination.runtime.now()
         if attempt is not None:
-            attempt.answered(self._destination.runtime.now())
+            attempt.answered(now)
             attempt.switch()
             self._destination.meter.answered(head.status, attempt.latency)
         self._response_begun = True
         tunnel = self.tunnel = Tunnel(self, self._client, connection)
-        self._deadline.answer_streams()
+        self._deadline.answer_streams(now)
         self._client.send_head(head)
         if leftover:
             self._client.send_data(leftover)

@@ -43,7 +43,7 @@ class Queue:
     def is_full(self) -> bool:
         """Return whether as many requests are under way as may be, with the one that asks."""
         cluster = self._cluster
-        return cluster.active_requests - len(self._waiting) > cluster.policy.circuit_breaker.max_requests
+        return cluster.active_requests - len(self._waiting) > cluster.max_requests
 
     def wait(self, exchange: ExchangeEvents) -> bool:
         """Wait for `on_room`. Return False when there is no use in it, or no room for it."""
@@ -82,7 +82,7 @@ class Queue:
         self._serving = False
         cluster = self._cluster
         while self._waiting:
-            if cluster.active_requests - len(self._waiting) >= cluster.policy.circuit_breaker.max_requests:
+            if cluster.active_requests - len(self._waiting) >= cluster.max_requests:
                 return
             exchange, _ = self._waiting.popitem(last=False)
             cluster.pending_requests -= 1

@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from sidecar.core.routing.cluster import Cluster
 from sidecar.core.routing.endpoint import EJECTED, HEALTHY
-from sidecar.core.routing.policy import DEFAULT, HealthCheck, LoadBalancing, OutlierDetection, Policy
+from sidecar.core.routing.policy import (
+    DEFAULT,
+    CircuitBreaker,
+    HealthCheck,
+    LoadBalancing,
+    OutlierDetection,
+    Policy,
+    Timeouts,
+)
 from sidecar.core.snapshot import EndpointRecord
 from sidecar.core.states import AppProtocol
 
@@ -107,6 +115,20 @@ def test_zones() -> None:
     assert [found.in_zone(endpoint) for endpoint in found.endpoints] == [True, False, True]
     update(found, record(0, zone="a"), record(1, zone="b"), zone="")
     assert all(found.in_zone(endpoint) for endpoint in found.endpoints)
+
+
+def test_what_every_request_asks_of_the_policy_follows_it() -> None:
+    cluster = Cluster("orders", "http", DEFAULT)
+    timeouts = Timeouts(request_seconds=1.0, per_try_seconds=2.0, idle_seconds=3.0)
+    policy = Policy(LoadBalancing("round_robin"), timeouts=timeouts, circuit_breaker=CircuitBreaker(max_requests=4))
+    for policy_now in (policy, DEFAULT):
+        cluster.update("http", policy_now, (), "", 0.0)
+        assert cluster.policy is policy_now
+        assert cluster.max_requests == policy_now.circuit_breaker.max_requests
+        kept = (cluster.request_seconds, cluster.per_try_seconds, cluster.idle_seconds)
+        now = policy_now.timeouts
+        assert kept == (now.request_seconds, now.per_try_seconds, now.idle_seconds)
+        assert cluster.in_turn == (policy_now is policy)
 
 
 def test_no_endpoint_no_pick() -> None:
