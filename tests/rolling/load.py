@@ -18,8 +18,9 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]  # grpcio comes without types
@@ -32,6 +33,8 @@ EXCHANGE_MILLISECONDS: Final = 100
 SLOW_MILLISECONDS: Final = 300
 EVERY: Final = 10
 METHOD: Final = "/rolling.Calls/Wait"
+KEPT_ERRORS: Final = 5
+"""Of each protocol: the last ones, to tell what a count was made of."""
 
 
 class EndedByAppError(Exception):
@@ -44,7 +47,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, list[int]] = {}
-        self._errors: deque[str] = deque(maxlen=5)
+        self._errors: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT_ERRORS))
         self._ended_by_app = 0
 
     def count(self, protocol: str, error: Exception | None) -> None:
@@ -54,7 +57,7 @@ class Tally:
             counts[0] += 1
             if error is not None:
                 counts[1] += 1
-                self._errors.append(f"{time.time():.3f} {protocol}: {type(error).__name__}: {error}")
+                self._errors[protocol].append(f"{time.time():.3f} {protocol}: {type(error).__name__}: {error}")
 
     def count_ended_by_app(self) -> None:
         """Count what the app took and ended itself: no failure of the way to it."""
@@ -65,7 +68,7 @@ class Tally:
         """Return the tally as a line of JSON."""
         with self._lock:
             counts = {name: {"tried": tried, "failed": failed} for name, (tried, failed) in self._counts.items()}
-            rest = {"errors": list(self._errors), "ended_by_app": self._ended_by_app}
+            rest = {"errors": [*chain.from_iterable(self._errors.values())], "ended_by_app": self._ended_by_app}
             return json.dumps({"final": final, "counts": counts, **rest})
 
 
