@@ -1,4 +1,4 @@
-"""The gate: the container that makes ECS wait until callers know a new task.
+"""The gate: the container that makes ECS wait until callers know a new task and its app listens.
 
 It belongs into the task definition of every service that offers something. ECS stops the old tasks of a deployment as
 soon as the new ones are HEALTHY; the gate is HEALTHY once other sidecars have read of this task. It is of the

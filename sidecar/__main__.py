@@ -18,8 +18,8 @@ from sidecar import config as configuration
 USAGE: Final = """usage: tramo-sidecar [--version | --ready | --gate | --wait]
 
 Without an argument it runs, configured by TRAMO_ variables. --ready asks the sidecar of this task whether it is ready,
---gate whether callers know this task; for container health checks: exit code 0 when it is so, 1 when not. --wait does
-nothing until SIGTERM.
+--gate whether callers know this task and its app listens; for container health checks: exit code 0 when it is so, 1
+when not. --wait does nothing until SIGTERM.
 """
 COMMAND: Final = Path(__file__).with_name("tramo-sidecar")
 """The shell script that is installed as `tramo-sidecar`: it does what must cost next to nothing, and calls this module

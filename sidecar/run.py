@@ -105,7 +105,7 @@ class Sidecar:
         meters = Meters(service, config.cluster_name or identity.cluster_name)
         stack.callback(runtime.stop)
         self.mesh = Mesh(runtime, config, meters, config.zone or identity.zone)
-        self._gate = Gate(identity.task_id, [each.name for each in config.inbound])
+        self._gate = Gate(identity.task_id, [each.name for each in config.inbound], self.mesh.apps_not_seen)
         self._belonging = MeshFindings((label.mesh if label is not None else config.mesh) or DEFAULT_MESH)
         cache = SnapshotCache(config.cache_file) if config.cache_file is not None else None
         sources = Sources(self._registry(), self._feed(identity.task_id), runtime.now)

@@ -38,7 +38,8 @@ PAGES: Final = {
     "/": "the list of pages",
     "/ready": "200 when traffic can be taken (listeners, a snapshot, memory, no drain), else 503; and the findings",
     "/live": "200 while the process answers",
-    "/gate": "200 once callers know this task's endpoints, for the gate container; else 503 with what it waits for",
+    "/gate": "200 once callers know this task's endpoints and its app listens, for the gate container; else 503 with"
+    " what it waits for",
     "/clusters": "the snapshot's revision, age and source; services with their endpoints, states and counts",
     "/metrics": "all metrics for Prometheus, as OpenMetrics if asked for",
     "/stats": "version, build (compiled or pure Python), work under way, timers, tasks, metrics sent",

@@ -47,6 +47,7 @@ class Ingress:
     ) -> None:
         self.state = IngressState.CLOSED
         self.closed_at = destination.runtime.now()  # when it closed the last time
+        self.app_seen = False  # the app has listened since this sidecar's start
         self.address = address
         self.app = app
         self._runtime = destination.runtime
@@ -86,7 +87,9 @@ class Ingress:
             self._close()
             return False
         except OSError:
+            self.app_seen |= self.state is IngressState.OPEN
             return self.state is IngressState.OPEN
+        self.app_seen = True
         return self.state is IngressState.OPEN or await self._open()
 
     async def _open(self) -> bool:

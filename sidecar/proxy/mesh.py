@@ -204,6 +204,10 @@ class Mesh:
                 found[address] = list(names)
         return found
 
+    def apps_not_seen(self) -> list[str]:
+        """Return the services of this task whose app has not listened yet."""
+        return [name for name, ingress in self._ingresses.items() if not ingress.app_seen]
+
     def findings(self) -> list[Finding]:
         """Return what is wrong with the app's ports, with the services' addresses and with the snapshot."""
         outbound = self._not_bound() if self.redirect is None else self.redirect.findings()

@@ -1,14 +1,16 @@
-"""Whether callers know this task: what the `gate` container's health check asks.
+"""Whether callers know this task and it serves: what the `gate` container's health check asks.
 
 ECS stops the old tasks of a deployment as soon as the new ones are HEALTHY, and waits for nobody. So a task becomes
-HEALTHY only when callers have read its endpoints, by a container of its own, the gate, which counts for nothing else.
+HEALTHY only when callers have read its endpoints and its app listens, by a container of its own, the gate, which counts
+for nothing else.
 
     CLOSED ⇄ SEEN ──▶ OPEN
 
 Rules:
 - CLOSED: a service that this task offers has no ready endpoint of this task in the snapshot here.
 - SEEN: all have one. Other sidecars read as often as this one, so they all have it once the longest interval between
-  two readings, and `MARGIN_SECONDS` for the reading itself, are over.
+  two readings, and `MARGIN_SECONDS` for the reading itself, are over. An app that starts slowly is waited for too: each
+  port that the task offers has to be listened on once.
 - OPEN, for good: a gate that closed again would have ECS end a task that serves. A task that offers nothing begins so.
 - Without the API the gate stays closed: then nobody else can learn of this task, and the old ones must go on.
 """
@@ -16,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ MARGIN_SECONDS: Final = 2.0
 """For a slow answer of the API, and for taking a snapshot over."""
 
 _NO_ENDPOINT: Final = "the snapshot has no ready endpoint of this task for these services"
+_NO_APP: Final = "the app does not listen yet on the ports of these services"
 _NO_ID: Final = "this task does not know its own id: the task metadata endpoint gave no answer"
 
 
@@ -38,11 +41,15 @@ class GateState(Enum):
 
 
 class Gate:
-    """Follows this task's own endpoints in the snapshots. Times are seconds of a monotonic clock."""
+    """Follows this task's own endpoints in the snapshots. Times are seconds of a monotonic clock.
 
-    def __init__(self, task_id: str, services: Sequence[str]) -> None:
+    `apps_not_seen` returns the services whose app has not listened yet; one that has listened never comes back.
+    """
+
+    def __init__(self, task_id: str, services: Sequence[str], apps_not_seen: Callable[[], Sequence[str]]) -> None:
         self._task_id = task_id
         self._services = tuple(dict.fromkeys(services))
+        self._apps_not_seen = apps_not_seen
         self._missing = self._services
         self._opens_at: float | None = None if services else -math.inf
 
@@ -50,7 +57,7 @@ class Gate:
         """Return what the gate knows."""
         if self._opens_at is None:
             return GateState.CLOSED
-        return GateState.SEEN if now < self._opens_at else GateState.OPEN
+        return GateState.SEEN if now < self._opens_at or self._apps_not_seen() else GateState.OPEN
 
     def observe(self, snapshot: Snapshot, now: float, longest_interval: float) -> None:
         """Look at a snapshot that this sidecar routes by from now on; others read it within `longest_interval`."""
@@ -77,5 +84,8 @@ class Gate:
             page["waits_for"] = list(self._missing)
             page["why"] = _NO_ENDPOINT if self._task_id else _NO_ID
         elif state is GateState.SEEN and self._opens_at is not None:
-            page["opens_in_seconds"] = round(self._opens_at - now, 3)
+            page["opens_in_seconds"] = round(max(self._opens_at - now, 0.0), 3)
+            waiting = list(self._apps_not_seen())
+            if waiting:
+                page |= {"waits_for": waiting, "why": _NO_APP}
         return page

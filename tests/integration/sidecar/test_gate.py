@@ -56,7 +56,12 @@ def test_the_checks_say_what_the_sidecar_says(stage: Stage) -> None:
     assert refused.stderr == f"tramo-sidecar: http://{admin}/gate answers 503 and not 200\n"
     assert stage.sidecar.page("/gate")[1]["waits_for"] == ["app"]
     stage.publish("app", endpoint("ready"))
+    until(
+        lambda: "does not listen yet" in stage.sidecar.page("/gate")[1].get("why", ""), 20, "callers to know the task"
+    )
+    app = stage.backend("app", f"{stage.prefix}.250.2", 8080)
     until(lambda: check("--gate", admin).returncode == 0, 20, "the gate to open")
+    app.close()
     stage.publish("app", endpoint("unhealthy"))
     assert check("--gate", admin).returncode == 0, "an open gate stays open"
     stage.sidecar.stop()

@@ -64,7 +64,7 @@ class Case:
         self.mesh = Mesh(self.runtime, config, self.meters, "")
         sources = Sources(Away(), None, self.runtime.now)
         self.poller = Poller(self.runtime, "shop.local", sources, None, self.mesh.apply, 5.0)
-        self.gate = Gate("a", ["orders"])
+        self.gate = Gate("a", ["orders"], list)
         self.found: list[Finding] = []
         findings = Findings(lambda: self.found)
         vitals = Vitals(self.meters, self.mesh.destinations, self.poller, self.runtime, findings.current)

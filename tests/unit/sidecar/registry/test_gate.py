@@ -36,13 +36,13 @@ def snapshot(**states: str) -> Snapshot:
 
 
 def test_a_task_that_offers_nothing_need_not_be_known() -> None:
-    gate = Gate("t1", [])
+    gate = Gate("t1", [], list)
     assert gate.state(0.0) is GateState.OPEN
     assert gate.describe(0.0) == {"state": "open"}
 
 
 def test_the_gate_opens_once_all_other_sidecars_have_read() -> None:
-    gate = Gate("t1", ["orders"])
+    gate = Gate("t1", ["orders"], list)
     assert gate.describe(0.0)["waits_for"] == ["orders"]
     gate.observe(snapshot(orders="starting"), 1.0, INTERVAL)
     assert gate.state(1.0) is GateState.CLOSED
@@ -54,7 +54,7 @@ def test_the_gate_opens_once_all_other_sidecars_have_read() -> None:
 
 
 def test_every_service_that_the_task_offers_must_be_known() -> None:
-    gate = Gate("t1", ["orders", "events"])
+    gate = Gate("t1", ["orders", "events"], list)
     gate.observe(snapshot(orders="ready"), 0.0, INTERVAL)
     assert gate.describe(WAIT)["waits_for"] == ["events"]
     gate.observe(snapshot(orders="ready", events="ready"), 1.0, INTERVAL)
@@ -63,7 +63,7 @@ def test_every_service_that_the_task_offers_must_be_known() -> None:
 
 @pytest.mark.parametrize("state", ["starting", "unhealthy", "draining"])
 def test_an_endpoint_that_is_not_ready_any_more_begins_anew(state: str) -> None:
-    gate = Gate("t1", ["orders"])
+    gate = Gate("t1", ["orders"], list)
     gate.observe(snapshot(orders="ready"), 0.0, INTERVAL)
     gate.observe(snapshot(orders=state), WAIT - 1.0, INTERVAL)
     assert gate.state(WAIT) is GateState.CLOSED
@@ -72,20 +72,32 @@ def test_an_endpoint_that_is_not_ready_any_more_begins_anew(state: str) -> None:
 
 
 def test_the_endpoints_of_other_tasks_are_not_this_tasks() -> None:
-    gate = Gate("t2", ["orders"])
+    gate = Gate("t2", ["orders"], list)
     gate.observe(snapshot(orders="ready"), 0.0, INTERVAL)
     assert gate.state(WAIT) is GateState.CLOSED
 
 
 def test_a_task_that_does_not_know_its_id_says_so() -> None:
-    gate = Gate("", ["orders"])
+    gate = Gate("", ["orders"], list)
     gate.observe(snapshot(orders="ready"), 0.0, INTERVAL)
     assert "task metadata endpoint" in gate.describe(WAIT)["why"]
 
 
+def test_an_app_that_starts_slowly_is_waited_for() -> None:
+    waiting = ["orders"]
+    gate = Gate("t1", ["orders"], lambda: waiting)
+    gate.observe(snapshot(orders="ready"), 0.0, INTERVAL)
+    assert gate.state(WAIT) is GateState.SEEN
+    page = gate.describe(WAIT)
+    assert (page["waits_for"], page["opens_in_seconds"]) == (["orders"], 0.0)
+    assert "does not listen yet" in page["why"]
+    waiting.clear()
+    assert gate.state(WAIT) is GateState.OPEN
+
+
 @given(st.lists(st.tuples(st.sampled_from(["starting", "ready", "unhealthy", "draining"]), st.floats(0.0, 30.0))))
 def test_an_open_gate_stays_open(changes: list[tuple[str, float]]) -> None:
-    gate = Gate("t1", ["orders"])
+    gate = Gate("t1", ["orders"], list)
     now, opened = 0.0, False
     for state, pause in changes:
         gate.observe(snapshot(orders=state), now, INTERVAL)
