@@ -24,7 +24,7 @@ setup: .venv/installed .tools/networks/installed .tools/dynamodb-local/installed
 demo: setup .tools/sidecar/installed ## a mesh on this machine under load: scale, crash, deployment, roll-back, stolen name, outages
 	@TRAMO_SIDECAR=$(CURDIR)/.tools/sidecar/bin/tramo-sidecar $(BIN)/python -m infra.cli.demo
 
-test: setup .tools/sidecar/installed ## run all tests, the sidecar in pure Python; with COMPILED=1 the sidecar's tests compiled too
+test: setup .tools/sidecar/installed ## run all tests, the sidecar in pure Python; with COMPILED=1 the sidecar's processes compiled
 	@COMPILED=$(COMPILED) infra/packaging/test_groups.sh $(BIN)/pytest
 
 test-compiled: setup .tools/sidecar/installed ## run the sidecar's tests on the compiled sidecar

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.control_plane.histories import World
 
-HISTORIES = 500
+HISTORIES = 300
 SHORT = 25
 FIRST_SEEDS = range(0, HISTORIES, 50)
 

@@ -58,7 +58,7 @@ def received(daemon: socket.socket) -> list[dict[str, Any]]:
         found.append(json.loads(body))
 
 
-def call(moto_endpoint: str, daemon: socket.socket, resource: str, **parameters: str) -> dict[str, Any]:
+def call(dynamodb_endpoint: str, daemon: socket.socket, resource: str, **parameters: str) -> dict[str, Any]:
     """Call the API's handler in a process that looks like Lambda to the tracer."""
     event = {
         "resource": resource,
@@ -74,8 +74,8 @@ def call(moto_endpoint: str, daemon: socket.socket, resource: str, **parameters:
     }
     environment = {
         **os.environ,
-        "AWS_ENDPOINT_URL": moto_endpoint,
-        "TRAMO_TABLE": aws.create_table(moto_endpoint),
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_endpoint,
+        "TRAMO_TABLE": aws.create_table(dynamodb_endpoint),
         "LAMBDA_TASK_ROOT": str(ROOT / "functions"),
         "AWS_XRAY_DAEMON_ADDRESS": "{}:{}".format(*daemon.getsockname()),
         "_X_AMZN_TRACE_ID": f"Root={TRACE};Parent={FUNCTION};Sampled=1",
@@ -100,9 +100,9 @@ def call(moto_endpoint: str, daemon: socket.socket, resource: str, **parameters:
     ],
 )
 def test_one_subsegment_for_each_call_of_dynamodb(
-    moto_endpoint: str, daemon: socket.socket, resource: str, parameters: dict[str, str], status: int
+    dynamodb_endpoint: str, daemon: socket.socket, resource: str, parameters: dict[str, str], status: int
 ) -> None:
-    answer = call(moto_endpoint, daemon, resource, **parameters)
+    answer = call(dynamodb_endpoint, daemon, resource, **parameters)
     assert answer["status"] == status
     assert answer["calls"], "something was read"
     segments = received(daemon)
