@@ -142,7 +142,7 @@ def _look(mesh: Mesh, clock: Clock, pause: Pause) -> Seen:
         general = (
             None if mesh.wanted else pool.submit(lambda: [Finding.of_api(each) for each in mesh.api.findings(None)])
         )
-        asking = partial(ask_namespaces, seconds=ANSWER_SECONDS, clock=clock, pause=pause)
+        asking = partial(ask_namespaces, seconds=ANSWER_SECONDS, turn=ANSWER_SECONDS, clock=clock, pause=pause)
         answers = pool.submit(asking, mesh.api, names, "stat")
         found = {name: pool.submit(_findings, mesh, name) for name in names}
         services = {name: pool.submit(_known, mesh, name) for name in names}

@@ -70,22 +70,23 @@ def ask_namespaces(
     *,
     filters: dict[str, str] | None = None,
     seconds: int = PATIENCE_SECONDS,
+    turn: float = TURN_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     progress: IO[str] | None = None,
 ) -> dict[str, Answered | ApiError | None]:
     """Ask several namespaces at once, so that all of them take `seconds` at most, however many are silent.
 
-    Of a namespace without a snapshot None is returned, of one that could not be asked in the time the reason.
+    Where as many questions of others are open as may be, the question waits for its turn before that, `turn` seconds
+    at most. Of a namespace without a snapshot None is returned, of one that could not be asked in the time the reason.
     Raises ApiError.
     """
-    deadline = clock() + seconds
     document = question(subject, "", (), filters, seconds)
     bar = Progress(progress or sys.stderr)
 
     def begin(namespace: str) -> Any:
         try:
-            return put(api, namespace, document, clock, pause, seconds)
+            return put(api, namespace, document, clock, pause, turn)
         except ApiError as error:
             if error.status not in (BUSY, UNKNOWN):
                 raise
@@ -96,6 +97,7 @@ def ask_namespaces(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         begun = dict(zip(namespaces, pool.map(begin, namespaces), strict=True))
+        deadline = clock() + seconds
         ids = {name: each["id"] for name, each in begun.items() if isinstance(each, dict)}
         waiting = {name: set(begun[name]["asked"]) for name in ids}
         found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in ids}

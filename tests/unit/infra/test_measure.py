@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from infra.cli.measure import ask_all, edges
 from infra.cli.mesh import Mesh
 from infra.client.api import ApiError, MeshApi
-from infra.client.questions import PATIENCE_SECONDS
+from infra.client.questions import PATIENCE_SECONDS, TURN_SECONDS
 
 TASK = "ab" * 16
 TRAFFIC = {
@@ -25,6 +26,7 @@ class Api:
 
     def __init__(self, **namespaces: str) -> None:
         self._namespaces = namespaces
+        self.busy_seconds = math.inf
         self.questions: list[dict[str, Any]] = []
         self.now = 0.0
 
@@ -35,7 +37,7 @@ class Api:
         return list(self._namespaces)
 
     def ask(self, namespace: str, question: dict[str, Any]) -> dict[str, Any]:
-        if self._namespaces[namespace] == "busy":
+        if self._namespaces[namespace] == "busy" and self.now < self.busy_seconds:
             raise ApiError("4 questions are open", 429)
         if self._namespaces[namespace] == "unpublished":
             raise ApiError("no task has joined yet", 404)
@@ -45,7 +47,7 @@ class Api:
         return {"id": namespace, "asked": [TASK]}
 
     def answers(self, namespace: str, *_: str) -> dict[str, Any]:
-        found = [{"task": TASK, "answer": TRAFFIC}] if self._namespaces[namespace] == "answers" else []
+        found = [{"task": TASK, "answer": TRAFFIC}] if self._namespaces[namespace] in ("answers", "busy") else []
         return {"answers": found, "next": None}
 
 
@@ -79,6 +81,12 @@ def test_a_namespace_that_cannot_be_asked_in_the_time_is_a_warning(capsys: pytes
     api = Api(shop="answers", test="busy")
     assert list(asked(api)) == ["shop"]
     assert capsys.readouterr().err == "tramo: test: its sidecars could not be asked: 4 questions are open\n"
+
+
+def test_a_question_waits_for_its_turn_as_long_as_those_of_others_may_stand() -> None:
+    api = Api(shop="busy")
+    api.busy_seconds = TURN_SECONDS - 2.0
+    assert list(asked(api)["shop"].answers) == [TASK]
 
 
 @pytest.mark.parametrize(("state", "words"), [("busy", "4 questions are open"), ("forbidden", "answered 403")])
