@@ -152,7 +152,7 @@ class Pages:
     def _ready(self) -> Page:
         checks = {
             "inbound": self.inbound_bound,
-            "snapshot": self._mesh.snapshot is not None,
+            "snapshot": self._mesh.snapshot is not None and not self._poller.is_behind,
             "draining": self._mesh.runtime.draining,
             "shedding": self._mesh.runtime.shedding,
         }

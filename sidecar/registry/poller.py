@@ -105,6 +105,11 @@ class Poller:
         """The longest time between two readings of a sidecar that reads as this one does, while nothing fails."""
         return self._poll_seconds * (1.0 + JITTER)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the registry has said that it knows more than it gave; the next request follows at once."""
+        return self._more
+
     def wait_seconds(self) -> float:
         """Return how long to wait before the next request."""
         wait = self._poll_seconds
@@ -134,6 +139,7 @@ class Poller:
         except Exception:
             # Whatever it is: a poller that ended would leave the task with what it knows now for ever.
             self._etag = ""
+            self._more = False
             self.failures += 1
             log.exception("a poll failed; this is a fault of the sidecar")
             return
@@ -169,6 +175,7 @@ class Poller:
         self._asked(answer.questions)
         if answer.poll_seconds is not None:
             self._poll_seconds = answer.poll_seconds
+        self._more = answer.more  # before it is applied: what is old already makes no task ready
         if document is not None and answer.body is not None:
             begin = self._runtime.now()
             snapshot = apply(self.snapshot, document)
@@ -180,6 +187,5 @@ class Poller:
                 # Of a body that cannot be read whole a restart would know less than what is routed by now.
                 body = b"" if document.unreadable else answer.body
                 await call(self._executor, self._cache.store, snapshot, body, document.since)
-        self._more = answer.more
         self.source = answer.source
         self.confirmed_at = self._runtime.now()

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Case:
     def __init__(self, *steps: Step, cache: SnapshotCache | None = None, poll_seconds: float = 5.0) -> None:
         self.fetcher = FakeFetcher(*steps)
         self.applied: list[Snapshot] = []
+        self.behind: list[bool] = []  # at each of them
         self.failing = False
         runtime = Runtime(asyncio.get_running_loop(), seed=7)
         self.poller = Poller(runtime, "shop.local", self.fetcher, cache, self.apply, poll_seconds)
@@ -73,6 +75,7 @@ class Case:
         if self.failing:
             raise ZeroDivisionError
         self.applied.append(snapshot)
+        self.behind.append(self.poller.is_behind)
 
     async def poll(self, times: int = 1) -> None:
         for _ in range(times):
@@ -237,6 +240,19 @@ def test_the_first_snapshot_is_asked_for_faster() -> None:
         case = Case()
         low, high = bounds(FIRST_WAIT_SECONDS)
         assert low <= case.poller.wait_seconds() <= high
+
+    run(test)
+
+
+@pytest.mark.parametrize("then", [answer(2, "orders", "stock"), RegistryError("the API is away")])
+def test_a_snapshot_that_is_known_to_be_old_is_behind_until_the_next_answer_or_failure(then: Step) -> None:
+    async def test() -> None:
+        case = Case(replace(answer(1, "orders"), more=True), then)
+        await case.poller.poll()
+        assert case.behind == [True], "from the moment in which it is routed by"
+        assert case.poller.is_behind
+        await case.poller.poll()
+        assert not case.poller.is_behind
 
     run(test)
 
