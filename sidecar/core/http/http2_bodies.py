@@ -7,8 +7,8 @@ Rules:
   them to that, and has an account of its own of them in the connection's window.
 - Of those that go it writes what is whole and short before any of it was sent: head, data and end are one call. That is
   lent to it, within its windows and the peer's, and paid when it has been sent.
-- Out: a body is written when its head has been, in frames of at most `FRAME_BYTES`, one of each stream in turn, as far
-  as both windows go. Its end is libnghttp2's to write, once nothing of the body is left.
+- Out: a body is written when its head has been, in frames of at most `MAX_FRAME_BYTES`, one of each stream in turn, as
+  far as both windows go. Its end is libnghttp2's to write, once nothing of the body is left.
 - In: a window is opened again when half of a stream's, or a quarter of the connection's, went on. A quarter, because
   libnghttp2 opens it at half of what it counts, and both together must not leave the peer without any.
 - A body that is over sends nothing, and what still comes of it is given back at once. It is remembered until
@@ -23,12 +23,10 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from sidecar.core.http.http2_frames import HEADER_BYTES
+from sidecar.core.http.http2_frames import HEADER_BYTES, MAX_FRAME_BYTES
 from sidecar.core.http.http2_limits import CONNECTION_WINDOW, MAX_WINDOW, STREAM_WINDOW
 from sidecar.core.http.messages import Fields
 
-FRAME_BYTES: Final = 16_384
-"""The largest frame that every peer takes (RFC 9113 section 6.5.2)."""
 INITIAL_WINDOW: Final = 65_535
 """Of a connection, and of a stream until the peer's SETTINGS say something else (RFC 9113 section 6.9.2)."""
 
@@ -257,7 +255,7 @@ class Bodies:
     def lend(self, body: Body, room: i64) -> bytes | None:
         """Return a short body that is whole, for libnghttp2 to send. None when it is not, or does not fit."""
         count = body.queued
-        if body.is_over or body.sending is not Sending.OPEN or body.sent or count > FRAME_BYTES:
+        if body.is_over or body.sending is not Sending.OPEN or body.sent or count > MAX_FRAME_BYTES:
             return None
         most = self._window - self.lent
         if count > body.window or count > self._initial or count > most or self.lent + count > room:
@@ -312,8 +310,8 @@ class Bodies:
             body = line.popleft()
             count: i64 = body.queued
             if body.is_begun and count:
-                if count > FRAME_BYTES:
-                    count = FRAME_BYTES
+                if count > MAX_FRAME_BYTES:
+                    count = MAX_FRAME_BYTES
                 if count > body.window:
                     count = body.window
                 if count > self._window:

@@ -24,7 +24,7 @@ JUDGED_BYTES: Final = HEADER_BYTES + 4
 PRIORITY_BYTES: Final = 5
 WINDOW_UPDATE_BYTES: Final = 4
 MAX_FRAME_BYTES: Final = 16_384
-"""SETTINGS_MAX_FRAME_SIZE, as it is when nobody says otherwise (RFC 9113 section 6.5.2)."""
+"""SETTINGS_MAX_FRAME_SIZE, as it is when nobody says otherwise: what every peer takes (RFC 9113 section 6.5.2)."""
 MAX_UNENDED: Final = 2_000
 """Twice the streams that may be open at once: the others were reset by us, and their client need not end them."""
 

@@ -20,7 +20,7 @@ import ngh2
 from ngh2 import Configuration, Connection, Role, Setting
 
 from sidecar.core.http.fields import MAX_HEAD_BYTES
-from sidecar.core.http.http2_bodies import FRAME_BYTES, INITIAL_WINDOW, Bodies, Body, Sending, Way, window_update
+from sidecar.core.http.http2_bodies import INITIAL_WINDOW, Bodies, Body, Sending, Way, window_update
 from sidecar.core.http.http2_events import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
@@ -30,7 +30,16 @@ from sidecar.core.http.http2_events import (
     Reset,
     StreamEvent,
 )
-from sidecar.core.http.http2_frames import HEADER_BYTES, Fault, FrameScanner, Mark, Offence, Piece, Update
+from sidecar.core.http.http2_frames import (
+    HEADER_BYTES,
+    MAX_FRAME_BYTES,
+    Fault,
+    FrameScanner,
+    Mark,
+    Offence,
+    Piece,
+    Update,
+)
 from sidecar.core.http.http2_limits import (
     CONNECTION_WINDOW,
     ENDPOINT_GLITCHES,
@@ -240,7 +249,7 @@ class Http2Wire:
             # What is left to libnghttp2 fitted into windows of which it has not heard: it may send that.
             for stream in self._bodies.ended():
                 if self._is_sent(stream):
-                    self._connection.receive_data(window_update(stream, FRAME_BYTES))
+                    self._connection.receive_data(window_update(stream, MAX_FRAME_BYTES))
         if not self._bodies.resize(self._initial_window):
             self.go_away(FLOW_CONTROL_ERROR, "a window that is too large")
 
@@ -381,7 +390,7 @@ class Http2Wire:
         if self._bodies.lent:
             left = connection.remote_window_size
             self._bodies.repay(self._library_window - left, connection.queued_body_size())
-            if left < FRAME_BYTES:
+            if left < MAX_FRAME_BYTES:
                 connection.receive_data(window_update(0, INITIAL_WINDOW - left))  # it hears of the peer's no more
                 left = INITIAL_WINDOW
             self._library_window = left

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.http.http2_bodies import FRAME_BYTES, INITIAL_WINDOW, Bodies, Body, Sending, Way
+from sidecar.core.http.http2_bodies import INITIAL_WINDOW, Bodies, Body, Sending, Way
+from sidecar.core.http.http2_frames import MAX_FRAME_BYTES
 from sidecar.core.http.http2_limits import CONNECTION_WINDOW, MAX_OUTPUT_BYTES, MAX_WINDOW, STREAM_WINDOW
 from tests.support.wire import http2
 from tests.support.wire.http2 import Frame, number
@@ -41,7 +42,12 @@ def test_streams_take_turns_in_frames_that_every_peer_takes() -> None:
     bodies, first, second = two()
     bodies.send(first, bytes(20_000))
     bodies.send(second, bytes(20_000))
-    assert sizes(written(bodies)) == [(1, FRAME_BYTES), (3, FRAME_BYTES), (1, 20_000 - FRAME_BYTES), (3, 3_616)]
+    assert sizes(written(bodies)) == [
+        (1, MAX_FRAME_BYTES),
+        (3, MAX_FRAME_BYTES),
+        (1, 20_000 - MAX_FRAME_BYTES),
+        (3, 3_616),
+    ]
 
 
 def test_pieces_become_one_frame_and_one_piece_becomes_several() -> None:
@@ -50,7 +56,7 @@ def test_pieces_become_one_frame_and_one_piece_becomes_several() -> None:
     for part in parts:
         bodies.send(first, part)
     frames = written(bodies)
-    assert [size for _, size in sizes(frames)] == [FRAME_BYTES, FRAME_BYTES, 40_005 - 2 * FRAME_BYTES]
+    assert [size for _, size in sizes(frames)] == [MAX_FRAME_BYTES, MAX_FRAME_BYTES, 40_005 - 2 * MAX_FRAME_BYTES]
     assert b"".join(each.payload for each in frames) == b"".join(parts)
 
 
@@ -218,12 +224,12 @@ def test_a_short_body_that_is_whole_is_lent() -> None:
 
 def test_what_is_lent_is_paid_as_far_as_it_was_sent() -> None:
     bodies, first, second = two()
-    bodies.send(first, bytes(FRAME_BYTES))
+    bodies.send(first, bytes(MAX_FRAME_BYTES))
     bodies.lend(first, INITIAL_WINDOW)
-    bodies.repay(FRAME_BYTES - 1, 0)
+    bodies.repay(MAX_FRAME_BYTES - 1, 0)
     bodies.resize(MAX_WINDOW)
     bodies.send(second, bytes(2 * INITIAL_WINDOW))
-    assert sum(size for _, size in sizes(written(bodies, MIB))) == INITIAL_WINDOW - FRAME_BYTES + 1
+    assert sum(size for _, size in sizes(written(bodies, MIB))) == INITIAL_WINDOW - MAX_FRAME_BYTES + 1
 
 
 def refused(initial: int = INITIAL_WINDOW, count: int = 1, room: int = INITIAL_WINDOW, before: int = 0) -> bool:
@@ -237,7 +243,7 @@ def refused(initial: int = INITIAL_WINDOW, count: int = 1, room: int = INITIAL_W
 
 
 def test_nothing_is_lent_that_is_long_or_does_not_fit_into_a_window() -> None:
-    assert refused(count=FRAME_BYTES + 1)
+    assert refused(count=MAX_FRAME_BYTES + 1)
     assert refused(initial=99, count=100)
     assert refused(room=99, count=100)
     assert refused(before=INITIAL_WINDOW - 99, count=100)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.http.http2 import PREFACE, Http2Codec
-from sidecar.core.http.http2_bodies import FRAME_BYTES, INITIAL_WINDOW
+from sidecar.core.http.http2_bodies import INITIAL_WINDOW
 from sidecar.core.http.http2_events import FLOW_CONTROL_ERROR, Reset
+from sidecar.core.http.http2_frames import MAX_FRAME_BYTES
 from sidecar.core.http.http2_limits import CONNECTION_WINDOW, MAX_WINDOW, STREAM_WINDOW
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead
 from tests.support.wire import http2
@@ -92,7 +93,7 @@ def test_a_short_answer_is_one_frame_with_its_end() -> None:
     assert (only.type, only.payload, only.ends_stream()) == (http2.DATA, b"x", True)
 
 
-@pytest.mark.parametrize("size", [0, 1, 10_000, FRAME_BYTES, FRAME_BYTES + 1, 40_000])
+@pytest.mark.parametrize("size", [0, 1, 10_000, MAX_FRAME_BYTES, MAX_FRAME_BYTES + 1, 40_000])
 def test_any_number_of_answers_fits_into_the_windows_that_the_client_opens(size: int) -> None:
     link = Link()
     body = bytes(size)
