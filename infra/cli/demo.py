@@ -208,9 +208,9 @@ class Demo:
         known = set(self._cluster.tasks)
         self._cluster.stop_task(self._orders()[0].identity.task_id, "The demo replaces it")
 
-        def replaced() -> bool:
+        async def replaced() -> bool:
             new = [runner for task, runner in self._cluster.tasks.items() if task not in known]
-            return any(knows_all(runner.place, _SERVICES) for runner in new)
+            return any([await asyncio.to_thread(knows_all, runner.place, _SERVICES) for runner in new])
 
         await self._until("the sidecar of a new task knows every service", replaced)
         await asyncio.sleep(max(0.0, ends - time.monotonic()))
@@ -285,9 +285,9 @@ class Demo:
             lambda: {runner.identity.task_id for runner in self._orders()} <= set(self._tally().answers),
         )
 
-    def _all_known(self) -> bool:
+    async def _all_known(self) -> bool:
         runners = [runner for runner in self._cluster.tasks.values() if runner.state.status is Status.RUNNING]
-        return all(knows_all(runner.place, _SERVICES) for runner in runners)
+        return all([await asyncio.to_thread(knows_all, runner.place, _SERVICES) for runner in runners])
 
     def _tally(self) -> Tally:
         if self._load is None:

@@ -10,7 +10,10 @@ from infra.local.environment import ADMIN_PORT, Place
 
 
 def knows_all(place: Place, services: Iterable[str]) -> bool:
-    """Say whether the sidecar of the task that lives there has a ready endpoint of every one of the services."""
+    """Say whether the sidecar of the task that lives there has a ready endpoint of every one of the services.
+
+    It blocks, for 2 s while the task is not there yet.
+    """
     connection = http.client.HTTPConnection(place.localhost, ADMIN_PORT, timeout=2)
     try:
         if place.namespace is not None:

@@ -31,6 +31,9 @@ from infra.local.network import Claim, claim_socket
 from infra.local.settings import LocalError
 
 METADATA: Final = "169.254.170.2"
+_BRIDGE_MAC: Final = "0a:00:a9:fe:aa:02"
+"""Its own. A bridge without one takes the lowest of its ports: when the task of that port ends, the other tasks go on
+to send to an address that is gone, and reach the metadata endpoint only once they have asked for the new one."""
 _NETWORKS: Final = range(64, 255)
 _FIRST_TASK: Final = 16
 _TASKS: Final = 500  # a bridge of Linux has at most 1,023 ports
@@ -80,7 +83,7 @@ class BridgeNetwork:
                 "link set lo up",
                 "link add bridge type bridge mcast_snooping 0",
                 f"address add {METADATA}/32 dev bridge",
-                "link set bridge addrgenmode none up",
+                f"link set bridge address {_BRIDGE_MAC} addrgenmode none up",
                 "link set uplink master bridge addrgenmode none up",
                 f"route add {self.network} dev bridge src {METADATA}",
             ],

@@ -39,6 +39,16 @@ def call(namespace: Namespace | None, address: str, port: int = 8080) -> socket.
     return namespace.inside(lambda: socket.create_connection((address, port), 5))
 
 
+def ip(namespace: Namespace, *words: str) -> str:
+    enter = ["nsenter", f"--net={namespace.path}"]
+    return subprocess.run([*enter, "ip", *words], capture_output=True, text=True, check=True).stdout
+
+
+def hardware_address(namespace: Namespace, address: str) -> str:
+    """Return where the namespace sends what is for an address of its own network."""
+    return ip(namespace, "neigh", "show", address).partition("lladdr ")[2].split()[0]
+
+
 @needs_root
 def test_tasks_with_the_same_ports_reach_each_other_by_their_addresses(network: BridgeNetwork) -> None:
     first, second = network.take(), network.take()
@@ -72,6 +82,20 @@ def test_a_task_reaches_the_machine_and_the_metadata_endpoint(network: BridgeNet
         accepted, peer = server.accept()
         accepted.close()
         assert peer[0] == address
+
+
+@needs_root
+def test_the_metadata_endpoint_keeps_its_hardware_address_when_tasks_come_and_go(network: BridgeNetwork) -> None:
+    stays = network.attach(network.take(), MACS[0], None)
+    seen = []
+    with network.metadata_socket() as metadata:
+        for _ in range(9):
+            with call(stays, "169.254.170.2", 80):
+                metadata.accept()[0].close()
+            seen.append(hardware_address(stays, "169.254.170.2"))
+            ip(stays, "neigh", "flush", "all")
+            network.attach(network.take(), MACS[1], None)  # its port on the bridge has a random hardware address
+    assert len(set(seen)) == 1
 
 
 @needs_root
