@@ -81,6 +81,7 @@ class Poller:
         self._poll_seconds = poll_seconds
         self._etag = ""
         self._more = False  # the registry has a newer document than it gave
+        self._began_behind = False  # and gave no newer one since the first
         self._executor = executor or DaemonThreads("registry")
         self._decode = decode
         self._asked = asked
@@ -107,8 +108,12 @@ class Poller:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the registry has said that it knows more than it gave; the next request follows at once."""
-        return self._more
+        """Whether all there ever was is a document that the registry called old; the next request follows at once.
+
+        A sidecar that has had a newer one is not behind any more, though it may be told again that there is more: what
+        it routes by was good until now.
+        """
+        return self._began_behind
 
     def wait_seconds(self) -> float:
         """Return how long to wait before the next request."""
@@ -126,7 +131,7 @@ class Poller:
         try:
             await self._take(*await self._answer(since))
         except (RegistryError, SnapshotError) as error:
-            self._more = False
+            self._more = self._began_behind = False
             if isinstance(error, NamespaceUnknownError) and (self.snapshot is None or self.snapshot.revision == 0):
                 await self._take_empty()
                 return
@@ -139,7 +144,7 @@ class Poller:
         except Exception:
             # Whatever it is: a poller that ended would leave the task with what it knows now for ever.
             self._etag = ""
-            self._more = False
+            self._more = self._began_behind = False
             self.failures += 1
             log.exception("a poll failed; this is a fault of the sidecar")
             return
@@ -175,7 +180,9 @@ class Poller:
         self._asked(answer.questions)
         if answer.poll_seconds is not None:
             self._poll_seconds = answer.poll_seconds
-        self._more = answer.more  # before it is applied: what is old already makes no task ready
+        self._more = answer.more
+        # Before it is applied: what is old already makes no task ready.
+        self._began_behind = answer.more and (self._began_behind or self.snapshot is None)
         if document is not None and answer.body is not None:
             begin = self._runtime.now()
             snapshot = apply(self.snapshot, document)

@@ -257,6 +257,16 @@ def test_a_snapshot_that_is_known_to_be_old_is_behind_until_the_next_answer_or_f
     run(test)
 
 
+def test_who_has_had_the_newest_is_not_behind_when_more_comes() -> None:
+    async def test() -> None:
+        case = Case(answer(1, "orders"), replace(answer(2, "stock"), more=True))
+        await case.poll(2)
+        assert case.behind == [False, False]
+        assert case.poller.wait_seconds() <= bounds(FIRST_WAIT_SECONDS)[1], "and asks on at once"
+
+    run(test)
+
+
 def test_the_server_names_the_interval() -> None:
     async def test() -> None:
         case = Case(answer(1, poll=60.0), Answer(None, '"1"', 2.0), Answer(None, '"1"', None))
