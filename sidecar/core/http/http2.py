@@ -69,7 +69,10 @@ class Http2Codec(Http2Wire):
     # Bytes in.
 
     def feed(self, data: bytes) -> list[tuple[int, StreamEvent]]:
-        """Take bytes of the peer; return events with their stream. A broken connection sets `closed`."""
+        """Take bytes of the peer; return events with their stream. A broken connection sets `closed`.
+
+        What one call would have too much work with waits for the next one: see `has_unread`.
+        """
         if self.closed:
             return []
         self._cost.read()

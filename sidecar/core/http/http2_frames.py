@@ -8,6 +8,7 @@ Rules:
 - A frame may be cut anywhere. A header that is not whole waits for the rest of it, and for the few bytes behind it that
   have to be known; DATA is marked piece by piece, padded DATA as a whole.
 - What is wrong with a single frame, its length, its padding, its place in a block, is left to libnghttp2.
+- One scan takes `HEADS_AT_ONCE` heads of a client; what is behind them is `has_unread`, and comes with the next.
 - Memory is bounded: past `MAX_UNENDED` streams that their client has not ended, those so far are judged no more.
 """
 
@@ -25,6 +26,9 @@ PRIORITY_BYTES: Final = 5
 WINDOW_UPDATE_BYTES: Final = 4
 MAX_FRAME_BYTES: Final = 16_384
 """SETTINGS_MAX_FRAME_SIZE, as it is when nobody says otherwise: what every peer takes (RFC 9113 section 6.5.2)."""
+HEADS_AT_ONCE: Final = 32
+"""One read may bring six thousand of the smallest heads, or two hundred with a thousand fields each, which take a tenth
+of a second: others would wait for all of them, and for requests that are read behind their client's last offence."""
 MAX_UNENDED: Final = 2_000
 """Twice the streams that may be open at once: the others were reset by us, and their client need not end them."""
 
@@ -114,6 +118,7 @@ class FrameScanner:
         "_skipped_below",
         "_to_pass",
         "_unended",
+        "has_unread",
         "scanned",
     )
 
@@ -121,7 +126,8 @@ class FrameScanner:
         self._judges = is_client
         self._to_pass: i64 = PREFACE_BYTES if is_client else 0  # bytes up to the next header
         self.scanned: i64 = 0  # of the bytes scanned last; those behind come again
-        self._rest = b""  # the beginning of a frame that cannot be judged yet
+        self._rest = b""  # the beginning of a frame that cannot be judged yet, or all that is unread
+        self.has_unread = False  # there are more heads than one scan takes: scan again, with or without more bytes
         self._data_left: i64 = 0  # of a DATA frame
         self._data_stream = 0
         self._data_ends = False
@@ -142,6 +148,8 @@ class FrameScanner:
     def scan(self, data: bytes) -> list[Mark]:
         """Return the marks in these bytes, in order. An offence is the last of all."""
         found: list[Mark] = []
+        self.has_unread = False
+        heads: i64 = 0
         size: i64 = len(data)
         position: i64 = self._to_pass
         if self._data_left:
@@ -166,6 +174,10 @@ class FrameScanner:
                 if is_sound:
                     self._mark(found, data, position, length, flags, stream)
             elif kind == HEADERS:
+                if heads == HEADS_AT_ONCE and self._judges:
+                    self.has_unread = True
+                    break
+                heads += 1
                 self._in_block = flags & END_HEADERS == 0
                 if not self._judges:
                     pass

@@ -143,6 +143,10 @@ class Http2Wire:
         """Whether it is over because the peer broke the protocol."""
         return self._state is State.BROKEN
 
+    def has_unread(self) -> bool:
+        """Return whether more of what came can be read at once: feed again, with or without more bytes."""
+        return self._scanner.has_unread
+
     def _end(self) -> None:
         if self._state is State.OPEN:
             self._state = State.ENDED

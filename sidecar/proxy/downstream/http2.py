@@ -4,6 +4,7 @@ Rules:
 - Answers that the proxy makes itself are gRPC answers where the request is gRPC.
 - An answer that was whole before the request was is followed by a reset without error: the rest is not wanted. Not
   so when only the end of the stream is missing: httpx sends it in a frame of its own, and takes a reset for a failure.
+- A turn of the loop reads so much of one connection and no more, bytes and heads: the others have theirs.
 - A client that begins a body and does not go on is answered 408. A gRPC stream may be silent, and so may any request
   that is being answered already.
 - On drain the client hears it twice (RFC 9113 section 6.8): a notice, and `NOTICE_SECONDS` later the last stream that
@@ -193,10 +194,12 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         """Take bytes of the client."""
         self._meter.bytes += len(data)
         self._read_now += len(data)
-        if self._read_now > MAX_READ_BYTES and not self._resting and self._transport is not None:
+        events = self._codec.feed(data)
+        is_enough = self._read_now > MAX_READ_BYTES or self._codec.has_unread()
+        if is_enough and not self._resting and self._transport is not None:
             self._resting = True
             self._transport.pause_reading()
-        self._deliver(self._codec.feed(data))
+        self._deliver(events)
         self._touch()
 
     def _deliver(self, events: list[tuple[int, StreamEvent]]) -> None:
@@ -309,12 +312,15 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     def flush(self) -> None:
         """Write; a client that was read enough of in this turn is read again."""
         self._read_now = 0
+        has_unread = self._codec.has_unread()
         transport = self._transport
-        if transport is not None and self._resting:
+        if transport is not None and self._resting and not has_unread:
             self._resting = False
             if not transport.is_closing():
                 transport.resume_reading()
         Http2Connection.flush(self)
+        if has_unread and not self._codec.closed and transport is not None and not transport.is_closing():
+            self.data_received(b"")
 
     def _count_bytes(self, count: int) -> None:
         self._meter.bytes += count

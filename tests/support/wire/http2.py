@@ -195,6 +195,14 @@ def client_codec(settings: bytes = b"") -> Http2Codec:
     return codec
 
 
+def read_all(codec: Http2Codec, data: bytes) -> list[tuple[int, StreamEvent]]:
+    """The events of bytes that may be too many for one turn."""
+    events = codec.feed(data)
+    while codec.has_unread() and not codec.closed:
+        events += codec.feed(b"")
+    return events
+
+
 def sent(codec: Http2Codec) -> list[Frame]:
     """The frames that a codec wants to send."""
     frames, rest = parse(codec.output())

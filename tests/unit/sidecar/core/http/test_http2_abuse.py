@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.core.http.http2 import PREFACE, Http2Codec
 from sidecar.core.http.http2_events import CANCEL, Refused, Reset
+from sidecar.core.http.http2_frames import HEADS_AT_ONCE
 from sidecar.core.http.http2_limits import (
     MAX_CUT_STREAMS,
     MAX_LARGE_HEADS,
@@ -72,10 +73,20 @@ def test_rapid_reset_in_one_read() -> None:
     codec = http2.server_codec()
     cancel = frame(http2.RST_STREAM, 0, 1, CANCELLED)
     source = per_stream(request(), cancel)
-    events = codec.feed(b"".join(next(source) for _ in range(5_000)))
-    assert events == []
+    assert http2.read_all(codec, b"".join(next(source) for _ in range(5_000))) == []
     assert http2.sent(codec)[-1].code() == http2.ENHANCE_YOUR_CALM
     assert codec.closed
+
+
+def test_heads_beyond_what_one_turn_reads_wait_for_the_next() -> None:
+    codec = http2.server_codec()
+    streams = range(1, 4 * HEADS_AT_ONCE, 2)
+    last, cut = request(POST, streams[-1] + 2), 5
+    reads = [b"".join(request(POST, stream) for stream in streams) + last[:cut], b"", last[cut:], b""]
+    found = []
+    for data in reads:
+        found.append([stream for stream, event in codec.feed(data) if isinstance(event, RequestHead)])
+    assert found == [list(streams[:HEADS_AT_ONCE]), list(streams[HEADS_AT_ONCE:]), [streams[-1] + 2], []]
 
 
 def test_often_cancelled_calls_among_others_live_on() -> None:
@@ -121,7 +132,7 @@ def test_more_streams_than_allowed_are_refused_until_the_client_knows() -> None:
     codec = Http2Codec(is_server=True)
     codec.feed(PREFACE + frame(http2.SETTINGS))
     codec.output()
-    assert len(codec.feed(b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
+    assert len(http2.read_all(codec, b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
     (reset,) = http2.sent(codec)
     assert (reset.type, reset.stream, reset.code()) == (http2.RST_STREAM, BEYOND, http2.REFUSED_STREAM)
     source = (request(POST, stream, end=False) for stream in range(1003, 2**31, 2))
@@ -130,7 +141,7 @@ def test_more_streams_than_allowed_are_refused_until_the_client_knows() -> None:
 
 def test_more_streams_than_allowed_by_a_client_that_knows_better() -> None:
     codec = http2.server_codec()
-    assert len(codec.feed(b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
+    assert len(http2.read_all(codec, b"".join(OPEN) + request(POST, BEYOND, end=False))) == MAX_STREAMS
     (goaway,) = http2.sent(codec)
     assert (goaway.type, goaway.code()) == (http2.GOAWAY, http2.PROTOCOL_ERROR)
 
@@ -139,7 +150,8 @@ def test_beyond_the_first_hundred_streams_heads_are_small() -> None:
     codec = http2.server_codec()
     large = with_fields((b"a", b"b" * MAX_SMALL_HEAD_BYTES))
     streams = list(range(1, 2 * MAX_LARGE_HEADS, 2))
-    assert len(codec.feed(b"".join(request(large, stream, end=False) for stream in streams))) == MAX_LARGE_HEADS
+    heads = b"".join(request(large, stream, end=False) for stream in streams)
+    assert len(http2.read_all(codec, heads)) == MAX_LARGE_HEADS
     beyond = 2 * MAX_LARGE_HEADS + 1
     ((_, refused),) = codec.feed(request(large, beyond, end=False))
     assert isinstance(refused, Refused)

@@ -7,6 +7,7 @@ import pytest
 from sidecar.core.direction import INBOUND, OUTBOUND
 from sidecar.core.http.http2 import PREFACE
 from sidecar.core.http.http2_events import CANCEL, NO_ERROR, GoAway, Reset
+from sidecar.core.http.http2_frames import HEADS_AT_ONCE
 from sidecar.core.http.http2_limits import MAX_CUT_STREAMS, MAX_CUT_STREAMS_OF_PEERS, MAX_OWN_STREAMS, STREAM_WINDOW
 from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, ResponseHead
 from sidecar.core.routing.policy import Policy, Timeouts
@@ -581,6 +582,27 @@ def test_a_busy_client_is_read_in_turn_with_others() -> None:
     assert client.is_reading()
     client.receive(http2.request())
     assert rig.connects() == 1
+
+
+def test_many_heads_of_one_read_are_read_in_turn_with_others() -> None:
+    rig = Http2Rig()
+    client = raw(rig)
+    heads = 2 * HEADS_AT_ONCE + 2
+    client.receive(b"".join(http2.request(stream=2 * number + 1) for number in range(heads)), settle=False)
+    assert not client.is_reading()
+    assert rig.client_meter.requests == HEADS_AT_ONCE
+    rig.loop.run()
+    assert client.is_reading()
+    assert rig.client_meter.requests == heads
+
+
+def test_heads_that_wait_for_their_turn_are_dropped_with_their_connection() -> None:
+    rig = Http2Rig()
+    client = raw(rig)
+    client.receive(b"".join(http2.request(stream=2 * number + 1) for number in range(2 * HEADS_AT_ONCE)), settle=False)
+    client.abort()
+    rig.loop.run()
+    assert rig.cluster.active_requests == 0
 
 
 def test_a_busy_client_that_is_cut_meanwhile_harms_nobody() -> None:
