@@ -3,8 +3,8 @@
 Rules:
 - Bodies that come and go in pieces go past libnghttp2, which keeps the heads, the ends and the stream states: its calls
   and objects for each frame would be a third of what a gRPC message costs.
-- Of those that come it reads what is whole in one frame, and what its head gives a content-length or forbids: it holds
-  them to that, and has an account of its own of them in the connection's window.
+- Of those that come it reads what is whole in one frame, with the trailers if they came along, and what its head gives
+  a content-length or forbids: it holds them to that, and has an account of its own of them in the connection's window.
 - Of those that go it writes what is whole and short before any of it was sent: head, data and end are one call. That is
   lent to it, within its windows and the peer's, and paid when it has been sent.
 - Out: a body is written when its head has been, in frames of at most `MAX_FRAME_BYTES`, one of each stream in turn, as

@@ -85,7 +85,7 @@ class Update(Mark):
 class Piece(Mark):
     """A DATA frame, or what of it came in one read."""
 
-    __slots__ = ("begin", "count", "end", "ends_stream", "following", "is_first")
+    __slots__ = ("before_trailers", "begin", "count", "end", "ends_stream", "following", "is_first")
 
     def __init__(self, stream: int, at: int, following: int, is_first: bool, ends_stream: bool) -> None:
         Mark.__init__(self, stream, at)
@@ -95,6 +95,7 @@ class Piece(Mark):
         self.following = following  # where the next frame begins
         self.count = following - self.begin  # bytes that the windows count: data and padding
         self.ends_stream = ends_stream  # it is the last of the stream
+        self.before_trailers = False  # which were scanned with it, and right behind it
 
     def strip(self, padding: int) -> None:
         """Take off padding, and the byte that says how much of it there is (RFC 9113 section 6.1)."""
@@ -180,7 +181,8 @@ class FrameScanner:
                 heads += 1
                 self._in_block = flags & END_HEADERS == 0
                 if not self._judges:
-                    pass
+                    if flags & END_STREAM != 0 and found:
+                        _precede_trailers(found[-1], stream)
                 elif stream > self._highest:
                     self._open(stream, flags & END_STREAM != 0)
                 elif not self._follow(stream, flags & END_STREAM != 0):
@@ -250,6 +252,12 @@ class FrameScanner:
 def _number(data: bytes, at: i64) -> i64:
     """31 bits."""
     return (data[at] & 0x7F) << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+
+
+def _precede_trailers(mark: Mark, stream: int) -> None:
+    """Note that trailers follow, if this is DATA of their stream."""
+    if isinstance(mark, Piece) and mark.stream == stream:
+        mark.before_trailers = True
 
 
 def _ended_by(found: list[Mark], offence: Offence) -> list[Mark]:

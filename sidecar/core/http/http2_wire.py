@@ -161,7 +161,8 @@ class Http2Wire:
             if isinstance(mark, Piece) and mark.is_first:
                 body = self._data_of = self._bodies.get(mark.stream)
                 way = body.way if body is not None else Way.UNKNOWN
-                if way is Way.LIBRARY or (way is Way.UNKNOWN and mark.ends_stream):
+                is_whole = mark.ends_stream or mark.before_trailers
+                if way is Way.LIBRARY or (way is Way.UNKNOWN and is_whole):
                     continue
             if start < mark.at:
                 self._give(b"".join((*ends, data[start : mark.at])), found)

@@ -9,7 +9,7 @@ from sidecar.core.http.http2_bodies import INITIAL_WINDOW
 from sidecar.core.http.http2_events import FLOW_CONTROL_ERROR, Reset
 from sidecar.core.http.http2_frames import MAX_FRAME_BYTES
 from sidecar.core.http.http2_limits import CONNECTION_WINDOW, MAX_WINDOW, STREAM_WINDOW
-from sidecar.core.http.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead
+from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
 from tests.support.wire import http2
 from tests.support.wire.http2 import GET, POST, Link, frame, number, request, setting, told, with_fields
 
@@ -93,17 +93,34 @@ def test_a_short_answer_is_one_frame_with_its_end() -> None:
     assert (only.type, only.payload, only.ends_stream()) == (http2.DATA, b"x", True)
 
 
+@pytest.mark.parametrize("cut", range(1, 70))
+def test_an_answer_with_trailers_can_be_cut_anywhere(cut: int) -> None:
+    link = Link()
+    stream = link.client.send_request(RequestHead(b"POST", b"/", b"svc", [], UNKNOWN_LENGTH))
+    link.take_server()
+    link.server.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
+    link.server.send_data(stream, b"abc")
+    link.server.send_end(stream, [(b"grpc-status", b"0")])
+    answer = link.server.output()
+    head, *rest = told(link.client.feed(answer[:cut]) + link.client.feed(answer[cut:]))
+    assert isinstance(head, tuple)
+    assert head[:3] == (stream, "response", 200)
+    assert rest == [(stream, "data", b"abc"), (stream, "end", ((b"grpc-status", b"0"),))]
+
+
+@pytest.mark.parametrize("trailers", [[], [(b"grpc-status", b"0")]])
 @pytest.mark.parametrize("size", [0, 1, 10_000, MAX_FRAME_BYTES, MAX_FRAME_BYTES + 1, 40_000])
-def test_any_number_of_answers_fits_into_the_windows_that_the_client_opens(size: int) -> None:
+def test_any_number_of_answers_fits_into_the_windows_that_the_client_opens(size: int, trailers: Fields) -> None:
     link = Link()
     body = bytes(size)
     for _ in range(1 + 300_000 // (size + 1_000)):
         streams = [link.client.send_request(RequestHead(b"GET", b"/", b"svc", [])) for _ in range(3)]
         link.take_server()
         for stream in streams:
-            link.server.send_response(stream, ResponseHead(200, [], size or UNKNOWN_LENGTH))
+            length = UNKNOWN_LENGTH if trailers or not size else size
+            link.server.send_response(stream, ResponseHead(200, [], length))
             link.server.send_data(stream, body)
-            link.server.send_end(stream, [])
+            link.server.send_end(stream, trailers)
         came = dict.fromkeys(streams, b"")
         ends = 0
         while ends < len(streams):
