@@ -286,8 +286,7 @@ def post_answer(namespace: str, question: str, task: str) -> Any:
     raw = request().raw_body
     requests.body(raw, LARGEST_ANSWER_BYTES)
     text = raw.decode() if isinstance(raw, bytes) else raw
-    if not store.questions.answer(name, wanted, task_id, text, time.time()):
-        raise asking.unknown_question(wanted)
+    asking.answer(store, feed, name, wanted, task_id, text, time.time())
     return {"outcome": "applied"}
 
 

@@ -20,7 +20,7 @@ from registry.domain.questions import (
 )
 from registry.domain.snapshot import Document, iso
 from registry.dynamodb.feed_store import FeedStore
-from registry.dynamodb.question_store import QuestionsBusyError
+from registry.dynamodb.question_store import QuestionsBusyError, Taken
 from registry.dynamodb.store import Store
 
 DEFAULT_SECONDS: Final = 20  # two intervals of reading, and the time to answer
@@ -69,30 +69,43 @@ def _filters(document: dict[str, Any]) -> dict[str, str] | None:
 
 def ask(store: Store, feed: FeedStore | None, namespace: str, question: Question, now: float) -> Document:
     """Put a question where sidecars read, and say who shall answer."""
+    asked = sorted(
+        record.task_id
+        for record in store.tasks.all(namespace, consistent=False)
+        if not record.gone and question.is_for(record.task_id, _services(record.endpoints))
+    )
     try:
-        text = store.questions.ask(namespace, question, now)
+        text = store.questions.ask(namespace, question, asked, now)
         if text is None:
             raise Problem(404, "unknown-namespace", f"no task has joined namespace {namespace} yet", "namespace")
     except (TooManyQuestionsError, QuestionsBusyError) as error:
         raise Problem(429, "busy", str(error), headers={"Retry-After": "10"}) from error
     if feed is not None:
         feed.ask(namespace, text)
-    asked = [
-        record.task_id
-        for record in store.tasks.all(namespace, consistent=False)
-        if not record.gone and question.is_for(record.task_id, _services(record.endpoints))
-    ]
     return {
         "id": question.id,
         "subject": question.subject.value,
         "service": question.service,
         "until": iso(question.until),
-        "asked": sorted(asked)[:MOST_ANSWERS],
+        "asked": asked[:MOST_ANSWERS],
     }
 
 
 def _services(endpoints: Collection[Any]) -> frozenset[str]:
     return frozenset(each.service for each in endpoints)
+
+
+def answer(
+    store: Store, feed: FeedStore | None, namespace: str, question: str, task: str, text: str, now: float
+) -> None:
+    """Keep an answer; the last one ends its question. Raises Problem."""
+    taken = store.questions.answer(namespace, question, task, text, now)
+    if taken is Taken.NO:
+        raise unknown_question(question)
+    if taken is Taken.LAST:
+        left = store.questions.end(namespace, question, now)
+        if left is not None and feed is not None:
+            feed.ask(namespace, left)
 
 
 def answers(store: Store, namespace: str, question: str, after: str, now: float) -> Document:

@@ -6,13 +6,14 @@ head of the namespace's snapshot and in the feed, until its time is over; those 
 Rules:
 1. A question asks for something that the sidecar knows. It changes nothing.
 2. It is for all tasks of a namespace, for those that offer a service, or for some that it names by their ids.
-3. Everything has a bound: questions at a time, their life, answers and their size. So asking cannot harm a mesh.
+3. It ends when all that it is for have answered, and makes room for the next one; else when its time is over.
+4. Everything has a bound: questions at a time, their life, answers and their size. So asking cannot harm a mesh.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -20,6 +21,7 @@ from typing import Any, Final
 MOST_OPEN: Final = 4  # of a namespace; all of them travel in one header of an answer
 MOST_NAMED: Final = 20  # tasks that a question names
 LONGEST_SECONDS: Final = 60
+MOST_AWAITED: Final = 100  # tasks whose answers are awaited by name, so that a question ends with the last of them
 MOST_ANSWERS: Final = 500  # to one question: a page of a fleet, and what a person can look at
 LARGEST_ANSWER_BYTES: Final = 96 * 1024
 KEPT_SECONDS: Final = 600  # of an answer
@@ -51,6 +53,13 @@ class Question:
     tasks: tuple[str, ...] = ()
     filters: Mapping[str, str] | None = None
 
+    def awaited(self, asked: Sequence[str]) -> frozenset[str]:
+        """Return the tasks with whose answers the question ends; none when it ends with its time.
+
+        A tap goes on as long as it may. And the names of a large fleet would be written anew with each answer.
+        """
+        return frozenset() if self.subject is Subject.TAP or len(asked) > MOST_AWAITED else frozenset(asked)
+
     def is_for(self, task_id: str, services: frozenset[str]) -> bool:
         """Return whether a task with these services shall answer."""
         if self.tasks:
@@ -66,6 +75,11 @@ def added(text: str, question: Question, now: float) -> str:
             f"{len(known)} questions are open; the next one can be asked when one of them is over"
         )
     return _write([*known, question])
+
+
+def without(text: str, question: str, now: float) -> str:
+    """Return the open questions of a namespace, as they are stored, without one of them."""
+    return _write([each for each in _read(text) if each.until > now and each.id != question])
 
 
 def current(text: str, now: float) -> str:

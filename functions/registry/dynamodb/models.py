@@ -16,6 +16,7 @@ from pynamodb.attributes import (
     MapAttribute,
     NumberAttribute,
     UnicodeAttribute,
+    UnicodeSetAttribute,
 )
 from pynamodb.models import Model
 
@@ -190,9 +191,14 @@ class HistoryItem(Item):
 
 
 class AnswerItem(Item):
-    """An answer to a question, or the question's own item, which counts them (`taken`) until it is over (`at`)."""
+    """An answer to a question, or the question's own item, which counts them (`taken`) until it is over (`at`).
+
+    `awaited` is how many tasks were to answer, 0 when it ends with its time, and `silent` which of them have not yet.
+    """
 
     taken = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
+    silent = UnicodeSetAttribute(null=True)
     data = BinaryAttribute(legacy_encoding=False, null=True)
     at = NumberAttribute()
     expires_at = NumberAttribute()

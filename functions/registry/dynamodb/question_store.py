@@ -10,18 +10,28 @@ write HEAD attribute by attribute and leave this one alone.
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from pynamodb.expressions.condition import Condition
 
-from registry.domain.questions import KEPT_SECONDS, MOST_ANSWERS, Question, added
+from registry.domain.questions import KEPT_SECONDS, MOST_ANSWERS, Question, added, without
 from registry.dynamodb.keys import HEAD, answer_key, namespace_key, question_key
 from registry.dynamodb.models import AnswerItem
-from registry.dynamodb.table import Table, maybe, update_if
+from registry.dynamodb.table import Table, change, maybe, update_if
 
 ATTEMPTS: Final = 5
 QUESTION: Final = "QUESTION"
+
+
+class Taken(Enum):
+    """What became of an answer."""
+
+    NO = "no"
+    YES = "yes"
+    LAST = "last"  # nobody is left who shall answer
 
 
 class QuestionsBusyError(Exception):
@@ -43,15 +53,23 @@ class QuestionStore:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def ask(self, namespace: str, question: Question, now: float) -> str | None:
+    def ask(self, namespace: str, question: Question, asked: Sequence[str], now: float) -> str | None:
         """Put a question, and return all that are open; None when the namespace has no snapshot with which to see it.
 
-        Raises TooManyQuestionsError and QuestionsBusyError.
+        `asked` are the tasks that shall answer. Raises TooManyQuestionsError and QuestionsBusyError.
         """
         model, item = self._table.heads, self._table.answers
         head = model(namespace_key(namespace), HEAD)
         expires = int(now) + KEPT_SECONDS
         meta = item(question_key(namespace, question.id), QUESTION)
+        awaited = question.awaited(asked)
+        place = [
+            item.taken.set(0),
+            item.awaited.set(len(awaited)),
+            change(item.silent, set(awaited) or None),  # an empty set cannot be stored
+            item.at.set(question.until),
+            item.expires_at.set(expires),
+        ]
         for _ in range(ATTEMPTS):
             try:
                 known = model.get(namespace_key(namespace), HEAD, consistent_read=True)
@@ -61,18 +79,19 @@ class QuestionStore:
             text = added(before or "", question, now)
             same: Condition = model.questions == before if before else model.questions.does_not_exist()
             # The place for answers is there before anybody can answer.
-            meta.update(actions=[item.taken.set(0), item.at.set(question.until), item.expires_at.set(expires)])
+            meta.update(actions=place)
             if update_if(head, [model.questions.set(text)], same & model.revision.exists()):
                 return text
         raise QuestionsBusyError(f"namespace {namespace}: others asked {ATTEMPTS} times meanwhile")
 
-    def answer(self, namespace: str, question: str, task: str, text: str, now: float) -> bool:
-        """Keep an answer; False when the question is not there, is over, or has all the answers that it may have."""
+    def answer(self, namespace: str, question: str, task: str, text: str, now: float) -> Taken:
+        """Keep an answer, unless the question is not there, is over, or has all the answers that it may have."""
         model = self._table.answers
         pk = question_key(namespace, question)
         is_open: Condition = model.expires_at.exists() & (model.at > now) & (model.taken < MOST_ANSWERS)
-        if not update_if(model(pk, QUESTION), [model.taken.set(model.taken + 1)], is_open):
-            return False
+        meta = model(pk, QUESTION)
+        if not update_if(meta, [model.taken.set(model.taken + 1), model.silent.delete({task})], is_open):
+            return Taken.NO
         model(pk, answer_key(task, now)).update(
             actions=[
                 model.data.set(gzip.compress(text.encode(), 6, mtime=0)),
@@ -80,7 +99,24 @@ class QuestionStore:
                 model.expires_at.set(int(now) + KEPT_SECONDS),
             ]
         )
-        return True
+        return Taken.LAST if meta.awaited and not meta.silent else Taken.YES
+
+    def end(self, namespace: str, question: str, now: float) -> str | None:
+        """Take a question away from where sidecars read; what was answered stays.
+
+        Return the open questions that are left, None when there is nothing to do or others were faster each time: then
+        it ends with its time.
+        """
+        model = self._table.heads
+        for _ in range(ATTEMPTS):
+            known = model.get(namespace_key(namespace), HEAD, consistent_read=True)
+            before = maybe(known.questions) or ""
+            if question not in before:
+                return None
+            text = without(before, question, now)
+            if update_if(model(namespace_key(namespace), HEAD), [model.questions.set(text)], model.questions == before):
+                return text
+        return None
 
     def answers(
         self, namespace: str, question: str, limit: int, after: str, now: float

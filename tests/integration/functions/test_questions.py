@@ -31,6 +31,10 @@ def answer(api: Api, question: str, task: str, document: Any, caller: str | None
     return api.call("POST", f"questions/{question}/answers/{task}", document, caller or session(task))
 
 
+def open_questions(api: Api) -> list[str]:
+    return [each["id"] for each in json.loads(api.get("snapshot").headers["tramo-questions"])]
+
+
 def test_a_question_reaches_who_reads_the_snapshot_and_answers_come_back(api: Api) -> None:
     assert "tramo-questions" not in api.get("snapshot").headers
     asked = ask(api, service="orders")
@@ -78,6 +82,22 @@ def test_only_so_many_questions_are_open(api: Api) -> None:
         ask(api)
     refused = api.call("POST", "questions", {"subject": "stat"})
     assert "questions are open" in problem(refused, 429, "busy")
+
+
+def test_a_question_ends_with_the_last_of_its_answers(api: Api) -> None:
+    others = [ask(api, subject="tap"), *[ask(api, tasks=["bb"]) for _ in range(MOST_OPEN - 2)]]
+    asked = ask(api)
+    for _ in range(2):
+        answer(api, asked["id"], "aa", {})
+    assert open_questions(api) == [*[each["id"] for each in others], asked["id"]], "bb has not answered"
+    answer(api, asked["id"], "bb", {})
+    assert open_questions(api) == [each["id"] for each in others]
+    assert len(api.get(f"questions/{asked['id']}").json_body["answers"]) == 3, "they can still be read"
+    assert answer(api, asked["id"], "bb", {}).status_code == 200, "and more can come until its time is over"
+    for task in ("aa", "bb"):
+        answer(api, others[0]["id"], task, {})
+    assert open_questions(api) == [each["id"] for each in others], "a tap goes on"
+    ask(api)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from registry.domain.questions import MOST_OPEN, Question, Subject, TooManyQuestionsError, added, current
+from registry.domain.questions import (
+    MOST_AWAITED,
+    MOST_OPEN,
+    Question,
+    Subject,
+    TooManyQuestionsError,
+    added,
+    current,
+    without,
+)
 
 NOW = 1_795_345_200.0
 
@@ -32,6 +41,23 @@ def test_only_so_many_are_open_at_a_time() -> None:
     with pytest.raises(TooManyQuestionsError):
         added(text, question(9), NOW)
     assert len(json.loads(added(text, question(9, NOW + 99), NOW + 20))) == 1, "those that are over make room"
+
+
+def test_one_that_is_answered_makes_room() -> None:
+    text = ""
+    for number in range(MOST_OPEN):
+        text = added(text, question(number), NOW)
+    left = without(text, question(2).id, NOW)
+    assert [each["id"] for each in json.loads(left)] == [question(number).id for number in (0, 1, 3)]
+    assert current(without(text, question(2).id, NOW + 20), NOW + 20) == ""
+    assert len(json.loads(added(left, question(9), NOW))) == MOST_OPEN
+
+
+def test_whose_answers_are_awaited() -> None:
+    tasks = [f"{number:032x}" for number in range(MOST_AWAITED + 1)]
+    assert question(1).awaited(tasks[:-1]) == set(tasks[:-1])
+    assert question(1).awaited(tasks) == set(), "a large fleet is not waited for by name"
+    assert Question("1", Subject.TAP, NOW).awaited(tasks[:2]) == set(), "a tap has no last answer"
 
 
 def test_what_travels_is_small() -> None:
