@@ -114,6 +114,10 @@ class _Side(asyncio.Protocol):
             session.finish(self, f"the {who} {what}")
         self.transport = self.peer = None
 
+    def let_go(self) -> None:
+        """Belong to no session: uvloop closes without a word what was made as its time was over."""
+        self._session = self.transport = None
+
     def pause_writing(self) -> None:
         """Note that the side takes bytes slower than they come."""
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
@@ -210,12 +214,11 @@ class TcpSession(Timed):
             if endpoint is None:
                 break
             generation = endpoint.begin(now)
+            server = _Side(self)
             try:
-                async with asyncio.timeout(cluster.policy.timeouts.connect_seconds or None):
-                    transport, server = await self._runtime.loop.create_connection(
-                        lambda: _Side(self), endpoint.address, endpoint.port
-                    )
+                transport = await self._dial(server, endpoint)
             except OSError as error:
+                server.let_go()
                 if is_exhausted(error):
                     self._runtime.descriptors.say(self._runtime.now())
                     cluster.abandon(endpoint, self._runtime.now())
@@ -237,6 +240,12 @@ class TcpSession(Timed):
             self._join(server)
             return
         self._refuse(_reason(len(self._tried)), "no endpoint could be connected")
+
+    async def _dial(self, server: _Side, endpoint: Endpoint) -> asyncio.Transport:
+        """Connect in time. Raises OSError."""
+        async with asyncio.timeout(self._destination.cluster.policy.timeouts.connect_seconds or None):
+            transport, _ = await self._runtime.loop.create_connection(lambda: server, endpoint.address, endpoint.port)
+            return transport
 
     def _may_try(self) -> bool:
         """Return whether to try another endpoint: by the policy's count, and beyond it while one is in routing."""

@@ -50,6 +50,14 @@ class Sending(Enum):
     CHUNKS = "chunks"
 
 
+class Phase(Enum):
+    """CONNECTING → OPEN → LOST."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    LOST = "lost"
+
+
 class Http1UpstreamConnection(asyncio.Protocol, Timed):
     """A connection of a pool."""
 
@@ -60,9 +68,10 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self.idle_at = 0.0  # when it will have been idle for too long
         self.closed = False
         self.answered_turn = -1  # of the loop, in which its last answer ended
+        self._phase = Phase.CONNECTING
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
-        self._reader = ResponseReader(trusted_peer=not pool.to_app)
+        self._reader: ResponseReader  # from the moment that it is connected: it must be released when that ends
         self._exchange: ExchangeEvents | None = None
         self._sending = Sending.NOTHING
         self._bytes_of_response = 0
@@ -175,13 +184,19 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         """Start: the socket is connected."""
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._phase = Phase.OPEN
         self._transport = transport
         self._output = Output(self.pool.runtime, transport)
+        self._reader = ResponseReader(trusted_peer=not self.pool.to_app)
 
     @property
     def made(self) -> bool:
         """Whether it was connected, however briefly."""
-        return self._transport is not None
+        return self._phase is not Phase.CONNECTING
+
+    def is_open(self) -> bool:
+        """Return whether it was connected, and `connection_lost` has not been called yet."""
+        return self._phase is Phase.OPEN
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the endpoint."""
@@ -252,11 +267,16 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Note that the connection is gone."""
+        if not self.is_open():
+            return  # the pool has said so already
         self.closed = True
+        self._phase = Phase.LOST
+        self._transport = None
         self.pool.lost(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             self._on_lost(exchange, error)
+        self._output = None
         self._reader.release()
 
     def _on_lost(self, exchange: ExchangeEvents, error: Exception | None) -> None:

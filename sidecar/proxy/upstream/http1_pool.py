@@ -111,10 +111,10 @@ class Http1Pool(Http1PoolEvents):
 
     async def _connect(self) -> None:
         connection = Http1UpstreamConnection(self)
-        failure = await self._dial(connection)
+        failure = await self._dial(connection, connection.is_open)
         self._opening -= 1
         if failure:
-            if not connection.made:  # else it was in time, is being closed, and `lost` counts it
+            if not connection.made:  # else `lost` has counted it
                 self._count_closed()
             self._failed(failure)
             return

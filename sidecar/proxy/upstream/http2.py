@@ -162,6 +162,10 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
         """Whether it was connected, however briefly."""
         return self._phase is not Phase.CONNECTING
 
+    def is_open(self) -> bool:
+        """Return whether it was connected, and `connection_lost` has not been called yet."""
+        return self._phase is Phase.OPEN
+
     # The pool's and the streams' side.
 
     def has_room(self) -> bool:
@@ -326,6 +330,8 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Drop the connection, which is gone, with the requests on it."""
+        if not self.is_open():
+            return  # the pool has said so already
         self._phase = Phase.CLOSED
         self._transport = None
         self._runtime.wheel.cancel(self)

@@ -75,8 +75,8 @@ class Http2Pool(Http2PoolEvents):
 
     async def _connect(self) -> None:
         connection = Http2UpstreamConnection(self)
-        failure = await self._dial(connection, is_shared=True)
-        if failure and not connection.made:  # else it was in time, and reports its own end
+        failure = await self._dial(connection, connection.is_open, is_shared=True)
+        if failure and not connection.made:  # else `lost` has counted it
             self.not_connected(failure)
 
     def connected(self, connection: Http2UpstreamConnection) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
@@ -76,7 +77,7 @@ class Pool:
         self._cluster.connections += 1
         self.runtime.spawn(self._connect(), f"connect {self._cluster.name} {self.endpoint.id}")
 
-    async def _dial(self, connection: asyncio.Protocol, is_shared: bool = False) -> str:
+    async def _dial(self, connection: asyncio.Protocol, is_open: Callable[[], bool], is_shared: bool = False) -> str:
         """Connect to the endpoint in time, for one request at a time or for many. Return why not, or nothing."""
         endpoint = self.endpoint
         try:
@@ -85,6 +86,9 @@ class Pool:
                     lambda: connection, endpoint.address, endpoint.port
                 )
         except OSError as error:  # TimeoutError is one
+            if is_open():
+                # It was made in the turn of the loop in which its time was over: uvloop closes it without a word.
+                connection.connection_lost(error)
             if is_exhausted(error):
                 self.runtime.descriptors.say(self.runtime.now())
                 return OUT_OF_DESCRIPTORS

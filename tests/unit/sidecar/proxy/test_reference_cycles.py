@@ -22,7 +22,7 @@ from sidecar.core.http.http2 import Http2Codec
 from sidecar.core.http.messages import RequestHead
 from sidecar.core.meters import ClientMeter, ServerMeter
 from sidecar.core.routing.cluster import Cluster
-from sidecar.core.routing.policy import DEFAULT
+from sidecar.core.routing.policy import DEFAULT, Policy, Retries, Timeouts
 from sidecar.core.snapshot import EndpointRecord
 from sidecar.core.states import AppProtocol
 from sidecar.proxy.base.runtime import Runtime
@@ -114,6 +114,12 @@ async def is_failed_by_the_app(client: Client) -> None:
     assert b" 502 " in await client.read()
 
 
+async def is_answered_or_refused(client: Client) -> None:
+    await client.connect()
+    await client.send(REQUEST)
+    await client.read()  # nothing, where that means that a TCP session is refused
+
+
 async def opens_a_web_socket(client: Client) -> None:
     await client.connect()
     await client.send(UPGRADE)
@@ -161,22 +167,25 @@ def collector_off() -> Iterator[None]:
         gc.enable()
 
 
-async def behind_a_listener(protocol: AppProtocol, work: Callable[[Runtime, tuple[str, int]], Awaitable[None]]) -> None:
+Work = Callable[[Runtime, Cluster, tuple[str, int]], Awaitable[None]]
+
+
+async def behind_a_listener(protocol: AppProtocol, work: Work, policy: Policy = DEFAULT) -> None:
     loop = asyncio.get_running_loop()
     runtime = Runtime(loop, seed=1)
     runtime.start()
     runtime.recorder = Recorder(runtime, AccessLog(NoOutput(), False, 1.0, False), None, time)
     app = await loop.create_server(App, "127.0.0.1", 0)
     meter = ClientMeter("orders")
-    cluster = Cluster("orders", protocol, DEFAULT)
+    cluster = Cluster("orders", protocol, policy)
     host, port = app.sockets[0].getsockname()
     record = EndpointRecord("e", host, port, "ready")
-    cluster.update(protocol, DEFAULT, (record,), "", 0.0)
+    cluster.update(protocol, policy, (record,), "", 0.0)
     destination = Destination(runtime, cluster, meter, meter, 30.0)
     listener = listener_for(destination, OUTBOUND, ServerMeter("orders"))
     server = await listen(runtime, Address("127.0.0.1", 0), listener.accept)
     try:
-        await work(runtime, server.sockets[0].getsockname()[:2])
+        await work(runtime, cluster, server.sockets[0].getsockname()[:2])
         destination.close()
     finally:
         server.close()
@@ -184,8 +193,10 @@ async def behind_a_listener(protocol: AppProtocol, work: Callable[[Runtime, tupl
         runtime.stop()
 
 
-def left_behind(protocol: AppProtocol, behave: Callable[[Client], Awaitable[None]], connections: int) -> Counter[str]:
-    """What only the collector finds after so many connections of this kind, by type."""
+def left_behind(
+    protocol: AppProtocol, behave: Callable[[Client], Awaitable[None]], connections: int, policy: Policy = DEFAULT
+) -> Counter[str]:
+    """What only the collector finds after so many connections of this kind, by type. Nothing is counted any more."""
     found: Counter[str] = Counter()
 
     async def many(address: tuple[str, int], count: int) -> None:
@@ -200,7 +211,7 @@ def left_behind(protocol: AppProtocol, behave: Callable[[Client], Awaitable[None
         for begun in range(0, count, AT_ONCE):
             await asyncio.gather(*(one() for _ in range(min(AT_ONCE, count - begun))))
 
-    async def work(runtime: Runtime, address: tuple[str, int]) -> None:
+    async def work(runtime: Runtime, cluster: Cluster, address: tuple[str, int]) -> None:
         await many(address, 1)
         await quiet(runtime)
         with collector_off():
@@ -211,8 +222,10 @@ def left_behind(protocol: AppProtocol, behave: Callable[[Client], Awaitable[None
             gc.set_debug(0)
             found.update(type(each).__qualname__ for each in gc.garbage)
             gc.garbage.clear()
+            assert (cluster.pending_requests, cluster.active_requests) == (0, 0)
+            assert cluster.connections <= AT_ONCE, "those that are idle"
 
-    uvloop.run(behind_a_listener(protocol, work))
+    uvloop.run(behind_a_listener(protocol, work, policy))
     return found
 
 
@@ -232,6 +245,16 @@ def test_nothing_of_five_thousand_connections_is_left() -> None:
 @pytest.mark.parametrize("behave", CLIENTS, ids=[behave.__name__ for behave in CLIENTS])
 def test_nothing_is_left_of_a_client_that(behave: Callable[[Client], Awaitable[None]]) -> None:
     found = left_behind("http", behave, FEW)
+    assert found.total() < FEW // 10, found
+
+
+@pytest.mark.parametrize("protocol", ["http", "http2", "tcp"])
+@pytest.mark.parametrize("seconds", [1e-6, 1e-4, 3e-4])
+def test_nothing_is_left_of_connections_that_are_made_as_their_time_is_over(
+    protocol: AppProtocol, seconds: float
+) -> None:
+    policy = Policy(timeouts=Timeouts(connect_seconds=seconds), retries=Retries(count=0))
+    found = left_behind(protocol, is_answered_or_refused, 2 * FEW, policy)
     assert found.total() < FEW // 10, found
 
 
