@@ -24,6 +24,7 @@ from sidecar.core.http.fields import (
     FORBIDDEN_IN_TRAILERS,
     HOST,
     LENGTH,
+    MAX_CRUMBS,
     MAX_FIELDS,
     MAX_HEAD_BYTES,
     MAX_TARGET_BYTES,
@@ -105,6 +106,8 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
         raise ProtocolError(f"the path is longer than {MAX_TARGET_BYTES} bytes", 414)
     if len(fields) > MAX_FIELDS or _size(headers) > MAX_HEAD_BYTES:
         raise ProtocolError(f"more than {MAX_FIELDS} fields or {MAX_HEAD_BYTES} bytes of them", 431)
+    if len(cookies) > MAX_CRUMBS:
+        raise ProtocolError(f"more than {MAX_CRUMBS} cookies", 431)
     head = RequestHead(method, target, authority, fields, length, b"", expects)
     head.is_grpc = is_grpc
     return head

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecar.core.http.fields import MAX_CRUMBS
 from sidecar.core.http.http2 import PREFACE, Http2Codec
 from sidecar.core.http.http2_events import CANCEL, Refused, Reset
 from sidecar.core.http.http2_frames import HEADS_AT_ONCE
@@ -261,6 +262,20 @@ def test_thousands_of_cookie_crumbs_are_refused() -> None:
     codec = http2.server_codec()
     block = http2.plain_block(POST) + b"\x40\x06cookie\x03a=b" + b"\xbe" * 3_000
     assert codec.feed(frame(http2.HEADERS, 5, 1, block)) == []
+
+
+def test_hundreds_of_cookie_crumbs_weigh_as_a_head_that_is_too_large() -> None:
+    codec = http2.server_codec()
+
+    def crumbs(count: int) -> bytes:
+        return frame(http2.HEADERS, 5, 1, http2.plain_block(POST) + b"\x40\x06cookie\x03a=b" + b"\xbe" * (count - 1))
+
+    ((_, head),) = [each for each in codec.feed(crumbs(MAX_CRUMBS)) if isinstance(each[1], RequestHead)]
+    assert isinstance(head, RequestHead)
+    assert head.get(b"cookie") == b"; ".join([b"a=b"] * MAX_CRUMBS)
+    source = per_stream(crumbs(MAX_CRUMBS + 1))
+    next(source)
+    assert reads_until_closed(codec, source, 1_000) <= MAX_CUT_STREAMS // OVERSIZE_WEIGHT + 1
 
 
 def test_heads_that_are_too_large_weigh_more() -> None:
