@@ -8,7 +8,8 @@ Rules:
 - A frame may be cut anywhere. A header that is not whole waits for the rest of it, and for the few bytes behind it that
   have to be known; DATA is marked piece by piece, padded DATA as a whole.
 - What is wrong with a single frame, its length, its padding, its place in a block, is left to libnghttp2.
-- One scan takes `HEADS_AT_ONCE` heads of a client; what is behind them is `has_unread`, and comes with the next.
+- One scan takes `HEADS_AT_ONCE` heads of a client, or the first that make up `HEAD_BYTES_AT_ONCE`; what is behind them
+  is `has_unread`, and comes with the next.
 - Memory is bounded: past `MAX_UNENDED` streams that their client has not ended, those so far are judged no more.
 """
 
@@ -29,6 +30,7 @@ MAX_FRAME_BYTES: Final = 16_384
 HEADS_AT_ONCE: Final = 32
 """One read may bring six thousand of the smallest heads, or two hundred with a thousand fields each, which take a tenth
 of a second: others would wait for all of them, and for requests that are read behind their client's last offence."""
+HEAD_BYTES_AT_ONCE: Final = 8_192
 MAX_UNENDED: Final = 2_000
 """Twice the streams that may be open at once: the others were reset by us, and their client need not end them."""
 
@@ -151,6 +153,7 @@ class FrameScanner:
         found: list[Mark] = []
         self.has_unread = False
         heads: i64 = 0
+        head_bytes: i64 = 0
         size: i64 = len(data)
         position: i64 = self._to_pass
         if self._data_left:
@@ -175,10 +178,11 @@ class FrameScanner:
                 if is_sound:
                     self._mark(found, data, position, length, flags, stream)
             elif kind == HEADERS:
-                if heads == HEADS_AT_ONCE and self._judges:
+                if self._judges and (heads >= HEADS_AT_ONCE or head_bytes >= HEAD_BYTES_AT_ONCE):
                     self.has_unread = True
                     break
                 heads += 1
+                head_bytes += length
                 self._in_block = flags & END_HEADERS == 0
                 if not self._judges:
                     if flags & END_STREAM != 0 and found:
