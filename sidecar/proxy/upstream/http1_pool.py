@@ -2,8 +2,8 @@
 
 Rules:
 - Last in, first out: the connection used last is the one most likely alive, and the others can time out.
-- A request that finds none starts one connection, unless as many are being made as requests wait: one whose request
-  went away is the next one's. Whichever is free first, that or a released one, serves it.
+- A request that finds none starts one connection; whichever is free first, that or a released one, serves it. Also
+  where one is under way whose request went away: that may be about to fail, where a new one would not.
 - A connection rests until the loop has read its sockets once more: an app that closes behind its answer is found out
   before the next request is on its way, which nobody could repeat if it is a POST. Who waits for one that was closed
   meanwhile starts another.
@@ -56,7 +56,7 @@ class Http1Pool(Http1PoolEvents):
         self._wait(exchange)
         if self._idle:
             self._serve_soon()
-        elif self._opening < len(self._waiting):
+        else:
             self._open_one()
         return None
 

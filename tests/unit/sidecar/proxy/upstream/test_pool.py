@@ -262,27 +262,6 @@ def test_making_a_connection_is_no_latency_of_the_endpoint() -> None:
     run(test)
 
 
-def test_the_next_request_takes_the_connection_whose_request_went_away() -> None:
-    async def test() -> None:
-        loop = ConnectingLoop()
-        rig = Http1Rig(loop=loop)
-        loop.outcomes.append(None)
-        for _ in range(3):
-            gone = rig.client()
-            gone.receive(GET)
-            gone.lose()
-        client = rig.client()
-        client.receive(GET)
-        assert (rig.cluster.connections, rig.cluster.pending_requests) == (1, 1)
-        await loop.settle()
-        (upstream,) = loop.transports
-        upstream.receive(ANSWER)
-        assert client.take().startswith(b"HTTP/1.1 200")
-        assert rig.settled()
-
-    run(test)
-
-
 def test_a_connection_is_tried_for_as_long_as_the_policy_says() -> None:
     class Hanging(ConnectingLoop):
         async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> Any:
