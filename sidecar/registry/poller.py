@@ -81,7 +81,7 @@ class Poller:
         self._poll_seconds = poll_seconds
         self._etag = ""
         self._more = False  # the registry has a newer document than it gave
-        self._began_behind = False  # and gave no newer one since the first
+        self._began_behind = False  # and so it was with all documents so far
         self._executor = executor or DaemonThreads("registry")
         self._decode = decode
         self._asked = asked

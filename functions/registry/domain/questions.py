@@ -69,7 +69,7 @@ class Question:
 
 def added(text: str, question: Question, now: float) -> str:
     """Return the open questions of a namespace, as they are stored, with another one. Raises TooManyQuestionsError."""
-    known = [each for each in _read(text) if each.until > now]
+    known = _open(text, now)
     if len(known) >= MOST_OPEN:
         raise TooManyQuestionsError(
             f"{len(known)} questions are open; the next one can be asked when one of them is over"
@@ -79,15 +79,17 @@ def added(text: str, question: Question, now: float) -> str:
 
 def without(text: str, question: str, now: float) -> str:
     """Return the open questions of a namespace, as they are stored, without one of them."""
-    return _write([each for each in _read(text) if each.until > now and each.id != question])
+    return _write([each for each in _open(text, now) if each.id != question])
 
 
 def current(text: str, now: float) -> str:
     """Return the questions that are open now, for sidecars; empty for none."""
-    if not text:
-        return ""
-    known = [each for each in _read(text) if each.until > now]
+    known = _open(text, now)
     return _write(known) if known else ""
+
+
+def _open(text: str, now: float) -> list[Question]:
+    return [each for each in _read(text) if each.until > now]
 
 
 def _write(questions: list[Question]) -> str:
