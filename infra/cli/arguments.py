@@ -17,6 +17,15 @@ Commands = Any  # argparse's _SubParsersAction is private
 class CommandParser(argparse.ArgumentParser):
     """A parser that says what a misspelled word was probably meant to be, and whose exit code is EX_USAGE."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and refuse what is left over here, where the command's options are known."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            close = difflib.get_close_matches(left[0].partition("=")[0], self._option_string_actions, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            self.error(f"{left[0]!r} is not known{hint}")
+        return found, left
+
     def error(self, message: str) -> NoReturn:
         """Print usage, the mistake and a suggestion, and exit."""
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)

@@ -22,7 +22,7 @@ from functools import partial
 from typing import IO, Any, Final
 
 from infra.cli import check_sidecars
-from infra.cli.mesh import Mesh, open_mesh
+from infra.cli.mesh import Mesh, open_mesh, suggestion
 from infra.cli.tables import paragraph
 from infra.cli.traffic import edges_of
 from infra.client import findings
@@ -132,12 +132,23 @@ def examine(
     services = Category("services")
     _services(services, seen)
     categories.append(services)
-    return [_of_service(each, service) for each in categories] if service else categories
+    if not service:
+        return categories
+    kept = [_of_service(each, service) for each in categories]
+    known = sorted({each["name"] for found in seen.services.values() for each in found})
+    unknown = []
+    # A task definition that does not join leaves its service unknown, and then the finding says why.
+    if service not in known and not any(_names(each, service) for one in kept for each in one.found):
+        what = f"there is no service {service}{suggestion(service, known)}"
+        unknown.append(findings.made(findings.NO_SERVICE, f"svc/{service}", "--service", what))
+    kept[-1].checks.insert(0, (f"there is a service {service}", unknown))
+    return kept
 
 
 def _look(mesh: Mesh, clock: Clock, pause: Pause) -> Seen:
     """Ask all that there is to ask at once. Raises ApiError."""
-    names = mesh.namespaces()
+    # One that is not there is a finding here: `--wait` waits for it.
+    names = [mesh.wanted] if mesh.wanted else mesh.api.namespaces()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         general = (
             None if mesh.wanted else pool.submit(lambda: [Finding.of_api(each) for each in mesh.api.findings(None)])
@@ -145,7 +156,7 @@ def _look(mesh: Mesh, clock: Clock, pause: Pause) -> Seen:
         asking = partial(ask_namespaces, seconds=ANSWER_SECONDS, turn=ANSWER_SECONDS, clock=clock, pause=pause)
         answers = pool.submit(asking, mesh.api, names, "stat")
         found = {name: pool.submit(_findings, mesh, name) for name in names}
-        services = {name: pool.submit(_known, mesh, name) for name in names}
+        services = {name: pool.submit(_services_of, mesh, name) for name in names}
     known = [] if general is None else general.result()
     answered = answers.result()
     return Seen(
@@ -160,13 +171,8 @@ def _findings(mesh: Mesh, namespace: str) -> list[Finding]:
     return [Finding.of_api(each, namespace) for each in mesh.api.findings(namespace)]
 
 
-def _known(mesh: Mesh, namespace: str) -> list[Json]:
-    try:
-        return list(mesh.api.services(namespace))
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return []
+def _services_of(mesh: Mesh, namespace: str) -> list[Json]:
+    return list(mesh.api.services(namespace))
 
 
 def _away(error: ApiError) -> Category:
@@ -261,11 +267,15 @@ def _of_service(category: Category, service: str) -> Category:
     """Leave of a category what is about a service: its own name, or a task definition or ECS service of the name."""
 
     def is_about(each: Finding) -> bool:
-        kind, _, name = each.resource.partition("/")
-        return kind in ("api", "function", "mesh", "stack") or name.partition(":")[0] == service
+        return each.resource.partition("/")[0] in ("api", "function", "mesh", "stack") or _names(each, service)
 
     kept = [(what, [each for each in found if is_about(each)]) for what, found in category.checks]
     return Category(category.name, kept)
+
+
+def _names(finding: Finding, service: str) -> bool:
+    """Say whether a finding is about a service, or a task definition or ECS service of its name."""
+    return finding.resource.partition("/")[2].partition(":")[0] == service
 
 
 def only_wrong(categories: Sequence[Category]) -> list[Category]:

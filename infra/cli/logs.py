@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from infra.cli.mesh import Mesh, control, directory, open_mesh
+from infra.cli.mesh import Mesh, control, directory, open_mesh, suggestion
 from infra.client.api import ApiError
 from infra.local.settings import LocalError
 
@@ -26,13 +26,15 @@ def run(options: argparse.Namespace) -> int:
     files = directory(options)
     from infra.cli.ecs import Ecs
 
+    tasks = Ecs(status, files).tasks(stopped=True)
     rows = [
         row
-        for row in Ecs(status, files).tasks(stopped=True)
+        for row in tasks
         if row["task"].startswith(options.what) or options.what in (row["group"].partition(":")[2], row["group"])
     ]
     if not rows:
-        raise LocalError(f"no service or task is called {options.what}; tramo tasks -a lists them")
+        known = sorted({row["group"].partition(":")[2] for row in tasks})
+        raise LocalError(f"there is no service or task {options.what}{suggestion(options.what, known)}")
     for row in rows[-MOST_TASKS:]:
         for path in sorted((files / "tasks" / row["task"]).glob("*.log")):
             if options.container in (None, path.stem):

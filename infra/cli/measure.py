@@ -30,6 +30,12 @@ def edges(mesh: Mesh, progress: IO[str] | None = None, window: float = WINDOW_SE
     return found
 
 
+def require_known(mesh: Mesh, edges: Iterable[Edge], *names: str | None) -> None:
+    """Raise LocalError for a name that neither calls, nor is called, nor is a service; None is passed over."""
+    seen = {name for each in edges for name in (each.source, each.destination)}
+    mesh.require_services(name for name in names if name not in seen)
+
+
 def ask_all(
     api: MeshApi,
     namespaces: Sequence[str],

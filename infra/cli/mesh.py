@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli.control import ControlClient
-from infra.client.api import MeshApi
+from infra.client.api import ApiError, MeshApi
 from infra.local.settings import LocalError, state_directory
 
 
@@ -29,8 +29,28 @@ class Mesh:
     region: str | None = None
 
     def namespaces(self) -> list[str]:
-        """Return the namespaces to look at. Raises ApiError."""
-        return [self.wanted] if self.wanted else self.api.namespaces()
+        """Return the namespaces to look at. Raises LocalError if the one that was asked for does not exist."""
+        if not self.wanted:
+            return self.api.namespaces()
+        try:
+            known = self.api.namespaces()
+        except ApiError as error:
+            if error.status != 403:  # who may read one namespace need not be allowed to list them
+                raise
+            return [self.wanted]
+        if self.wanted not in known:
+            raise LocalError(f"there is no namespace {self.wanted}{suggestion(self.wanted, known)}")
+        return [self.wanted]
+
+    def require_services(self, names: Iterable[str | None]) -> None:
+        """Raise LocalError for the first name that no service has; None is passed over."""
+        wanted = [each for each in names if each is not None]
+        if not wanted:
+            return
+        known = sorted({one["name"] for each in self.namespaces() for one in self.api.services(each)})
+        for name in wanted:
+            if name not in known:
+                raise LocalError(f"there is no service {name}{suggestion(name, known)}")
 
     def namespace_of(self, service: str) -> str:
         """Return the one namespace that has a service of this name. Raises LocalError for none or several."""

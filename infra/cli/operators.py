@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from infra.cli.arguments import WIDE, Commands, duration, mesh_options, output, watch, window
+from infra.cli.arguments import WIDE, Commands, count, duration, mesh_options, output, positive, watch, window
 from infra.cli.lazy import lazily
 
 
@@ -83,7 +83,7 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     text = "show requests of a service as they end: heads, never bodies or queries"
     made = _command(commands, "tap", text, forms=WIDE)
     _requests(made)
-    made.add_argument("--most", type=int, default=1000, metavar="N", help="end after so many, default 1000")
+    made.add_argument("--most", type=positive, default=1000, metavar="N", help="end after so many, default 1000")
     made = _command(commands, "top", "sum the requests of a service by caller, method and path", forms=WIDE)
     _requests(made)
     made.add_argument("--hide-sources", action="store_true", help="sum over all callers")
@@ -94,11 +94,13 @@ def add(commands: Commands, parser: argparse.ArgumentParser) -> None:
     made.add_argument("action", choices=("get", "set", "delete", "validate"))
     made.add_argument("service", metavar="SERVICE", help="of validate: the file")
     made.add_argument("file", nargs="?", metavar="FILE", help="of set: JSON, - for standard input")
-    made.add_argument("--if-revision", type=int, metavar="N", help="write only if the policy is still at this revision")
+    made.add_argument(
+        "--if-revision", type=count, metavar="N", help="write only if the policy is still at this revision"
+    )
     made = _command(commands, "logs", "show the end of what the containers of a service or task have written", forms=())
     made.add_argument("what", metavar="SERVICE|TASK")
     made.add_argument("--container", metavar="NAME", help="only this container")
-    made.add_argument("--lines", type=int, default=20, metavar="N", help="lines of each container, default 20")
+    made.add_argument("--lines", type=positive, default=20, metavar="N", help="lines of each container, default 20")
     made = _command(commands, "diff", "show what has changed since a picture of the mesh was kept", forms=WIDE)
     made.add_argument("before", nargs="?", type=Path, metavar="FILE", help="a picture that was kept")
     made.add_argument("after", nargs="?", type=Path, metavar="FILE", help="a later one, default the mesh as it is")

@@ -16,8 +16,20 @@ SCHEMA: Final = Path(__file__).parents[2] / "functions" / "registry" / "schemas"
 BAD_INPUT: Final = 65
 
 
+class UnreadableError(LocalError):
+    """A file that cannot be read, or is not JSON."""
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what was asked and return the exit code."""
+    try:
+        return _run(options)
+    except UnreadableError as error:
+        sys.stderr.write(f"tramo: {error}\n")
+        return BAD_INPUT
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.action == "validate":
         mistakes = faults(_read(options.service))
         sys.stderr.write("".join(f"tramo: {options.service}: {each}\n" for each in mistakes))
@@ -48,9 +60,9 @@ def _read(name: str) -> Any:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
         return json.loads(text)
     except OSError as error:
-        raise LocalError(f"{name}: {error.strerror}") from error
+        raise UnreadableError(f"{name}: {error.strerror}") from error
     except ValueError as error:
-        raise LocalError(f"{name}: {error}") from error
+        raise UnreadableError(f"{name}: {error}") from error
 
 
 def faults(document: Any) -> list[str]:

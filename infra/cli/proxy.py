@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def asked(mesh: Mesh, task: str, subject: str, to: str | None = None) -> dict[str, Any]:
     """Return a page of a task's sidecar; the beginning of the task's id is enough. Raises LocalError."""
+    mesh.require_services([to])
     filters = {"to": to} if to else None
     silent: tuple[str, ...] = ()
     for namespace in mesh.namespaces():

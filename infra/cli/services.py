@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from infra.cli import tables
-from infra.cli.mesh import open_mesh
+from infra.cli.mesh import open_mesh, suggestion
 from infra.cli.tables import Row, show, show_rows
 from infra.cli.traffic import columns
 from infra.client.api import ApiError, Json, MeshApi
@@ -116,5 +116,6 @@ def list_endpoints(api: MeshApi, namespaces: Sequence[str], name: str) -> list[R
         found = True
         rows += [{"namespace": namespace, **endpoint} for endpoint in service["endpoints"]]
     if not found:
-        raise LocalError(f"no service {name!r} in {', '.join(namespaces) or 'any namespace'}")
+        known = sorted({each["name"] for namespace in namespaces for each in api.services(namespace)})
+        raise LocalError(f"there is no service {name}{suggestion(name, known)}")
     return rows

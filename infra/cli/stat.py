@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from infra.cli.measure import edges
+from infra.cli.measure import edges, require_known
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import show_rows
 from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, between, by_destination, columns
@@ -13,7 +13,9 @@ from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, be
 
 def run(options: argparse.Namespace) -> int:
     """Print the statistics."""
-    known = edges(open_mesh(options), window=options.time_window)
+    mesh = open_mesh(options)
+    known = edges(mesh, window=options.time_window)
+    require_known(mesh, known, options.service, options.source, options.destination)
     found = between(known, options.source, options.destination)
     if options.outbound:
         chosen = [each for each in found if options.service in (None, each.source)]

@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Print requests until the time is over, there were enough, or Ctrl-C."""
     mesh = open_mesh(options)
     namespace = mesh.namespace_of(options.service)
+    mesh.require_services([options.destination])
     seconds = time_of(options)
     callers = callers_of(mesh, namespace, options.service)
     count = left_out = 0

@@ -118,6 +118,7 @@ def run(options: argparse.Namespace) -> int:
     """Sum requests until the time is over, or Ctrl-C."""
     mesh = open_mesh(options)
     namespace = mesh.namespace_of(options.service)
+    mesh.require_services([options.destination])
     callers = callers_of(mesh, namespace, options.service)
     sums = Sums(callers.name, options.source, hide_sources=options.hide_sources)
     narrow = WITHOUT_SOURCES if options.hide_sources else COLUMNS

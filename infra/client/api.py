@@ -71,11 +71,16 @@ class MeshApi:
         return [namespace["name"] for namespace in self._get("/v1/namespaces")["namespaces"]]
 
     def services(self, namespace: str) -> Iterator[Json]:
-        """Yield the services of a namespace, page after page."""
+        """Yield the services of a namespace, page after page; one that only clients have joined has none."""
         following = ""
         while True:
             query = {"next": following} if following else {}
-            page = self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services", query)
+            try:
+                page = self._get(f"/v1/namespaces/{quote(namespace, safe='')}/services", query)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                return
             yield from page["services"]
             following = page.get("next") or ""
             if not following:

@@ -113,6 +113,12 @@ SAME_NAME: Final = Kind(
     "Metrics have the dimensions of Service Connect's, and the namespace is none of them. Give one of them another "
     "discoveryName (its alias may stay), or its namespace a stack with another Mesh.",
 )
+NO_SERVICE: Final = Kind(
+    "TRM0416",
+    ERROR,
+    "the service that was asked for (`tramo check --service`) is not in the mesh",
+    "Correct the name, see `tramo services`; or deploy a task with the label tramo.service-connect that offers it.",
+)
 KINDS: Final = tuple(each for each in tuple(globals().values()) if isinstance(each, Kind))
 """All of them, in the order above."""
 

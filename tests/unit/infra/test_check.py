@@ -60,7 +60,7 @@ class Api:
 
     def services(self, _: str) -> Iterator[dict[str, Any]]:
         if self._unpublished:
-            raise ApiError("no task has joined namespace shop.local yet", 404)
+            return iter([])
         return iter([{"name": "orders", "endpoints": self._endpoints}])
 
     def ask(self, *_: object) -> dict[str, Any]:
@@ -180,6 +180,15 @@ def test_one_service_leaves_out_what_is_about_others() -> None:
     others = Api(found=[FOUND, {**FOUND, "resource": "taskdef/stock:1"}, {**FOUND, "resource": "svc/orders"}])
     found = [each.resource for category in examined(others, service="orders") for each in category.found]
     assert found == ["svc/orders", "taskdef/orders:7"]
+
+
+def test_a_service_that_nobody_offers_is_an_error_unless_a_finding_says_why_it_is_not_there() -> None:
+    (found,) = (each for category in examined(Api(), service="ordes") for each in category.found)
+    assert (found.code, found.level, found.resource) == ("TRM0416", "error", "svc/ordes")
+    assert found.what == "there is no service ordes; did you mean orders?"
+    mistaken = Api(found=[{**FOUND, "resource": "taskdef/ordes:1"}])
+    assert codes(examined(mistaken, service="ordes")) == [("joining", "TRM0101")]
+    assert codes(examined(Api(), service="orders")) == []
 
 
 def test_people_read_mistake_remedy_and_where_to_read_on() -> None:

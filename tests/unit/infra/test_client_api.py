@@ -46,8 +46,8 @@ def answer(event: Any) -> dict[str, Any]:
     parameters = {name: unquote(value) for name, value in (event["pathParameters"] or {}).items()}
     match event["resource"]:
         case "/v1/namespaces":
-            return ok({"namespaces": [{"name": "shop.local"}, {"name": "other.local"}]})
-        case "/v1/namespaces/{namespace}/services":
+            return ok({"namespaces": [{"name": "shop.local"}, {"name": "other.local"}, {"name": "clients.local"}]})
+        case "/v1/namespaces/{namespace}/services" if parameters["namespace"] != "clients.local":
             if parameters["namespace"] != "shop.local":
                 return ok({"services": [], "next": None})
             if (event["queryStringParameters"] or {}).get("next") == "cache":
@@ -131,8 +131,15 @@ def test_endpoints_wherever_the_service_is() -> None:
     def use(url: str) -> None:
         api = MeshApi.local(url, "us-east-1")
         assert list_endpoints(api, api.namespaces(), "orders") == [{"namespace": "shop.local", **ENDPOINT}]
-        with pytest.raises(LocalError, match="no service 'none' in shop"):
-            list_endpoints(api, api.namespaces(), "none")
+        with pytest.raises(LocalError, match="there is no service ordes; did you mean orders"):
+            list_endpoints(api, api.namespaces(), "ordes")
+
+    run(use)
+
+
+def test_a_namespace_that_only_clients_have_joined_has_no_services() -> None:
+    def use(url: str) -> None:
+        assert list(MeshApi.local(url, "us-east-1").services("clients.local")) == []
 
     run(use)
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from infra.cli.measure import ask_all, edges
+from infra.cli.measure import ask_all, edges, require_known
 from infra.cli.mesh import Mesh
 from infra.client.api import ApiError, MeshApi
 from infra.client.questions import PATIENCE_SECONDS, TURN_SECONDS
+from infra.local.settings import LocalError
 
 TASK = "ab" * 16
 TRAFFIC = {
@@ -35,6 +36,9 @@ class Api:
 
     def namespaces(self) -> list[str]:
         return list(self._namespaces)
+
+    def services(self, namespace: str) -> list[dict[str, Any]]:
+        return [{"name": "idle"}] if self._namespaces[namespace] == "answers" else []
 
     def ask(self, namespace: str, question: dict[str, Any]) -> dict[str, Any]:
         if self._namespaces[namespace] == "busy" and self.now < self.busy_seconds:
@@ -107,3 +111,18 @@ def test_a_terminal_shows_how_many_have_answered_and_is_clean_at_the_end() -> No
     asked(Api(shop="answers", test="silent"), screen)
     assert "1 of 2 sidecars in 2 namespaces have answered" in screen.getvalue()
     assert screen.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_name_that_nobody_has_is_refused_with_what_it_was_probably_meant_to_be() -> None:
+    mesh = Mesh(cast(MeshApi, Api(shop="answers", empty="unpublished")), None)
+    known = edges(mesh, io.StringIO())
+    require_known(mesh, known, None, "web", "orders", "idle")
+    with pytest.raises(LocalError, match="there is no service idel; did you mean idle"):
+        require_known(mesh, known, None, "web", "idel")
+
+
+def test_a_namespace_that_does_not_exist_is_refused() -> None:
+    api = cast(MeshApi, Api(shop="answers"))
+    assert Mesh(api, "shop").namespaces() == ["shop"]
+    with pytest.raises(LocalError, match="there is no namespace shpo; did you mean shop"):
+        Mesh(api, "shpo").namespaces()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import shlex
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 
-from infra.cli.main import make_parser
+from infra.cli.main import main, make_parser
 from infra.cli.watch import HOME, WATCH_SECONDS, repeat
 from infra.packaging.docs import DOCS
 from tests.support.control_plane.terminal import COLUMNS
@@ -114,3 +116,24 @@ def test_a_command_that_is_not_watched_runs_once() -> None:
     with redirect_stdout(io.StringIO()):
         assert repeat(watched.run, argparse.Namespace(), watched.pause) == 1
     assert watched.pauses == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("stat --form web", "tramo stat: '--form' is not known; did you mean --from?"),
+        ("services allow a b --stak x", "tramo services allow: '--stak' is not known"),
+        ("tap orders --most 0", "there must be at least one"),
+        ("logs orders --lines -3", "'-3' is not a number from 0 up"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_its_command(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == os.EX_USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_a_policy_that_cannot_be_read_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "validate", str(tmp_path / "none.json")]) == os.EX_DATAERR
+    assert capsys.readouterr().err.endswith("none.json: No such file or directory\n")
