@@ -68,6 +68,7 @@ class Config:
     feed_table: str
     dynamodb_url: str
     s3_url: str
+    cloudwatch_url: str
     region: str
     inbound: tuple[InboundService, ...]
     listen_address: str
@@ -114,6 +115,7 @@ def read(environment: Mapping[str, str]) -> Config:
         feed_table=values["TRAMO_FEED_TABLE"],
         dynamodb_url=_endpoint(values, "AWS_ENDPOINT_URL_DYNAMODB"),
         s3_url=_endpoint(values, "AWS_ENDPOINT_URL_S3"),
+        cloudwatch_url=_endpoint(values, "AWS_ENDPOINT_URL_CLOUDWATCH"),
         region=values["AWS_REGION"],
         inbound=_inbound(values["TRAMO_INBOUND"]),
         listen_address=_address(values, "TRAMO_LISTEN_ADDRESS"),

@@ -116,7 +116,7 @@ class Sidecar:
         seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings, self._belonging.current]
         findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
         vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current, sources)
-        telemetry = Telemetry(runtime, config, meters, vitals)
+        telemetry = Telemetry(runtime, config, meters, vitals, self._session)
         stack.push_async_callback(telemetry.close)
         try:
             await telemetry.start(identity)

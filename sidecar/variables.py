@@ -118,8 +118,9 @@ VARIABLES: Final = (
     Variable("TRAMO_ZONE", "", "availability zone of this task; default from the task metadata endpoint"),
     Variable("TRAMO_DRAIN_SECONDS", "20", "longest wait for work under way after SIGTERM"),
     Variable("TRAMO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR; logs are JSON lines on stderr"),
-    Variable("AWS_ENDPOINT_URL", "", "where AWS is, if not at its usual addresses; the two below come first"),
+    Variable("AWS_ENDPOINT_URL", "", "where AWS is, if not at its usual addresses; the three below come first"),
     Variable("AWS_ENDPOINT_URL_DYNAMODB", "", "where the feed's DynamoDB is, such as an interface endpoint"),
     Variable("AWS_ENDPOINT_URL_S3", "", "where the S3 of whole snapshots is; buckets are then named in the path"),
+    Variable("AWS_ENDPOINT_URL_CLOUDWATCH", "", "where CloudWatch is, such as an interface endpoint"),
     Variable("ECS_CONTAINER_METADATA_URI_V4", "", "set by ECS: the task metadata endpoint"),
 )

@@ -1,8 +1,8 @@
 """The API's client: the snapshot by a conditional GET, the task's health by a POST, both signed.
 
 Rules:
-- Blocking and signed, as `calls.py` does it.
-- An answer that is not expected is a `RegistryError` that says what to look at.
+- Blocking and signed, as `aws_calls.py` does it.
+- An answer that is not expected is a `CallError` that says what to look at.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from urllib.parse import quote
 import botocore.session
 import msgspec
 
+from sidecar.aws_calls import Caller, Reply, UnreachableError
+from sidecar.aws_calls import CallError as CallError
 from sidecar.core.findings import Finding
-from sidecar.registry.calls import Caller, Reply, UnreachableError
-from sidecar.registry.calls import RegistryError as RegistryError
 
 READ_SECONDS: Final = 10.0
 
@@ -37,7 +37,7 @@ _NO_WAY: Final = (
 )
 
 
-class NamespaceUnknownError(RegistryError):
+class NamespaceUnknownError(CallError):
     """No task of the namespace has been registered yet."""
 
 
@@ -78,7 +78,7 @@ class RegistryClient:
     def fetch(self, etag: str, since: str | None) -> Answer:
         """Return the snapshot unless it still has this ETag; only what changed after the version `since` if given.
 
-        Raises RegistryError, and its subclass NamespaceUnknownError for 404.
+        Raises CallError, and its subclass NamespaceUnknownError for 404.
         """
         url = f"{self._url}/snapshot" if since is None else f"{self._url}/snapshot?since={since}"
         headers = {"if-none-match": etag} if etag else {}
@@ -100,7 +100,7 @@ class RegistryClient:
 
         `is_stopping` says besides that its DesiredStatus is STOPPED. The findings replace those of the report before;
         None says nothing about them, and an API that takes none is sent the rest. Return False when the task is not
-        registered yet. Raises RegistryError.
+        registered yet. Raises CallError.
         """
         url = f"{self._url}/tasks/{quote(task_id, safe='')}/health"
         report: dict[str, object] = {"status": status}
@@ -118,7 +118,7 @@ class RegistryClient:
         return code == 200
 
     def answer(self, question: str, task_id: str, body: bytes) -> None:
-        """Answer a question. One that is over is no mistake. Raises RegistryError."""
+        """Answer a question. One that is over is no mistake. Raises CallError."""
         url = f"{self._url}/questions/{quote(question, safe='')}/answers/{quote(task_id, safe='')}"
         code, headers, _ = self._call("POST", url, {"content-type": "application/json"}, body)
         if code not in (200, 404):
@@ -136,11 +136,11 @@ class RegistryClient:
         return reply
 
 
-def _refused(method: str, url: str, status: int, answer: Mapping[str, str]) -> RegistryError:
+def _refused(method: str, url: str, status: int, answer: Mapping[str, str]) -> CallError:
     hint = _HINTS.get(status, "see the Api function's log")
     if status == 403 and answer.get("x-amzn-errortype", "").startswith("ForbiddenException"):
         hint = _UNKNOWN_HERE
-    return RegistryError(f"the API answered {status} to {method} {url}: {hint}")
+    return CallError(f"the API answered {status} to {method} {url}: {hint}")
 
 
 def _seconds(value: str | None) -> float | None:

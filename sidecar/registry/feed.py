@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import botocore.session
 
-from sidecar.registry.calls import Caller, RegistryError, decoded
+from sidecar.aws_calls import Caller, CallError, address, decoded, domain
 
 COPIES: Final = 8
 READ_SECONDS: Final = 2.0
@@ -35,7 +35,7 @@ _HINTS: Final = {
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-class FeedError(RegistryError):
+class FeedError(CallError):
     """The feed cannot be read."""
 
 
@@ -76,13 +76,12 @@ class FeedClient:
         dynamodb_url: str = "",
         s3_url: str = "",
     ) -> None:
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         self._table = table
         self._namespace = namespace
         self._key = f"FEED#{namespace}#{copy}"
-        self._url = f"{dynamodb_url or f'https://dynamodb.{region}.{suffix}'}/"
+        self._url = f"{dynamodb_url or address('dynamodb', region)}/"
         self._s3_url = s3_url
-        self._s3_host = f"s3.{region}.{suffix}"
+        self._s3_host = f"s3.{region}.{domain(region)}"
         self._dynamodb = Caller("dynamodb", region, session, READ_SECONDS)
         self._s3 = Caller("s3", region, session, WHOLE_READ_SECONDS)
 
@@ -124,7 +123,7 @@ class FeedClient:
             reply = self._s3.call("GET", url, {})
             if reply.status == 200:
                 return decoded(reply.body, "gzip")
-        except (RegistryError, ValueError) as error:
+        except (CallError, ValueError) as error:
             raise FeedError(f"the whole document at {url} cannot be read: {error}") from error
         hint = "the task role may not read it, or it is gone" if reply.status == 403 else "see S3's error codes"
         raise FeedError(f"S3 answered {reply.status} to GET {url}: {hint}")
@@ -138,7 +137,7 @@ class FeedClient:
         headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "DynamoDB_20120810.GetItem"}
         try:
             reply = self._dynamodb.call("POST", self._url, headers, json.dumps(call).encode())
-        except RegistryError as error:
+        except CallError as error:
             raise FeedError(f"the feed {self._table} cannot be read: {error}") from error
         try:
             answer: Any = json.loads(reply.body)

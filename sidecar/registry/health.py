@@ -23,7 +23,7 @@ from sidecar.blocking import CALL_SECONDS, DaemonThreads, call
 from sidecar.core.findings import Finding
 from sidecar.metadata import MetadataError, TaskReading
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.registry.client import RegistryError
+from sidecar.registry.client import CallError
 
 INTERVAL_SECONDS: Final = 1.0
 """The endpoint allows 40 requests a second for a task."""
@@ -100,7 +100,7 @@ class HealthReporter:
                 self._on_stopping()
             if self._may_report(reading):
                 await self._report(reading, list(self._findings()))
-        except (MetadataError, RegistryError, TimeoutError) as error:
+        except (MetadataError, CallError, TimeoutError) as error:
             if not self._failing:
                 why = str(error) or f"no answer in {CALL_SECONDS:.0f} s"
                 log.warning("the task's health is not reported for now: %s", why)
@@ -112,7 +112,7 @@ class HealthReporter:
         return self._runtime.now() >= self._wait_until or (reading.is_stopping and not self._tried_stopping)
 
     async def _report(self, reading: TaskReading, findings: Sequence[Finding]) -> None:
-        """Report what changed. Raises RegistryError."""
+        """Report what changed. Raises CallError."""
         self._tried_stopping = reading.is_stopping
         taken = False
         try:

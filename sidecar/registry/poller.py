@@ -25,7 +25,7 @@ from sidecar.blocking import CALL_SECONDS, DaemonThreads, call
 from sidecar.core.snapshot import Document, Snapshot, SnapshotError, apply, decode
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
-from sidecar.registry.client import Answer, NamespaceUnknownError, RegistryError
+from sidecar.registry.client import Answer, CallError, NamespaceUnknownError
 
 JITTER: Final = 0.2
 FIRST_WAIT_SECONDS: Final = 0.25
@@ -130,7 +130,7 @@ class Poller:
         since = self.snapshot.version if self.snapshot is not None and self._etag else None
         try:
             await self._take(*await self._answer(since))
-        except (RegistryError, SnapshotError) as error:
+        except (CallError, SnapshotError) as error:
             self._more = self._began_behind = False
             if isinstance(error, NamespaceUnknownError) and (self.snapshot is None or self.snapshot.revision == 0):
                 await self._take_empty()
@@ -166,7 +166,7 @@ class Poller:
         try:
             return await call(self._executor, self._ask, self._etag, since)
         except TimeoutError as error:
-            raise RegistryError(f"the API gave no whole answer in {CALL_SECONDS:.0f} s {error}".rstrip()) from error
+            raise CallError(f"the API gave no whole answer in {CALL_SECONDS:.0f} s {error}".rstrip()) from error
 
     def _ask(self, etag: str, since: str | None) -> tuple[Answer, Document | None, float]:
         answer = self._client.fetch(etag, since)

@@ -22,7 +22,7 @@ import msgspec
 
 from sidecar.blocking import DaemonThreads, call
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.registry.client import RegistryError
+from sidecar.registry.client import CallError
 
 MOST_UNDER_WAY: Final = 4
 REMEMBERED: Final = 64
@@ -112,7 +112,7 @@ class Questions:
             await asyncio.sleep(self._runtime.random(16) / 65536.0 * SPREAD_SECONDS)
             await self._answerers[question.subject](question, lambda document: self._send(question, document))
             log.info("answered a question", extra={"question": question.id, "subject": question.subject})
-        except (RegistryError, TimeoutError) as error:
+        except (CallError, TimeoutError) as error:
             log.warning("a question is not answered: %s", error)
         except Exception:
             # Whatever it is: a question must not end the sidecar, nor keep its place for ever.

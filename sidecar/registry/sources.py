@@ -29,8 +29,8 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from sidecar.aws_calls import CallError
 from sidecar.core.findings import Finding, feed_not_read
-from sidecar.registry.calls import RegistryError
 from sidecar.registry.client import Answer, NamespaceUnknownError
 from sidecar.registry.feed import FeedChanges, FeedError, FeedHead
 
@@ -92,7 +92,7 @@ class Sources:
         self._from_feed = False  # whether the last document was the feed's
 
     def fetch(self, etag: str, since: str | None) -> Answer:
-        """Return the newest document unless the version `since` is the newest. Raises RegistryError."""
+        """Return the newest document unless the version `since` is the newest. Raises CallError."""
         refused = since is None and self._from_feed
         self._from_feed = False
         if self._feed is not None and self._now() >= self._retry_at:
@@ -107,14 +107,14 @@ class Sources:
         except NamespaceUnknownError:
             self.state = Source.API
             raise
-        except RegistryError:
+        except CallError:
             self.state = Source.HELD
             raise
         self.state = Source.API
         return answer
 
     def _by_feed(self, feed: Feed, etag: str, since: str | None) -> Answer | None:
-        """Return the answer with the feed's help, None when it is the API's to answer. Raises RegistryError."""
+        """Return the answer with the feed's help, None when it is the API's to answer. Raises CallError."""
         try:
             self.reads += 1
             head = feed.head()
@@ -151,7 +151,7 @@ class Sources:
         return None
 
     def _beyond(self, feed: Feed, head: FeedHead, etag: str, since: str | None) -> Answer:
-        """Return the answer to a reader for whom the feed's changes are not enough. Raises RegistryError."""
+        """Return the answer to a reader for whom the feed's changes are not enough. Raises CallError."""
         known = _parsed(since)
         if known is None or known[0] != head.epoch:
             if head.whole is None:
@@ -163,7 +163,7 @@ class Sources:
                 return self._ask_or_hold(etag, since)
         try:
             return self._ask(etag, since)
-        except RegistryError:
+        except CallError:
             if head.whole is None or head.whole <= known[1]:
                 self.state = Source.HELD
                 raise
@@ -182,7 +182,7 @@ class Sources:
             answer = self._ask(etag, since)
         except NamespaceUnknownError:
             raise
-        except RegistryError as error:
+        except CallError as error:
             raise NamespaceUnknownError(f"the feed has nothing of the namespace, and {error}") from error
         self.state = Source.API
         return answer
@@ -190,7 +190,7 @@ class Sources:
     def _ask_or_hold(self, etag: str, since: str | None) -> Answer:
         try:
             return self._ask(etag, since)
-        except RegistryError:
+        except CallError:
             self.state = Source.HELD
             raise
 

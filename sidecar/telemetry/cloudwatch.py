@@ -1,7 +1,7 @@
 """Meters to CloudWatch, once in an interval.
 
 Rules:
-- botocore on a thread of its own; traffic never waits for it.
+- On a thread of its own; traffic never waits for it.
 - Counts are taken from the meters once and belong to a batch from then on. A batch that AWS does not take stays
   first in the queue with the time it was taken at, and is sent again; nothing is counted twice or lost meanwhile.
 - A batch that AWS will never take, because a value in it is wrong, is dropped with an error: it would hold up the
@@ -13,50 +13,31 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, Protocol, cast
-
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from typing import Any, Final, NamedTuple
 
 from sidecar.blocking import DaemonThreads, call
 from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
+from sidecar.telemetry.put_metric_data import NotTakenError, RefusedError
 from sidecar.telemetry.schedule import Intervals
 
 MAX_DATA_PER_CALL: Final = 1000  # PutMetricData's limit
 MAX_BYTES_PER_CALL: Final = 900_000
-"""PutMetricData takes 1 MB; botocore compresses a body of 10 KiB or more, but what counts is not documented."""
+"""PutMetricData takes 1 MB. It is compressed, but which size counts is not documented."""
 _BYTES_PER_DATUM: Final = 300  # of JSON: names, unit, time and the names of three dimensions
 _BYTES_PER_VALUE: Final = 32  # a value and its count
 MAX_BATCHES: Final = 120
 """Two hours of minutes: CloudWatch takes values up to two weeks old, memory is what bounds this."""
 FLUSH_SECONDS: Final = 5.0
-_REFUSALS: Final = frozenset(
-    (
-        "InvalidParameterValue",
-        "InvalidParameterValueException",
-        "InvalidParameterCombination",
-        "InvalidParameterCombinationException",
-        "MissingParameter",
-        "MissingRequiredParameterException",
-        "ValidationError",
-        "RequestEntityTooLarge",
-    )
-)
-
 log = logging.getLogger("tramo.telemetry")
 
 
-class CloudWatch(Protocol):
-    """What the sink needs of botocore's client."""
-
-    def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> Any:  # noqa: N803
-        """See CloudWatch's API reference, PutMetricData."""
+Put = Callable[[str, list[dict[str, Any]]], None]
+"""Sends values of a metric namespace, as `PutMetricData` does."""
 
 
 class Batch(NamedTuple):
@@ -74,7 +55,7 @@ class CloudWatchSink:
         runtime: Runtime,
         namespace: str,
         take: Callable[[], list[Datum]],
-        connect: Callable[[], CloudWatch],
+        put: Put,
         seconds: float,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -84,11 +65,10 @@ class CloudWatchSink:
         self._runtime = runtime
         self._namespace = namespace
         self._take = take  # the counts since the last time
-        self._connect = connect
+        self._put = put
         self._seconds = seconds
         self._clock = clock
         self._batches: deque[Batch] = deque()
-        self._client: CloudWatch | None = None
         self._sending = asyncio.Lock()
         self._executor = DaemonThreads("cloudwatch")
 
@@ -106,14 +86,15 @@ class CloudWatchSink:
             while self._batches:
                 batch = self._batches[0]
                 try:
-                    await call(self._executor, self._put, batch)
-                except (BotoCoreError, ClientError, ValueError, TimeoutError) as error:
+                    await call(self._executor, self._send, batch)
+                except RefusedError as error:
                     self.failures += 1
-                    if not _is_for_good(error):
-                        log.warning("metrics wait to be sent again, %d batches: %s", len(self._batches), error)
-                        return
                     self.dropped += len(batch.data)
                     log.error("dropped %d metric values that CloudWatch refuses: %s", len(batch.data), error)
+                except (NotTakenError, TimeoutError) as error:
+                    self.failures += 1
+                    log.warning("metrics wait to be sent again, %d batches: %s", len(self._batches), error)
+                    return
                 else:
                     self.sent += len(batch.data)
                 if self._batches and self._batches[0] is batch:
@@ -133,12 +114,8 @@ class CloudWatchSink:
                 lost.taken_at,
             )
 
-    def _put(self, batch: Batch) -> None:
-        if self._client is None:
-            self._client = self._connect()
-        self._client.put_metric_data(
-            Namespace=self._namespace, MetricData=[_datum(datum, batch.taken_at) for datum in batch.data]
-        )
+    def _send(self, batch: Batch) -> None:
+        self._put(self._namespace, [_datum(datum, batch.taken_at) for datum in batch.data])
 
     async def close(self) -> None:
         """Send the rest."""
@@ -164,42 +141,12 @@ def calls(data: list[Datum]) -> list[list[Datum]]:
     return found
 
 
-def _is_for_good(error: Exception) -> bool:
-    """Return whether the same values would be refused again."""
-    if isinstance(error, ClientError):
-        return error.response.get("Error", {}).get("Code") in _REFUSALS
-    return isinstance(error, ParamValidationError)
-
-
 def _datum(datum: Datum, taken_at: datetime) -> dict[str, Any]:
     return {
         "MetricName": datum.name,
         "Unit": datum.unit,
-        "Timestamp": taken_at,
+        "Timestamp": int(taken_at.timestamp()),
         "Dimensions": [{"Name": name, "Value": value} for name, value in datum.dimensions],
         "Values": datum.values,
         "Counts": datum.counts,
     }
-
-
-def connect(region: str) -> CloudWatch:
-    """Return a client of CloudWatch. It takes 0.1 s and some MiB, so only who sends makes one."""
-    from botocore.config import Config
-    from botocore.session import Session
-
-    # A session of its own, which ends here: it holds the endpoints of all services in all regions.
-    client = Session().create_client(
-        "cloudwatch",
-        region_name=region,
-        config=Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
-    )
-    _release_memory()
-    return cast("CloudWatch", client)  # its methods are made at run time from the service's model
-
-
-def _release_memory() -> None:
-    """Give free memory back to the kernel, where the C library can (glibc): 2 to 3 MiB once a client is made."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

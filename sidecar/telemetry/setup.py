@@ -7,6 +7,8 @@ import socket
 import sys
 import time
 
+import botocore.session
+
 from sidecar.config import Config
 from sidecar.core import otlp
 from sidecar.core.durations import Durations
@@ -14,12 +16,13 @@ from sidecar.core.label import DEFAULT_MESH
 from sidecar.core.meters import Meters
 from sidecar.metadata import TaskIdentity
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.telemetry.cloudwatch import CloudWatchSink, connect
+from sidecar.telemetry.cloudwatch import CloudWatchSink
 from sidecar.telemetry.emf import EmfSink
 from sidecar.telemetry.otlp import OtlpExporter, poster
 from sidecar.telemetry.otlp_metrics import metrics
 from sidecar.telemetry.otlp_resource import resource
 from sidecar.telemetry.output import Output
+from sidecar.telemetry.put_metric_data import PutMetricData
 from sidecar.telemetry.recorder import AccessLog, Recorder, SpanExporter, Tracing
 from sidecar.telemetry.vitals import Vitals
 from sidecar.telemetry.xray import XRayExporter
@@ -28,7 +31,9 @@ from sidecar.telemetry.xray import XRayExporter
 class Telemetry:
     """Access log, tracing and metrics. What is off is None."""
 
-    def __init__(self, runtime: Runtime, config: Config, meters: Meters, vitals: Vitals) -> None:
+    def __init__(
+        self, runtime: Runtime, config: Config, meters: Meters, vitals: Vitals, session: botocore.session.Session
+    ) -> None:
         self.cloudwatch: CloudWatchSink | None = None
         self.output: Output | None = None
         self.emf: EmfSink | None = None
@@ -38,6 +43,7 @@ class Telemetry:
         self._config = config
         self._meters = meters
         self._vitals = vitals
+        self._session = session
         self._durations = Durations()
         self._started = time.time()
         self._sending = False
@@ -57,7 +63,8 @@ class Telemetry:
             self.emf = EmfSink(namespace, self._vitals.take, self.output, config.metrics_seconds)
         if config.metrics == "cloudwatch":
             take, seconds = self._vitals.take, config.metrics_seconds
-            self.cloudwatch = CloudWatchSink(runtime, namespace, take, lambda: connect(config.region), seconds)
+            put = PutMetricData(config.region, self._session, config.cloudwatch_url)
+            self.cloudwatch = CloudWatchSink(runtime, namespace, take, put, seconds)
         if config.otlp is not None:
             post = poster(config.otlp.endpoint, dict(config.otlp.headers))
             encoded = self._otlp_metrics if config.otlp.metrics else None

@@ -22,9 +22,9 @@ from registry.dynamodb.keys import HEAD, namespace_key
 from registry.dynamodb.store import Store, open_store
 from registry.feeding import Feeder
 from registry.publishing import Changes, Publisher
+from sidecar.aws_calls import CallError
 from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.registry import feed as sidecar_feed
-from sidecar.registry.calls import RegistryError
 from sidecar.registry.client import Answer
 from sidecar.registry.feed import FeedClient, FeedError, copy_of
 from sidecar.registry.sources import Source, Sources
@@ -39,7 +39,7 @@ class NoApi:
     """An API that is away."""
 
     def fetch(self, etag: str, since: str | None) -> Answer:
-        raise RegistryError("the API is away")
+        raise CallError("the API is away")
 
 
 @dataclass

@@ -16,7 +16,7 @@ from sidecar.core.snapshot import Snapshot, apply, decode
 from sidecar.findings import Findings
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.mesh import Mesh
-from sidecar.registry.client import Answer, RegistryError
+from sidecar.registry.client import Answer, CallError
 from sidecar.registry.gate import MARGIN_SECONDS, Gate
 from sidecar.registry.poller import Poller
 from sidecar.registry.sources import Sources
@@ -51,7 +51,7 @@ class Away:
     """An API that does not answer."""
 
     def fetch(self, etag: str, since: str | None) -> Answer:
-        raise RegistryError("away")
+        raise CallError("away")
 
 
 class Case:

@@ -11,9 +11,9 @@ from contextlib import suppress
 import pytest
 from botocore.exceptions import CredentialRetrievalError
 
+from sidecar.aws_calls import MAX_SENT_BYTES
 from sidecar.core.findings import app_refuses
-from sidecar.registry.calls import MAX_SENT_BYTES
-from sidecar.registry.client import NamespaceUnknownError, RegistryClient, RegistryError
+from sidecar.registry.client import CallError, NamespaceUnknownError, RegistryClient
 from tests.support.wire.fake_http import FakeHttp, GivenSession
 
 
@@ -79,21 +79,21 @@ def test_gzip(api: FakeApi) -> None:
     assert client(api.url).fetch("", None).body == b'{"a": 1}'
     for broken in (b"no gzip at all", gzip.compress(b'{"a": 1}')[:-1]):
         api.body = broken
-        with pytest.raises(RegistryError, match="gzip"):
+        with pytest.raises(CallError, match="gzip"):
             client(api.url).fetch("", None)
 
 
 def test_an_answer_that_would_fill_the_memory_is_not_read(api: FakeApi) -> None:
     api.body = bytes(MAX_SENT_BYTES + 1)
     found = client(api.url)
-    with pytest.raises(RegistryError, match="longer than"):
+    with pytest.raises(CallError, match="longer than"):
         found.fetch("", None)
     api.fields = {"Content-Encoding": "gzip"}
     api.body = gzip.compress(bytes(64 << 20))
     assert len(api.body) < 100_000
     tracemalloc.start()
     try:
-        with pytest.raises(RegistryError, match="longer than"):
+        with pytest.raises(CallError, match="longer than"):
             found.fetch("", None)
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
@@ -116,16 +116,16 @@ def test_only_sensible_intervals_are_taken(api: FakeApi, value: str, seconds: fl
 )
 def test_refusals_say_what_to_look_at(api: FakeApi, status: int, hint: str) -> None:
     api.status = status
-    with pytest.raises(RegistryError, match=hint):
+    with pytest.raises(CallError, match=hint):
         client(api.url).fetch("", None)
 
 
 def test_an_api_that_the_vpc_hides_is_told_from_a_role_that_may_not_call(api: FakeApi) -> None:
     api.status, api.fields = 403, {"x-amzn-ErrorType": "ForbiddenException"}
-    with pytest.raises(RegistryError, match=r"private DNS.*VpcEndpointIds"):
+    with pytest.raises(CallError, match=r"private DNS.*VpcEndpointIds"):
         client(api.url).fetch("", None)
     api.fields = {"x-amzn-ErrorType": "AccessDeniedException"}
-    with pytest.raises(RegistryError, match="SidecarPolicyArn"):
+    with pytest.raises(CallError, match="SidecarPolicyArn"):
         client(api.url).fetch("", None)
 
 
@@ -136,7 +136,7 @@ def test_an_unknown_namespace_is_told_apart(api: FakeApi) -> None:
 
 
 def test_an_api_that_is_not_there() -> None:
-    with pytest.raises(RegistryError, match=r"cannot be reached.*it needs NAT, or the stack VpcEndpointIds"):
+    with pytest.raises(CallError, match=r"cannot be reached.*it needs NAT, or the stack VpcEndpointIds"):
         client("http://127.0.0.1:1").fetch("", None)
 
 
@@ -149,7 +149,7 @@ def test_findings_go_with_the_health(api: FakeApi) -> None:
 
 def test_an_api_that_takes_no_findings_hears_of_the_health(api: FakeApi) -> None:
     api.status = 422
-    with pytest.raises(RegistryError):
+    with pytest.raises(CallError):
         client(api.url).report_health("a1", "HEALTHY", "", False, [])
     assert [json.loads(body) for _, _, _, body in api.requests] == [
         {"status": "HEALTHY", "findings": []},
@@ -160,7 +160,7 @@ def test_an_api_that_takes_no_findings_hears_of_the_health(api: FakeApi) -> None
 @pytest.mark.parametrize("credentials", [None, CredentialRetrievalError(provider="role", error_msg="away")])
 def test_without_credentials(api: FakeApi, credentials: Exception | None) -> None:
     found = RegistryClient(api.url, "shop.local", "eu-west-1", GivenSession(credentials))
-    with pytest.raises(RegistryError, match="no AWS credentials"):
+    with pytest.raises(CallError, match="no AWS credentials"):
         found.fetch("", None)
     assert api.requests == []
 
@@ -176,5 +176,5 @@ def test_health_reports(api: FakeApi) -> None:
     api.status = 404
     assert not client(api.url).report_health("a1", "HEALTHY", "", False)
     api.status = 500
-    with pytest.raises(RegistryError):
+    with pytest.raises(CallError):
         client(api.url).report_health("a1", "HEALTHY", "", False)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
+from sidecar.aws_calls import CallError
 from sidecar.core.snapshot import Snapshot
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.registry.calls import RegistryError
 from sidecar.registry.client import Answer
 from sidecar.registry.feed import FeedChanges, FeedError, FeedHead
 from sidecar.registry.poller import JITTER, MAX_BACKOFF_SECONDS, Poller
@@ -71,7 +71,7 @@ class Mesh:
     def fetch(self, etag: str, since: str | None) -> Answer:
         self.calls += 1
         if self.api_away:
-            raise RegistryError("away")
+            raise CallError("away")
         known = int(since.rpartition("-")[2]) if since else None
         body = None if known == self.revision else self.document(self.revision, known)
         return Answer(body, f'"a1-{self.revision}"', POLL_SECONDS)

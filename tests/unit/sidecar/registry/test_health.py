@@ -11,7 +11,7 @@ import pytest
 from sidecar.core.findings import Finding, app_refuses
 from sidecar.metadata import MetadataError, TaskHealth, TaskReading
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.registry.client import RegistryError
+from sidecar.registry.client import CallError
 from sidecar.registry.health import HealthReporter
 
 
@@ -40,7 +40,7 @@ class FakeEcs:
         self, task_id: str, status: str, observed_at: str, is_stopping: bool, findings: Sequence[Finding]
     ) -> bool:
         if self.away:
-            raise RegistryError("away")
+            raise CallError("away")
         if self.registered:
             self.reports.append((task_id, status, observed_at, is_stopping))
             self.reported_findings.append([finding.where for finding in findings])
@@ -169,7 +169,7 @@ def tries(seconds: int, chance: int, stops_at: int | None = None) -> list[int]:
         class Refusing(FakeEcs):
             def report_health(self, *_: object) -> bool:
                 made.append(int(clock.time))
-                raise RegistryError("403")
+                raise CallError("403")
 
         ecs = Refusing(*["HEALTHY"] * seconds)
         reporter = HealthReporter(clock.runtime, "a1", ecs, ecs, ecs.findings, ecs.drain, ecs.labels.append)

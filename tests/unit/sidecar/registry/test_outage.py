@@ -19,7 +19,7 @@ from sidecar.core.routing.policy import DEFAULT
 from sidecar.core.snapshot import Snapshot
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
-from sidecar.registry.client import Answer, RegistryError
+from sidecar.registry.client import Answer, CallError
 from sidecar.registry.poller import JITTER, MAX_BACKOFF_SECONDS, Poller
 from sidecar.telemetry.vitals import Vitals
 from tests.support.virtual_time import AtOnce, run
@@ -58,7 +58,7 @@ class Api:
     def fetch(self, etag: str, since: str | None) -> Answer:
         self.asked.append(self._now())
         if self.away:
-            raise RegistryError("away")
+            raise CallError("away")
         if etag == f'"{self.revision}"':
             return Answer(None, etag, POLL_SECONDS)
         return Answer(self.bodies[-1], f'"{self.revision}"', POLL_SECONDS)

@@ -15,7 +15,7 @@ import pytest
 from sidecar.core.snapshot import Snapshot
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.cache import SnapshotCache
-from sidecar.registry.client import Answer, NamespaceUnknownError, RegistryError
+from sidecar.registry.client import Answer, CallError, NamespaceUnknownError
 from sidecar.registry.poller import FIRST_WAIT_SECONDS, JITTER, MAX_BACKOFF_SECONDS, Poller
 
 Step = Answer | Exception
@@ -158,7 +158,7 @@ def test_after_a_document_that_does_not_fit_a_whole_one_is_asked_for(bad: Answer
 
 def test_a_failing_api_changes_nothing() -> None:
     async def test() -> None:
-        case = Case(answer(42, "orders"), *[RegistryError("away")] * 5, Answer(None, '"42"', None))
+        case = Case(answer(42, "orders"), *[CallError("away")] * 5, Answer(None, '"42"', None))
         await case.poll(6)
         assert case.poller.failures == 5
         assert [snapshot.revision for snapshot in case.applied] == [42]
@@ -171,7 +171,7 @@ def test_a_failing_api_changes_nothing() -> None:
 
 def test_failures_are_logged_once_in_a_row(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
-        case = Case(*[RegistryError("away")] * 3, answer(1))
+        case = Case(*[CallError("away")] * 3, answer(1))
         await case.poll(4)
 
     with caplog.at_level("INFO"):
@@ -244,7 +244,7 @@ def test_the_first_snapshot_is_asked_for_faster() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("then", [answer(2, "orders", "stock"), RegistryError("the API is away")])
+@pytest.mark.parametrize("then", [answer(2, "orders", "stock"), CallError("the API is away")])
 def test_a_snapshot_that_is_known_to_be_old_is_behind_until_the_next_answer_or_failure(then: Step) -> None:
     async def test() -> None:
         case = Case(replace(answer(1, "orders"), more=True), then)
@@ -281,7 +281,7 @@ def test_the_server_names_the_interval() -> None:
 @pytest.mark.parametrize("interval", [5.0, 120.0])
 def test_failures_double_the_wait_up_to_a_bound(interval: float) -> None:
     async def test() -> None:
-        case = Case(answer(1, poll=interval), *[RegistryError("away")] * 40)
+        case = Case(answer(1, poll=interval), *[CallError("away")] * 40)
         await case.poll()
         most = max(MAX_BACKOFF_SECONDS, interval)
         for count in range(40):
@@ -303,7 +303,7 @@ def test_the_disk_comes_first(tmp_path: Path) -> None:
         assert (first.poller.source, first.applied) == ("none", [])
         await first.poll()
 
-        second = Case(RegistryError("away"), answer(43, "orders"), cache=cache)
+        second = Case(CallError("away"), answer(43, "orders"), cache=cache)
         await second.poller.load()
         assert (second.poller.source, second.poller.confirmed_at) == ("disk", 0.0)
         assert [snapshot.revision for snapshot in second.applied] == [42]

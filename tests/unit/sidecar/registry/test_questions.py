@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.proxy.base.runtime import Runtime
-from sidecar.registry.client import RegistryError
+from sidecar.registry.client import CallError
 from sidecar.registry.questions import LARGEST_ANSWER_BYTES, MOST_UNDER_WAY, REMEMBERED, Question, Questions, Send
 
 TASK = "abcd1234"
@@ -114,7 +114,7 @@ def test_neither_a_refusal_nor_a_fault_ends_the_answering(caplog: pytest.LogCapt
     async def work(questions: Questions, sink: Sink, _: Runtime) -> None:
         questions.take(text({"id": "1"}))
         await settled(questions)
-        sink.error = RegistryError("refused")
+        sink.error = CallError("refused")
         questions.take(text({"id": "2"}))
         await settled(questions)
         sink.error = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sidecar.registry.calls import RegistryError
+from sidecar.aws_calls import CallError
 from sidecar.registry.client import Answer, NamespaceUnknownError
 from sidecar.registry.feed import FeedChanges, FeedError, FeedHead
 from sidecar.registry.sources import MAX_RETRY_SECONDS, PATIENCE, Source, Sources
@@ -56,7 +56,7 @@ class World:
     def fetch(self, etag: str, since: str | None) -> Answer:
         self.calls.append("api whole" if since is None else f"api since {since}")
         if self.api_away:
-            raise RegistryError("the API is away")
+            raise CallError("the API is away")
         if not self.has_namespace:
             raise NamespaceUnknownError("unknown")
         if since == f"{self.epoch}-{self.revision}":
@@ -160,7 +160,7 @@ def test_without_a_whole_document_the_api_has_it(change: dict[str, object]) -> N
     answer = case.fetch(None)
     assert (answer.body, answer.poll_seconds) == (b"of the API", 1.0)
     case.world.api_away = True
-    with pytest.raises(RegistryError):
+    with pytest.raises(CallError):
         case.fetch(None)
     assert case.sources.describe()["state"] == "held"
 
@@ -215,7 +215,7 @@ def test_with_both_away_the_last_snapshot_is_held_until_either_answers() -> None
         gone(case.world)
         for _ in range(10):
             case.world.time += 60.0
-            with pytest.raises(RegistryError):
+            with pytest.raises(CallError):
                 case.fetch("a1-42")
         assert case.sources.state is Source.HELD
         assert case.sources.is_feed_away
@@ -253,7 +253,7 @@ def test_without_a_feed_the_api_is_polled() -> None:
     assert sources.fetch("", None).body == b"of the API"
     assert (sources.state, sources.is_feed_away, sources.describe()["feed_reads"]) == (Source.API, False, 0)
     world.api_away = True
-    with pytest.raises(RegistryError):
+    with pytest.raises(CallError):
         sources.fetch("", None)
     assert sources.state is Source.HELD
 

@@ -6,17 +6,15 @@ import asyncio
 import gzip
 import json
 import random
-from typing import Any, cast
 
-import boto3
-from botocore.awsrequest import AWSResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.cloudwatch import MAX_DATA_PER_CALL, CloudWatchSink, calls
-from tests.support.control_plane.aws import ENVIRONMENT
+from sidecar.telemetry.put_metric_data import PutMetricData
+from tests.support.wire.fake_http import FakeHttp, GivenSession
 
 SEEDED = random.Random(7)  # noqa: S311 - a seed makes tests repeatable
 DIMENSIONS = (("TargetDiscoveryName", "orders"), ("ServiceName", "orders-service"), ("ClusterName", "main"))
@@ -32,47 +30,26 @@ def datum(values: int) -> Datum:
     )
 
 
-class Empty:
-    """The stream of an answer without a body."""
-
-    def stream(self) -> list[bytes]:
-        return [b"{}"]
-
-
 def sent(data: list[Datum]) -> list[tuple[str, bytes]]:
-    """Content encoding and body of the HTTP requests that boto3 makes of these data."""
-    client: Any = boto3.client(
-        "cloudwatch",
-        region_name=ENVIRONMENT["AWS_REGION"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        endpoint_url="http://127.0.0.1:9",
-    )
-    seen: list[tuple[str, bytes]] = []
+    """Content encoding and body of the HTTP requests that are made of these data."""
 
-    def answer(request: Any, **_: Any) -> AWSResponse:
-        encoding = request.headers.get("Content-Encoding", b"")
-        seen.append((encoding.decode(), request.body))
-        headers = cast("Any", {"Content-Type": "application/x-amz-json-1.0"})
-        return AWSResponse(request.url, 200, headers, cast("Any", Empty()))
-
-    client.meta.events.register("before-send.cloudwatch.PutMetricData", answer)
-
-    async def flush() -> None:
+    async def flush(url: str) -> None:
         runtime = Runtime(asyncio.get_running_loop())
-        sink = CloudWatchSink(runtime, "Tramo", lambda: data, lambda: client, 60.0)
+        put = PutMetricData("eu-west-1", GivenSession(), url)
+        sink = CloudWatchSink(runtime, "Tramo", lambda: data, put, 60.0)
         await sink.close()
         assert (sink.sent, sink.failures, sink.dropped) == (len(data), 0, 0)
 
-    asyncio.run(flush())
-    return seen
+    with FakeHttp() as cloudwatch:
+        asyncio.run(flush(cloudwatch.origin))
+        return [(fields.get("content-encoding", ""), body) for _, _, fields, body in cloudwatch.requests]
 
 
 def test_the_largest_batch_stays_below_a_megabyte_before_it_is_compressed() -> None:
     requests = sent([datum(150) for _ in range(400)])
     assert len(requests) > 1
     for encoding, body in requests:
-        assert encoding == "gzip", "request compression is boto3's default for this call"
+        assert encoding == "gzip"
         assert len(body) < len(gzip.decompress(body)) < 1_000_000
 
 

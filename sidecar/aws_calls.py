@@ -1,8 +1,8 @@
-"""HTTP calls signed with Signature Version 4 by botocore's signer and the task role's credentials.
+"""HTTP calls of AWS and of the registry's API, signed by botocore's signer with the task role's credentials.
 
 Rules:
-- Blocking, by urllib3, on its caller's own thread, and never on the event loop.
-- No client of an AWS service: their models take MiBs that a sidecar has better use for.
+- Signature Version 4. Blocking, by urllib3, on its caller's own thread, and never on the event loop.
+- No client of an AWS service: the model of one, with the addresses of all services in all regions, takes 8 MiB.
 - What a document may take of memory is bounded as sent and as decoded: compression makes one of the other.
 """
 
@@ -28,11 +28,11 @@ SMALL_BYTES: Final = 1 << 20
 """What any answer may have."""
 
 
-class RegistryError(Exception):
-    """There is no snapshot to be had there."""
+class CallError(Exception):
+    """The call has no answer, or one that is of no use."""
 
 
-class UnreachableError(RegistryError):
+class UnreachableError(CallError):
     """Nobody answered."""
 
 
@@ -42,6 +42,16 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def address(service: str, region: str) -> str:
+    """Return the usual address of an AWS service, such as https://monitoring.eu-west-1.amazonaws.com."""
+    return f"https://{service}.{region}.{domain(region)}"
+
+
+def domain(region: str) -> str:
+    """Return what the names of AWS's hosts in a region end in."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
 
 class Caller:
@@ -56,7 +66,7 @@ class Caller:
         )
 
     def call(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Reply:
-        """Send a request. Raises RegistryError when there is no answer."""
+        """Send a request. Raises CallError when there is no answer."""
         signed = self._sign(method, url, headers, body)
         try:
             response = self._http.request(method, url, headers=signed, body=body, preload_content=False)
@@ -70,7 +80,7 @@ class Caller:
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(f"{url} cannot be reached: {error}") from error
         except ValueError as error:
-            raise RegistryError(f"the answer to {method} {url} {error}") from error
+            raise CallError(f"the answer to {method} {url} {error}") from error
         return Reply(response.status, response.headers, text)
 
     def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
@@ -78,9 +88,9 @@ class Caller:
             credentials = self._session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials is not None else None
         except BotoCoreError as error:
-            raise RegistryError(f"no AWS credentials: {error}") from error
+            raise CallError(f"no AWS credentials: {error}") from error
         if frozen is None:
-            raise RegistryError("no AWS credentials: the task needs a task role, see the stack's SidecarPolicyArn")
+            raise CallError("no AWS credentials: the task needs a task role, see the stack's SidecarPolicyArn")
         request = AWSRequest(method, url, headers=headers, data=body)
         signer = S3SigV4Auth if self._service == "s3" else SigV4Auth
         signer(frozen, self._service, self._region).add_auth(request)
