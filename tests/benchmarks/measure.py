@@ -157,7 +157,7 @@ def measure_memory(open_field: Open, tell: Tell) -> list[Memory]:
             idle = proxy.pss_bytes()
             run(_MEMORY_LOAD, proxy.host, proxy.port, WARM_SECONDS, field.directory)
             if proxy is sidecar:
-                until(lambda: plane.puts, READY_SECONDS, "metrics")  # boto3's client is part of the memory
+                until(lambda: plane.puts, READY_SECONDS, "metrics")  # the call is part of the memory
             found.append(Memory(proxy.name, idle, proxy.pss_bytes()))
         return found
 
