@@ -102,6 +102,18 @@ class Attempt(Timed):
             self._doubt = doubt_of_grpc(code)
         self.succeed()
 
+    def judge_overdue(self, is_long_answer: bool, is_clients_haste: bool) -> None:
+        """Judge the endpoint at the end of the request's time.
+
+        A long answer is no failure, nor is a call that had less time than others that it answers.
+        """
+        if is_long_answer:
+            self.abandon()
+        elif is_clients_haste:
+            self._cut_short()
+        else:
+            self.fail()
+
     def switch(self) -> None:
         """Judge the endpoint by its leave to begin a tunnel: no other answer follows."""
         self._doubt = GOOD
@@ -145,7 +157,7 @@ class Attempt(Timed):
             destination = self._destination
             destination.cluster.abandon(self.endpoint, destination.runtime.now())
 
-    def cut_short(self) -> None:
+    def _cut_short(self) -> None:
         """End an attempt that had less time than the service may take: no verdict, but no merit either."""
         if not self._judged:
             self.endpoint.doubted(CLIENT_ERROR)

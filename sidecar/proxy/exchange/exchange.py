@@ -1,24 +1,23 @@
 """One request and its answer: from the client's head to the last byte back.
 
 Rules:
-- attempt → (connected) → sent → response head → response end. Every failure before the response head asks
-  `core.retry` whether another attempt is made; after it the client's connection is cut, because an answer that
-  stops in the middle must not look whole.
-- One attempt at a time; `attempt` says what it means for its endpoint, `request_body` what of the request can be sent
-  again, `deadline` how long all of it may take. After 101 a `tunnel` takes over.
+- attempt → (connected) → sent → response head → response end. Every failure before the response head asks `retries`
+  whether another attempt is made; after it the client's connection is cut, because an answer that stops in the middle
+  must not look whole.
+- One attempt at a time; `attempt` says what it means for its endpoint, `answer` how the answer is counted,
+  `request_body` what of the request can be sent again, `deadline` how long all of it may take. After 101 a `tunnel`
+  takes over.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sidecar.core.errors import (
     ATTEMPT_TIMEOUT,
-    FLAG_FIELD,
     NO_HEALTHY_UPSTREAM,
     OVERLOADED,
     REQUEST_TIMEOUT,
-    UNPROCESSED_FIELD,
     UPSTREAM_CONNECT_FAILURE,
     UPSTREAM_OVERFLOW,
     UPSTREAM_PROTOCOL_ERROR,
@@ -26,17 +25,17 @@ from sidecar.core.errors import (
     UPSTREAM_RESET,
     LocalReply,
 )
-from sidecar.core.flags import DC, DPE, UF, URX, Flag, Flags, joined
-from sidecar.core.http import grpc
+from sidecar.core.flags import DC, URX, Flag, Flags
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
-from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
-from sidecar.core.routing.retry import FOREVER, PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry, pause_seconds
+from sidecar.core.routing.retry import PERHAPS_PROCESSED, REFUSED, UNPROCESSED
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS
 from sidecar.proxy.base.interfaces import ExchangeEvents, TunnelEvents
+from sidecar.proxy.exchange.answer import FinalAnswer, add_flags, is_stream
 from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
 from sidecar.proxy.exchange.request_body import RequestBody
+from sidecar.proxy.exchange.retries import Retries, Verdict, failure_of
 from sidecar.proxy.exchange.tunnel import Tunnel
 from sidecar.proxy.upstream.queue import Room
 
@@ -44,17 +43,13 @@ if TYPE_CHECKING:
     from sidecar.proxy.base.interfaces import Client, Observer, Upstream
     from sidecar.proxy.upstream.destination import Destination
 
-_UNREACHABLE: Final = UF.code.encode()
-_CLIENTS_END: Final = frozenset((DC.code, DPE.code))
-_STREAMS: Final = (b"text/event-stream", b"application/grpc")
-
 
 class Exchange(ExchangeEvents):
     """One request on its way."""
 
     __slots__ = (
+        "_answer",
         "_attempt",
-        "_attempts",
         "_body",
         "_client",
         "_client_full",
@@ -63,9 +58,7 @@ class Exchange(ExchangeEvents):
         "_destination",
         "_done",
         "_head",
-        "_response_begun",
-        "_tried",
-        "_uncounted",
+        "_retries",
         "_upstream_full",
         "flags",
         "observer",
@@ -78,12 +71,10 @@ class Exchange(ExchangeEvents):
         self._client = client
         self._head = head
         self._body = RequestBody()
-        self._attempts = 0
-        self._tried: list[Endpoint] = []
+        self._retries = Retries(destination)
         self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
-        self._response_begun = False
-        self._uncounted = 0  # the status of a gRPC answer that has begun: its end will say how to count it
+        self._answer = FinalAnswer(destination.meter)
         self._done = False
         self._client_full = False
         self._upstream_full = False
@@ -127,7 +118,7 @@ class Exchange(ExchangeEvents):
     def _try(self, now: float) -> None:
         destination = self._destination
         cluster = destination.cluster
-        endpoint = cluster.pick(now, destination.runtime.random(48), self._tried)
+        endpoint = cluster.pick(now, destination.runtime.random(48), self._retries.tried)
         if endpoint is None:
             self._reply(NO_HEALTHY_UPSTREAM)
             return
@@ -138,7 +129,7 @@ class Exchange(ExchangeEvents):
                 self._overflow()
             return
         destination.meter.tried(cluster.zone, endpoint.zone)
-        self._attempts += 1
+        self._retries.attempts += 1
         attempt = self._attempt = Attempt(self, destination, endpoint, now)
         connection = pool.acquire(self)
         if connection is None:
@@ -184,26 +175,18 @@ class Exchange(ExchangeEvents):
             self._reply(reply)
 
     def _take_retry(self, failure: int, kind: str) -> bool:
-        cluster = self._destination.cluster
-        policy = cluster.policy.retries
-        if not self._body.is_kept or kind not in policy.on or not may_retry(self._head.method, failure):
+        if not self._body.is_kept:
             return False
-        if failure == REFUSED and policy.count and cluster.has_another(self._tried, self._destination.runtime.now()):
-            return True
-        if self._attempts > policy.count:
-            if self._attempts > 1:
-                self._flag(URX)
-            return False
-        if cluster.retry_budget.take(self._destination.runtime.now(), policy.budget_percent, failure):
-            return True
-        self._destination.meter.retry_budget_exhausted += 1
-        return False
+        verdict = self._retries.take(self._head.method, failure, kind)
+        if verdict is Verdict.LIMIT_REACHED:
+            self._flag(URX)
+        return verdict is Verdict.RETRY
 
     def _try_again(self) -> None:
         destination = self._destination
         destination.meter.retries += 1
         if self._attempt is not None:
-            self._tried.append(self._attempt.endpoint)
+            self._retries.avoid(self._attempt.endpoint)
         self._end_attempt()
         self._deadline.pass_on(self._head)
         self._try(destination.runtime.now())
@@ -277,64 +260,31 @@ class Exchange(ExchangeEvents):
         if attempt is not None:
             attempt.answered(now)
             is_failed = attempt.judge_head(head, self._head.is_grpc, self._deadline.clients_seconds > 0)
-            if is_failed and self._retry_failed(head):
+            if is_failed and self._retry_failed(head, attempt):
                 return
-            self._count_answer(head, attempt)
-        self._response_begun = True
+        self._answer.begin(head, self._head.is_grpc, attempt)
         self._body.forget()
-        content_type = head.get(b"content-type")
-        if content_type is not None and content_type.startswith(_STREAMS):
+        if is_stream(head):
             self._deadline.answer_streams(now)
             if attempt is not None and not self._head.is_grpc:
                 attempt.succeed()  # an event stream has no end that would say more
-        if self.flags and head.get(FLAG_FIELD) is None:
-            head.fields.append((FLAG_FIELD, joined(self.flags).encode()))  # it has failed, and no retry was left
+        add_flags(head, self.flags)
         self._client.send_head(head)
 
-    def _count_answer(self, head: ResponseHead, attempt: Attempt) -> None:
-        meter = self._destination.meter
-        if not self._head.is_grpc or head.status != 200:
-            meter.answered(head.status, attempt.latency)
-        elif attempt.is_open():
-            meter.latency.record(attempt.latency)
-            self._uncounted = head.status
-        else:
-            meter.answered(grpc.http_status(grpc.status_of(head.fields)), attempt.latency)
-
-    def _count_outcome(self, status: int) -> None:
-        if self._uncounted:
-            self._uncounted = 0
-            self._destination.meter.counted(status)
-
-    def _retry_failed(self, head: ResponseHead) -> bool:
+    def _retry_failed(self, head: ResponseHead, attempt: Attempt) -> bool:
         """Judge the endpoint by this failed answer, and make another attempt in its place if the rules allow it."""
-        if head.get(UNPROCESSED_FIELD) is None:
-            failure, kind = PERHAPS_PROCESSED, str(head.status)
+        failure, kind = failure_of(head)
+        if failure == REFUSED:
+            attempt.refuse()
         else:
-            flags = head.get(FLAG_FIELD) or b""
-            failure, kind = REFUSED if flags.startswith(_UNREACHABLE) else UNPROCESSED, "503"  # gRPC's status is 200
-        if failure == REFUSED and self._attempt is not None:
-            self._attempt.refuse()
-        else:
-            self._judge_failure()
-        if not self._keep_pause(head) or not self._take_retry(failure, kind):
+            attempt.fail()
+        if not self._retries.keep_pause(head, attempt.endpoint) or not self._take_retry(failure, kind):
             return False
         if self._connection is not None:
             self._connection.detach()
             self._connection = None
         self._try_again()
         return True
-
-    def _keep_pause(self, head: ResponseHead) -> bool:
-        """Leave the endpoint alone for as long as it asks. Return whether another attempt may be made at all."""
-        pause = pause_seconds(head.fields)
-        if pause is None or self._attempt is None:
-            return True
-        if pause == FOREVER:
-            return False
-        now = self._destination.runtime.now()
-        self._attempt.endpoint.rests_until = now + pause
-        return self._destination.cluster.takes_retry(now)
 
     def on_response_data(self, data: bytes) -> None:
         """Take a piece of the answer's body."""
@@ -345,11 +295,10 @@ class Exchange(ExchangeEvents):
     def on_response_end(self, trailers: Fields) -> None:
         """Note that the answer is whole."""
         self._connection = None
-        code = grpc.status_of(trailers) if self._uncounted else None
+        code = self._answer.status_at_end(trailers)
         if self._attempt is not None:
             self._attempt.judge_end(code, self._deadline.clients_seconds > 0)
-        if self._uncounted:
-            self._count_outcome(grpc.http_status(code))
+        self._answer.end(code)
         self.finish()
         self._client.send_end(trailers)
 
@@ -360,7 +309,7 @@ class Exchange(ExchangeEvents):
             self._judge_failure()
         else:
             self._abandon()
-        if self._response_begun:
+        if self._answer.begun:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
             self._retry_or(UNPROCESSED, REFUSED_STREAM, UPSTREAM_REFUSED)
@@ -379,7 +328,7 @@ class Exchange(ExchangeEvents):
             self._abandon()  # the endpoint closed an idle connection while the request was on its way
         else:
             self._judge_failure()
-        if self._response_begun or saw_response:
+        if self._answer.begun or saw_response:
             self._cut_or_reply(UPSTREAM_RESET)
         else:
             self._retry_or(PERHAPS_PROCESSED, RESET, UPSTREAM_RESET)
@@ -410,16 +359,10 @@ class Exchange(ExchangeEvents):
         if attempt is not None:
             attempt.answered(now)
             attempt.switch()
-            self._destination.meter.answered(head.status, attempt.latency)
-        self._response_begun = True
+        self._answer.begin(head, self._head.is_grpc, attempt)
         tunnel = self.tunnel = Tunnel(self, self._client, connection)
         self._deadline.answer_streams(now)
-        self._client.send_head(head)
-        if leftover:
-            self._client.send_data(leftover)
-        early = self._client.take_early()
-        if early:
-            tunnel.on_client_data(early)
+        tunnel.begin(head, leftover)
 
     def on_tunnel_moved(self, received: int) -> None:
         """Count bytes that went through the tunnel; so many of them came from the client."""
@@ -437,20 +380,15 @@ class Exchange(ExchangeEvents):
         """End what has lasted too long: the request, or the silence of a stream."""
         if self._done:
             return  # something else that was due at the same moment has ended it
-        if self._attempt is not None:
-            self._judge_overdue(self._attempt)
+        attempt = self._attempt
+        if attempt is not None:
+            is_long_answer = self._answer.begun and not self._head.is_grpc
+            attempt.judge_overdue(
+                is_long_answer, self._deadline.is_clients_haste(attempt.sent_at, attempt.endpoint.heard_at)
+            )
         if self._connection is not None:
             self._connection.abort()
         self._time_out(REQUEST_TIMEOUT)
-
-    def _judge_overdue(self, attempt: Attempt) -> None:
-        """Judge the endpoint: a long answer is no failure, nor is a call that had less time than others it answers."""
-        if self._response_begun and not self._head.is_grpc:
-            attempt.abandon()
-        elif self._deadline.is_clients_haste(attempt.sent_at, attempt.endpoint.heard_at):
-            attempt.cut_short()
-        else:
-            attempt.fail()
 
     def _time_out(self, reply: LocalReply) -> None:
         self._destination.meter.timeouts += 1
@@ -495,7 +433,7 @@ class Exchange(ExchangeEvents):
         self._client.send_local(reply)
 
     def _cut_or_reply(self, reply: LocalReply) -> None:
-        if self._response_begun:
+        if self._answer.begun:
             self._flag(reply.flag)
             self.finish()
             self._client.abort()
@@ -521,16 +459,15 @@ class Exchange(ExchangeEvents):
             return
         self._done = True
         destination = self._destination
-        # Cut before its trailers: a client that went has had what it wanted of a stream.
-        self._count_outcome(200 if self.flags and self.flags[-1].code in _CLIENTS_END else 502)
+        self._answer.cut(self.flags)
         if self.flags:
             destination.failures.count_flags(self.flags)
         if self.observer is not None:
             attempt = self._attempt
             if attempt is not None:
-                self.observer.finished(attempt.endpoint, self._attempts, attempt.latency, self.flags)
+                self.observer.finished(attempt.endpoint, self._retries.attempts, attempt.latency, self.flags)
             else:
-                self.observer.finished(None, self._attempts, 0.0, self.flags)
+                self.observer.finished(None, self._retries.attempts, 0.0, self.flags)
         self._end_attempt()
         self._connection = None
         self.tunnel = None

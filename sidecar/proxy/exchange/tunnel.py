@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+from sidecar.core.http.messages import ResponseHead
 from sidecar.proxy.base.interfaces import Client, ExchangeEvents, TunnelEvents, Upstream
 
 
@@ -21,6 +22,15 @@ class Tunnel(TunnelEvents):
         self._connection = connection
         self._client_ended = False
         self._upstream_ended = False
+
+    def begin(self, head: ResponseHead, leftover: bytes) -> None:
+        """Pass the 101 on, and what both sides sent before it was through."""
+        self._client.send_head(head)
+        if leftover:
+            self._client.send_data(leftover)
+        early = self._client.take_early()
+        if early:
+            self.on_client_data(early)
 
     def on_data(self, data: bytes) -> None:
         """Take bytes of the endpoint."""
