@@ -15,8 +15,9 @@ from sidecar.core.http.http2 import PREFACE
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.descriptors import is_reserved
 from sidecar.proxy.downstream.frontend import Frontend
-from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS, Http1Connection
+from sidecar.proxy.downstream.http1 import Http1Connection
 from sidecar.proxy.downstream.http2 import Http2DownstreamConnection
+from sidecar.proxy.downstream.time_outs import HEAD_SECONDS, KEEP_ALIVE_SECONDS
 
 
 class DetectingConnection(asyncio.Protocol, Timed):

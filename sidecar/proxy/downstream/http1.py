@@ -9,8 +9,8 @@
 - CLOSED: the transport is gone, or somebody else's.
 
 Rules:
-- Pipelined requests are answered in order: events of the next request wait in a queue, and while it is not empty
-  nothing more is read.
+- Pipelined requests are answered in order: `http1_pipeline` keeps what came behind the request in hand, and while it
+  has any of that nothing more is read.
 - Reading also stops while the endpoint takes the request slower than it comes; the answer's reading stops while
   the client does not take it (watermarks of the transport).
 - A client that breaks the protocol gets one answer that says how, and the connection is closed. A request that was
@@ -24,37 +24,31 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from enum import Enum
 from typing import Final, cast
 
 from sidecar.core.errors import LocalReply, ProtocolError, client_error
 from sidecar.core.flags import DPE
 from sidecar.core.http.http1_reader import Event
-from sidecar.core.http.http1_requests import RequestReader
 from sidecar.core.http.messages import NO_REQUEST, End, RequestHead
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.output import Output, peer_address
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.downstream.frontend import Frontend
+from sidecar.proxy.downstream.http1_pipeline import Pipeline
 from sidecar.proxy.downstream.http1_request import After, Http1Channel, Http1Request
+from sidecar.proxy.downstream.time_outs import (
+    BODY_IDLE_SECONDS,
+    CLOSING_SECONDS,
+    HEAD_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    LINGER_SECONDS,
+)
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.destination import Destination
 
-HEAD_SECONDS: Final = 10.0
-"""From the first byte of a head to its last. Slow heads are an attack or a broken client."""
-BODY_IDLE_SECONDS: Final = 30.0
-"""Silence in the middle of a request's body."""
-KEEP_ALIVE_SECONDS: Final = 300.0
-"""Silence between requests: Service Connect's idle time-out."""
-LINGER_SECONDS: Final = 5.0
-"""How long a client that was refused may go on sending until it has read why."""
 MAX_LINGER_BYTES: Final = 16 << 20
-"""How much of that is thrown away: more than the sockets of both sides hold."""
-CLOSING_SECONDS: Final = 30.0
-"""How long a client may take for the last of its answers; what it has not taken then is dropped."""
-MAX_EARLY_BYTES: Final = 65_536
-"""What a client may send behind a request to leave HTTP before that is answered."""
+"""How much a client that was refused may go on sending: more than the sockets of both sides hold. It is thrown away."""
 
 
 class Phase(Enum):
@@ -78,10 +72,9 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._output: Output | None = None
         self._peer = b""
         self._phase = Phase.OPEN
-        self._reader = RequestReader(listener.accept_connect, listener.http_10_host())
-        self._queue: deque[Event] = deque()  # what was read and waits for the request in front of it
+        self._pipeline = Pipeline(listener.accept_connect, listener.http_10_host())
         self._request: Http1Request | None = None  # the one in hand: not whole yet, or not answered
-        self._pumping = False  # the requests in the queue are being started
+        self._pumping = False  # the requests that wait are being started
         self._half_closed = False  # the client sends no more
         self._paused = False  # the client is not read
         self._full = False  # the client does not take what was written
@@ -120,16 +113,14 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
                 self.abort()
             return
         now = self._quiet_since = self._runtime.now()
-        idle = self._reader.idle()
         try:
-            events = self._reader.feed(data)
+            head_begins = self._pipeline.feed(data)
         except ProtocolError as error:
             self._refuse(error)
             return
-        if (idle or events) and not self._reader.idle():
+        if head_begins:
             self._head_since = now
             self._runtime.wheel.schedule(self, now + HEAD_SECONDS)
-        self._queue.extend(events)
         self._pump()
 
     def _exchange(self) -> Exchange | None:
@@ -137,23 +128,19 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         return self._request.exchange if self._request is not None else None
 
     def _pump(self) -> None:
-        """Work off the queue as far as the request in hand lets it."""
+        """Go on with what waits, as far as the request in hand lets it."""
         if self._pumping:
             return  # an answer came within this very call: the loop below goes on
         self._pumping = True
-        queue = self._queue
-        while queue and self._phase is Phase.OPEN:
-            event = queue[0]
+        while self._phase is Phase.OPEN:
             request = self._request
-            if request is None:
-                queue.popleft()
-                if isinstance(event, RequestHead):
-                    self._begin(event)
-            elif isinstance(event, RequestHead):
+            event = self._pipeline.take(request is not None)
+            if event is None:
                 break
-            else:
-                queue.popleft()
+            if request is not None:
                 self._on_body_event(request, event)
+            elif isinstance(event, RequestHead):
+                self._begin(event)
         self._pumping = False
         self.update_reading()
 
@@ -188,7 +175,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
                 exchange.on_client_full()
             exchange.start()
         elif isinstance(target, LocalReply):
-            if self._reader.left_http:
+            if self._pipeline.leaves_http():
                 request.close_after()
             self._listener.refused(target, request, head, self._peer)
             request.send_local(target)
@@ -197,16 +184,8 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
 
     def _is_last(self) -> bool:
         """Return whether no request follows the one in hand."""
-        if self._reader.keep_alive and not self._half_closed:
-            return False
-        return not any(isinstance(event, RequestHead) for event in self._queue)
-
-    def _stay(self) -> None:
-        """Stay with HTTP: what came behind the request to leave it is the next request."""
-        try:
-            self._queue.extend(self._reader.stay())
-        except ProtocolError as error:
-            self._refuse(error)
+        may_follow = self._pipeline.may_follow() and not self._half_closed
+        return not (may_follow or self._pipeline.holds_request())
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport to another protocol, with the bytes that came behind the head."""
@@ -214,8 +193,9 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         if transport is None or self._output is None:
             raise RuntimeError("the connection is closed already")
         self._output.flush()  # answers to requests in front of this one
+        early = self._pipeline.take_early()
         self._leave()
-        return transport, self._reader.leftover
+        return transport, early
 
     def _leave(self) -> None:
         """Give up the transport, which another protocol has now."""
@@ -223,11 +203,11 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
         self._transport = self._output = None
-        self._reader.release()
+        self._pipeline.release()
 
     def _refuse(self, error: ProtocolError) -> None:
         """Refuse a client that broke the protocol or does not go on: say so, if it can still be said."""
-        self._queue.clear()
+        self._pipeline.clear()
         request = self._request
         reply = client_error(error)
         if request is None:
@@ -257,8 +237,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             return False
         # A client that shuts down its side after its requests still reads the answers.
         self._half_closed = True
-        while self._queue and not isinstance(self._queue[-1], End):
-            self._queue.pop()  # a request cut short
+        self._pipeline.drop_unfinished()
         if request is not None and is_waiting and request.complete:
             if self._is_last():
                 request.close_after()
@@ -273,7 +252,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         """Note that the connection is gone."""
         if self._transport is None:
             return
-        self._queue.clear()
+        self._pipeline.clear()
         self._leave()
         exchange = self._drop_request()
         if exchange is not None:
@@ -326,13 +305,15 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             if request.after is After.CLOSE:
                 self.close()
                 return
-        if self._reader.left_http:
-            self._stay()
+        try:
+            self._pipeline.stay()
+        except ProtocolError as error:
+            self._refuse(error)
         self._pump()
 
     def take_early(self) -> bytes:
         """Return what the client sent behind its request to leave HTTP; from here on its bytes go to the tunnel."""
-        early, self._reader.leftover = self._reader.leftover, b""
+        early = self._pipeline.take_early()
         self.update_reading()
         return early
 
@@ -375,8 +356,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def update_reading(self) -> None:
         """Read the client, or do not: while its requests wait here or at the endpoint."""
         request = self._request
-        pause = (request is not None and request.paused) or bool(self._queue)
-        pause = pause or len(self._reader.leftover) > MAX_EARLY_BYTES
+        pause = (request is not None and request.paused) or self._pipeline.is_full()
         if pause == self._paused or self._transport is None or self._phase is not Phase.OPEN:
             return
         self._paused = pause
@@ -398,7 +378,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         request = self._request
         if request is not None and request.complete:
             # The client waits for us, not we for it; but the next head may have begun.
-            due = now + (KEEP_ALIVE_SECONDS if self._reader.idle() else HEAD_SECONDS)
+            due = now + (KEEP_ALIVE_SECONDS if self._pipeline.is_idle() else HEAD_SECONDS)
         elif request is not None:
             due = self._quiet_since + BODY_IDLE_SECONDS
             if self._paused:
@@ -406,7 +386,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
             elif due <= now:
                 self._refuse(ProtocolError("the request's body did not come", 408))
                 return
-        elif not self._reader.idle():
+        elif not self._pipeline.is_idle():
             due = self._head_since + HEAD_SECONDS
             if due <= now:
                 self._refuse(ProtocolError("the request's head did not come", 408))

@@ -30,18 +30,13 @@ from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import peer_address
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.downstream.frontend import Frontend
+from sidecar.proxy.downstream.time_outs import BODY_IDLE_SECONDS, KEEP_ALIVE_SECONDS, LINGER_SECONDS
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.destination import Destination
 
-IDLE_SECONDS: Final = 300.0
-"""A connection without streams; Service Connect's idle time-out."""
 WAITED_SECONDS: Final = 0.01
 """A call that its client cuts so late was waited for and given up, as calls with short deadlines are by the hundred.
 Those of an attack (rapid reset) are cut at once; of all together libnghttp2 takes `http2.RESETS`."""
-BODY_IDLE_SECONDS: Final = 30.0
-"""Silence in the middle of a request's body."""
-LINGER_SECONDS: Final = 5.0
-"""For the last bytes of a connection; a client that does not take them is cut."""
 BODY_TIMEOUT: Final = LocalReply(DPE, "the request's body did not come", 408)
 MAX_READ_BYTES: Final = 131_072
 """Of one turn of the loop: libuv reads a busy socket up to 32 times before it looks at another one, and small frames
@@ -187,7 +182,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         self._transport = transport
         self._peer = peer_address(transport)
         self._listener.opened(self)
-        self._runtime.wheel.schedule(self, self._quiet_since + IDLE_SECONDS)
+        self._runtime.wheel.schedule(self, self._quiet_since + KEEP_ALIVE_SECONDS)
         self._touch()
 
     def data_received(self, data: bytes) -> None:
@@ -359,7 +354,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
                 stream.exchange.on_client_broken(BODY_TIMEOUT)
             else:
                 stream.send_local(BODY_TIMEOUT)
-        idle_at = self._quiet_since + IDLE_SECONDS
+        idle_at = self._quiet_since + KEEP_ALIVE_SECONDS
         if self._streams:
             self._runtime.wheel.schedule(self, now + BODY_IDLE_SECONDS)
         elif idle_at > now:

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import (
     ATTEMPT_TIMEOUT,
@@ -27,21 +27,24 @@ from sidecar.core.errors import (
 )
 from sidecar.core.flags import DC, URX, Flag, Flags
 from sidecar.core.http.messages import Fields, RequestHead, ResponseHead
+from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.policy import CONNECT_FAILURE, REFUSED_STREAM, RESET
 from sidecar.core.routing.retry import PERHAPS_PROCESSED, REFUSED, UNPROCESSED
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS
 from sidecar.proxy.base.interfaces import ExchangeEvents, TunnelEvents
+from sidecar.proxy.exchange import retries
 from sidecar.proxy.exchange.answer import FinalAnswer, add_flags, is_stream
 from sidecar.proxy.exchange.attempt import Attempt
 from sidecar.proxy.exchange.deadline import RequestDeadline
 from sidecar.proxy.exchange.request_body import RequestBody
-from sidecar.proxy.exchange.retries import Retries, Verdict, failure_of
 from sidecar.proxy.exchange.tunnel import Tunnel
 from sidecar.proxy.upstream.queue import Room
 
 if TYPE_CHECKING:
     from sidecar.proxy.base.interfaces import Client, Observer, Upstream
     from sidecar.proxy.upstream.destination import Destination
+
+_NONE_TRIED: Final[list[Endpoint]] = []
 
 
 class Exchange(ExchangeEvents):
@@ -50,6 +53,7 @@ class Exchange(ExchangeEvents):
     __slots__ = (
         "_answer",
         "_attempt",
+        "_attempts",
         "_body",
         "_client",
         "_client_full",
@@ -58,7 +62,7 @@ class Exchange(ExchangeEvents):
         "_destination",
         "_done",
         "_head",
-        "_retries",
+        "_tried",
         "_upstream_full",
         "flags",
         "observer",
@@ -71,7 +75,8 @@ class Exchange(ExchangeEvents):
         self._client = client
         self._head = head
         self._body = RequestBody()
-        self._retries = Retries(destination)
+        self._attempts = 0
+        self._tried = _NONE_TRIED  # the endpoints of failed attempts; most requests share the list, so it is replaced
         self._attempt: Attempt | None = None
         self._connection: Upstream | None = None
         self._answer = FinalAnswer(destination.meter)
@@ -118,7 +123,7 @@ class Exchange(ExchangeEvents):
     def _try(self, now: float) -> None:
         destination = self._destination
         cluster = destination.cluster
-        endpoint = cluster.pick(now, destination.runtime.random(48), self._retries.tried)
+        endpoint = cluster.pick(now, destination.runtime.random(48), self._tried)
         if endpoint is None:
             self._reply(NO_HEALTHY_UPSTREAM)
             return
@@ -129,7 +134,7 @@ class Exchange(ExchangeEvents):
                 self._overflow()
             return
         destination.meter.tried(cluster.zone, endpoint.zone)
-        self._retries.attempts += 1
+        self._attempts += 1
         attempt = self._attempt = Attempt(self, destination, endpoint, now)
         connection = pool.acquire(self)
         if connection is None:
@@ -177,16 +182,16 @@ class Exchange(ExchangeEvents):
     def _take_retry(self, failure: int, kind: str) -> bool:
         if not self._body.is_kept:
             return False
-        verdict = self._retries.take(self._head.method, failure, kind)
-        if verdict is Verdict.LIMIT_REACHED:
+        verdict = retries.take(self._destination, self._tried, self._head.method, failure, kind)
+        if verdict is retries.Verdict.LIMIT_REACHED:
             self._flag(URX)
-        return verdict is Verdict.RETRY
+        return verdict is retries.Verdict.RETRY
 
     def _try_again(self) -> None:
         destination = self._destination
         destination.meter.retries += 1
         if self._attempt is not None:
-            self._retries.avoid(self._attempt.endpoint)
+            self._tried = [*self._tried, self._attempt.endpoint]
         self._end_attempt()
         self._deadline.pass_on(self._head)
         self._try(destination.runtime.now())
@@ -273,12 +278,13 @@ class Exchange(ExchangeEvents):
 
     def _retry_failed(self, head: ResponseHead, attempt: Attempt) -> bool:
         """Judge the endpoint by this failed answer, and make another attempt in its place if the rules allow it."""
-        failure, kind = failure_of(head)
+        failure, kind = retries.failure_of(head)
         if failure == REFUSED:
             attempt.refuse()
         else:
             attempt.fail()
-        if not self._retries.keep_pause(head, attempt.endpoint) or not self._take_retry(failure, kind):
+        may_retry = retries.keep_pause(self._destination, attempt.endpoint, head)
+        if not may_retry or not self._take_retry(failure, kind):
             return False
         if self._connection is not None:
             self._connection.detach()
@@ -465,9 +471,9 @@ class Exchange(ExchangeEvents):
         if self.observer is not None:
             attempt = self._attempt
             if attempt is not None:
-                self.observer.finished(attempt.endpoint, self._retries.attempts, attempt.latency, self.flags)
+                self.observer.finished(attempt.endpoint, self._attempts, attempt.latency, self.flags)
             else:
-                self.observer.finished(None, self._retries.attempts, 0.0, self.flags)
+                self.observer.finished(None, self._attempts, 0.0, self.flags)
         self._end_attempt()
         self._connection = None
         self.tunnel = None

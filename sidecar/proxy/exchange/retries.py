@@ -1,8 +1,8 @@
 """Whether another attempt of a request follows one that failed.
 
 Rules:
-- `core.retry` says which failures may be tried again, the policy how often and which of them. What the attempts of one
-  request have cost so far is kept here.
+- `core.retry` says which failures may be tried again, the policy how often and which of them. What the decision rests
+  on is the exchange's: functions, since an object for each request would cost more than all its decisions.
 - A failure has two names: how far the request came (`REFUSED`, `UNPROCESSED`, `PERHAPS_PROCESSED`), and what the
   policy's `on` calls it.
 """
@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD
 from sidecar.core.flags import UF
-from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.routing.retry import FOREVER, PERHAPS_PROCESSED, REFUSED, UNPROCESSED, may_retry, pause_seconds
 
 if TYPE_CHECKING:
     from sidecar.core.http.messages import ResponseHead
+    from sidecar.core.routing.endpoint import Endpoint
     from sidecar.proxy.upstream.destination import Destination
 
 _UNREACHABLE: Final = UF.code.encode()
-_NONE_TRIED: Final[list[Endpoint]] = []
 
 
 class Verdict(Enum):
@@ -33,47 +32,33 @@ class Verdict(Enum):
     LIMIT_REACHED = "limit reached"  # as many attempts as the policy allows have failed: the flag URX
 
 
-class Retries:
-    """The attempts that one request has had, and what that leaves."""
-
-    __slots__ = ("_destination", "attempts", "tried")
-
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
-        self.attempts = 0
-        self.tried = _NONE_TRIED  # endpoints that failed; most requests share the list, so it is replaced
-
-    def take(self, method: bytes, failure: int, kind: str) -> Verdict:
-        """Decide on another attempt, and take it from the budget of the service."""
-        destination = self._destination
-        cluster = destination.cluster
-        policy = cluster.policy.retries
-        now = destination.runtime.now()
-        if kind not in policy.on or not may_retry(method, failure):
-            return Verdict.FAIL
-        if failure == REFUSED and policy.count and cluster.has_another(self.tried, now):
-            return Verdict.RETRY
-        if self.attempts > policy.count:
-            return Verdict.LIMIT_REACHED if self.attempts > 1 else Verdict.FAIL
-        if cluster.retry_budget.take(now, policy.budget_percent, failure):
-            return Verdict.RETRY
-        destination.meter.retry_budget_exhausted += 1
+def take(destination: Destination, tried: list[Endpoint], method: bytes, failure: int, kind: str) -> Verdict:
+    """Decide on another attempt after one that failed and those on `tried`, and take it from the service's budget."""
+    cluster = destination.cluster
+    policy = cluster.policy.retries
+    now = destination.runtime.now()
+    if kind not in policy.on or not may_retry(method, failure):
         return Verdict.FAIL
+    if failure == REFUSED and policy.count and cluster.has_another(tried, now):
+        return Verdict.RETRY
+    if len(tried) >= policy.count:
+        return Verdict.LIMIT_REACHED if tried else Verdict.FAIL
+    if cluster.retry_budget.take(now, policy.budget_percent, failure):
+        return Verdict.RETRY
+    destination.meter.retry_budget_exhausted += 1
+    return Verdict.FAIL
 
-    def avoid(self, endpoint: Endpoint) -> None:
-        """Prefer other endpoints from now on: an attempt on this one has failed."""
-        self.tried = [*self.tried, endpoint]
 
-    def keep_pause(self, head: ResponseHead, endpoint: Endpoint) -> bool:
-        """Leave the endpoint alone for as long as its answer asks. Return whether a retry may be made at all."""
-        pause = pause_seconds(head.fields)
-        if pause is None:
-            return True
-        if pause == FOREVER:
-            return False
-        now = self._destination.runtime.now()
-        endpoint.rests_until = now + pause
-        return self._destination.cluster.takes_retry(now)
+def keep_pause(destination: Destination, endpoint: Endpoint, head: ResponseHead) -> bool:
+    """Leave the endpoint alone for as long as its answer asks. Return whether a retry may be made at all."""
+    pause = pause_seconds(head.fields)
+    if pause is None:
+        return True
+    if pause == FOREVER:
+        return False
+    now = destination.runtime.now()
+    endpoint.rests_until = now + pause
+    return destination.cluster.takes_retry(now)
 
 
 def failure_of(head: ResponseHead) -> tuple[int, str]:

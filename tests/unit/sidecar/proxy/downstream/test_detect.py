@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.http.http2 import PREFACE
-from sidecar.proxy.downstream.http1 import HEAD_SECONDS, KEEP_ALIVE_SECONDS
+from sidecar.proxy.downstream.time_outs import HEAD_SECONDS, KEEP_ALIVE_SECONDS
 from tests.support.proxy.fake_loop import FakeTransport
 from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.routing.policy import CircuitBreaker, Http, Policy, Retries
-from sidecar.proxy.downstream.http1 import (
+from sidecar.proxy.downstream.http1 import MAX_LINGER_BYTES
+from sidecar.proxy.downstream.time_outs import (
     BODY_IDLE_SECONDS,
     CLOSING_SECONDS,
     HEAD_SECONDS,
     KEEP_ALIVE_SECONDS,
     LINGER_SECONDS,
-    MAX_LINGER_BYTES,
 )
 from tests.support.proxy.fake_loop import FakeTransport
 from tests.support.proxy.rig import ANSWER, Http1Rig

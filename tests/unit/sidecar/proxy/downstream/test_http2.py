@@ -13,14 +13,8 @@ from sidecar.core.http.messages import UNKNOWN_LENGTH, Fields, RequestHead, Resp
 from sidecar.core.routing.policy import Policy, Timeouts
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.downstream.detect import DetectingConnection
-from sidecar.proxy.downstream.http2 import (
-    BODY_IDLE_SECONDS,
-    IDLE_SECONDS,
-    LINGER_SECONDS,
-    MAX_READ_BYTES,
-    NOTICE_SECONDS,
-    WAITED_SECONDS,
-)
+from sidecar.proxy.downstream.http2 import MAX_READ_BYTES, NOTICE_SECONDS, WAITED_SECONDS
+from sidecar.proxy.downstream.time_outs import BODY_IDLE_SECONDS, KEEP_ALIVE_SECONDS, LINGER_SECONDS
 from tests.support.proxy.fake_loop import FakeTransport
 from tests.support.proxy.rig import Client, Http2Rig, Peer
 from tests.support.wire import http2
@@ -407,7 +401,7 @@ def test_streams_may_be_silent(fields: Fields) -> None:
 
 def test_an_idle_connection_is_closed() -> None:
     rig, client, _ = connected()
-    rig.advance(IDLE_SECONDS - 1)
+    rig.advance(KEEP_ALIVE_SECONDS - 1)
     assert not client.transport.is_closing()
     rig.advance(2)
     assert client.transport.lost
@@ -419,7 +413,7 @@ def test_a_connection_with_a_stream_is_not_idle() -> None:
     rig, client, upstream = connected()
     client.ask()
     asked_of(upstream)
-    rig.advance(IDLE_SECONDS + 10)
+    rig.advance(KEEP_ALIVE_SECONDS + 10)
     assert not client.transport.is_closing()
 
 
@@ -432,7 +426,7 @@ def test_a_client_that_never_takes_its_answers_is_closed_as_idle() -> None:
     upstream.codec.send_data(stream, b"hello")
     upstream.codec.send_end(stream, [])
     assert rig.settled()
-    rig.advance(IDLE_SECONDS + 1)
+    rig.advance(KEEP_ALIVE_SECONDS + 1)
     assert transport.lost
 
 
@@ -569,7 +563,7 @@ def test_a_client_that_goes_away_by_itself_is_not_counted() -> None:
     rig = Http2Rig()
     client = raw(rig)
     client.receive(http2.frame(http2.GOAWAY, 0, 0, http2.number(0) * 2))
-    rig.loop.advance(IDLE_SECONDS + LINGER_SECONDS + 1)
+    rig.loop.advance(KEEP_ALIVE_SECONDS + LINGER_SECONDS + 1)
     assert rig.client_meter.flags == {}
 
 
