@@ -1,6 +1,6 @@
 """What the registry says of a mesh at one moment, as a document that can be kept, and how two of them differ. Pure.
 
-The registry keeps the present and no past, but for ECS's events. So whoever wants to compare keeps a picture.
+The registry keeps the present and no past, except for ECS's events. So whoever wants to compare keeps a picture.
 """
 
 from __future__ import annotations

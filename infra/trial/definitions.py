@@ -1,4 +1,4 @@
-"""The task definitions of the trial, finished by `tramo inject` and judged by `tramo analyze`. Pure but for files.
+"""The task definitions of the trial, finished by `tramo inject` and judged by `tramo analyze`. Pure except for files.
 
 The apps' source stands in their commands, so that no image is needed but Python's own and the sidecar's.
 """

@@ -4,7 +4,7 @@ Rules:
 - Totals, not differences: a call that fails loses nothing, and the next one says it all.
 - `http.server.request.duration` and `http.client.request.duration` are the semantic conventions'. What they do not
   know is `tramo.…`, Prometheus' series with dots: a collector that writes to Prometheus makes the same names of it.
-- Meters of services that this task has never called are left out but for gauges of their endpoints, as on `/metrics`.
+- Of services that this task has never called only the gauges of their endpoints are sent, as on `/metrics`.
 """
 
 from __future__ import annotations

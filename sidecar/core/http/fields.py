@@ -16,10 +16,10 @@ from sidecar.core.errors import FLAG_FIELD, UNPROCESSED_FIELD
 MAX_HEAD_BYTES: Final = 61_440
 """Request or status line and fields together: Envoy's 60 KiB, so that what passed there passes here."""
 MAX_FIELDS: Final = 100
+"""Fields of one head or trailer, Envoy's limit."""
 MAX_CRUMBS: Final = 300
 """Cookies of one head of HTTP/2, which may come one by one (RFC 9113 section 8.2.3); browsers keep up to 180 of a site.
 A crumb takes one byte on the wire and half a microsecond to read."""
-"""Fields of one head or trailer, Envoy's limit."""
 MAX_TARGET_BYTES: Final = 16_384
 """Longer targets are answered 414; nginx and HAProxy stop at 8 and 16 KiB."""
 

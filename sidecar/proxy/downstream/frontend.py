@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from sidecar.core.direction import OUTBOUND, Direction
 from sidecar.core.errors import LocalReply
 from sidecar.core.http import request_headers
-from sidecar.core.http.messages import RequestHead
+from sidecar.core.http.messages import NO_REQUEST, RequestHead
 from sidecar.core.meters import Meter, ServerMeter
 from sidecar.proxy.base.interfaces import Client, ExchangeEvents, Request
 from sidecar.proxy.base.runtime import Runtime
@@ -37,9 +37,6 @@ class Handover(Protocol):
 
 
 TakeOver = Callable[[Handover], None]
-
-NO_REQUEST: Final = RequestHead(b"-", b"-", b"", [])
-"""Stands for the head of what was no request."""
 
 
 class Frontend:
