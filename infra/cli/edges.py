@@ -8,7 +8,7 @@ import sys
 from infra.cli.measure import edges, require_known
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import show_rows
-from infra.cli.traffic import EDGES, EDGES_WIDE, between, columns
+from infra.cli.traffic import EDGES, EDGES_WIDE, apart, between, columns
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,5 +19,5 @@ def run(options: argparse.Namespace) -> int:
     chosen = between(known, options.source, options.destination)
     found = [each for each in chosen if options.service in (None, each.source, each.destination)]
     shown = columns(options.output, EDGES, EDGES_WIDE)
-    show_rows(sys.stdout, options.output, shown, [each.row() for each in found])
+    show_rows(sys.stdout, options.output, apart(shown, found), [each.row() for each in found])
     return 0

@@ -55,7 +55,7 @@ class Mesh:
     def namespace_of(self, service: str) -> str:
         """Return the one namespace that has a service of this name. Raises LocalError for none or several."""
         if self.wanted:
-            return self.wanted
+            return self.namespaces()[0]
         names = self.api.namespaces()
         found = [each for each in names if any(one["name"] == service for one in self.api.services(each))]
         if len(found) == 1:

@@ -8,7 +8,7 @@ import sys
 from infra.cli.measure import edges, require_known
 from infra.cli.mesh import open_mesh
 from infra.cli.tables import show_rows
-from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, between, by_destination, columns
+from infra.cli.traffic import STAT_IN, STAT_IN_WIDE, STAT_OUT, STAT_OUT_WIDE, apart, between, by_destination, columns
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,5 +23,5 @@ def run(options: argparse.Namespace) -> int:
     else:
         chosen = [each for each in by_destination(found) if options.service in (None, each.destination)]
         shown = columns(options.output, STAT_IN, STAT_IN_WIDE)
-    show_rows(sys.stdout, options.output, shown, [each.row() for each in chosen])
+    show_rows(sys.stdout, options.output, apart(shown, chosen), [each.row() for each in chosen])
     return 0

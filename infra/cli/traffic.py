@@ -30,7 +30,8 @@ EDGES: Final = (
     Column("LATENCY_P95", "p95", right=True),
     Column("ZONE_LOCAL", "zone_local", right=True),
 )
-_MORE: Final = (Column("NAMESPACE", "namespace"), Column("FLAGS", "flags"))
+NAMESPACE: Final = Column("NAMESPACE", "namespace")
+_MORE: Final = (NAMESPACE, Column("FLAGS", "flags"))
 EDGES_WIDE: Final = (*EDGES, Column("RETRIES", "retries", right=True), *_MORE)
 STAT_IN: Final = (
     Column("NAME", "destination"),
@@ -183,3 +184,9 @@ def percent(share: float | None) -> str:
 def columns(form: str, narrow: Sequence[Column], wide: Sequence[Column]) -> Sequence[Column]:
     """Return the columns of a form."""
     return wide if form == "wide" else narrow
+
+
+def apart(columns: Sequence[Column], edges: Iterable[Edge]) -> Sequence[Column]:
+    """Return the columns, with the namespace first if rows of several look alike without it."""
+    several = len({each.namespace for each in edges}) > 1
+    return (NAMESPACE, *columns) if several and NAMESPACE not in columns else columns

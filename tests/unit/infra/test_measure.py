@@ -10,6 +10,7 @@ import pytest
 
 from infra.cli.measure import ask_all, edges, require_known
 from infra.cli.mesh import Mesh
+from infra.cli.traffic import EDGES, EDGES_WIDE, NAMESPACE, Edge, apart
 from infra.client.api import ApiError, MeshApi
 from infra.client.questions import PATIENCE_SECONDS, TURN_SECONDS
 from infra.local.settings import LocalError
@@ -125,4 +126,11 @@ def test_a_namespace_that_does_not_exist_is_refused() -> None:
     api = cast(MeshApi, Api(shop="answers"))
     assert Mesh(api, "shop").namespaces() == ["shop"]
     with pytest.raises(LocalError, match="there is no namespace shpo; did you mean shop"):
-        Mesh(api, "shpo").namespaces()
+        Mesh(api, "shpo").namespace_of("orders")
+
+
+def test_rows_of_several_namespaces_say_which_they_are_of() -> None:
+    shop, test = Edge("shop", "web", "orders"), Edge("test", "web", "orders")
+    assert apart(EDGES, [shop, test])[0] == NAMESPACE
+    assert apart(EDGES, [shop, shop]) == EDGES
+    assert apart(EDGES_WIDE, [shop, test]) == EDGES_WIDE, "it is among them"
