@@ -25,6 +25,7 @@ from sidecar.core.flags import OM, UF, UH, UO, URX, Flags
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
+from sidecar.proxy.base.connect import connect
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.base.sockets import connect_failure, keep_connection_alive, reset
@@ -114,9 +115,9 @@ class _Side(asyncio.Protocol):
             session.finish(self, f"the {who} {what}")
         self.transport = self.peer = None
 
-    def let_go(self) -> None:
-        """Belong to no session: uvloop closes without a word what was made as its time was over."""
-        self._session = self.transport = None
+    def is_open(self) -> bool:
+        """Return whether the socket is connected, and its end has not been noted."""
+        return self.transport is not None
 
     def pause_writing(self) -> None:
         """Note that the side takes bytes slower than they come."""
@@ -218,7 +219,6 @@ class TcpSession(Timed):
             try:
                 transport = await self._dial(server, endpoint)
             except OSError as error:
-                server.let_go()
                 if is_exhausted(error):
                     self._runtime.descriptors.say(self._runtime.now())
                     cluster.abandon(endpoint, self._runtime.now())
@@ -243,9 +243,8 @@ class TcpSession(Timed):
 
     async def _dial(self, server: _Side, endpoint: Endpoint) -> asyncio.Transport:
         """Connect in time. Raises OSError."""
-        async with asyncio.timeout(self._destination.cluster.policy.timeouts.connect_seconds or None):
-            transport, _ = await self._runtime.loop.create_connection(lambda: server, endpoint.address, endpoint.port)
-            return transport
+        seconds = self._destination.cluster.policy.timeouts.connect_seconds
+        return await connect(self._runtime.loop, server, endpoint.address, endpoint.port, seconds)
 
     def _may_try(self) -> bool:
         """Return whether to try another endpoint: by the policy's count, and beyond it while one is in routing."""

@@ -27,7 +27,7 @@ from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import Output
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
 from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late, listens
-from sidecar.proxy.upstream.pool import Pool
+from sidecar.proxy.upstream.pool import Phase, Pool, Pooled
 
 
 class Http1PoolEvents(Pool):
@@ -50,15 +50,7 @@ class Sending(Enum):
     CHUNKS = "chunks"
 
 
-class Phase(Enum):
-    """CONNECTING → OPEN → LOST."""
-
-    CONNECTING = "connecting"
-    OPEN = "open"
-    LOST = "lost"
-
-
-class Http1UpstreamConnection(asyncio.Protocol, Timed):
+class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
     """A connection of a pool."""
 
     def __init__(self, pool: Http1PoolEvents) -> None:
@@ -68,7 +60,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         self.idle_at = 0.0  # when it will have been idle for too long
         self.closed = False
         self.answered_turn = -1  # of the loop, in which its last answer ended
-        self._phase = Phase.CONNECTING
+        self.phase = Phase.CONNECTING
         self._transport: asyncio.Transport | None = None
         self._output: Output | None = None
         self._reader: ResponseReader  # from the moment that it is connected: it must be released when that ends
@@ -182,21 +174,15 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the socket is connected."""
+        if self.phase is not Phase.CONNECTING:
+            return  # the pool gave it up in this turn of the loop: its task, which is cancelled, closes it
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        self._phase = Phase.OPEN
+        self.phase = Phase.OPEN
         self._transport = transport
         self._output = Output(self.pool.runtime, transport)
         self._reader = ResponseReader(trusted_peer=not self.pool.to_app)
-
-    @property
-    def made(self) -> bool:
-        """Whether it was connected, however briefly."""
-        return self._phase is not Phase.CONNECTING
-
-    def is_open(self) -> bool:
-        """Return whether it was connected, and `connection_lost` has not been called yet."""
-        return self._phase is Phase.OPEN
+        self.pool.made(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the endpoint."""
@@ -270,7 +256,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed):
         if not self.is_open():
             return  # the pool has said so already
         self.closed = True
-        self._phase = Phase.LOST
+        self.phase = Phase.LOST
         self._transport = None
         self.pool.lost(self)
         exchange, self._exchange = self._exchange, None

@@ -2,8 +2,7 @@
 
 Rules:
 - Last in, first out: the connection used last is the one most likely alive, and the others can time out.
-- A request that finds none starts one connection; whichever is free first, that or a released one, serves it. Also
-  where one is under way whose request went away: that may be about to fail, where a new one would not.
+- A request that finds none starts one connection; whichever is free first, that or a released one, serves it.
 - A connection rests until the loop has read its sockets once more: an app that closes behind its answer is found out
   before the next request is on its way, which nobody could repeat if it is a POST. Who waits for one that was closed
   meanwhile starts another.
@@ -20,6 +19,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.http1 import Http1PoolEvents, Http1UpstreamConnection
+from sidecar.proxy.upstream.pool import Phase
 from sidecar.proxy.upstream.queue import Queue, Room
 
 MESH_IDLE_SECONDS: Final = 30.0
@@ -45,7 +45,6 @@ class Http1Pool(Http1PoolEvents):
         Http1PoolEvents.__init__(self, runtime, cluster, endpoint, meter, queue, to_app)
         self.idle_seconds = idle_seconds
         self._idle: list[Http1UpstreamConnection] = []
-        self._opening = 0
         self._serving = False  # it is called soon
 
     def acquire(self, exchange: ExchangeEvents) -> Http1UpstreamConnection | None:
@@ -57,7 +56,7 @@ class Http1Pool(Http1PoolEvents):
         if self._idle:
             self._serve_soon()
         else:
-            self._open_one()
+            self._open()
         return None
 
     def _take(self) -> Http1UpstreamConnection | None:
@@ -87,11 +86,10 @@ class Http1Pool(Http1PoolEvents):
             if not connection.closed:
                 self._next().on_connected(connection)
         for _ in range(len(self._waiting) - self._opening):
-            self._open_one()
+            self._open()
 
-    def _open_one(self) -> None:
-        self._opening += 1
-        self._open()
+    def _connects_needed(self) -> int:
+        return len(self._waiting)
 
     def room(self) -> Room:
         """Return what can be done for another request."""
@@ -111,11 +109,14 @@ class Http1Pool(Http1PoolEvents):
         return False
 
     async def _connect(self) -> None:
+        if not self._wants_another():
+            self._uncount()
+            return
         connection = Http1UpstreamConnection(self)
-        failure = await self._dial(connection, connection.is_open)
+        failure = await self._dial(connection)
         self._opening -= 1
         if failure:
-            if not connection.made:  # else `lost` has counted it
+            if connection.phase is Phase.CONNECTING:  # else `lost` has counted it
                 self._count_closed()
             self._failed(failure)
             return

@@ -9,7 +9,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from enum import Enum
 from typing import Final, cast
 
 from sidecar.core.errors import ProtocolError
@@ -20,7 +19,7 @@ from sidecar.core.http.messages import End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
-from sidecar.proxy.upstream.pool import Pool
+from sidecar.proxy.upstream.pool import Phase, Pool, Pooled
 
 IDLE_SECONDS: Final = 240.0
 """Below the 300 s after which the other sidecar closes, so that a request never meets a closing connection."""
@@ -140,38 +139,21 @@ class Http2UpstreamStream(Http2Stream):
         return self._informed > MAX_INFORMATIONAL
 
 
-class Phase(Enum):
-    """CONNECTING → OPEN → CLOSED."""
-
-    CONNECTING = "connecting"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
+class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream], Pooled):
     """A connection of a pool."""
 
     def __init__(self, pool: Http2PoolEvents) -> None:
         Http2Connection.__init__(self, pool.runtime, Http2Codec(is_server=False, trusted_peer=not pool.to_app))
-        self._phase = Phase.CONNECTING
+        self.phase = Phase.CONNECTING
         self.settled = False  # how many streams it takes is known
         self._pool = pool
-
-    @property
-    def made(self) -> bool:
-        """Whether it was connected, however briefly."""
-        return self._phase is not Phase.CONNECTING
-
-    def is_open(self) -> bool:
-        """Return whether it was connected, and `connection_lost` has not been called yet."""
-        return self._phase is Phase.OPEN
 
     # The pool's and the streams' side.
 
     def has_room(self) -> bool:
         """Return whether a request can begin here."""
         return (
-            self._phase is not Phase.CLOSED
+            self.phase is not Phase.LOST
             and self._codec.takes_requests()
             and len(self._streams) < self._codec.max_streams()
         )
@@ -247,12 +229,15 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the socket is connected."""
+        if self.phase is not Phase.CONNECTING:
+            return  # the pool gave it up in this turn of the loop: its task, which is cancelled, closes it
         transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
-        self._phase = Phase.OPEN
+        self.phase = Phase.OPEN
         self._runtime.wheel.schedule(self, self._runtime.now() + SETTINGS_SECONDS)
         self._touch()
+        self._pool.made(self)
         self._pool.connected(self)
 
     def _settle(self) -> None:
@@ -332,7 +317,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream]):
         """Drop the connection, which is gone, with the requests on it."""
         if not self.is_open():
             return  # the pool has said so already
-        self._phase = Phase.CLOSED
+        self.phase = Phase.LOST
         self._transport = None
         self._runtime.wheel.cancel(self)
         self._pool.lost(self)

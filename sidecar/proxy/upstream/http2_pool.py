@@ -5,6 +5,7 @@ Rules:
   each request is balanced by itself and still few connections carry them all.
 - A new connection takes one request at once and the others when its SETTINGS have come; what finds no room waits for a
   free stream or the next connection, whichever is first.
+- A connection is being opened, for the pool, until it is known how many streams it takes.
 - When no connection is left that could still be made, all who wait hear it; each may try another endpoint.
 """
 
@@ -17,6 +18,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.http2 import Http2PoolEvents, Http2UpstreamConnection, Http2UpstreamStream
+from sidecar.proxy.upstream.pool import Phase
 from sidecar.proxy.upstream.queue import Queue, Room
 
 
@@ -34,7 +36,6 @@ class Http2Pool(Http2PoolEvents):
     ) -> None:
         Http2PoolEvents.__init__(self, runtime, cluster, endpoint, meter, queue, to_app)
         self._connections: list[Http2UpstreamConnection] = []
-        self._opening = 0  # connections of which is not known yet how many streams they take
 
     def room(self) -> Room:
         """Return what can be done for another request. One that finds all streams taken waits for a stream, here."""
@@ -70,13 +71,18 @@ class Http2Pool(Http2PoolEvents):
         """Open another connection if those being opened will not carry all who wait."""
         limit = self._cluster.policy.circuit_breaker.max_connections
         if len(self._waiting) > self._opening * MAX_OWN_STREAMS and self._cluster.connections < limit:
-            self._opening += 1
             self._open()
 
+    def _connects_needed(self) -> int:
+        return -(-len(self._waiting) // MAX_OWN_STREAMS)
+
     async def _connect(self) -> None:
+        if not self._wants_another():
+            self._uncount()
+            return
         connection = Http2UpstreamConnection(self)
-        failure = await self._dial(connection, connection.is_open, is_shared=True)
-        if failure and not connection.made:  # else `lost` has counted it
+        failure = await self._dial(connection, is_shared=True)
+        if failure and connection.phase is Phase.CONNECTING:  # else `lost` has counted it
             self.not_connected(failure)
 
     def connected(self, connection: Http2UpstreamConnection) -> None:

@@ -157,16 +157,37 @@ def test_a_connection_that_came_too_late_is_kept() -> None:
         loop = ConnectingLoop()
         rig = Http1Rig(loop=loop)
         client = rig.client()
-        loop.outcomes.append(None)
+        loop.outcomes.append(lambda _: client.lose())
         client.receive(GET)
-        client.lose(None)
         await loop.settle()
         (upstream,) = loop.transports
         assert upstream.take() == b""
+        assert rig.cluster.connections == 1
         again = rig.client()
         again.receive(GET)
         assert upstream.take().startswith(b"GET")
         upstream.receive(ANSWER)
+        assert rig.settled()
+
+    run(test)
+
+
+def test_requests_that_are_cut_at_once_make_no_connections() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        rig = Http1Rig(loop=loop)
+        for _ in range(3):
+            gone = rig.client()
+            gone.receive(GET)
+            gone.lose()
+        client = rig.client()
+        client.receive(GET)
+        loop.outcomes.append(None)
+        await loop.settle()
+        (upstream,) = loop.transports
+        assert rig.cluster.connections == 1
+        upstream.receive(ANSWER)
+        assert client.take().startswith(b"HTTP/1.1 200")
         assert rig.settled()
 
     run(test)
