@@ -33,7 +33,7 @@ from registry.dynamodb.task_store import ReportConflictError, ReportOutcome
 from registry.settings import Settings
 
 settings = Settings.from_environment(os.environ)
-logger = Logger()
+log = Logger()
 metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
@@ -130,7 +130,7 @@ def delete_service(namespace: str, service: str) -> Any:
         raise Problem(409, "has-tasks", detail, "service")
     if not store.removals.service(name, record, time.time()):
         raise Problem(409, "declared-meanwhile", f"a task of {wanted} has just declared it; look again", "service")
-    logger.info("a service was forgotten", namespace=name, service=wanted, owners=record.owners)
+    log.info("a service was forgotten", namespace=name, service=wanted, owners=record.owners)
     return Response("", status_code=204)
 
 
@@ -196,7 +196,7 @@ def put_owners(namespace: str, service: str) -> Any:
         detail = f"who may offer {wanted} is at revision {error.revision}, not {expected}: read it and try again"
         raise Problem(412, "precondition-failed", detail, "If-Match") from error
     if record is not None:
-        logger.info("who may offer a service was changed", namespace=name, service=wanted, allowed=allowed)
+        log.info("who may offer a service was changed", namespace=name, service=wanted, allowed=allowed)
     return owners_answer(name, wanted, record)
 
 
@@ -226,7 +226,7 @@ def put_rules(namespace: str) -> Any:
         detail = f"the rules are at revision {error.revision}: read them and try again"
         tag = {"ETag": requests.etag(error.revision)}
         raise Problem(412, "precondition-failed", detail, "If-Match", tag) from error
-    logger.info("the rules of a namespace were changed", namespace=name, rules=rules.document())
+    log.info("the rules of a namespace were changed", namespace=name, rules=rules.document())
     return rules_answer(stored)
 
 
@@ -261,7 +261,7 @@ def post_question(namespace: str) -> Any:
     question = asking.question(requests.body(request().raw_body), time.time())
     caller = str((request().context.get("identity") or {}).get("userArn") or "unknown")
     found = asking.ask(store, feed, name, question, time.time())
-    logger.info("sidecars are asked", namespace=name, caller=caller, **found)
+    log.info("sidecars are asked", namespace=name, caller=caller, **found)
     count(metric_names.QUESTIONS_ASKED, 1)
     return Response(found, status_code=201)
 
@@ -329,7 +329,7 @@ def post_task_health(namespace: str, task: str) -> Any:
 
 
 @tracer.capture_lambda_handler(capture_response=False)
-@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
+@log.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Answer one request of API Gateway."""
     path = event.get("requestContext", {}).get("resourcePath")

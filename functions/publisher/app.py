@@ -28,7 +28,7 @@ from registry.publishing import Changes, Publisher
 from registry.settings import Settings
 
 settings = Settings.from_environment(os.environ)
-logger = Logger()
+log = Logger()
 metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
@@ -106,7 +106,7 @@ def publish_all(
         except Exception as error:
             # One namespace's trouble must not keep the others back.
             failure = failure_of(error)
-            logger.exception("the namespace is not published", namespace=namespace, failure=failure.value)
+            log.exception("the namespace is not published", namespace=namespace, failure=failure.value)
             if failure is Failure.PASSING:
                 failed[namespace] = error
             else:
@@ -117,10 +117,10 @@ def publish_all(
         _count(metric_names.PUBLISH_CONFLICTS, published.conflicts)
         _count(metric_names.PUBLISH_TIME, round(1000 * (clock() - began), 3))
         if published.left_out:
-            logger.error(
+            log.error(
                 "services are too large to be published", namespace=namespace, services=sorted(published.left_out)[:20]
             )
-        logger.info(
+        log.info(
             "published" if published.is_new else "nothing changed",
             namespace=namespace,
             revision=published.revision,
@@ -137,9 +137,9 @@ def bring_zone(zone: HostedZone, store: Store, remaining: Callable[[], float]) -
     try:
         brought = zone.bring(store, remaining)
     except Exception:
-        logger.exception("the hosted zone is not up to date")
+        log.exception("the hosted zone is not up to date")
         return
-    logger.info("hosted zone", written=brought.written, removed=brought.removed, taken=brought.taken[:20])
+    log.info("hosted zone", written=brought.written, removed=brought.removed, taken=brought.taken[:20])
 
 
 def _count(metric: metric_names.Metric, value: float) -> None:
@@ -159,7 +159,7 @@ def failures_among(records: Sequence[Mapping[str, Any]], failed: Mapping[str, Ex
 
 @metrics.log_metrics
 @tracer.capture_lambda_handler(capture_response=False)
-@logger.inject_lambda_context(clear_state=True)
+@log.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Handle one batch and return the records that must come again."""
     records = event["Records"]

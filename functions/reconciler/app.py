@@ -24,7 +24,7 @@ from registry.publishing import Publisher
 from registry.settings import Settings
 
 settings = Settings.from_environment(os.environ)
-logger = Logger()
+log = Logger()
 metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
@@ -41,7 +41,7 @@ class SweepIncompleteError(Exception):
 
 @metrics.log_metrics
 @tracer.capture_lambda_handler(capture_response=False)
-@logger.inject_lambda_context(correlation_id_path="id", clear_state=True)
+@log.inject_lambda_context(correlation_id_path="id", clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Sweep once and return the counts. Raises SweepIncompleteError, and what the table raises at the beginning."""
     now = time.time()
@@ -52,11 +52,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     report = Sweep(
         store,
         lookups,
-        Publications(store, publisher, now, logger.warning, feeder),
+        Publications(store, publisher, now, log.warning, feeder),
         settings.clusters,
         now=now,
         remaining=remaining,
-        warn=logger.warning,
+        warn=log.warning,
     ).run(store.sweeps.next_cluster())
     if zone is not None and not repair_zone(zone, store, remaining):
         report.failures += 1
@@ -77,7 +77,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ):
         metrics.add_metric(name=metric.name, unit=MetricUnit(metric.unit), value=value)
     counts = dataclasses.asdict(report)
-    logger.info("swept", **counts)
+    log.info("swept", **counts)
     if report.failures:
         raise SweepIncompleteError(f"{report.failures} clusters or namespaces were left out; the log says which")
     return counts
@@ -88,10 +88,10 @@ def repair_zone(zone: HostedZone, store: Store, remaining: Callable[[], float]) 
     try:
         brought = zone.bring(store, remaining)
     except Exception as error:
-        logger.warning("the hosted zone is not up to date", error=repr(error), exc_info=error)
+        log.warning("the hosted zone is not up to date", error=repr(error), exc_info=error)
         return False
     if brought.written or brought.removed:
-        logger.warning("the hosted zone had missed changes", written=brought.written, removed=brought.removed)
+        log.warning("the hosted zone had missed changes", written=brought.written, removed=brought.removed)
     if brought.taken:
-        logger.warning("names have records that are not ours in the hosted zone", names=brought.taken[:20])
+        log.warning("names have records that are not ours in the hosted zone", names=brought.taken[:20])
     return True

@@ -36,7 +36,7 @@ from registry.registration import Outcome, Registered, register
 from registry.settings import Settings
 
 settings = Settings.from_environment(os.environ)
-logger = Logger()
+log = Logger()
 metrics = Metrics()
 # "pynamodb" too would trace each call twice: PynamoDB calls botocore.
 tracer = Tracer(patch_modules=["botocore"])
@@ -63,18 +63,16 @@ def handle(
             return keep(service_event, store)
         task = parse_event(event)
     except EventError as error:
-        logger.error("not an ECS event of ours", field=error.field, reason=error.reason, task=error.task)
+        log.error("not an ECS event of ours", field=error.field, reason=error.reason, task=error.task)
         return metric_names.EVENTS_MALFORMED
-    logger.append_keys(
-        task=task.task_arn, version=task.version, last_status=task.last_status, desired=task.desired_status
-    )
+    log.append_keys(task=task.task_arn, version=task.version, last_status=task.last_status, desired=task.desired_status)
     if not may_join(task.cluster_arn):
-        logger.info("the task is left out: its cluster is not in the list", cluster=task.cluster_arn)
+        log.info("the task is left out: its cluster is not in the list", cluster=task.cluster_arn)
         return metric_names.EVENTS_IGNORED
     try:
         registered = register(task, store, lookups, now)
     except DefinitionError as error:
-        logger.error(
+        log.error(
             "the task is left out: its task definition has a mistake",
             task_definition=error.task_definition,
             container=error.container,
@@ -85,7 +83,7 @@ def handle(
         note(task, None, store, lookups, now)
         return metric_names.EVENTS_REJECTED
     except UnknownTaskDefinitionError as error:
-        logger.error(
+        log.error(
             "the task is left out: its task definition is unknown",
             task_definition=task.task_definition_arn,
             mistake=str(error),
@@ -96,25 +94,25 @@ def handle(
     except Exception as error:
         if failure_of(error) is Failure.PASSING:
             raise
-        logger.exception("the task is left out: it cannot be registered", mistake=str(error))
+        log.exception("the task is left out: it cannot be registered", mistake=str(error))
         return metric_names.EVENTS_REJECTED
     note(task, registered, store, lookups, now)
     for service, conflicts in registered.conflicts.items():
         for conflict in conflicts:
-            logger.warning(
+            log.warning(
                 "another service has the alias: it keeps it",
                 service=service,
                 alias=f"{conflict.alias.dns_name}:{conflict.alias.port}",
                 holder=conflict.holder,
             )
     for claim in registered.refused:
-        logger.warning(
+        log.warning(
             "the task may not offer the service: it gets no traffic of it",
             service=claim.service,
             claimant=claim.claimant,
             reason=claim.reason,
         )
-    logger.info("task event " + registered.outcome)
+    log.info("task event " + registered.outcome)
     return _METRIC_OF_OUTCOME[registered.outcome]
 
 
@@ -139,13 +137,13 @@ def note(task: TaskEvent, registered: Registered | None, store: Store, lookups: 
 def keep(event: ServiceEvent, store: Store) -> metric_names.Metric:
     """Add an event to the history of its service."""
     store.history.add(event)
-    logger.info("service event kept", ecs_service=event.service, event=event.name, level_of_event=event.level)
+    log.info("service event kept", ecs_service=event.service, event=event.name, level_of_event=event.level)
     return metric_names.SERVICE_EVENTS
 
 
 @metrics.log_metrics
 @tracer.capture_lambda_handler(capture_response=False)
-@logger.inject_lambda_context(correlation_id_path="id", clear_state=True)
+@log.inject_lambda_context(correlation_id_path="id", clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Handle one EventBridge event."""
     metric = handle(event, store, lookups, time.time())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,7 +15,6 @@ from infra.cli import picture
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import Column, show
 from infra.client.api import ApiError
-from infra.local.settings import LocalError
 
 COLUMNS: Final = (Column("", "sign"), Column("RESOURCE", "resource"), Column("CHANGE", "what"))
 WIDE: Final = (*COLUMNS, Column("NAMESPACE", "namespace"))
@@ -29,7 +29,10 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"tramo: kept {len(document['namespaces'])} namespaces in {options.save}\n")
         return 0
     if options.before is None:
-        raise LocalError("nothing to compare with: tramo diff --save FILE keeps a picture, tramo diff FILE compares")
+        sys.stderr.write(
+            "tramo: nothing to compare with: tramo diff --save FILE keeps a picture, tramo diff FILE compares\n"
+        )
+        return os.EX_USAGE
     try:
         before = _read(options.before)
         after = take(open_mesh(options)) if options.after is None else _read(options.after)

@@ -52,5 +52,10 @@ def test_the_demo() -> None:
         done.stdout,
         re.MULTILINE,
     )
+    # It ends with the tables of `tramo stat` and `tramo edges`; both sides of each edge have answered, or are named.
+    assert re.search(r"^NAME +SUCCESS +RPS ", done.stdout, re.MULTILINE)
+    assert re.search(r"^SRC +DST +SUCCESS ", done.stdout, re.MULTILINE)
+    if not done.stderr:
+        assert re.search(r"^web +orders +100\.00? ?%", done.stdout, re.MULTILINE), done.stdout
     for metric in ("RequestCount", "HTTPCode_Target_2XX_Count", "TargetResponseTime"):
         assert re.search(rf"^{metric} .* \d", done.stdout, re.MULTILINE)

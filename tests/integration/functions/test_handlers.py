@@ -54,9 +54,9 @@ def gateway_event(method: str, resource: str, **parameters: str) -> dict[str, An
 
 
 def registrar_logger() -> Any:
-    from registrar.app import logger
+    from registrar.app import log
 
-    return logger
+    return log
 
 
 def registered(deployed: Deployed, namespace: str) -> str:
