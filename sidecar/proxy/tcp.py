@@ -27,7 +27,7 @@ from sidecar.core.routing.endpoint import Endpoint
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.connect import connect
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
-from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, LONG_READ_BYTES
 from sidecar.proxy.base.sockets import connect_failure, keep_connection_alive, reset
 from sidecar.proxy.upstream.destination import Destination
 
@@ -47,6 +47,7 @@ class _Side(asyncio.Protocol):
         self.early: list[bytes] = []  # what came before the other socket stood
         self.early_bytes = 0
         self.was_reset = False  # before it had a peer
+        self.is_full = False  # it takes bytes slower than they come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the socket is connected."""
@@ -65,8 +66,16 @@ class _Side(asyncio.Protocol):
                 session.remember(self, data)
         if self.peer is None:
             self.keep(data)
-        else:
-            self.peer.write(data)
+            return
+        self.peer.write(data)
+        if len(data) >= LONG_READ_BYTES and session is not None:
+            session.rest(self)
+
+    def read_on(self) -> None:
+        """Read again, unless the other side has to catch up."""
+        peer, transport = self.peer, self.transport
+        if peer is not None and not peer.is_full and transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     def keep(self, data: bytes) -> None:
         """Keep bytes until the other socket stands."""
@@ -121,11 +130,13 @@ class _Side(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Note that the side takes bytes slower than they come."""
+        self.is_full = True
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Note that the side has caught up."""
+        self.is_full = False
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.resume_reading()
 
@@ -348,6 +359,12 @@ class TcpSession(Timed):
                 self._observation.sent += count
         self._meter.bytes += count
         self._destination.meter.bytes += count
+
+    def rest(self, side: _Side) -> None:
+        """Let others have their turn: this side has brought much."""
+        if side.transport is not None and not side.transport.is_closing():
+            side.transport.pause_reading()
+            self._runtime.rest(side)
 
     def finish(self, lost: _Side | None = None, how: str = "both sides ended") -> None:
         """Close what is left of the pair; buffered bytes are still written."""

@@ -25,7 +25,7 @@ from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead,
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.interfaces import ExchangeEvents
 from sidecar.proxy.base.output import Output
-from sidecar.proxy.base.runtime import HIGH_WATER_BYTES
+from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, LONG_READ_BYTES
 from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late, listens
 from sidecar.proxy.upstream.pool import Phase, Pool, Pooled
 
@@ -131,7 +131,11 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
     def resume_reading(self) -> None:
         """Take the response again."""
         self._paused = False
-        if self._transport is not None and not self.closed:
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Read again, unless the client has to catch up."""
+        if self._transport is not None and not self._transport.is_closing() and not self._paused:
             self._transport.resume_reading()
 
     def reused(self) -> bool:
@@ -207,6 +211,14 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
             exchange.on_upstream_invalid(error.reason)
             return
         self._deliver(exchange, events)
+        if (
+            len(data) >= LONG_READ_BYTES
+            and self._transport is not None
+            and self._exchange is not None
+            and not self.closed
+        ):
+            self._transport.pause_reading()
+            self.pool.runtime.rest(self)
 
     def _deliver(self, exchange: ExchangeEvents, events: list[RequestHead | ResponseHead | bytes | End]) -> None:
         for event in events:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sidecar.core.timers import Timed
-from sidecar.proxy.base.runtime import Runtime
+from sidecar.proxy.base.runtime import LONG_READS, Runtime
 from tests.support.proxy.rig import Http1Rig
 
 
@@ -116,3 +116,35 @@ def test_a_connection_that_fails_to_flush_holds_up_no_other(caplog: pytest.LogCa
     rig.loop.run()
     assert (broken.flushes, sound.flushes) == (1, 1)
     assert "could not be flushed" in caplog.text
+
+
+class Reader:
+    """A connection that rests, and is written down when it reads on, or fails."""
+
+    def __init__(self, read: list[int], number: int, fails: bool = False) -> None:
+        self.read = read
+        self.number = number
+        self.fails = fails
+
+    def read_on(self) -> None:
+        self.read.append(self.number)
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def test_of_those_that_rest_a_few_read_on_in_each_turn_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Http1Rig()
+    read: list[int] = []
+    for number in range(2 * LONG_READS + 1):
+        rig.runtime.rest(Reader(read, number, fails=number == 1))
+    assert read == []
+    for turn in (1, 2):
+        rig.loop.turn()
+        assert read == list(range(turn * LONG_READS))
+    rig.runtime.rest(Reader(read, -1))
+    rig.loop.turn()
+    assert read == [*range(2 * LONG_READS + 1), -1]
+    assert "a connection could not be read on" in caplog.text
+    rig.runtime.rest(Reader(read, -2))
+    rig.loop.turn()
+    assert read[-1] == -2

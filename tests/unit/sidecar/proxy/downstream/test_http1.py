@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.core.routing.policy import CircuitBreaker, Http, Policy, Retries
+from sidecar.proxy.base.runtime import LONG_READ_BYTES
 from sidecar.proxy.downstream.http1 import MAX_LINGER_BYTES
 from sidecar.proxy.downstream.time_outs import (
     BODY_IDLE_SECONDS,
@@ -370,6 +371,27 @@ def test_a_client_that_does_not_read_stops_the_endpoint() -> None:
     client.unblock()
     assert upstream.is_reading()
     upstream.receive(b"a" * 100_000)
+    assert rig.settled()
+
+
+def test_an_endpoint_that_sends_much_at_once_is_read_on_in_the_next_turn() -> None:
+    """Else libuv reads it on as long as the client's kernel takes the bytes, and all others wait."""
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
+    client.receive(GET)
+    much = b"a" * LONG_READ_BYTES
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (4 * len(much)) + much, settle=False)
+    assert not upstream.is_reading()
+    rig.loop.turn()
+    upstream.receive(much[1:], settle=False)
+    assert upstream.is_reading(), "less than much is not bounded"
+    client.blocked = True
+    upstream.receive(much + b"a", settle=False)
+    rig.loop.turn()
+    assert not upstream.is_reading(), "the client has to catch up"
+    client.unblock()
+    upstream.receive(much, settle=False)
+    assert upstream.is_reading(), "its answer is over: the next request begins"
     assert rig.settled()
 
 
