@@ -62,16 +62,3 @@ def batches(
                 bar.clear()
             yield Batch(found, left_out)
     bar.clear()
-
-
-def requests(
-    api: MeshApi, namespace: str, service: str, seconds: float, most: int, progress: IO[str] | None = None
-) -> Iterator[Json]:
-    """Yield requests that tasks of a service serve or send, until the time is over or there were so many."""
-    count = 0
-    for batch in batches(api, namespace, service, {}, seconds, progress=progress):
-        for each in batch.requests[: most - count]:
-            yield each
-            count += 1
-        if count >= most:
-            return

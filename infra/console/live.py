@@ -11,15 +11,18 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice, zip_longest
 from typing import Any, Final, cast
 
 from infra.client.api import ApiError, MeshApi
 from infra.client.questions import ask
-from infra.client.requests import requests
+from infra.client.requests import batches
 from infra.console.metrics import ReadError
 
 TAP_SECONDS: Final = 20
 MOST_REQUESTS: Final = 200
+MOST_NAMESPACES: Final = 4
+"""With a service of the name; each is a question of its own, and answers are looked at in turn, a second each."""
 MOST_NAMED: Final = 20
 """Tasks whose names are looked up; each is a call of the API."""
 
@@ -56,8 +59,16 @@ class Live:
 
     def tap(self, namespaces: Sequence[str], name: str) -> Iterator[Json]:
         """Yield heads of requests that tasks of the service serve or send, as they end. Raises ApiError."""
-        for namespace in namespaces[:1]:
-            yield from requests(self._api, namespace, name, self._seconds, MOST_REQUESTS, progress=io.StringIO())
+        asked = namespaces[:MOST_NAMESPACES]
+        looks = [batches(self._api, each, name, {}, self._seconds, progress=io.StringIO()) for each in asked]
+        found = (
+            {"namespace": namespace, **each}
+            for turn in zip_longest(*looks)
+            for namespace, batch in zip(asked, turn, strict=True)
+            if batch is not None
+            for each in batch.requests
+        )
+        yield from islice(found, MOST_REQUESTS)
 
     def ejections(self, namespaces: Sequence[str], name: str) -> Json:
         """Return how many sidecars were asked, and which endpoints they do not call, each with who says so."""

@@ -142,6 +142,14 @@ def test_a_tap_is_a_line_for_each_request_and_one_at_a_time(mesh: Mesh, server: 
     assert (status, [(each["path"], each["response_flags"]) for each in found]) == (200, [("/items/7", "UF")])
 
 
+def test_a_tap_asks_every_namespace_that_has_a_service_of_the_name(mesh: Mesh) -> None:
+    found = list(mesh.console.live.tap(["shop.local", "bank.local"], "orders"))
+    assert [(each["namespace"], each["path"]) for each in found] == [
+        ("shop.local", "/items/7"),
+        ("bank.local", "/items/7"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "status"),
     [
