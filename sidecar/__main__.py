@@ -48,9 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     from sidecar import logs
     from sidecar.proxy.base.descriptors import raise_limit
+    from sidecar.proxy.overload import keep_free_memory
     from sidecar.run import run
 
     raise_limit()
+    keep_free_memory()
     logs.configure(config.log_level)
     return uvloop.run(run(config))
 

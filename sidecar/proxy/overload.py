@@ -33,11 +33,29 @@ CLOSE_INTERVAL_SECONDS: Final = 0.05
 CLOSE_AT: Final = 0.6
 RELIEF_SECONDS: Final = 5.0
 """Between two times that memory is given back: it stops the loop for tens of milliseconds."""
+KEPT_BYTES: Final = 4 << 20
+"""Free memory that the C library keeps at the end of the heap: two turns' long reads of the loop."""
+MAPPED_BYTES: Final = 1 << 20
+"""Larger pieces of memory are the kernel's own, and go back to it at once."""
+_M_TRIM_THRESHOLD: Final = -1  # malloc.h
+_M_MMAP_THRESHOLD: Final = -3
 CGROUP: Final = Path("/sys/fs/cgroup")
 _VERSION_2: Final = ("memory.max", "memory.current", "memory.stat")
 _VERSION_1: Final = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat")
 
 log = logging.getLogger("tramo.overload")
+
+
+def keep_free_memory() -> None:
+    """Let the C library keep some free memory for the next long read (mallopt(3)).
+
+    Its thresholds follow what was freed before. Where nothing large was, or after `give_back`, each read of 256 kB
+    takes new pages from the kernel and returns them, which doubles what large answers cost.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it
+    if option is not None:
+        option(_M_MMAP_THRESHOLD, MAPPED_BYTES)
+        option(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def give_back() -> None:

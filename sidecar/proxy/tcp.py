@@ -69,7 +69,7 @@ class _Side(asyncio.Protocol):
             return
         self.peer.write(data)
         if len(data) >= LONG_READ_BYTES and session is not None:
-            session.rest(self)
+            session.read_much(self, len(data))
 
     def read_on(self) -> None:
         """Read again, unless the other side has to catch up."""
@@ -360,9 +360,9 @@ class TcpSession(Timed):
         self._meter.bytes += count
         self._destination.meter.bytes += count
 
-    def rest(self, side: _Side) -> None:
-        """Let others have their turn: this side has brought much."""
-        if side.transport is not None and not side.transport.is_closing():
+    def read_much(self, side: _Side, count: int) -> None:
+        """Let others have their turn if this side and others have brought much."""
+        if self._runtime.read_much(count) and side.transport is not None and not side.transport.is_closing():
             side.transport.pause_reading()
             self._runtime.rest(side)
 

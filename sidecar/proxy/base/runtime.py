@@ -5,8 +5,9 @@ Rules:
 - Every task is named, held until it ends, and its failure is logged: none is lost to the garbage collector.
 - A connection that collects output over several events says `touch`; all that did are flushed once, right after
   the events of this turn of the loop: one write, and one packet, where there could be many.
-- A connection that brings much at once rests: libuv would read it on, up to 32 times in one turn, 8 MiB, and a hundred
-  of them kept all others waiting for 200 ms. Of those that rest `LONG_READS` read on in each turn, in their order.
+- Once the long reads of a turn have brought `TURN_BYTES`, each connection with another one rests. In each turn
+  `LONG_READS` of those that rest read on, in their order. Else libuv reads each on, up to 32 times in one turn,
+  8 MiB, and a hundred of them keep all others waiting for 200 ms.
 - `work` counts what a drain waits for: requests under way and tunnels. Idle connections are not work.
 """
 
@@ -30,8 +31,9 @@ HIGH_WATER_BYTES: Final = 65_536
 
 LONG_READ_BYTES: Final = 131_072
 """As much in one read, of the 256,000 bytes that uvloop takes at most, is part of something long."""
+TURN_BYTES: Final = 1 << 20
+"""Of long reads in one turn of the loop, and then one long read of each connection: two to three milliseconds."""
 LONG_READS: Final = 8
-"""In one turn of the loop: 2 MB, or about two milliseconds."""
 
 
 class Flushable(Protocol):
@@ -70,6 +72,8 @@ class Runtime:
         self._ticking: asyncio.TimerHandle | None = None
         self._touched: list[Flushable] = []
         self._resting: deque[Resting] = deque()
+        self._long_bytes = 0  # read in this turn
+        self._is_next_turn_asked = False
         self.turn = 0  # turns of the loop with output, as far as they are over
 
     def touch(self, connection: Flushable) -> None:
@@ -87,13 +91,25 @@ class Runtime:
             except Exception:
                 log.exception("a connection could not be flushed", extra={"connection": repr(connection)})
 
+    def read_much(self, count: int) -> bool:
+        """Note a long read. Return whether its connection is to stop reading and to `rest`."""
+        self._ask_for_next_turn()
+        self._long_bytes += count
+        return self._long_bytes > TURN_BYTES
+
     def rest(self, connection: Resting) -> None:
         """Read on from this connection, which does not read now, when others have had their turn."""
-        if not self._resting:
-            self.loop.call_soon(self._read_on)
         self._resting.append(connection)
+        self._ask_for_next_turn()
 
-    def _read_on(self) -> None:
+    def _ask_for_next_turn(self) -> None:
+        if not self._is_next_turn_asked:
+            self._is_next_turn_asked = True
+            self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._is_next_turn_asked = False
+        self._long_bytes = 0
         for _ in range(min(LONG_READS, len(self._resting))):
             connection = self._resting.popleft()
             try:
@@ -101,7 +117,7 @@ class Runtime:
             except Exception:
                 log.exception("a connection could not be read on", extra={"connection": repr(connection)})
         if self._resting:
-            self.loop.call_soon(self._read_on)
+            self._ask_for_next_turn()
 
     def start(self) -> None:
         """Start the wheel."""

@@ -211,12 +211,11 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
             exchange.on_upstream_invalid(error.reason)
             return
         self._deliver(exchange, events)
-        if (
-            len(data) >= LONG_READ_BYTES
-            and self._transport is not None
-            and self._exchange is not None
-            and not self.closed
-        ):
+        if len(data) >= LONG_READ_BYTES and self.pool.runtime.read_much(len(data)):
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._transport is not None and self._exchange is not None and not self.closed:
             self._transport.pause_reading()
             self.pool.runtime.rest(self)
 

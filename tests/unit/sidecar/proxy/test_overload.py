@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from sidecar.proxy.overload import MemoryWatch, own_memory
 from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
 
+ROOT = Path(__file__).parents[4]
 GET = request(b"Host: orders", line=b"GET / HTTP/1.1")
 VERSION_2 = ("memory.max", "memory.current", "memory.stat")
 VERSION_1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat")
@@ -158,3 +160,24 @@ def test_a_request_is_refused_as_unprocessed_and_the_next_is_served() -> None:
     upstream.receive(ANSWER)
     assert client.take().startswith(b"HTTP/1.1 200 ")
     assert rig.settled()
+
+
+LONG_READS = """
+import resource
+from sidecar.proxy.overload import give_back, keep_free_memory
+keep_free_memory()
+give_back()
+bytes(256_000), bytes(256_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    held = [bytes(256_000) + b"a" for _ in range(4)]
+    del held
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other rules")
+def test_long_reads_take_few_new_pages_from_the_kernel() -> None:
+    """With the thresholds as they are by default it is 31,000: each read is of new pages."""
+    done = subprocess.run([sys.executable, "-c", LONG_READS], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) < 3_000

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sidecar.core.timers import Timed
-from sidecar.proxy.base.runtime import LONG_READS, Runtime
+from sidecar.proxy.base.runtime import LONG_READS, TURN_BYTES, Runtime
 from tests.support.proxy.rig import Http1Rig
 
 
@@ -130,6 +130,13 @@ class Reader:
         self.read.append(self.number)
         if self.fails:
             raise ZeroDivisionError
+
+
+def test_long_reads_of_a_turn_are_bounded_in_bytes() -> None:
+    rig = Http1Rig()
+    for _ in range(2):
+        assert [rig.runtime.read_much(TURN_BYTES // 2) for _ in range(3)] == [False, False, True]
+        rig.loop.turn()
 
 
 def test_of_those_that_rest_a_few_read_on_in_each_turn_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
