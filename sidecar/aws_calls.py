@@ -8,9 +8,10 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import botocore.session
 import urllib3
@@ -95,6 +96,20 @@ class Caller:
         signer = S3SigV4Auth if self._service == "s3" else SigV4Auth
         signer(frozen, self._service, self._region).add_auth(request)
         return dict(request.headers.items())
+
+
+def document_of(reply: Reply) -> dict[str, Any] | None:
+    """Return the JSON object of an answer; None if it has none."""
+    try:
+        document = json.loads(reply.body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def code_of(document: dict[str, Any] | None) -> str:
+    """Return the code of a failed call of AWS's JSON protocols; empty if it has none."""
+    return str((document or {}).get("__type", "")).rpartition("#")[2]
 
 
 def decoded(sent: bytes, encoding: str) -> bytes:

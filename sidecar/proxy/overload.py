@@ -34,7 +34,7 @@ CLOSE_AT: Final = 0.6
 RELIEF_SECONDS: Final = 5.0
 """Between two times that memory is given back: it stops the loop for tens of milliseconds."""
 KEPT_BYTES: Final = 4 << 20
-"""Free memory that the C library keeps at the end of the heap: two turns' long reads of the loop."""
+"""Free memory that the C library keeps at the end of the heap: more than a turn's long reads."""
 MAPPED_BYTES: Final = 1 << 20
 """Larger pieces of memory are the kernel's own, and go back to it at once."""
 _M_TRIM_THRESHOLD: Final = -1  # malloc.h

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import botocore.session
 
-from sidecar.aws_calls import Caller, CallError, address, decoded, domain
+from sidecar.aws_calls import Caller, CallError, address, code_of, decoded, document_of, domain
 
 COPIES: Final = 8
 READ_SECONDS: Final = 2.0
@@ -139,14 +139,11 @@ class FeedClient:
             reply = self._dynamodb.call("POST", self._url, headers, json.dumps(call).encode())
         except CallError as error:
             raise FeedError(f"the feed {self._table} cannot be read: {error}") from error
-        try:
-            answer: Any = json.loads(reply.body)
-            if reply.status == 200:
-                item: dict[str, Any] | None = answer.get("Item")
-                return item
-            code = str(answer.get("__type", "")).rpartition("#")[2]
-        except (ValueError, AttributeError):
-            code = ""
+        document = document_of(reply)
+        if reply.status == 200 and document is not None:
+            item: dict[str, Any] | None = document.get("Item")
+            return item
+        code = code_of(document)
         hint = _HINTS.get(code, "see DynamoDB's error codes")
         raise FeedError(f"DynamoDB answered {reply.status} {code or 'without a code'} for {self._table}: {hint}")
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import botocore.session
 
-from sidecar.aws_calls import Caller, CallError, Reply, UnreachableError, address
+from sidecar.aws_calls import Caller, CallError, UnreachableError, address, code_of, document_of
 
 READ_SECONDS: Final = 5.0
 ATTEMPTS: Final = 3
@@ -43,10 +43,7 @@ _REFUSALS: Final = frozenset(
         "RequestEntityTooLarge",
     )
 )
-_HINTS: Final = {
-    "AccessDenied": "attach the policy in the stack's output SidecarPolicyArn to the task role",
-    "AccessDeniedException": "attach the policy in the stack's output SidecarPolicyArn to the task role",
-}
+_NO_ACCESS: Final = "; attach the policy in the stack's output SidecarPolicyArn to the task role"
 
 
 class NotTakenError(Exception):
@@ -102,23 +99,16 @@ class PutMetricData:
         reply = self._caller.call("POST", self.url, headers, body)
         if reply.status == 200:
             return None
-        code, message = _error(reply)
-        hint = f"; {_HINTS[code]}" if code in _HINTS else ""
+        document = document_of(reply)
+        code = code_of(document)
+        if document is None:
+            message = reply.body[:200].decode(errors="replace")
+        else:
+            message = str(document.get("message") or document.get("Message") or "")
+        hint = _NO_ACCESS if code in ("AccessDenied", "AccessDeniedException") else ""
         said = f"CloudWatch answered {reply.status} {code or 'without a code'} to {self.url}: {message}{hint}"
         if code in _REFUSALS or reply.status == 413:
             raise RefusedError(said)
         if reply.status >= 500 or reply.status == 429 or code.startswith(("Throttl", "RequestLimitExceeded")):
             return NotTakenError(said)
         raise NotTakenError(said)
-
-
-def _error(reply: Reply) -> tuple[str, str]:
-    """Return code and message of a failure, empty where it has none."""
-    try:
-        document = json.loads(reply.body)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        return "", reply.body[:200].decode(errors="replace")
-    code = str(document.get("__type", "")).rpartition("#")[2]
-    return code, str(document.get("message") or document.get("Message") or "")

@@ -34,6 +34,7 @@ LONG_READ_BYTES: Final = 131_072
 TURN_BYTES: Final = 1 << 20
 """Of long reads in one turn of the loop, and then one long read of each connection: two to three milliseconds."""
 LONG_READS: Final = 8
+"""Of connections that rest, in one turn of the loop: 2 MB at most."""
 
 
 class Flushable(Protocol):
