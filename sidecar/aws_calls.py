@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import botocore.session
 import urllib3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
+
+from sidecar.credentials import CredentialsError, TaskCredentials
 
 CONNECT_SECONDS: Final = 2.0
 MAX_SENT_BYTES: Final = 16 << 20
@@ -58,10 +58,10 @@ def domain(region: str) -> str:
 class Caller:
     """Makes calls of one AWS service. One instance belongs to one thread."""
 
-    def __init__(self, service: str, region: str, session: botocore.session.Session, read_seconds: float) -> None:
+    def __init__(self, service: str, region: str, credentials: TaskCredentials, read_seconds: float) -> None:
         self._service = service
         self._region = region
-        self._session = session
+        self._credentials = credentials
         self._http = urllib3.PoolManager(
             maxsize=1, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds), retries=False
         )
@@ -86,15 +86,12 @@ class Caller:
 
     def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
         try:
-            credentials = self._session.get_credentials()
-            frozen = credentials.get_frozen_credentials() if credentials is not None else None
-        except BotoCoreError as error:
-            raise CallError(f"no AWS credentials: {error}") from error
-        if frozen is None:
-            raise CallError("no AWS credentials: the task needs a task role, see the stack's SidecarPolicyArn")
+            credentials = self._credentials.current()
+        except CredentialsError as error:
+            raise CallError(str(error)) from error
         request = AWSRequest(method, url, headers=headers, data=body)
         signer = S3SigV4Auth if self._service == "s3" else SigV4Auth
-        signer(frozen, self._service, self._region).add_auth(request)
+        signer(credentials, self._service, self._region).add_auth(request)
         return dict(request.headers.items())
 
 

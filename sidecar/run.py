@@ -17,8 +17,6 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
 
-import botocore.session
-
 from sidecar import __version__
 from sidecar.admin.pages import Pages
 from sidecar.admin.server import AdminConnection
@@ -28,6 +26,7 @@ from sidecar.core.label import DEFAULT_MESH, Label, compared, read
 from sidecar.core.label import NAME as LABEL
 from sidecar.core.meters import Meters
 from sidecar.core.snapshot import Snapshot
+from sidecar.credentials import TaskCredentials
 from sidecar.findings import Findings, LabelFindings, MeshFindings
 from sidecar.metadata import MetadataError, TaskIdentity, TaskMetadata, identify
 from sidecar.names.hosts import HostsFile
@@ -80,7 +79,7 @@ class Sidecar:
         self.mesh: Mesh
         self._config = config
         self._hosts = HostsFile(config.hosts_file) if config.hosts_file is not None else None
-        self._session = botocore.session.Session()
+        self._credentials = TaskCredentials()
         self._runtime = Runtime(asyncio.get_running_loop(), clock=time.monotonic)
         self._gate: Gate
         self._poller: Poller
@@ -116,7 +115,7 @@ class Sidecar:
         seers = [lambda: config.findings, labels.current, self.mesh.findings, sources.findings, self._belonging.current]
         findings = Findings(*seers, *([self._hosts.findings] if self._hosts else []))
         vitals = Vitals(meters, self.mesh.destinations, self._poller, runtime, findings.current, sources)
-        telemetry = Telemetry(runtime, config, meters, vitals, self._session)
+        telemetry = Telemetry(runtime, config, meters, vitals, self._credentials)
         stack.push_async_callback(telemetry.close)
         try:
             await telemetry.start(identity)
@@ -167,7 +166,9 @@ class Sidecar:
 
     def _registry(self) -> RegistryClient:
         config = self._config
-        return RegistryClient(config.api_url, config.namespace, config.region, self._session, self._belonging.observe)
+        return RegistryClient(
+            config.api_url, config.namespace, config.region, self._credentials, self._belonging.observe
+        )
 
     def _feed(self, task_id: str) -> FeedClient | None:
         config = self._config
@@ -179,7 +180,7 @@ class Sidecar:
             config.namespace,
             copy,
             config.region,
-            self._session,
+            self._credentials,
             config.dynamodb_url,
             config.s3_url,
         )

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-import botocore.session
 import msgspec
 
 from sidecar.aws_calls import Caller, Reply, UnreachableError
 from sidecar.aws_calls import CallError as CallError
 from sidecar.core.findings import Finding
+from sidecar.credentials import TaskCredentials
 
 READ_SECONDS: Final = 10.0
 
@@ -68,12 +68,12 @@ class RegistryClient:
         api_url: str,
         namespace: str,
         region: str,
-        session: botocore.session.Session,
+        credentials: TaskCredentials,
         on_mesh: Callable[[str], object] | None = None,
     ) -> None:
         self._on_mesh = on_mesh
         self._url = f"{api_url}/v1/namespaces/{quote(namespace, safe='')}"
-        self._caller = Caller("execute-api", region, session, READ_SECONDS)
+        self._caller = Caller("execute-api", region, credentials, READ_SECONDS)
 
     def fetch(self, etag: str, since: str | None) -> Answer:
         """Return the snapshot unless it still has this ETag; only what changed after the version `since` if given.

@@ -15,9 +15,8 @@ import zlib
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-import botocore.session
-
 from sidecar.aws_calls import Caller, CallError, address, code_of, decoded, document_of, domain
+from sidecar.credentials import TaskCredentials
 
 COPIES: Final = 8
 READ_SECONDS: Final = 2.0
@@ -72,7 +71,7 @@ class FeedClient:
         namespace: str,
         copy: int,
         region: str,
-        session: botocore.session.Session,
+        credentials: TaskCredentials,
         dynamodb_url: str = "",
         s3_url: str = "",
     ) -> None:
@@ -82,8 +81,8 @@ class FeedClient:
         self._url = f"{dynamodb_url or address('dynamodb', region)}/"
         self._s3_url = s3_url
         self._s3_host = f"s3.{region}.{domain(region)}"
-        self._dynamodb = Caller("dynamodb", region, session, READ_SECONDS)
-        self._s3 = Caller("s3", region, session, WHOLE_READ_SECONDS)
+        self._dynamodb = Caller("dynamodb", region, credentials, READ_SECONDS)
+        self._s3 = Caller("s3", region, credentials, WHOLE_READ_SECONDS)
 
     def head(self) -> FeedHead | None:
         """Return what the feed has, None when it has nothing of the namespace. Raises FeedError."""

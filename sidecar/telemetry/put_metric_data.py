@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import botocore.session
-
 from sidecar.aws_calls import Caller, CallError, UnreachableError, address, code_of, document_of
+from sidecar.credentials import TaskCredentials
 
 READ_SECONDS: Final = 5.0
 ATTEMPTS: Final = 3
@@ -60,12 +59,12 @@ class PutMetricData:
     def __init__(
         self,
         region: str,
-        session: botocore.session.Session,
+        credentials: TaskCredentials,
         url: str = "",
         wait: Callable[[float], None] = time.sleep,  # on the thread of the call
     ) -> None:
         self.url = f"{url or address('monitoring', region)}/"
-        self._caller = Caller("monitoring", region, session, READ_SECONDS)
+        self._caller = Caller("monitoring", region, credentials, READ_SECONDS)
         self._wait = wait
 
     def __call__(self, namespace: str, data: list[dict[str, Any]]) -> None:

@@ -7,13 +7,12 @@ import socket
 import sys
 import time
 
-import botocore.session
-
 from sidecar.config import Config
 from sidecar.core import otlp
 from sidecar.core.durations import Durations
 from sidecar.core.label import DEFAULT_MESH
 from sidecar.core.meters import Meters
+from sidecar.credentials import TaskCredentials
 from sidecar.metadata import TaskIdentity
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.cloudwatch import CloudWatchSink
@@ -32,7 +31,7 @@ class Telemetry:
     """Access log, tracing and metrics. What is off is None."""
 
     def __init__(
-        self, runtime: Runtime, config: Config, meters: Meters, vitals: Vitals, session: botocore.session.Session
+        self, runtime: Runtime, config: Config, meters: Meters, vitals: Vitals, credentials: TaskCredentials
     ) -> None:
         self.cloudwatch: CloudWatchSink | None = None
         self.output: Output | None = None
@@ -43,7 +42,7 @@ class Telemetry:
         self._config = config
         self._meters = meters
         self._vitals = vitals
-        self._session = session
+        self._credentials = credentials
         self._durations = Durations()
         self._started = time.time()
         self._sending = False
@@ -63,7 +62,7 @@ class Telemetry:
             self.emf = EmfSink(namespace, self._vitals.take, self.output, config.metrics_seconds)
         if config.metrics == "cloudwatch":
             take, seconds = self._vitals.take, config.metrics_seconds
-            put = PutMetricData(config.region, self._session, config.cloudwatch_url)
+            put = PutMetricData(config.region, self._credentials, config.cloudwatch_url)
             self.cloudwatch = CloudWatchSink(runtime, namespace, take, put, seconds)
         if config.otlp is not None:
             post = poster(config.otlp.endpoint, dict(config.otlp.headers))

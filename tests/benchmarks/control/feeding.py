@@ -19,14 +19,13 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-import botocore.session
-
 from infra.cost import Use, discovery_dollars
 from registry.dynamodb.feed_store import FeedStore
 from registry.dynamodb.store import open_store
 from registry.feeding import Feeder
 from registry.publishing import Changes, Publisher
 from sidecar.core.snapshot import Snapshot
+from sidecar.credentials import TaskCredentials
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.feed import COPIES, FeedChanges, FeedClient, FeedHead
 from sidecar.registry.poller import Poller
@@ -151,8 +150,8 @@ def feeding(endpoint: str, table: str) -> Iterator[Row]:
     registry = Registry(Gateway(handler, Context(), app.routes), publisher, store, tasks)
     registry.revision = publisher.publish(NAMESPACE, Changes()).revision
     feed_table = aws.create_feed(endpoint)
-    session = botocore.session.Session()
-    clients = [FeedClient(feed_table, NAMESPACE, copy, aws.REGION, session, endpoint) for copy in range(COPIES)]
+    credentials = TaskCredentials()
+    clients = [FeedClient(feed_table, NAMESPACE, copy, aws.REGION, credentials, endpoint) for copy in range(COPIES)]
     feed = Feed(clients)
     for seconds in READ_SECONDS:
         copies = FeedStore(feed_table, aws.REGION, endpoint)

@@ -18,13 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import botocore.session
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from registry.domain.rules import TaskRecord
 from registry.dynamodb.store import open_store
 from registry.publishing import Changes, Publisher
 from sidecar.core.snapshot import Document, Snapshot, decode
+from sidecar.credentials import TaskCredentials
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.registry.client import Answer, RegistryClient
 from sidecar.registry.poller import Poller
@@ -176,10 +177,9 @@ async def _polling(registry: Registry, seconds: float) -> Row:
 
 def request_bytes() -> int:
     """Return the size of a poll as the sidecar signs it."""
-    session = botocore.session.Session()
-    session.set_credentials("AKIAIOSFODNN7EXAMPLE", "secret", "t" * 900)
+    credentials = TaskCredentials(lambda: Credentials("AKIAIOSFODNN7EXAMPLE", "secret", "t" * 900))
     client = RegistryClient(
-        "https://abcdefghij.execute-api.us-east-1.amazonaws.com/live", NAMESPACE, "us-east-1", session
+        "https://abcdefghij.execute-api.us-east-1.amazonaws.com/live", NAMESPACE, "us-east-1", credentials
     )
     url = f"{client._url}/snapshot?since=123456"
     extra = {"accept": "application/json", "accept-encoding": "gzip", "if-none-match": '"123456"'}

@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-import botocore.session
 import pytest
 from msgspec.structs import astuple
 
@@ -24,6 +23,7 @@ from registry.feeding import Feeder
 from registry.publishing import Changes, Publisher
 from sidecar.aws_calls import CallError
 from sidecar.core.snapshot import Snapshot, apply, decode
+from sidecar.credentials import TaskCredentials
 from sidecar.registry import feed as sidecar_feed
 from sidecar.registry.client import Answer
 from sidecar.registry.feed import FeedClient, FeedError, copy_of
@@ -59,8 +59,7 @@ class Case:
         self.feeder.bring_up(NAMESPACE)
 
     def client(self, copy: int, table: str) -> FeedClient:
-        session = botocore.session.Session()
-        return FeedClient(table, NAMESPACE, copy, aws.REGION, session, self.dynamodb, self.s3)
+        return FeedClient(table, NAMESPACE, copy, aws.REGION, TaskCredentials(), self.dynamodb, self.s3)
 
     def sidecar(self, copy: int = 3) -> Reader:
         return Reader(self.client(copy, self.table))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import botocore.session
 from botocore.credentials import Credentials
 
+from sidecar.credentials import TaskCredentials
 from tests.support.wire.answer_server import AnswerServer, Request, Response
 
 KEYS = Credentials("AKID", "secret", "token")
 
 
-class GivenSession(botocore.session.Session):
-    """A session whose credentials are given, or what is raised when they are asked for."""
+def given_credentials(credentials: Credentials | Exception | None = KEYS) -> TaskCredentials:
+    """Return these credentials, or what raises this when they are asked for."""
 
-    def __init__(self, credentials: Credentials | Exception | None = KEYS) -> None:
-        super().__init__()
-        self.given = credentials
+    def find() -> Credentials | None:
+        if isinstance(credentials, Exception):
+            raise credentials
+        return credentials
 
-    def get_credentials(self) -> Credentials | None:
-        if isinstance(self.given, Exception):
-            raise self.given
-        return self.given
+    return TaskCredentials(find)
 
 
 class FakeHttp(AnswerServer):

@@ -14,7 +14,7 @@ from botocore.exceptions import CredentialRetrievalError
 from sidecar.aws_calls import MAX_SENT_BYTES
 from sidecar.core.findings import app_refuses
 from sidecar.registry.client import CallError, NamespaceUnknownError, RegistryClient
-from tests.support.wire.fake_http import FakeHttp, GivenSession
+from tests.support.wire.fake_http import FakeHttp, given_credentials
 
 
 class FakeApi(FakeHttp):
@@ -32,7 +32,7 @@ def api() -> Iterator[FakeApi]:
 
 
 def client(url: str) -> RegistryClient:
-    return RegistryClient(url, "shop.local", "eu-west-1", GivenSession())
+    return RegistryClient(url, "shop.local", "eu-west-1", given_credentials())
 
 
 def test_a_snapshot(api: FakeApi) -> None:
@@ -49,7 +49,7 @@ def test_a_snapshot(api: FakeApi) -> None:
 def test_the_mesh_that_an_answer_names_is_told(api: FakeApi, status: int) -> None:
     api.status, api.fields = status, {"Tramo-Mesh": "blue"}
     told: list[str] = []
-    of_blue = RegistryClient(api.url, "shop.local", "eu-west-1", GivenSession(), told.append)
+    of_blue = RegistryClient(api.url, "shop.local", "eu-west-1", given_credentials(), told.append)
     with suppress(NamespaceUnknownError):
         of_blue.fetch("", None)
     of_blue.report_health("aa", "UNKNOWN", "", False, [])
@@ -159,7 +159,7 @@ def test_an_api_that_takes_no_findings_hears_of_the_health(api: FakeApi) -> None
 
 @pytest.mark.parametrize("credentials", [None, CredentialRetrievalError(provider="role", error_msg="away")])
 def test_without_credentials(api: FakeApi, credentials: Exception | None) -> None:
-    found = RegistryClient(api.url, "shop.local", "eu-west-1", GivenSession(credentials))
+    found = RegistryClient(api.url, "shop.local", "eu-west-1", given_credentials(credentials))
     with pytest.raises(CallError, match="no AWS credentials"):
         found.fetch("", None)
     assert api.requests == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.registry.feed import FeedClient, FeedError, FeedHead
-from tests.support.wire.fake_http import FakeHttp, GivenSession
+from tests.support.wire.fake_http import FakeHttp, given_credentials
 
 HEAD = {
     "epoch": {"S": "a1"},
@@ -28,7 +28,7 @@ class FakeAws(FakeHttp):
     """DynamoDB and S3."""
 
     def client(self) -> FeedClient:
-        return FeedClient("the-feed", "shop.local", 5, "eu-west-1", GivenSession(), self.origin, self.origin)
+        return FeedClient("the-feed", "shop.local", 5, "eu-west-1", given_credentials(), self.origin, self.origin)
 
     def answers(self, item: Any) -> FeedClient:
         self.body = json.dumps({} if item is None else {"Item": item}).encode()
@@ -139,6 +139,6 @@ def test_a_bucket_that_refuses_is_an_error(aws: FakeAws) -> None:
 
 
 def test_nobody_there_is_an_error() -> None:
-    client = FeedClient("the-feed", "shop.local", 5, "eu-west-1", GivenSession(), "http://127.0.0.1:9")
+    client = FeedClient("the-feed", "shop.local", 5, "eu-west-1", given_credentials(), "http://127.0.0.1:9")
     with pytest.raises(FeedError, match="the feed the-feed cannot be read"):
         client.head()

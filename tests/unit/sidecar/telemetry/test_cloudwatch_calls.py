@@ -14,7 +14,7 @@ from sidecar.core.meters import Datum
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.telemetry.cloudwatch import MAX_DATA_PER_CALL, CloudWatchSink, calls
 from sidecar.telemetry.put_metric_data import PutMetricData
-from tests.support.wire.fake_http import FakeHttp, GivenSession
+from tests.support.wire.fake_http import FakeHttp, given_credentials
 
 SEEDED = random.Random(7)  # noqa: S311 - a seed makes tests repeatable
 DIMENSIONS = (("TargetDiscoveryName", "orders"), ("ServiceName", "orders-service"), ("ClusterName", "main"))
@@ -35,7 +35,7 @@ def sent(data: list[Datum]) -> list[tuple[str, bytes]]:
 
     async def flush(url: str) -> None:
         runtime = Runtime(asyncio.get_running_loop())
-        put = PutMetricData("eu-west-1", GivenSession(), url)
+        put = PutMetricData("eu-west-1", given_credentials(), url)
         sink = CloudWatchSink(runtime, "Tramo", lambda: data, put, 60.0)
         await sink.close()
         assert (sink.sent, sink.failures, sink.dropped) == (len(data), 0, 0)

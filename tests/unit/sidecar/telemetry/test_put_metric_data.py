@@ -12,10 +12,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.session import Session
 
+from sidecar.credentials import TaskCredentials
 from sidecar.telemetry.put_metric_data import ATTEMPTS, NotTakenError, PutMetricData, RefusedError
-from tests.support.wire.fake_http import FakeHttp, GivenSession
+from tests.support.wire.fake_http import FakeHttp, given_credentials
 
 DATUM: dict[str, Any] = {
     "MetricName": "RequestCount",
@@ -36,9 +36,9 @@ def cloudwatch() -> Iterator[FakeHttp]:
 class Put:
     """The call, without its waits."""
 
-    def __init__(self, url: str, session: Session | None = None) -> None:
+    def __init__(self, url: str, credentials: TaskCredentials | None = None) -> None:
         self.waits: list[float] = []
-        self.put = PutMetricData("eu-west-1", session or GivenSession(), url, self.waits.append)
+        self.put = PutMetricData("eu-west-1", credentials or given_credentials(), url, self.waits.append)
 
     def __call__(self, *data: dict[str, Any]) -> None:
         self.put("Tramo", list(data))
@@ -82,7 +82,7 @@ def test_the_sdk_of_aws_sends_the_same(cloudwatch: FakeHttp, count: int) -> None
 def test_the_usual_address_is_that_of_the_sdk(region: str, host: str) -> None:
     client: Any = boto3.client("cloudwatch", region_name=region)
     assert client.meta.endpoint_url == f"https://{host}"
-    assert PutMetricData(region, GivenSession()).url == f"https://{host}/"
+    assert PutMetricData(region, given_credentials()).url == f"https://{host}/"
 
 
 @pytest.mark.parametrize(
@@ -150,5 +150,5 @@ def test_nobody_there_is_tried_again_and_said(cloudwatch: FakeHttp) -> None:
 
 def test_without_credentials_it_says_what_to_do(cloudwatch: FakeHttp) -> None:
     with pytest.raises(NotTakenError, match="the task needs a task role"):
-        Put(cloudwatch.origin, GivenSession(None))(DATUM)
+        Put(cloudwatch.origin, given_credentials(None))(DATUM)
     assert cloudwatch.requests == []
