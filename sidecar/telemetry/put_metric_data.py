@@ -49,6 +49,10 @@ class NotTakenError(Exception):
     """CloudWatch did not take the values; later it may."""
 
 
+class RetryableError(NotTakenError):
+    """CloudWatch did not take the values; an attempt at once may succeed."""
+
+
 class RefusedError(NotTakenError):
     """CloudWatch will never take the values."""
 
@@ -80,24 +84,24 @@ class PutMetricData:
         if len(body) >= COMPRESSED_BYTES:
             body = gzip.compress(body, compresslevel=6, mtime=0)
             headers["content-encoding"] = "gzip"
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS):
             try:
-                failure = self._send(headers, body)
-            except UnreachableError as error:
-                failure = NotTakenError(str(error))
-            except CallError as error:
-                raise NotTakenError(str(error)) from error
-            if failure is None:
+                self._send(headers, body)
                 return
-            if attempt == ATTEMPTS:
-                raise failure
-            self._wait(WAIT_SECONDS * attempt * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            except RetryableError:
+                self._wait(WAIT_SECONDS * attempt * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+        self._send(headers, body)
 
-    def _send(self, headers: dict[str, str], body: bytes) -> NotTakenError | None:
-        """Return why the values were not taken for now. Raises NotTakenError when another attempt is of no use."""
-        reply = self._caller.call("POST", self.url, headers, body)
+    def _send(self, headers: dict[str, str], body: bytes) -> None:
+        """Make one attempt. Raises NotTakenError, and its subclasses."""
+        try:
+            reply = self._caller.call("POST", self.url, headers, body)
+        except UnreachableError as error:
+            raise RetryableError(str(error)) from error
+        except CallError as error:
+            raise NotTakenError(str(error)) from error
         if reply.status == 200:
-            return None
+            return
         document = document_of(reply)
         code = code_of(document)
         if document is None:
@@ -109,5 +113,5 @@ class PutMetricData:
         if code in _REFUSALS or reply.status == 413:
             raise RefusedError(said)
         if reply.status >= 500 or reply.status == 429 or code.startswith(("Throttl", "RequestLimitExceeded")):
-            return NotTakenError(said)
+            raise RetryableError(said)
         raise NotTakenError(said)
