@@ -75,6 +75,9 @@ UPSTREAM_PROTOCOL_ERROR: Final = LocalReply(UPE, "the service's answer was not v
 REQUEST_TIMEOUT: Final = LocalReply(UT, "the service did not answer within the request time-out")
 ATTEMPT_TIMEOUT: Final = LocalReply(UT, "the service did not begin to answer within the per-try time-out")
 OVERLOADED: Final = LocalReply(OM, "the sidecar is short of memory", retry_after=RETRY_AFTER_SECONDS)
+NOT_TAKEN: Final = LocalReply(
+    UC, "the service did not take the request, and too many bytes waited for it", others=(OM,)
+)
 
 
 def client_error(error: ProtocolError) -> LocalReply:

@@ -8,6 +8,8 @@ Rules:
 - A limit of the process itself (`ulimit -v`, `ulimit -d`) counts where less of it is left: libraries in C end the
   process when they get no memory, and Python's MemoryError comes too late.
 - If nobody knows a limit it is said once, at the start.
+- What waits for peers that do not take it may have a part of the memory (`sidecar/proxy/base/unsent.py`), and half of
+  that while memory is short.
 - When memory is short, what is not used any more is given back before requests are refused for it.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html, section Memory; version 1 names other files.
@@ -136,7 +138,11 @@ class MemoryWatch:
             self._files = None
             self._runtime.shedding = False
             return
+        if self.limit is not None:
+            self._runtime.unsent.bound(self.limit)
         shedding = self._judge()
+        if shedding.is_on:
+            self._runtime.unsent.give_up(self._runtime.unsent.most // 2, self._runtime.now())
         if self.limit is not None and self._wants_relief(shedding):
             self._relieve()
             shedding = self._judge()

@@ -118,6 +118,8 @@ class _Side(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """End the pair with its socket, unless the endpoint has never taken it."""
         session, self._session = self._session, None
+        if session is not None:
+            session.hold(self, 0)
         if session is not None and not session.goes_on(self, error):
             who = "client" if self is session.client else "service"
             what = "closed the connection" if error is None else f"broke off: {error}"
@@ -131,14 +133,24 @@ class _Side(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the side takes bytes slower than they come."""
         self.is_full = True
+        if self._session is not None and self.transport is not None:
+            self._session.hold(self, self.transport.get_write_buffer_size())
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Note that the side has caught up."""
         self.is_full = False
+        if self._session is not None:
+            self._session.hold(self, 0)
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.resume_reading()
+
+    def give_up(self, count: int) -> int:
+        """Cut a session of which one side does not read."""
+        if self._session is not None:
+            self._session.cut_soon()
+        return 0
 
 
 class TcpSession(Timed):
@@ -365,6 +377,22 @@ class TcpSession(Timed):
         if self._runtime.read_much(count) and side.transport is not None and not side.transport.is_closing():
             side.transport.pause_reading()
             self._runtime.rest(side)
+
+    def hold(self, side: _Side, count: int) -> None:
+        """Note how many bytes a side does not take."""
+        self._runtime.unsent.hold(side, count, self._runtime.now())
+
+    def cut_soon(self) -> None:
+        """End both sides: too many bytes wait for one. Not from within its transport's call of `pause_writing`."""
+        self._runtime.loop.call_soon(self._cut)
+
+    def _cut(self) -> None:
+        self._flags = (OM,)
+        sides = (self.client, self.client.peer)
+        self.finish(how="too many bytes waited for a side that does not read")
+        for side in sides:
+            if side is not None and side.transport is not None:
+                side.transport.abort()
 
     def finish(self, lost: _Side | None = None, how: str = "both sides ended") -> None:
         """Close what is left of the pair; buffered bytes are still written."""

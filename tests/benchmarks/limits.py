@@ -20,12 +20,23 @@ MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A group's directories: one, or one for each resource."""
+    """A group's directories: one, or one for each resource; and whether a process sees it as a container does."""
 
     directories: tuple[Path, ...]
+    is_container: bool = False
 
     def entering(self) -> list[str]:
         """Return the beginning of a command that starts the rest of it within the group, as the same process."""
+        command = self._joining()
+        if self.is_container:
+            # Its own group in the place of the machine's below /sys/fs/cgroup.
+            version_1 = [directory for directory in self.directories if directory.is_relative_to(ROOT / "memory")]
+            shown, place = (version_1[0], ROOT / "memory") if version_1 else (self.directories[0], ROOT)
+            script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+            command += ["unshare", "--mount", "sh", "-c", script, "show", str(shown), str(place)]
+        return command
+
+    def _joining(self) -> list[str]:
         files = [str(directory / "cgroup.procs") for directory in self.directories]
         script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@"'
         return ["sh", "-c", script, "enter", *files, "--"]

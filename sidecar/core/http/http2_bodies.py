@@ -156,7 +156,18 @@ class Body:
 class Bodies:
     """The bodies of all streams of one connection."""
 
-    __slots__ = ("_bodies", "_initial", "_line", "_unread", "_unsaid", "_updates", "_window", "ending", "lent")
+    __slots__ = (
+        "_bodies",
+        "_initial",
+        "_line",
+        "_unread",
+        "_unsaid",
+        "_updates",
+        "_window",
+        "ending",
+        "lent",
+        "queued",
+    )
 
     def __init__(self) -> None:
         self._bodies: dict[int, Body] = {}
@@ -165,6 +176,7 @@ class Bodies:
         self._initial: i64 = INITIAL_WINDOW  # of a stream's window for what we send
         self._window: i64 = INITIAL_WINDOW  # for what we send
         self.lent: i64 = 0  # of that
+        self.queued: i64 = 0  # bytes of all bodies that wait
         self._unread: i64 = 0
         self._unsaid: i64 = 0
         self._updates: list[bytes] = []  # WINDOW_UPDATE frames that are to be sent: bounded by what came
@@ -185,13 +197,21 @@ class Bodies:
         """End a body before its time, whatever of it waits. `close` follows when the reset is sent."""
         body = self._bodies.get(stream)
         if body is not None:
-            body.drop()
+            self._drop(body)
+
+    def _drop(self, body: Body) -> None:
+        self.queued -= body.queued
+        body.drop()
+
+    def most_queued(self) -> list[tuple[int, int]]:
+        """Return the bytes that wait and the stream, of all bodies of which some do, the largest first."""
+        return sorted([(int(body.queued), body.stream) for body in self._bodies.values() if body.queued], reverse=True)
 
     def close(self, stream: int) -> None:
         """End a body, whatever of it waits: libnghttp2 has closed its stream."""
         body = self._bodies.get(stream)
         if body is not None:
-            body.drop()
+            self._drop(body)
             body.is_closed = True
             if body.unread == 0:
                 del self._bodies[stream]
@@ -241,6 +261,7 @@ class Bodies:
         """Send a piece of a body."""
         if data and not body.is_over and body.sending is Sending.OPEN:
             body.add(data)
+            self.queued += len(data)
             if body.line_up():
                 self._line.append(body)
 
@@ -262,6 +283,7 @@ class Bodies:
             return None
         body.sending = Sending.ENDED
         self.lent += count
+        self.queued -= count
         return body.take()
 
     def repay(self, sent: i64, left: i64) -> None:
@@ -318,6 +340,7 @@ class Bodies:
                     count = self._window
                 if count > 0:
                     self._window -= count
+                    self.queued -= count
                     room -= count
                     body.write_frame(count, out)
                     idle = 0

@@ -445,6 +445,14 @@ class Http2Wire:
         if self._library_heard:
             self._write_library(out)
 
+    def queued_in_all(self) -> int:
+        """Return the bytes of all bodies that wait for the peer's windows."""
+        return self._bodies.queued
+
+    def most_queued(self) -> list[tuple[int, int]]:
+        """Return how many bytes wait on which stream, the most first."""
+        return self._bodies.most_queued()
+
     def queued(self, stream: int) -> int:
         """Return how many bytes of a stream's body the peer's windows, or the socket, have not taken."""
         body = self._bodies.get(stream)

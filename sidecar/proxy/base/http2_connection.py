@@ -5,6 +5,7 @@ Rules:
   is resumed, or when it is over: the connection's window is shared.
 - The other side of an exchange is stopped while more than `HIGH_WATER_BYTES` of a stream wait for the peer's window,
   and goes on at half of that.
+- What waits on all streams and in the socket together is noted in `unsent`, and given up when there is too much of it.
 - A turn of the loop is one write. While the socket is full nothing is written: what waits, waits where the watermarks
   see it.
 """
@@ -70,6 +71,7 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         self._full: list[Stream] = []  # those that were found full, as long as they are; others may be gone already
         self._writable = True
         self._touched = False
+        self._noted = 0  # what `unsent` knows of
 
     def send_data(self, stream: Stream, data: bytes) -> None:
         """Send a piece of a body; its source is paused when too much of it waits."""
@@ -81,6 +83,45 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
             stream.full = True
             self._full.append(stream)
             stream.on_full()
+        if self._codec.queued_in_all() > self._noted + HIGH_WATER_BYTES:
+            self._note()
+
+    def _note(self) -> None:
+        """Note what waits, if it is much."""
+        waiting = self._waiting()
+        self._noted = waiting if waiting > HIGH_WATER_BYTES else 0
+        self._runtime.unsent.hold(self, self._noted, self._runtime.now())
+
+    def _waiting(self) -> int:
+        """Return the bytes that the peer does not take: of bodies, and in a socket that is full."""
+        transport = self._transport
+        if transport is None:
+            return 0
+        return self._codec.queued_in_all() + (0 if self._writable else transport.get_write_buffer_size())
+
+    def give_up(self, count: int) -> int:
+        """Reset the streams on which most waits, and cut the connection if they do not hold enough."""
+        left = self._waiting()
+        enough = left - count
+        for queued, stream_id in self._codec.most_queued():
+            if left <= enough:
+                break
+            left -= queued
+            self._give_up_stream(stream_id)
+        self._touch()
+        if left > enough:
+            self._runtime.loop.call_soon(self._cut)  # not from within its own call of `pause_writing`
+            left = 0
+        self._noted = left
+        return left
+
+    def _give_up_stream(self, stream_id: int) -> None:
+        """Reset a stream."""
+        raise NotImplementedError
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def acknowledge(self, stream: Stream, count: int) -> None:
         """Open the windows by what went on."""
@@ -96,10 +137,12 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
     def pause_writing(self) -> None:
         """Note that the socket is full."""
         self._writable = False
+        self._note()
 
     def resume_writing(self) -> None:
         """Note that the socket takes bytes again."""
         self._writable = True
+        self._note()
         self._touch()
 
     def _touch(self) -> None:
@@ -118,6 +161,8 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
             data = self._write(transport)
         if self._full:
             self._wake()
+        if self._noted and self._codec.queued_in_all() * 2 < self._noted:
+            self._note()
         if self._codec.closed:
             self._end(transport)
 

@@ -80,8 +80,8 @@ class ExchangeEvents:
         """Note that the client closed its connection, or broke the protocol on it: nobody waits for the answer."""
         raise NotImplementedError
 
-    def on_client_broken(self, reply: LocalReply) -> None:
-        """Note that the client broke the protocol, or does not go on with its request."""
+    def cut_short(self, reply: LocalReply) -> None:
+        """End what is under way, and answer so in the service's place, or cut the answer that has begun."""
         raise NotImplementedError
 
     def on_client_full(self) -> None:

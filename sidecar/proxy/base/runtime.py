@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
 from sidecar.proxy.base.descriptors import Complaint
 from sidecar.proxy.base.interfaces import Recorder
+from sidecar.proxy.base.unsent import Unsent
 
 log = logging.getLogger("tramo.runtime")
 
@@ -65,6 +66,7 @@ class Runtime:
         self.shedding = False  # new requests are refused: memory is short
         self.work = 0
         self.connections = 0  # of clients
+        self.unsent = Unsent()
         self.descriptors = Complaint()
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
         # Balancing needs speed, not secrecy.

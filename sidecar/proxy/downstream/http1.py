@@ -28,7 +28,7 @@ from enum import Enum
 from typing import Final, cast
 
 from sidecar.core.errors import LocalReply, ProtocolError, client_error
-from sidecar.core.flags import DPE
+from sidecar.core.flags import DPE, OM
 from sidecar.core.http.http1_reader import Event
 from sidecar.core.http.messages import NO_REQUEST, End, RequestHead
 from sidecar.core.timers import Timed
@@ -200,6 +200,8 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def _leave(self) -> None:
         """Give up the transport, which another protocol has now."""
         self._enter(Phase.CLOSED)
+        if self._full:
+            self._runtime.unsent.hold(self, 0, self._runtime.now())
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
         self._transport = self._output = None
@@ -223,7 +225,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         else:
             request.complete = True
             request.after = After.LINGER
-            request.exchange.on_client_broken(reply)
+            request.exchange.cut_short(reply)
 
     def eof_received(self) -> bool:
         """Take the end of what the client sends: in a tunnel it is a half-close, else the client is gone."""
@@ -269,6 +271,8 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def pause_writing(self) -> None:
         """Note that the client takes the answer slower than it comes."""
         self._full = True
+        if self._transport is not None:
+            self._runtime.unsent.hold(self, self._transport.get_write_buffer_size(), self._runtime.now())
         exchange = self._exchange()
         if exchange is not None:
             exchange.on_client_full()
@@ -276,9 +280,21 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def resume_writing(self) -> None:
         """Note that the client has caught up."""
         self._full = False
+        self._runtime.unsent.hold(self, 0, self._runtime.now())
         exchange = self._exchange()
         if exchange is not None:
             exchange.on_client_ready()
+
+    def give_up(self, count: int) -> int:
+        """Cut a client that does not read, all that waits with it."""
+        self._runtime.loop.call_soon(self._cut)  # not from within the transport's own call of `pause_writing`
+        return 0
+
+    def _cut(self) -> None:
+        exchange = self._exchange()
+        if exchange is not None:
+            exchange.on_client_gone(OM)
+        self.abort()
 
     # The request's side.
 

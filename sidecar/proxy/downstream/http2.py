@@ -19,10 +19,19 @@ from typing import Final, cast
 
 from sidecar.core.direction import OUTBOUND
 from sidecar.core.errors import LocalReply
-from sidecar.core.flags import DPE
+from sidecar.core.flags import DPE, OM
 from sidecar.core.http import grpc
 from sidecar.core.http.http2 import Http2Codec
-from sidecar.core.http.http2_events import CANCEL, INTERNAL_ERROR, NO_ERROR, GoAway, Refused, Reset, StreamEvent
+from sidecar.core.http.http2_events import (
+    CANCEL,
+    ENHANCE_YOUR_CALM,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    GoAway,
+    Refused,
+    Reset,
+    StreamEvent,
+)
 from sidecar.core.http.http2_limits import MAX_CUT_STREAMS, MAX_CUT_STREAMS_OF_PEERS
 from sidecar.core.http.messages import NO_REQUEST, End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
@@ -257,6 +266,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
     def connection_lost(self, error: Exception | None) -> None:
         """Drop the connection, which is gone, with the requests on it."""
         self._transport = None
+        self._note()
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
         for stream in list(self._streams.values()):
@@ -293,6 +303,14 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             self._forget(stream)
             self._codec.reset(stream.id, code)
             self._touch()
+
+    def _give_up_stream(self, stream_id: int) -> None:
+        """Reset a stream whose client does not read; its answer may have been whole here long ago."""
+        stream = self._streams.get(stream_id)
+        exchange = self._forget(stream) if stream is not None else None
+        self._codec.reset(stream_id, ENHANCE_YOUR_CALM)
+        if exchange is not None:
+            exchange.on_client_gone(OM)
 
     def _forget(self, stream: Http2DownstreamStream) -> ExchangeEvents | None:
         """Forget the stream: give its share of the connection's window back."""
@@ -351,7 +369,7 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
             self._touch()
         for stream in [stream for stream in self._streams.values() if stream.is_overdue(now)]:
             if stream.exchange is not None:
-                stream.exchange.on_client_broken(BODY_TIMEOUT)
+                stream.exchange.cut_short(BODY_TIMEOUT)
             else:
                 stream.send_local(BODY_TIMEOUT)
         idle_at = self._quiet_since + KEEP_ALIVE_SECONDS

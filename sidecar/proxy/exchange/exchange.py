@@ -205,6 +205,8 @@ class Exchange(ExchangeEvents):
         if self.observer is not None:
             self.observer.received += len(data)
         connection = self._connection
+        if self._destination.runtime.shedding and connection is not None:
+            self._body.forget()  # another attempt is worth less than the memory
         self._body.add(data, connection is not None)
         if connection is not None:
             connection.send_data(data)
@@ -229,8 +231,11 @@ class Exchange(ExchangeEvents):
         if self.observer is not None:
             self.observer.end()
 
-    def on_client_broken(self, reply: LocalReply) -> None:
-        """Answer a client that broke the protocol or does not go on with its request, or cut the answer under way."""
+    def cut_short(self, reply: LocalReply) -> None:
+        """End what is under way and answer in the service's place, or cut the answer that has begun.
+
+        The client broke the protocol or does not go on with its request, or the endpoint does not take it.
+        """
         if self._done:
             return
         if self._connection is not None:

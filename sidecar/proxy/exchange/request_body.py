@@ -3,7 +3,7 @@
 Rules:
 - It is kept up to `MAX_KEPT_BODY_BYTES` and streamed at the same time. A longer one cannot be sent again, and so cannot
   the request; what comes before any connection stands is kept whatever its length, and its client is paused.
-- Once the answer has begun nothing is kept any more.
+- Once the answer has begun nothing is kept any more, and nothing more of a body under way while memory is short.
 """
 
 from __future__ import annotations

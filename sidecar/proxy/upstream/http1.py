@@ -18,7 +18,7 @@ import asyncio
 from enum import Enum
 from typing import cast
 
-from sidecar.core.errors import ProtocolError
+from sidecar.core.errors import NOT_TAKEN, ProtocolError
 from sidecar.core.http.http1_responses import ResponseReader
 from sidecar.core.http.http1_writer import encode_chunk, encode_last_chunk, encode_request_head
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, Fields, RequestHead, ResponseHead
@@ -269,6 +269,8 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
         self.closed = True
         self.phase = Phase.LOST
         self._transport = None
+        if self._full:
+            self.pool.runtime.unsent.hold(self, 0, self.pool.runtime.now())
         self.pool.lost(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -298,14 +300,30 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
     def pause_writing(self) -> None:
         """Note that the endpoint takes the request slower than it comes."""
         self._full = True
+        if self._transport is not None:
+            runtime = self.pool.runtime
+            runtime.unsent.hold(self, self._transport.get_write_buffer_size(), runtime.now())
         if self._exchange is not None:
             self._exchange.on_upstream_full()
 
     def resume_writing(self) -> None:
         """Note that the endpoint has caught up."""
         self._full = False
+        self.pool.runtime.unsent.hold(self, 0, self.pool.runtime.now())
         if self._exchange is not None:
             self._exchange.on_upstream_ready()
+
+    def give_up(self, count: int) -> int:
+        """End a request, or a tunnel, that the endpoint does not take."""
+        self.pool.runtime.loop.call_soon(self._cut)  # not from within the transport's own call of `pause_writing`
+        return 0
+
+    def _cut(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.cut_short(NOT_TAKEN)
+        else:
+            self.abort()
 
     def on_deadline(self, now: float) -> None:
         """Idle for too long, if nothing used it since the deadline was set: that is not moved with every request."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
-from sidecar.core.errors import ProtocolError
+from sidecar.core.errors import NOT_TAKEN, ProtocolError
 from sidecar.core.http.fields import MAX_INFORMATIONAL
 from sidecar.core.http.http2 import Http2Codec
 from sidecar.core.http.http2_events import CANCEL, NO_ERROR, REFUSED_STREAM, GoAway, Reset, StreamEvent
@@ -193,6 +193,12 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream], Pooled):
             self._touch()
             self._drop(stream.id)
 
+    def _give_up_stream(self, stream_id: int) -> None:
+        """End a request that the endpoint does not take."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.exchange is not None:
+            stream.exchange.cut_short(NOT_TAKEN)
+
     def retire(self) -> bool:
         """Close, unless there are streams, whose end closes it. Return whether it is closed now."""
         if self._streams:
@@ -319,6 +325,7 @@ class Http2UpstreamConnection(Http2Connection[Http2UpstreamStream], Pooled):
             return  # the pool has said so already
         self.phase = Phase.LOST
         self._transport = None
+        self._note()
         self._runtime.wheel.cancel(self)
         self._pool.lost(self)
         streams, self._streams = self._streams, {}

@@ -1,0 +1,213 @@
+"""Peers that do not take what is sent to them lose it when too many bytes wait, and nobody else loses anything."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sidecar.core.direction import INBOUND
+from sidecar.core.http.http2_events import ENHANCE_YOUR_CALM, Reset
+from sidecar.core.http.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead
+from sidecar.core.meters import ServerMeter
+from sidecar.core.routing.policy import Policy, Timeouts
+from sidecar.proxy.overload import MemoryWatch
+from sidecar.proxy.tcp import TcpSession
+from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
+from tests.support.proxy.rig import Client, Http1Rig, Http2Rig, Peer, Rig
+from tests.support.wire.http1 import request
+
+GET = request(b"Host: orders", line=b"GET / HTTP/1.1")
+MIB = 1 << 20
+LARGE = bytes(200_000)
+
+
+def asked(rig: Http2Rig, client: Client, count: int) -> Peer:
+    """Ask so many times. Return the endpoint's side of the connection that carries it."""
+    client.ask()
+    upstream = rig.upstream()
+    for _ in range(count - 1):
+        client.ask()
+    return upstream
+
+
+def nothing_waits(rig: Rig) -> bool:
+    found = rig.runtime.unsent.describe()
+    return (found["waiting"], found["connections"]) == (0, 0)
+
+
+def streams_of(upstream: Peer) -> list[int]:
+    return [stream for stream, event in upstream.take() if isinstance(event, RequestHead)]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["answers under way", "answers that are whole here"])
+def test_streams_of_a_client_that_does_not_read_are_reset_and_the_others_live_on(whole: bool) -> None:
+    rig = Http2Rig()
+    rig.runtime.unsent.most = MIB
+    client = rig.client()
+    upstream = asked(rig, client, 60)
+    size = 100_000 if whole else len(LARGE)
+    for stream in streams_of(upstream):
+        upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
+        upstream.codec.send_data(stream, bytes(size))
+        upstream.codec.send_end(stream, [])
+        rig.run()
+        assert rig.runtime.unsent.total <= MIB
+    heard = client.take()
+    cut = {stream for stream, event in heard if isinstance(event, Reset)}
+    assert {event.code for _, event in heard if isinstance(event, Reset)} == {ENHANCE_YOUR_CALM}
+    assert 0 < len(cut) < 60
+    got = dict.fromkeys({stream for stream, _ in heard} - cut, 0)
+    ended = set()
+    while heard:
+        for stream, event in heard:
+            if stream in got and isinstance(event, bytes):
+                got[stream] += len(event)
+                client.codec.acknowledge(stream, len(event))
+            elif isinstance(event, End):
+                ended.add(stream)
+        heard = client.take()
+    assert got == dict.fromkeys(got, size), "who reads in the end gets all"
+    assert ended == set(got)
+    assert nothing_waits(rig)
+    assert rig.settled()
+
+
+def test_what_waits_is_not_counted_any_more_when_its_connection_is_gone() -> None:
+    rig = Http2Rig()
+    client = rig.client()
+    upstream = asked(rig, client, 5)
+    for stream in streams_of(upstream):
+        upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
+        upstream.codec.send_data(stream, LARGE)
+    rig.run()
+    assert rig.runtime.unsent.total > 300_000
+    client.transport.lose()
+    assert nothing_waits(rig)
+    assert rig.settled()
+
+
+def test_a_client_whose_socket_is_full_is_cut_where_no_stream_holds_enough() -> None:
+    rig = Http2Rig()
+    client = rig.client()
+    upstream = asked(rig, client, 2)
+    client.transport.blocked = True
+    rig.runtime.unsent.most = 1_000
+    for stream in streams_of(upstream):
+        upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
+        upstream.codec.send_data(stream, bytes(60_000))
+    rig.run()
+    assert client.transport.lost
+    assert rig.runtime.unsent.total == 0
+    assert rig.settled()
+
+
+def test_requests_that_an_http2_endpoint_does_not_take_are_answered() -> None:
+    rig = Http2Rig()
+    client = rig.client()
+    first = client.ask()
+    upstream = rig.upstream()
+    rig.runtime.unsent.most = 150_000
+    posts = [client.ask(b"POST", UNKNOWN_LENGTH) for _ in range(8)]
+    for _ in range(4):
+        for stream in posts:
+            client.codec.send_data(stream, bytes(30_000))
+        rig.run()
+        assert rig.runtime.unsent.total <= rig.runtime.unsent.most
+    answered = {stream: event for stream, event in client.take() if isinstance(event, ResponseHead)}
+    assert set(answered) < set(posts)
+    assert {event.status for event in answered.values()} == {502}
+    assert all((b"tramo-response-flags", b"UC,OM") in event.fields for event in answered.values())
+    streams = streams_of(upstream)
+    upstream.codec.send_response(streams[0], ResponseHead(200, []))
+    rig.run()
+    assert [stream for stream, event in client.take() if isinstance(event, ResponseHead)] == [first]
+
+
+def test_an_http1_client_that_does_not_read_is_cut() -> None:
+    rig = Http1Rig()
+    rig.runtime.unsent.most = 250_000
+    clients = []
+    for _ in range(3):
+        upstream, client = rig.upstream(), rig.client()
+        client.blocked = True
+        client.receive(GET)
+        upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"a" * 100_000)
+        clients.append(client)
+    assert sum(client.lost for client in clients) == 1
+    assert rig.runtime.unsent.total <= 250_000
+    for client in clients:
+        if not client.lost:
+            client.unblock()
+            client.lose()
+    assert nothing_waits(rig)
+    assert rig.settled()
+
+
+def test_a_request_that_an_http1_endpoint_does_not_take_is_answered() -> None:
+    rig = Http1Rig()
+    rig.runtime.unsent.most = 80_000
+    upstream, client = rig.upstream(), rig.client()
+    upstream.blocked = True
+    client.receive(request(b"Host: orders", b"Content-Length: 200000", line=b"POST / HTTP/1.1") + bytes(90_000))
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert upstream.lost
+    assert nothing_waits(rig)
+
+
+@pytest.mark.parametrize("deaf", ["client", "server"])
+def test_a_session_of_which_one_side_does_not_read_is_cut(deaf: str) -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        loop.outcomes.append(None)
+        rig = Http1Rig(1, Policy(timeouts=Timeouts()), loop)
+        rig.runtime.unsent.most = 80_000
+        over: list[TcpSession] = []
+        session = TcpSession(rig.destination, INBOUND, ServerMeter("ledger"), over.append)
+        client = FakeTransport(loop, session.client)
+        client.receive(b"early")
+        await loop.settle()
+        server = loop.transports[-1]
+        server.take()
+        receiver, sender = (client, server) if deaf == "client" else (server, client)
+        receiver.blocked = True
+        sender.receive(b"a" * 90_000)
+        assert client.lost
+        assert server.lost
+        assert over == [session]
+        assert nothing_waits(rig)
+        assert rig.settled()
+
+    asyncio.run(test())
+
+
+def test_while_memory_is_short_half_as_much_may_wait(tmp_path: Path) -> None:
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
+    client.blocked = True
+    client.receive(GET)
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"a" * 100_000)
+    waiting = rig.runtime.unsent.total
+    limit = waiting * 4 + 4_000
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.stat").write_text("")
+    watch = MemoryWatch(rig.runtime, root=tmp_path, give_back=lambda: None)
+    for used, lost in ((limit // 2, False), (limit, True)):
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+        watch.step()
+        rig.run()
+        assert client.lost is lost
+    assert rig.settled()
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+def test_while_memory_is_short_nothing_more_of_a_body_is_kept_for_another_attempt(is_short: bool) -> None:
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
+    client.receive(request(b"Host: orders", b"Content-Length: 20", line=b"PUT / HTTP/1.1") + bytes(10))
+    rig.runtime.shedding = is_short
+    client.receive(bytes(10))
+    upstream.break_off()
+    assert client.take().startswith(b"HTTP/1.1 502 ") is is_short
+    assert rig.runtime.work == (not is_short), "the other attempt waits for its connection"
