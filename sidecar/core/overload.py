@@ -9,7 +9,7 @@ Rules:
 - An allocator keeps what was freed, in pieces that it cannot give back, and uses it for what comes next. So memory that
   stays high does not mean that it is short: when half of the connections and requests that filled it have gone,
   others are taken. If they need more than is held (`GROWTH`), shedding begins again.
-- Beyond `CRITICAL_AT` nothing is taken, whatever the load: the next peak would be the last.
+- Beyond `CRITICAL_AT` nothing is taken, whatever the load, not even a connection: the next peak would be the last.
 - Without a limit nothing is shed.
 """
 
@@ -19,9 +19,11 @@ from typing import Final, NamedTuple
 
 SHED_AT: Final = 0.85
 RESUME_AT: Final = 0.75
-CRITICAL_AT: Final = 0.95
+CRITICAL_AT: Final = 0.92
 GROWTH: Final = 0.02
 """Of the limit: more than a few requests need, less than is left."""
+LONGEST_SECONDS: Final = 0.5
+SHORTEST_SECONDS: Final = 0.02
 RETRY_AFTER_SECONDS: Final = 1
 """What a refused client reads: memory comes back as soon as requests under way end."""
 
@@ -45,6 +47,17 @@ class Shedding(NamedTuple):
         if used >= limit * SHED_AT and used > self.held + limit * GROWTH:
             return Shedding(True, load)
         return self
+
+
+def is_critical(used: int, limit: int | None) -> bool:
+    """Return whether not even a connection can be taken."""
+    return limit is not None and limit > 0 and used >= limit * CRITICAL_AT
+
+
+def look_again(used: int, limit: int) -> float:
+    """Return in how many seconds to look again: the less is left, the sooner what comes meanwhile fills it."""
+    left = max(0.0, 1.0 - used / limit)
+    return max(SHORTEST_SECONDS, LONGEST_SECONDS * left * left)
 
 
 def limit_of(text: str) -> int | None:

@@ -8,8 +8,9 @@ Rules:
 - A limit of the process itself (`ulimit -v`, `ulimit -d`) counts where less of it is left: libraries in C end the
   process when they get no memory, and Python's MemoryError comes too late.
 - If nobody knows a limit it is said once, at the start.
-- What waits for peers that do not take it may have a part of the memory (`sidecar/proxy/base/unsent.py`), and half of
+- What is held for peers that do not go on may have a part of the memory (`sidecar/proxy/base/held.py`), and half of
   that while memory is short.
+- The next look at the memory is the sooner the less is left.
 - When memory is short, what is not used any more is given back before requests are refused for it.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html, section Memory; version 1 names other files.
@@ -26,13 +27,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.overload import Shedding, limit_of, reclaimable
+from sidecar.core.overload import Shedding, is_critical, limit_of, look_again, reclaimable
 from sidecar.proxy.base.runtime import Runtime
 
-INTERVAL_SECONDS: Final = 0.5
-CLOSE_INTERVAL_SECONDS: Final = 0.05
-"""While more than `CLOSE_AT` is used: slow readers of large answers fill what is left within half a second."""
-CLOSE_AT: Final = 0.6
 RELIEF_SECONDS: Final = 5.0
 """Between two times that memory is given back: it stops the loop for tens of milliseconds."""
 KEPT_BYTES: Final = 4 << 20
@@ -124,7 +121,7 @@ class MemoryWatch:
                 "sidecar's container definition"
             )
         while self._files is not None and self.limit is not None:
-            await asyncio.sleep(CLOSE_INTERVAL_SECONDS if self.used > self.limit * CLOSE_AT else INTERVAL_SECONDS)
+            await asyncio.sleep(look_again(self.used, self.limit))
             self.step()
 
     def step(self) -> None:
@@ -136,13 +133,13 @@ class MemoryWatch:
         except (OSError, ValueError) as error:
             log.warning("the container's memory cannot be read, nothing is shed: %s", error)
             self._files = None
-            self._runtime.shedding = False
+            self._runtime.shedding = self._runtime.is_full = False
             return
         if self.limit is not None:
-            self._runtime.unsent.bound(self.limit)
+            self._runtime.held.bound(self.limit)
         shedding = self._judge()
         if shedding.is_on:
-            self._runtime.unsent.give_up(self._runtime.unsent.most // 2, self._runtime.now())
+            self._runtime.held.give_up(self._runtime.held.most // 2, self._runtime.now())
         if self.limit is not None and self._wants_relief(shedding):
             self._relieve()
             shedding = self._judge()
@@ -153,6 +150,7 @@ class MemoryWatch:
                 extra={"used_bytes": self.used, "limit_bytes": self.limit},
             )
         self._shedding = shedding
+        self._runtime.is_full = is_critical(self.used, self.limit)
 
     def _read(self) -> None:
         if self._files is None:

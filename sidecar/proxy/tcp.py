@@ -380,7 +380,7 @@ class TcpSession(Timed):
 
     def hold(self, side: _Side, count: int) -> None:
         """Note how many bytes a side does not take."""
-        self._runtime.unsent.hold(side, count, self._runtime.now())
+        self._runtime.held.note(side, count, self._runtime.now())
 
     def cut_soon(self) -> None:
         """End both sides: too many bytes wait for one. Not from within its transport's call of `pause_writing`."""

@@ -143,6 +143,7 @@ class Reader:
         self._trailers: Fields = []
         self._events: list[Event] = []
         self._head_bytes = 0
+        self._came_with_head = 0
         self._head_is_new = False  # it began in the bytes being read now
         self._credit = 0  # bytes that the framing of a chunked body may still cost
 
@@ -153,6 +154,10 @@ class Reader:
             self._trailers = []
         self._head_bytes = 0
         self._head_is_new = True
+
+    def head_bytes(self) -> int:
+        """Return the bytes of a head that is not whole, or more: those of the read that it began in count in full."""
+        return self._came_with_head if self._phase is Phase.HEAD else 0
 
     def release(self) -> None:
         """Let the parser go: it calls back, so it and the reader hold each other until one lets go."""
@@ -225,6 +230,7 @@ class Reader:
     def _count(self, size: int) -> None:
         """Bound what llhttp does not: a head while it is incomplete, and the framing of a chunked body."""
         if self._phase is Phase.HEAD:
+            self._came_with_head = size if self._head_is_new else self._came_with_head + size
             # What a head has of the read that it began in, behind another message, is bounded by that read.
             if not (self._head_is_new and self._events):
                 self._head_bytes += size

@@ -121,6 +121,7 @@ class FrameScanner:
         "_skipped_below",
         "_to_pass",
         "_unended",
+        "block_bytes",
         "has_unread",
         "scanned",
     )
@@ -136,6 +137,7 @@ class FrameScanner:
         self._data_ends = False
         self._highest: i64 = -1  # stream
         self._unended: set[int] = set()
+        self.block_bytes: i64 = 0  # of a field block that has begun and not ended
         self._in_block = False  # between HEADERS and the end of its field block, where nothing else may come
         self._forgotten: i64 = 0  # streams up to here are not judged
         self._skipped_above: i64 = 0  # the last identifiers that were skipped
@@ -169,6 +171,7 @@ class FrameScanner:
             following: i64 = position + HEADER_BYTES + length
             if self._in_block:
                 self._in_block = kind != CONTINUATION or flags & END_HEADERS == 0
+                self.block_bytes = self.block_bytes + length if self._in_block else 0
             elif kind == DATA:
                 is_sound = stream != 0 and length <= MAX_FRAME_BYTES
                 if is_sound and following > size and (flags & PADDED != 0 or size == position + HEADER_BYTES):
@@ -184,6 +187,8 @@ class FrameScanner:
                 heads += 1
                 head_bytes += length
                 self._in_block = flags & END_HEADERS == 0
+                if self._in_block:
+                    self.block_bytes = length
                 if not self._judges:
                     if flags & END_STREAM != 0 and found:
                         _precede_trailers(found[-1], stream)

@@ -445,6 +445,10 @@ class Http2Wire:
         if self._library_heard:
             self._write_library(out)
 
+    def block_bytes(self) -> int:
+        """Return the bytes of a field block of which the peer has not sent the end."""
+        return self._scanner.block_bytes
+
     def queued_in_all(self) -> int:
         """Return the bytes of all bodies that wait for the peer's windows."""
         return self._bodies.queued

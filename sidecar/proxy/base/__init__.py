@@ -5,5 +5,5 @@
 - recorder, observer: who writes the records of requests and connections
 - runtime: the loop, the clock, the timers and the tasks that all connections share
 - output: what a connection writes in one turn of the loop
-- unsent: what waits for peers that do not take it, and its bound in bytes
+- held: what is held for peers that do not go on, and its bounds in bytes
 """

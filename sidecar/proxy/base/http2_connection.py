@@ -5,7 +5,8 @@ Rules:
   is resumed, or when it is over: the connection's window is shared.
 - The other side of an exchange is stopped while more than `HIGH_WATER_BYTES` of a stream wait for the peer's window,
   and goes on at half of that.
-- What waits on all streams and in the socket together is noted in `unsent`, and given up when there is too much of it.
+- What waits on all streams and in the socket together, and a field block that has only begun, is noted in `held`, and
+  given up when too much is held.
 - A turn of the loop is one write. While the socket is full nothing is written: what waits, waits where the watermarks
   see it.
 """
@@ -17,6 +18,7 @@ from typing import Generic, TypeVar
 
 from sidecar.core.http.http2 import Http2Codec
 from sidecar.core.http.http2_events import StreamEvent
+from sidecar.core.http.http2_frames import MAX_FRAME_BYTES
 from sidecar.core.http.http2_limits import MAX_OUTPUT_BYTES
 from sidecar.core.timers import Timed
 from sidecar.proxy.base.interfaces import ExchangeEvents
@@ -71,7 +73,7 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
         self._full: list[Stream] = []  # those that were found full, as long as they are; others may be gone already
         self._writable = True
         self._touched = False
-        self._noted = 0  # what `unsent` knows of
+        self._noted = 0  # what `held` knows of
 
     def send_data(self, stream: Stream, data: bytes) -> None:
         """Send a piece of a body; its source is paused when too much of it waits."""
@@ -87,17 +89,18 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
             self._note()
 
     def _note(self) -> None:
-        """Note what waits, if it is much."""
+        """Note what is held, if it is much."""
         waiting = self._waiting()
-        self._noted = waiting if waiting > HIGH_WATER_BYTES else 0
-        self._runtime.unsent.hold(self, self._noted, self._runtime.now())
+        self._noted = waiting if waiting > MAX_FRAME_BYTES else 0
+        self._runtime.held.note(self, self._noted, self._runtime.now())
 
     def _waiting(self) -> int:
-        """Return the bytes that the peer does not take: of bodies, and in a socket that is full."""
+        """Return the bytes that the peer does not take, of bodies and in a full socket, and of a block that began."""
         transport = self._transport
         if transport is None:
             return 0
-        return self._codec.queued_in_all() + (0 if self._writable else transport.get_write_buffer_size())
+        unsent = 0 if self._writable else transport.get_write_buffer_size()
+        return self._codec.queued_in_all() + unsent + self._codec.block_bytes()
 
     def give_up(self, count: int) -> int:
         """Reset the streams on which most waits, and cut the connection if they do not hold enough."""
@@ -161,7 +164,7 @@ class Http2Connection(asyncio.Protocol, Timed, Generic[Stream]):
             data = self._write(transport)
         if self._full:
             self._wake()
-        if self._noted and self._codec.queued_in_all() * 2 < self._noted:
+        if self._noted and (self._codec.queued_in_all() + self._codec.block_bytes()) * 2 < self._noted:
             self._note()
         if self._codec.closed:
             self._end(transport)

@@ -22,8 +22,8 @@ from typing import Any, Final, Protocol
 
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
 from sidecar.proxy.base.descriptors import Complaint
+from sidecar.proxy.base.held import Held
 from sidecar.proxy.base.interfaces import Recorder
-from sidecar.proxy.base.unsent import Unsent
 
 log = logging.getLogger("tramo.runtime")
 
@@ -64,9 +64,10 @@ class Runtime:
         self.wheel = TimerWheel(self.now())
         self.draining = False
         self.shedding = False  # new requests are refused: memory is short
+        self.is_full = False  # not even connections are taken
         self.work = 0
         self.connections = 0  # of clients
-        self.unsent = Unsent()
+        self.held = Held()
         self.descriptors = Complaint()
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
         # Balancing needs speed, not secrecy.

@@ -28,6 +28,7 @@ class DetectingConnection(asyncio.Protocol, Timed):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._seen = b""
+        self._counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: a client connected."""
@@ -35,8 +36,11 @@ class DetectingConnection(asyncio.Protocol, Timed):
         runtime = self._listener.runtime
         if is_reserved(transport):
             runtime.descriptors.say(runtime.now())
+        if runtime.is_full or is_reserved(transport):
             self._transport.abort()
             return
+        self._counted = True
+        runtime.connections += 1
         runtime.wheel.schedule(self, runtime.now() + KEEP_ALIVE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -50,8 +54,7 @@ class DetectingConnection(asyncio.Protocol, Timed):
         self._seen += data
         if len(self._seen) < len(PREFACE) and PREFACE.startswith(self._seen):
             return
-        self._listener.runtime.wheel.cancel(self)
-        self._transport = None
+        self._leave()
         self._hand_over(transport, self._seen)
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
@@ -66,8 +69,15 @@ class DetectingConnection(asyncio.Protocol, Timed):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Gone before it said anything."""
+        self._leave()
+
+    def _leave(self) -> None:
+        runtime = self._listener.runtime
         self._transport = None
-        self._listener.runtime.wheel.cancel(self)
+        runtime.wheel.cancel(self)
+        if self._counted:
+            self._counted = False
+            runtime.connections -= 1
 
     def on_deadline(self, now: float) -> None:
         """Close the connection, whose client was silent for too long."""

@@ -48,6 +48,8 @@ from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.destination import Destination
 
 MAX_LINGER_BYTES: Final = 16 << 20
+NOTED_BYTES: Final = 4_096
+"""What is held beyond that is noted: more than a usual head, of a connection that takes half as much itself."""
 """How much a client that was refused may go on sending: more than the sockets of both sides hold. It is thrown away."""
 
 
@@ -78,6 +80,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
         self._half_closed = False  # the client sends no more
         self._paused = False  # the client is not read
         self._full = False  # the client does not take what was written
+        self._noted = 0  # what `held` knows of
         self._lingered = 0
         self._quiet_since = self._runtime.now()
         self._head_since = 0.0
@@ -143,6 +146,8 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
                 self._begin(event)
         self._pumping = False
         self.update_reading()
+        if self._noted or self._pipeline.held_bytes() > NOTED_BYTES:
+            self._note()
 
     def _on_body_event(self, request: Http1Request, event: Event) -> None:
         exchange = request.exchange
@@ -200,8 +205,10 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def _leave(self) -> None:
         """Give up the transport, which another protocol has now."""
         self._enter(Phase.CLOSED)
-        if self._full:
-            self._runtime.unsent.hold(self, 0, self._runtime.now())
+        self._pipeline.clear()
+        if self._noted:
+            self._noted = 0
+            self._runtime.held.note(self, 0, self._runtime.now())
         self._runtime.wheel.cancel(self)
         self._listener.closed(self)
         self._transport = self._output = None
@@ -271,8 +278,7 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def pause_writing(self) -> None:
         """Note that the client takes the answer slower than it comes."""
         self._full = True
-        if self._transport is not None:
-            self._runtime.unsent.hold(self, self._transport.get_write_buffer_size(), self._runtime.now())
+        self._note()
         exchange = self._exchange()
         if exchange is not None:
             exchange.on_client_full()
@@ -280,13 +286,24 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def resume_writing(self) -> None:
         """Note that the client has caught up."""
         self._full = False
-        self._runtime.unsent.hold(self, 0, self._runtime.now())
+        self._note()
         exchange = self._exchange()
         if exchange is not None:
             exchange.on_client_ready()
 
+    def _note(self) -> None:
+        """Note what is held, if it is much: what the client does not take, and what of it cannot be used yet."""
+        transport = self._transport
+        if transport is None:
+            return
+        held = self._pipeline.held_bytes() + (transport.get_write_buffer_size() if self._full else 0)
+        self._noted = held if held > NOTED_BYTES else 0
+        self._runtime.held.note(self, self._noted, self._runtime.now())
+
     def give_up(self, count: int) -> int:
-        """Cut a client that does not read, all that waits with it."""
+        """Cut a client that does not go on, with all that is held for it."""
+        self._noted = 0
+        self._pipeline.clear()
         self._runtime.loop.call_soon(self._cut)  # not from within the transport's own call of `pause_writing`
         return 0
 

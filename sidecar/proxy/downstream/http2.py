@@ -32,6 +32,7 @@ from sidecar.core.http.http2_events import (
     Reset,
     StreamEvent,
 )
+from sidecar.core.http.http2_frames import MAX_FRAME_BYTES
 from sidecar.core.http.http2_limits import MAX_CUT_STREAMS, MAX_CUT_STREAMS_OF_PEERS
 from sidecar.core.http.messages import NO_REQUEST, End, Fields, RequestHead, ResponseHead
 from sidecar.proxy.base.http2_connection import Http2Connection, Http2Stream
@@ -203,6 +204,8 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         if is_enough and not self._resting and self._transport is not None:
             self._resting = True
             self._transport.pause_reading()
+        if self._codec.block_bytes() > self._noted + MAX_FRAME_BYTES:
+            self._note()
         self._deliver(events)
         self._touch()
 

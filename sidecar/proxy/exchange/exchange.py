@@ -74,7 +74,7 @@ class Exchange(ExchangeEvents):
         self._deadline = RequestDeadline(self, destination)
         self._client = client
         self._head = head
-        self._body = RequestBody()
+        self._body = RequestBody(destination.runtime)
         self._attempts = 0
         self._tried = _NONE_TRIED  # the endpoints of failed attempts; most requests share the list, so it is replaced
         self._attempt: Attempt | None = None
@@ -205,8 +205,6 @@ class Exchange(ExchangeEvents):
         if self.observer is not None:
             self.observer.received += len(data)
         connection = self._connection
-        if self._destination.runtime.shedding and connection is not None:
-            self._body.forget()  # another attempt is worth less than the memory
         self._body.add(data, connection is not None)
         if connection is not None:
             connection.send_data(data)
@@ -481,6 +479,7 @@ class Exchange(ExchangeEvents):
                 self.observer.finished(None, self._attempts, 0.0, self.flags)
         self._end_attempt()
         self._connection = None
+        self._body.forget()
         self.tunnel = None
         self._deadline.end()
         destination.runtime.work -= 1

@@ -270,7 +270,7 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
         self.phase = Phase.LOST
         self._transport = None
         if self._full:
-            self.pool.runtime.unsent.hold(self, 0, self.pool.runtime.now())
+            self.pool.runtime.held.note(self, 0, self.pool.runtime.now())
         self.pool.lost(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -302,14 +302,14 @@ class Http1UpstreamConnection(asyncio.Protocol, Timed, Pooled):
         self._full = True
         if self._transport is not None:
             runtime = self.pool.runtime
-            runtime.unsent.hold(self, self._transport.get_write_buffer_size(), runtime.now())
+            runtime.held.note(self, self._transport.get_write_buffer_size(), runtime.now())
         if self._exchange is not None:
             self._exchange.on_upstream_full()
 
     def resume_writing(self) -> None:
         """Note that the endpoint has caught up."""
         self._full = False
-        self.pool.runtime.unsent.hold(self, 0, self.pool.runtime.now())
+        self.pool.runtime.held.note(self, 0, self.pool.runtime.now())
         if self._exchange is not None:
             self._exchange.on_upstream_ready()
 

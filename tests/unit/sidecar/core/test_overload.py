@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.overload import Shedding, limit_of, reclaimable
+from sidecar.core.overload import (
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    Shedding,
+    is_critical,
+    limit_of,
+    look_again,
+    reclaimable,
+)
 
 TAKING = Shedding()
 SHEDDING = Shedding(is_on=True, load=100)
@@ -70,3 +78,16 @@ def test_what_the_kernel_can_take_back() -> None:
     assert reclaimable("anon 5\nfile 9\ninactive_file 7\nactive_file 2\n") == 7
     assert reclaimable("cache 1\ntotal_inactive_file 3\n") == 3
     assert reclaimable("anon 5\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "expected"), [(91, 100, False), (92, 100, True), (10**9, None, False), (1, 0, False)]
+)
+def test_beyond_a_share_not_even_connections_are_taken(used: int, limit: int | None, expected: bool) -> None:
+    assert is_critical(used, limit) is expected
+
+
+@given(st.integers(0, 2_000), st.integers(0, 2_000))
+def test_the_less_is_left_the_sooner_it_is_looked_at_again(one: int, other: int) -> None:
+    less, more = sorted((one, other))
+    assert SHORTEST_SECONDS <= look_again(more, 1_000) <= look_again(less, 1_000) <= LONGEST_SECONDS

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.proxy.base.unsent import COMPLAINT_SECONDS, MOST_WITHOUT_LIMIT, SHARE, SPARE_SHARE, Unsent
+from sidecar.proxy.base.held import COMPLAINT_SECONDS, MOST_WITHOUT_LIMIT, SHARE, SPARE_SHARE, Held
 
 MOST = 1_000
 
 
-class Held:
+class Connection:
     """A connection that gives up pieces of ten bytes."""
 
     def __init__(self) -> None:
@@ -24,65 +24,65 @@ class Held:
         return self.waiting
 
 
-def bounded(most: int = MOST) -> Unsent:
-    unsent = Unsent()
-    unsent.bound(most * SHARE)
-    assert unsent.most == most
-    return unsent
+def bounded(most: int = MOST) -> Held:
+    account = Held()
+    account.bound(most * SHARE)
+    assert account.most == most
+    return account
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 700))))
 def test_there_is_never_more_than_the_bound_and_the_sum_is_right(notes: list[tuple[int, int]]) -> None:
-    unsent = bounded()
-    held = [Held() for _ in range(5)]
+    account = bounded()
+    held = [Connection() for _ in range(5)]
     for number, count in notes:
         held[number].waiting = count
-        unsent.hold(held[number], count, 0.0)
-        assert unsent.total == sum(each.waiting for each in held) <= MOST
-        assert unsent.describe()["connections"] == sum(each.waiting > 0 for each in held)
+        account.note(held[number], count, 0.0)
+        assert account.total == sum(each.waiting for each in held) <= MOST
+        assert account.describe()["connections"] == sum(each.waiting > 0 for each in held)
 
 
 def test_those_with_most_give_up_first_and_some_more_than_would_do() -> None:
-    unsent = bounded()
-    small, large, last = Held(), Held(), Held()
+    account = bounded()
+    small, large, last = Connection(), Connection(), Connection()
     for holder, count in ((small, 200), (large, 700), (last, 101)):
         holder.waiting = count
-        unsent.hold(holder, count, 0.0)
+        account.note(holder, count, 0.0)
     assert (small.asked, last.asked) == ([], [])
     assert large.asked == [1_001 - (MOST - MOST // SPARE_SHARE)]
-    assert unsent.given_up == 130
+    assert account.given_up == 130
 
 
 def test_without_a_limit_there_is_a_bound_too() -> None:
-    unsent = Unsent()
-    holder = Held()
+    account = Held()
+    holder = Connection()
     holder.waiting = MOST_WITHOUT_LIMIT + 10
-    unsent.hold(holder, holder.waiting, 0.0)
-    assert unsent.total < MOST_WITHOUT_LIMIT
+    account.note(holder, holder.waiting, 0.0)
+    assert account.total < MOST_WITHOUT_LIMIT
 
 
 def test_what_ends_may_say_what_waits_on_others_meanwhile() -> None:
-    unsent = bounded()
-    other = Held()
+    account = bounded()
+    other = Connection()
 
-    class Talking(Held):
+    class Talking(Connection):
         def give_up(self, count: int) -> int:
             other.waiting = 900
-            unsent.hold(other, other.waiting, 0.0)
+            account.note(other, other.waiting, 0.0)
             return super().give_up(count)
 
     holder = Talking()
     holder.waiting = 1_100
-    unsent.hold(holder, holder.waiting, 0.0)
+    account.note(holder, holder.waiting, 0.0)
     assert other.asked == [], "nobody is asked from within the asking of another"
-    unsent.hold(other, other.waiting, 0.0)
-    assert unsent.total == holder.waiting + other.waiting <= MOST
+    account.note(other, other.waiting, 0.0)
+    assert account.total == holder.waiting + other.waiting <= MOST
 
 
 def test_it_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    unsent = bounded()
-    holder = Held()
+    account = bounded()
+    holder = Connection()
     for now in (0.0, 1.0, COMPLAINT_SECONDS - 1.0, COMPLAINT_SECONDS):
         holder.waiting = MOST + 10
-        unsent.hold(holder, holder.waiting, now)
+        account.note(holder, holder.waiting, now)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2

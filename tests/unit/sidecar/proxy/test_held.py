@@ -1,4 +1,4 @@
-"""Peers that do not take what is sent to them lose it when too many bytes wait, and nobody else loses anything."""
+"""Peers that do not go on lose what is held for them when it is too much, and nobody else loses anything."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from sidecar.core.direction import INBOUND
+from sidecar.core.http.http2 import PREFACE
 from sidecar.core.http.http2_events import ENHANCE_YOUR_CALM, Reset
 from sidecar.core.http.messages import UNKNOWN_LENGTH, End, RequestHead, ResponseHead
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.policy import Policy, Timeouts
+from sidecar.proxy.downstream.detect import DetectingConnection
 from sidecar.proxy.overload import MemoryWatch
 from sidecar.proxy.tcp import TcpSession
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
-from tests.support.proxy.rig import Client, Http1Rig, Http2Rig, Peer, Rig
+from tests.support.proxy.rig import ANSWER, Client, Http1Rig, Http2Rig, Peer, Rig
+from tests.support.wire import http2
 from tests.support.wire.http1 import request
 
 GET = request(b"Host: orders", line=b"GET / HTTP/1.1")
@@ -33,8 +36,8 @@ def asked(rig: Http2Rig, client: Client, count: int) -> Peer:
 
 
 def nothing_waits(rig: Rig) -> bool:
-    found = rig.runtime.unsent.describe()
-    return (found["waiting"], found["connections"]) == (0, 0)
+    found = rig.runtime.held.describe()
+    return (found["held"], found["connections"]) == (0, 0)
 
 
 def streams_of(upstream: Peer) -> list[int]:
@@ -44,7 +47,7 @@ def streams_of(upstream: Peer) -> list[int]:
 @pytest.mark.parametrize("whole", [False, True], ids=["answers under way", "answers that are whole here"])
 def test_streams_of_a_client_that_does_not_read_are_reset_and_the_others_live_on(whole: bool) -> None:
     rig = Http2Rig()
-    rig.runtime.unsent.most = MIB
+    rig.runtime.held.most = MIB
     client = rig.client()
     upstream = asked(rig, client, 60)
     size = 100_000 if whole else len(LARGE)
@@ -53,7 +56,7 @@ def test_streams_of_a_client_that_does_not_read_are_reset_and_the_others_live_on
         upstream.codec.send_data(stream, bytes(size))
         upstream.codec.send_end(stream, [])
         rig.run()
-        assert rig.runtime.unsent.total <= MIB
+        assert rig.runtime.held.total <= MIB
     heard = client.take()
     cut = {stream for stream, event in heard if isinstance(event, Reset)}
     assert {event.code for _, event in heard if isinstance(event, Reset)} == {ENHANCE_YOUR_CALM}
@@ -82,7 +85,7 @@ def test_what_waits_is_not_counted_any_more_when_its_connection_is_gone() -> Non
         upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
         upstream.codec.send_data(stream, LARGE)
     rig.run()
-    assert rig.runtime.unsent.total > 300_000
+    assert rig.runtime.held.total > 300_000
     client.transport.lose()
     assert nothing_waits(rig)
     assert rig.settled()
@@ -93,13 +96,13 @@ def test_a_client_whose_socket_is_full_is_cut_where_no_stream_holds_enough() -> 
     client = rig.client()
     upstream = asked(rig, client, 2)
     client.transport.blocked = True
-    rig.runtime.unsent.most = 1_000
+    rig.runtime.held.most = 1_000
     for stream in streams_of(upstream):
         upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
         upstream.codec.send_data(stream, bytes(60_000))
     rig.run()
     assert client.transport.lost
-    assert rig.runtime.unsent.total == 0
+    assert rig.runtime.held.total == 0
     assert rig.settled()
 
 
@@ -108,13 +111,13 @@ def test_requests_that_an_http2_endpoint_does_not_take_are_answered() -> None:
     client = rig.client()
     first = client.ask()
     upstream = rig.upstream()
-    rig.runtime.unsent.most = 150_000
+    rig.runtime.held.most = 150_000
     posts = [client.ask(b"POST", UNKNOWN_LENGTH) for _ in range(8)]
     for _ in range(4):
         for stream in posts:
             client.codec.send_data(stream, bytes(30_000))
         rig.run()
-        assert rig.runtime.unsent.total <= rig.runtime.unsent.most
+        assert rig.runtime.held.total <= rig.runtime.held.most
     answered = {stream: event for stream, event in client.take() if isinstance(event, ResponseHead)}
     assert set(answered) < set(posts)
     assert {event.status for event in answered.values()} == {502}
@@ -127,7 +130,7 @@ def test_requests_that_an_http2_endpoint_does_not_take_are_answered() -> None:
 
 def test_an_http1_client_that_does_not_read_is_cut() -> None:
     rig = Http1Rig()
-    rig.runtime.unsent.most = 250_000
+    rig.runtime.held.most = 250_000
     clients = []
     for _ in range(3):
         upstream, client = rig.upstream(), rig.client()
@@ -136,7 +139,7 @@ def test_an_http1_client_that_does_not_read_is_cut() -> None:
         upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"a" * 100_000)
         clients.append(client)
     assert sum(client.lost for client in clients) == 1
-    assert rig.runtime.unsent.total <= 250_000
+    assert rig.runtime.held.total <= 250_000
     for client in clients:
         if not client.lost:
             client.unblock()
@@ -147,7 +150,7 @@ def test_an_http1_client_that_does_not_read_is_cut() -> None:
 
 def test_a_request_that_an_http1_endpoint_does_not_take_is_answered() -> None:
     rig = Http1Rig()
-    rig.runtime.unsent.most = 80_000
+    rig.runtime.held.most = 80_000
     upstream, client = rig.upstream(), rig.client()
     upstream.blocked = True
     client.receive(request(b"Host: orders", b"Content-Length: 200000", line=b"POST / HTTP/1.1") + bytes(90_000))
@@ -162,7 +165,7 @@ def test_a_session_of_which_one_side_does_not_read_is_cut(deaf: str) -> None:
         loop = ConnectingLoop()
         loop.outcomes.append(None)
         rig = Http1Rig(1, Policy(timeouts=Timeouts()), loop)
-        rig.runtime.unsent.most = 80_000
+        rig.runtime.held.most = 80_000
         over: list[TcpSession] = []
         session = TcpSession(rig.destination, INBOUND, ServerMeter("ledger"), over.append)
         client = FakeTransport(loop, session.client)
@@ -188,7 +191,7 @@ def test_while_memory_is_short_half_as_much_may_wait(tmp_path: Path) -> None:
     client.blocked = True
     client.receive(GET)
     upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"a" * 100_000)
-    waiting = rig.runtime.unsent.total
+    waiting = rig.runtime.held.total
     limit = waiting * 4 + 4_000
     (tmp_path / "memory.max").write_text(f"{limit}\n")
     (tmp_path / "memory.stat").write_text("")
@@ -211,3 +214,112 @@ def test_while_memory_is_short_nothing_more_of_a_body_is_kept_for_another_attemp
     upstream.break_off()
     assert client.take().startswith(b"HTTP/1.1 502 ") is is_short
     assert rig.runtime.work == (not is_short), "the other attempt waits for its connection"
+
+
+def test_clients_that_do_not_end_a_head_are_cut() -> None:
+    rig = Http1Rig()
+    rig.runtime.held.most = 100_000
+    clients = [rig.client() for _ in range(4)]
+    for client in clients:
+        client.receive(b"GET / HTTP/1.1\r\nHost: orders\r\n" + b"x: " + bytes([97]) * 30_000 + b"\r\n")
+        rig.run()
+        assert rig.runtime.held.total <= 100_000
+    assert [client.lost for client in clients] == [True, True, False, False], "more than would do"
+    for client in clients[2:]:
+        client.receive(b"\r\n")
+        assert client.take() == b"", "the request is under way"
+    assert nothing_waits(rig), "heads that are whole are requests"
+
+
+def test_requests_that_wait_behind_one_are_held() -> None:
+    rig = Http1Rig()
+    rig.runtime.held.most = 400_000
+    (upstream, quiet), (other, greedy) = ((rig.upstream(), rig.client()) for _ in range(2))
+    quiet.receive(GET * 100)
+    waiting = rig.runtime.held.total
+    assert 100 * 300 < waiting < 100 * 500
+    greedy.receive(GET * 5_000)
+    rig.run()
+    assert (quiet.lost, greedy.lost) == (False, True)
+    assert rig.runtime.held.total == waiting
+    (carrier,) = (each for each in (upstream, other) if not each.lost)
+    for _ in range(100):
+        assert carrier.take().startswith(b"GET / ")
+        carrier.receive(ANSWER)
+    assert quiet.take().count(ANSWER[-2:]) == 100
+    assert nothing_waits(rig)
+    assert rig.settled()
+
+
+def test_a_field_block_that_does_not_end_is_held() -> None:
+    rig = Http2Rig()
+    rig.runtime.held.most = 50_000
+    clients = [raw(rig) for _ in range(3)]
+    field = b"\x40\x01a" + http2.text(b"b" * 7_000)
+    for client in clients:
+        client.receive(http2.frame(http2.HEADERS, 0, 1, http2.plain_block(http2.GET)))
+        client.receive(http2.frame(http2.CONTINUATION, 0, 1, field * 2))
+        client.receive(http2.frame(http2.CONTINUATION, 0, 1, field * 2))
+        rig.run()
+        assert rig.runtime.held.total <= 50_000
+    assert [client.is_closing() for client in clients] == [True, True, False]
+    clients[2].receive(http2.frame(http2.CONTINUATION, http2.END_HEADERS, 1))
+    assert nothing_waits(rig)
+
+
+def raw(rig: Http2Rig) -> FakeTransport:
+    """A connection whose client's frames the test makes itself."""
+    transport = FakeTransport(rig.loop, DetectingConnection(rig.listener))
+    transport.receive(PREFACE + http2.frame(http2.SETTINGS))
+    return transport
+
+
+def test_all_bodies_that_are_kept_for_another_attempt_have_a_bound_together() -> None:
+    rig = Http2Rig()
+    rig.runtime.held.most_bodies = 100_000
+    client = rig.client()
+    client.ask()
+    upstream = rig.upstream()
+    posts = [client.ask(b"PUT", UNKNOWN_LENGTH) for _ in range(20)]
+    for _ in range(3):
+        for stream in posts:
+            client.codec.send_data(stream, bytes(10_000))
+            rig.run()
+            assert rig.runtime.held.bodies <= 110_000
+    upstream.transport.break_off()
+    again = rig.upstream()
+    heads = [stream for stream, event in again.take() if isinstance(event, RequestHead)]
+    assert 1 < len(heads) < 15, "some are tried again, those that were kept"
+    answered = [event.status for _, event in client.take() if isinstance(event, ResponseHead)]
+    assert answered == [502] * (21 - len(heads))
+    for stream in heads:
+        again.codec.send_response(stream, ResponseHead(200, []))
+    rig.run()
+    assert rig.runtime.held.bodies == 0
+
+
+def test_clients_wait_with_bodies_for_which_there_is_no_connection_yet() -> None:
+    rig = Http1Rig()
+    rig.runtime.held.most_bodies = 100_000
+    post = request(b"Host: orders", b"Content-Length: 100000", line=b"PUT / HTTP/1.1")
+    clients = [rig.client() for _ in range(4)]
+    for client in clients:
+        client.receive(post + bytes(40_000))
+    assert [client.is_reading() for client in clients] == [True, True, False, False]
+
+
+def test_connections_are_not_even_accepted_at_the_limit(tmp_path: Path) -> None:
+    rig = Http1Rig()
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.stat").write_text("")
+    watch = MemoryWatch(rig.runtime, root=tmp_path, give_back=lambda: None)
+    for used, is_taken in ((900, True), (930, False), (700, True)):
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+        watch.step()
+        client = FakeTransport(rig.loop, DetectingConnection(rig.listener))
+        rig.run()
+        assert client.lost is not is_taken
+        assert rig.runtime.connections == is_taken, "also those that have said nothing yet"
+        if is_taken:
+            client.lose()
+    assert rig.runtime.connections == 0
