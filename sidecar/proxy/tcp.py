@@ -29,9 +29,9 @@ from sidecar.proxy.base.connect import connect
 from sidecar.proxy.base.descriptors import OUT_OF_DESCRIPTORS, is_exhausted, is_reserved
 from sidecar.proxy.base.runtime import HIGH_WATER_BYTES, LONG_READ_BYTES
 from sidecar.proxy.base.sockets import connect_failure, keep_connection_alive, reset
+from sidecar.proxy.tcp_replay import MAX_EARLY_BYTES, Replay
 from sidecar.proxy.upstream.destination import Destination
 
-MAX_EARLY_BYTES: Final = 65_536
 LONGEST_REPLAY_SECONDS: Final = 1.0
 """Where the policy has no connect time-out."""
 
@@ -81,6 +81,8 @@ class _Side(asyncio.Protocol):
         """Keep bytes until the other socket stands."""
         self.early.append(data)
         self.early_bytes += len(data)
+        if self._session is not None:
+            self._session.hold(self, self.early_bytes)
         if self.early_bytes >= MAX_EARLY_BYTES and self.transport is not None:
             self.transport.pause_reading()
 
@@ -89,6 +91,8 @@ class _Side(asyncio.Protocol):
         # Before anything is written: the other side may say at once that it is full.
         if self.transport is not None and not self.transport.is_closing() and not self.ended:
             self.transport.resume_reading()
+        if self.early and self._session is not None:
+            self._session.hold(self, 0)
         for data in self.early:
             peer.write(data)
         self.early.clear()
@@ -173,9 +177,7 @@ class TcpSession(Timed):
         self._greeting = greeting  # what the client reads first once the connection stands (CONNECT)
         self._refusal = refusal  # what it reads if none can be made
         self._direction = direction
-        self.replay: list[bytes] | None = None  # what the client sent, while the endpoint may not have taken it
-        self._replay_bytes = 0
-        self._replay_until = 0.0
+        self.replay: Replay | None = None  # what the client sent, while the endpoint may not have taken it
         self._tried: list[Endpoint] = []
         self._endpoint: Endpoint | None = None
         self._generation = 0
@@ -310,10 +312,8 @@ class TcpSession(Timed):
             client.write(self._greeting)
             self._greeting = b""
         client.peer, server.peer = server, client
-        self.replay = list(client.early)
-        self._replay_bytes = client.early_bytes
         seconds = self._destination.cluster.policy.timeouts.connect_seconds or LONGEST_REPLAY_SECONDS
-        self._replay_until = self._runtime.now() + seconds
+        self.replay = Replay(self._runtime.held, client.early, self._runtime.now() + seconds)
         client.join(server)
         server.join(client)
         if client.ended and server.ended:
@@ -325,30 +325,31 @@ class TcpSession(Timed):
 
     def remember(self, side: _Side, data: bytes) -> None:
         """Keep what the client sends until the endpoint has shown that it took the session."""
-        if self.replay is None:
-            return
-        self._replay_bytes += len(data)
-        late = self._runtime.now() > self._replay_until
-        if side is not self.client or late or self._replay_bytes > MAX_EARLY_BYTES:
-            self.replay = None
-        else:
-            self.replay.append(data)
+        replay = self.replay
+        if replay is not None and not (side is self.client and replay.add(data, self._runtime.now())):
+            self._forget()
+
+    def _forget(self) -> list[bytes]:
+        """Keep no more of what the client sent. Return what was kept."""
+        replay, self.replay = self.replay, None
+        return replay.end() if replay is not None else []
 
     def goes_on(self, side: _Side, error: Exception | None) -> bool:
         """Note a lost socket. Return whether the session goes on with another endpoint: this one has not taken it."""
-        replay, endpoint, client = self.replay, self._endpoint, self.client
+        endpoint, client = self._endpoint, self.client
         if side is client or not isinstance(error, ConnectionError):
             return False
         if side.peer is None:
             side.was_reset = True
             return True
-        if replay is None or endpoint is None:
+        if self.replay is None or endpoint is None:
             return False
         if self._finished or client.transport is None or client.transport.is_closing():
             return False
-        if self._runtime.now() > self._replay_until:
+        if not self.replay.is_in_time(self._runtime.now()):
             return False
-        self.replay = self._endpoint = None
+        early = self._forget()
+        self._endpoint = None
         self._failed(endpoint, self._generation)
         if not self._knows_another():
             self._flags = (UF,)
@@ -357,7 +358,7 @@ class TcpSession(Timed):
             return False
         self._runtime.wheel.cancel(self)
         client.peer = None
-        client.early, client.early_bytes = replay, self._replay_bytes
+        client.early, client.early_bytes = early, sum(map(len, early))
         self._runtime.spawn(self._connect(), f"tcp {self._destination.cluster.name}")
         return True
 
@@ -403,6 +404,7 @@ class TcpSession(Timed):
         if self._finished:
             return
         self._finished = True
+        self._forget()
         self._runtime.wheel.cancel(self)
         self._runtime.work -= 1
         self._runtime.connections -= 1

@@ -185,6 +185,49 @@ def test_a_session_of_which_one_side_does_not_read_is_cut(deaf: str) -> None:
     asyncio.run(test())
 
 
+def test_sessions_that_wait_for_an_endpoint_are_held() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        rig = Http1Rig(1, loop=loop)
+        rig.runtime.held.most = 100_000
+        clients = []
+        for _ in range(4):
+            session = TcpSession(rig.destination, INBOUND, ServerMeter("ledger"))
+            clients.append(FakeTransport(loop, session.client))
+            clients[-1].receive(b"a" * 30_000)
+            assert rig.runtime.held.total <= 100_000
+        assert [client.lost for client in clients] == [True, True, False, False]
+        for client in clients[2:]:
+            client.lose()
+        await loop.settle()
+        assert nothing_waits(rig)
+
+    asyncio.run(test())
+
+
+def test_what_sessions_sent_is_kept_within_the_bound_of_bodies_and_until_they_are_over() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        loop.outcomes += [None] * 4
+        rig = Http1Rig(1, loop=loop)
+        rig.runtime.held.most_bodies = 50_000
+        clients = []
+        for _ in range(4):
+            session = TcpSession(rig.destination, INBOUND, ServerMeter("ledger"))
+            clients.append(FakeTransport(loop, session.client))
+            await loop.settle()
+            clients[-1].receive(b"a" * 20_000)
+        assert rig.runtime.held.bodies == 60_000, "the third one passed the bound, and the fourth found it passed"
+        loop.transports[0].receive(b"answer")
+        assert rig.runtime.held.bodies == 40_000
+        for client in clients:
+            client.lose()
+        await loop.settle()
+        assert rig.runtime.held.bodies == 0
+
+    asyncio.run(test())
+
+
 def test_while_memory_is_short_half_as_much_may_wait(tmp_path: Path) -> None:
     rig = Http1Rig()
     upstream, client = rig.upstream(), rig.client()

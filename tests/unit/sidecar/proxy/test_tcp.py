@@ -11,7 +11,8 @@ from sidecar.core.direction import INBOUND, OUTBOUND
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.policy import CircuitBreaker, Policy, Timeouts
 from sidecar.proxy.base.runtime import LONG_READ_BYTES, TURN_BYTES
-from sidecar.proxy.tcp import MAX_EARLY_BYTES, TcpSession
+from sidecar.proxy.tcp import TcpSession
+from sidecar.proxy.tcp_replay import MAX_EARLY_BYTES
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
 from tests.support.proxy.rig import Http1Rig
 
