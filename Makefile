@@ -56,8 +56,9 @@ bench-control: setup .tools/sidecar/installed ## measure registry and sidecar wi
 bench-telemetry: setup .tools/sidecar/installed ## time the pieces of telemetry, such as a line of the access log
 	@$(BIN)/python -m tests.benchmarks.telemetry
 
-bench-size: setup .tools/sidecar/installed ## measure the memory of large namespaces, and of clients that read nothing, in containers of that size
+bench-size: setup .tools/sidecar/installed ## measure memory in containers of a size: large namespaces, crowds of clients that do not go on
 	@$(BIN)/python -m tests.benchmarks.size
+	@$(BIN)/python -m tests.benchmarks.crowds
 
 attacks: setup .tools/sidecar/installed ## attack a sidecar and measure what an innocent connection feels; attacks in ARGS
 	@PYTHONPATH=.tools/sidecar/wheel:. $(BIN)/python -P -m tests.benchmarks.attacks $(ARGS)

@@ -1,8 +1,7 @@
 """How much memory the sidecar takes, as a container has it: `python -m tests.benchmarks.size`.
 
-It starts in a control group with the memory and a quarter of a CPU; beyond the limit the kernel would end it. First it
-reads a large namespace, listens for all its services and is ready. Then clients ask for large answers on thousands of
-streams and read nothing, until its memory grows no more; another client is still answered. Exit code 0: all were held.
+It starts in a control group with the memory and a quarter of a CPU; beyond the limit the kernel would end it. It
+reads a large namespace, listens for all its services and is ready. Exit code 0: all were held.
 """
 
 from __future__ import annotations
@@ -10,28 +9,19 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.benchmarks import limits
 from tests.benchmarks.control_plane import Service
 from tests.benchmarks.processes import cpus
-from tests.benchmarks.proxies import PORT, TRAMO, Field, Proxy, sidecar_kind
+from tests.benchmarks.proxies import PORT, TRAMO, Field, sidecar_kind
 from tests.support.proxy.sidecar import network
-from tests.support.wire import http2
 
 ENDPOINTS_EACH: Final = 6
-STREAMS: Final = 1_000
-"""As many as a connection may have."""
-STILL_SECONDS: Final = 2.0
-"""Memory that has not grown for so long grows no more."""
-STILL_BYTES: Final = 256 << 10
-MOST_SECONDS: Final = 60.0
 
 
 class Size(NamedTuple):
@@ -56,17 +46,6 @@ def services(count: int) -> list[Service]:
         )
         for number in range(2, count + 2)
     ]
-
-
-class Unread(NamedTuple):
-    """Clients that read nothing, of a service, and the memory that is to be enough for them."""
-
-    protocol: str
-    clients: int
-    mebibytes: int
-
-
-UNREAD: Final = (Unread("http", 2, 128), Unread("http2", 2, 128), Unread("http2", 8, 64))
 
 
 @contextmanager
@@ -98,49 +77,12 @@ def measure(size: Size) -> str:
         return named(group.peak_bytes())
 
 
-def measure_unread(unread: Unread) -> str:
-    """The most memory that the group had. Raises RuntimeError when the sidecar has ended, or answers nobody."""
-    with setting(unread.mebibytes) as (field, group), ExitStack() as stack:
-        service = field.servers(unread.protocol)
-        proxy = field.tramo(field.control_plane(service), service, limits=group)
-        ask = [http2.request(http2.replaced(b":path", b"/1m"), stream) for stream in range(1, 2 * STREAMS, 2)]
-        for _ in range(unread.clients):
-            closed = http2.setting(4, 0)  # SETTINGS_INITIAL_WINDOW_SIZE
-            client = stack.enter_context(http2.RawClient((proxy.host, proxy.port), settings=closed))
-            client.send(*ask)
-        wait_until_still(proxy)
-        with closing(HTTPConnection(proxy.host, proxy.port, timeout=10)) as other:
-            other.request("GET", "/100", headers={"Host": service.name})
-            status = other.getresponse().status
-            if status != 200:
-                raise RuntimeError(f"another client is answered {status}")
-        return named(group.peak_bytes())
-
-
-def wait_until_still(proxy: Proxy) -> None:
-    """Wait until a proxy's memory grows no more. Raises RuntimeError when it has ended."""
-    (program,) = proxy.programs
-    most, since = 0, time.monotonic()
-    ends = since + MOST_SECONDS
-    while time.monotonic() < min(ends, since + STILL_SECONDS):
-        program.check()
-        if program.pss_bytes() > most + STILL_BYTES:
-            most, since = program.pss_bytes(), time.monotonic()
-        time.sleep(0.1)
-
-
 def main() -> int:
     """Measure all."""
     print(f"sidecar: {sidecar_kind()}\n\n| services | endpoints | limit, MiB | most used, MiB |\n|---:|---:|---:|---:|")
     for size in SIZES:
         endpoints = size.services * ENDPOINTS_EACH
         print(f"| {size.services:,} | {endpoints:,} | {size.mebibytes} | {measure(size)} |", flush=True)
-    print(
-        "\n| clients that read nothing | streams | service | limit, MiB | most used, MiB |\n|---:|---:|---|---:|---:|"
-    )
-    for unread in UNREAD:
-        streams = f"{unread.clients * STREAMS:,} | {unread.protocol}"
-        print(f"| {unread.clients} | {streams} | {unread.mebibytes} | {measure_unread(unread)} |", flush=True)
     return 0
 
 
