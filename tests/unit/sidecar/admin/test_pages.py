@@ -80,7 +80,7 @@ def run(test: Callable[[Case], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
+def test_ready_needs_listeners_a_snapshot_memory_and_no_drain() -> None:
     async def test(case: Case) -> None:
         assert case.pages.get("/ready") == (
             503,
@@ -97,6 +97,10 @@ def test_ready_needs_listeners_a_snapshot_and_no_drain() -> None:
         case.pages.inbound_bound = True
         assert case.pages.get("/ready")[0] == 503
         await case.mesh.apply(snapshot())
+        assert case.pages.get("/ready")[0] == 200
+        case.runtime.shedding = True
+        assert case.pages.get("/ready")[0] == 503
+        case.runtime.shedding = False
         assert case.pages.get("/ready")[0] == 200
         case.mesh.drain()
         assert case.pages.get("/ready")[0] == 503
