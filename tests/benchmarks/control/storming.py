@@ -7,6 +7,7 @@ ECS. So few processors as here work the events later than they arrive; Lambda st
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -39,7 +40,12 @@ def storming(endpoint: str, table: str) -> Iterator[Row]:
 
 async def _storm(endpoint: str, table: str) -> list[Row]:
     passing = storm.plan(NAMESPACE, TASKS, SERVICES, SECONDS, seed=1)
-    specs = {each.name: each for each in template.load(table=table).functions}
+    without_bucket = {"TRAMO_FEED_BUCKET": ""}  # S3 is not here
+    specs = {
+        each.name: dataclasses.replace(each, environment={**each.environment, **without_bucket})
+        for each in template.load(table=table).functions
+    }
+    aws.create_feed(endpoint, specs["Publisher"].environment["TRAMO_FEED_TABLE"])
     async with AsyncExitStack() as stack:
         door = stack.enter_context(open_front_door(endpoint, FakeEcs(*passing.definitions())))
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="tramo-bench-")))
@@ -60,7 +66,7 @@ async def _storm(endpoint: str, table: str) -> list[Row]:
         for begin in range(0, len(before), REGISTRARS):
             together = zip(registrars, before[begin : begin + REGISTRARS], strict=False)
             await asyncio.gather(*(registrar.invoke(event) for registrar, event in together))
-        await storm.settle(publisher, stream)
+        await asyncio.wait_for(storm.settle(publisher, stream), PATIENCE)
         stream.forget()
         outcome = await storm.run(passing, registrars, publisher, stream, PATIENCE)
     faults = storm.faults(open_store(table, aws.REGION, endpoint), passing)
