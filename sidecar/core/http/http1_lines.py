@@ -65,6 +65,22 @@ class RequestLines:
             self._head = _UNKNOWN
         return 0 if self._at == _UNKNOWN else len(self._data) - self._at
 
+    def is_usual(self, method: bytes, target: bytes) -> bool:
+        """Return whether the line of a request that the parser has read is as it must be, and its version 1.1.
+
+        So it mostly is, and the parser's version is dear. `expect` must follow, else `check`.
+        """
+        if self._head != _UNKNOWN:
+            self.locate()
+        if self._at == _UNKNOWN or not self._data.startswith(b"%b %b HTTP/1.1\r\n" % (method, target), self._at):
+            return False
+        self._head = self._at
+        return True
+
+    def expect(self, length: int) -> None:
+        """Note the length of the body, behind a usual line; negative when it is not known."""
+        self._length = length
+
     def check(self, method: bytes, target: bytes, length: int, version: bytes = b"1.1") -> None:
         """Look at the line of a request that the parser has read. Raises ProtocolError when it is not as it must be.
 

@@ -23,7 +23,7 @@ from typing import Final
 import httptools
 
 from sidecar.core.errors import ProtocolError
-from sidecar.core.http.fields import MAX_TARGET_BYTES, show, valid_authority
+from sidecar.core.http.fields import HASH, MAX_TARGET_BYTES, show, valid_authority
 from sidecar.core.http.http1_lines import RequestLines
 from sidecar.core.http.http1_reader import Event, Phase, Reader, cause_of
 from sidecar.core.http.messages import END, UNKNOWN_LENGTH, End, RequestHead
@@ -153,18 +153,22 @@ class RequestReader(Reader):
         if self._phase is Phase.PRIMING:
             return
         parser = self._parser
-        version = parser.get_http_version()
+        method = parser.get_method()
+        is_usual = self._lines.is_usual(method, self._target)
+        version = "1.1" if is_usual else parser.get_http_version()
         if version != "1.1":
             self._on_other_version(version)
         self._finish_head(len(self._target))
         read = self._head
-        method = parser.get_method()
         if method in _NOT_HTTP:
             raise ProtocolError(f"{show(method)} is no method of HTTP", 501)
         length = read.content_length
         if length == UNKNOWN_LENGTH and not read.chunked:
             length = 0
-        self._lines.check(method, self._target, length, version.encode())
+        if is_usual:
+            self._lines.expect(length)
+        else:
+            self._lines.check(method, self._target, length, version.encode())
         target, authority = self._split_target(method)
         if length != 0 and method in (b"TRACE", b"CONNECT"):
             raise ProtocolError(f"{show(method)} has no body")  # RFC 9110 sections 9.3.6 and 9.3.8
@@ -203,7 +207,7 @@ class RequestReader(Reader):
             self._known_host = host
         target = self._target
         if target.startswith(b"/") and method != b"CONNECT":
-            if b"#" in target:
+            if HASH in target:
                 raise ProtocolError("the request target has a fragment")  # RFC 9112 section 3.2.1
             return target, host
         if method == b"CONNECT":

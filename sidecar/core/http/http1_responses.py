@@ -41,6 +41,7 @@ class ResponseReader(Reader):
         self._parser = httptools.HttpResponseParser(self)
         self._reason = b""
         self._method = b""
+        self._is_usual = False  # the response began with HTTP/1.1: the parser's version is dear
         self._informed = 0  # informational answers to this request
         self._left = 0  # bytes of a body of known length that are still to come
         self.leftover = b""  # bytes behind a 101
@@ -56,8 +57,10 @@ class ResponseReader(Reader):
         """Take bytes of the server; return the events that they complete. Raises ProtocolError."""
         if self._phase is Phase.IDLE:
             raise ProtocolError("bytes without a request that they could answer")
-        if self._phase is Phase.EXPECTING and not data.startswith(b"H"):  # llhttp takes empty lines in front
-            raise ProtocolError("a response that does not begin with its version")
+        if self._phase is Phase.EXPECTING:
+            if not data.startswith(b"H"):  # llhttp takes empty lines in front
+                raise ProtocolError("a response that does not begin with its version")
+            self._is_usual = data.startswith(b"HTTP/1.1 ")
         size = len(data)
         if size < self._left and (self._phase is Phase.PAST_PARSER or size >= PAST_PARSER_BYTES):
             self._left -= size
@@ -131,7 +134,8 @@ class ResponseReader(Reader):
             return
         parser = self._parser
         status = parser.get_status_code()
-        version = parser.get_http_version()
+        version = "1.1" if self._is_usual else parser.get_http_version()
+        self._is_usual = False  # what follows in the same read is another
         if version not in ("1.1", "1.0") or not 100 <= status <= 999:
             raise ProtocolError(f"version {version} or status {status} is out of range")
         if self._reason != b"OK" and not _REASON.fullmatch(self._reason):

@@ -18,10 +18,12 @@ import ngh2
 from sidecar.core.errors import ProtocolError
 from sidecar.core.http import grpc
 from sidecar.core.http.fields import (
+    BLANK,
     CONNECTION_SPECIFIC,
     COOKIE,
     EXPECT,
     FORBIDDEN_IN_TRAILERS,
+    HASH,
     HOST,
     LENGTH,
     MAX_CRUMBS,
@@ -100,7 +102,7 @@ def read_request(headers: tuple[ngh2.Header, ...], ended: bool) -> RequestHead:
         raise ProtocolError("CONNECT is served by the forward proxy's port only")
     if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
         raise ProtocolError("the path is not in origin form")
-    if b" " in target or b"#" in target or not target.isascii():
+    if BLANK in target or HASH in target or not target.isascii():
         raise ProtocolError("the path has a character that no URL has")
     if len(target) > MAX_TARGET_BYTES:
         raise ProtocolError(f"the path is longer than {MAX_TARGET_BYTES} bytes", 414)

@@ -19,20 +19,54 @@ from sidecar.core.http.messages import Fields
 
 Random = Callable[[int], int]
 
+DIGITS: Final = 30
+"""Of an identifier: the other two say its version and variant."""
+IDS_AT_ONCE: Final = 64
+
 _ID: Final = b"x-request-id"
 _FOR: Final = b"x-forwarded-for"
 _PROTO: Final = b"x-forwarded-proto"
 
 
-def outbound(fields: Fields, random: Random) -> None:
+class RequestIds:
+    """Makes version 4 UUIDs (RFC 9562), as Envoy does; they need not be secret.
+
+    Random digits are made for many at once: for each alone that is the larger part of the cost.
+    """
+
+    __slots__ = ("_at", "_digits", "_random")
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._digits = b""
+        self._at = 0
+
+    def next(self) -> bytes:
+        """Return a new one."""
+        if self._at == len(self._digits):
+            count = IDS_AT_ONCE * DIGITS // 2
+            self._digits = self._random(8 * count).to_bytes(count, "big").hex().encode()
+            self._at = 0
+        at, digits = self._at, self._digits
+        self._at = at + DIGITS
+        return b"%b-%b-4%b-a%b-%b" % (
+            digits[at : at + 8],
+            digits[at + 8 : at + 12],
+            digits[at + 12 : at + 15],
+            digits[at + 15 : at + 18],
+            digits[at + 18 : at + 30],
+        )
+
+
+def outbound(fields: Fields, ids: RequestIds) -> None:
     """Complete a request of this task's app."""
     for name, _ in fields:
         if name == _ID:
             return
-    fields.append((_ID, request_id(random)))
+    fields.append((_ID, ids.next()))
 
 
-def inbound(fields: Fields, peer: bytes, random: Random) -> None:
+def inbound(fields: Fields, peer: bytes, ids: RequestIds) -> None:
     """Complete a request for this task's app that came from this address."""
     has_id = has_proto = False
     last = -1
@@ -51,10 +85,4 @@ def inbound(fields: Fields, peer: bytes, random: Random) -> None:
     if not has_proto:
         fields.append((_PROTO, b"http"))
     if not has_id:
-        fields.append((_ID, request_id(random)))
-
-
-def request_id(random: Random) -> bytes:
-    """Return a new version 4 UUID (RFC 9562), as Envoy makes them; they need not be secret."""
-    digits = random(128).to_bytes(16, "big").hex()  # a third of the time of a format
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}".encode()
+        fields.append((_ID, ids.next()))

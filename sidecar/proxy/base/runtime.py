@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
+from sidecar.core.http.request_headers import RequestIds
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
 from sidecar.proxy.base.descriptors import Complaint
 from sidecar.proxy.base.held import Held
@@ -72,6 +73,7 @@ class Runtime:
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
         # Balancing needs speed, not secrecy.
         self.random = random.Random(seed).getrandbits  # noqa: S311
+        self.request_ids = RequestIds(self.random)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticking: asyncio.TimerHandle | None = None
         self._touched: list[Flushable] = []

@@ -72,9 +72,9 @@ class Frontend:
     def prepare(self, head: RequestHead, peer: bytes) -> None:
         """Add the fields that the app, or the service called, expects of a proxy."""
         if self.direction is OUTBOUND:
-            request_headers.outbound(head.fields, self.runtime.random)
+            request_headers.outbound(head.fields, self.runtime.request_ids)
         else:
-            request_headers.inbound(head.fields, peer, self.runtime.random)
+            request_headers.inbound(head.fields, peer, self.runtime.request_ids)
 
     def observe(
         self,
