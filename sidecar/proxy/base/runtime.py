@@ -71,9 +71,9 @@ class Runtime:
         self.held = Held()
         self.descriptors = Complaint()
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
-        # Balancing needs speed, not secrecy.
+        # Both need speed, not secrecy. What is drawn for the one says nothing about the other.
         self.random = random.Random(seed).getrandbits  # noqa: S311
-        self.request_ids = RequestIds(self.random)
+        self.request_ids = RequestIds(random.Random(seed).getrandbits)  # noqa: S311
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticking: asyncio.TimerHandle | None = None
         self._touched: list[Flushable] = []

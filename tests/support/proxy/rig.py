@@ -30,6 +30,8 @@ from sidecar.proxy.upstream.http2_pool import Http2Pool
 from tests.support.proxy.fake_loop import FakeLoop, FakeTransport
 from tests.support.wire.http2 import told
 
+SEED = 6
+"""Of what the balancer draws. With it the first turn goes to the second of two endpoints, which tests count on."""
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -38,7 +40,7 @@ class Rig:
 
     def __init__(self, endpoints: int, policy: Policy, protocol: AppProtocol, loop: FakeLoop) -> None:
         self.loop = loop
-        self.runtime = Runtime(cast("asyncio.AbstractEventLoop", self.loop), seed=1)
+        self.runtime = Runtime(cast("asyncio.AbstractEventLoop", self.loop), seed=SEED)
         self.runtime.start()
         self.client_meter = ClientMeter("orders")
         self.server_meter = ServerMeter("orders")
