@@ -58,10 +58,20 @@ class Work:
         self._lock = threading.Lock()
         self._active = 0
         self._last = time.monotonic()
+        self._is_over = False
 
     def __enter__(self) -> None:
         with self._lock:
-            self._active += 1
+            if not self._is_over:
+                self._active += 1
+                return
+        threading.Event().wait()  # until the process ends: what has come stays unread, and its sender hears so
+
+    def end(self) -> bool:
+        """Take no more if nothing is under way. Return whether that is so: then the process can end and cut nobody."""
+        with self._lock:
+            self._is_over = self._is_over or self._active == 0
+            return self._is_over
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -202,7 +212,7 @@ async def main(stop: Stop, protocols: Collection[str]) -> None:
         began = time.monotonic()
         await until(lambda: min(WORK.quiet_for(), time.monotonic() - began) >= QUIET_SECONDS)
     answered = [event for event in [end() for end in ends] if isinstance(event, threading.Event)]
-    await until(lambda: WORK.active == 0 and all(event.is_set() for event in answered))
+    await until(lambda: all(event.is_set() for event in answered) and WORK.end())
     os._exit(0)  # threads that wait on connections without a request would hold it
 
 
