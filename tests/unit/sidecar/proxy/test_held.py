@@ -44,6 +44,14 @@ def streams_of(upstream: Peer) -> list[int]:
     return [stream for stream, event in upstream.take() if isinstance(event, RequestHead)]
 
 
+def answer_all(rig: Http2Rig, upstream: Peer, size: int) -> None:
+    """Answer all requests with so many bytes each, which do not end yet."""
+    for stream in streams_of(upstream):
+        upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
+        upstream.codec.send_data(stream, bytes(size))
+    rig.run()
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["answers under way", "answers that are whole here"])
 def test_streams_of_a_client_that_does_not_read_are_reset_and_the_others_live_on(whole: bool) -> None:
     rig = Http2Rig()
@@ -81,10 +89,7 @@ def test_what_waits_is_not_counted_any_more_when_its_connection_is_gone() -> Non
     rig = Http2Rig()
     client = rig.client()
     upstream = asked(rig, client, 5)
-    for stream in streams_of(upstream):
-        upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
-        upstream.codec.send_data(stream, LARGE)
-    rig.run()
+    answer_all(rig, upstream, len(LARGE))
     assert rig.runtime.held.total > 300_000
     client.transport.lose()
     assert nothing_waits(rig)
@@ -97,10 +102,7 @@ def test_a_client_whose_socket_is_full_is_cut_where_no_stream_holds_enough() -> 
     upstream = asked(rig, client, 2)
     client.transport.blocked = True
     rig.runtime.held.most = 1_000
-    for stream in streams_of(upstream):
-        upstream.codec.send_response(stream, ResponseHead(200, [], UNKNOWN_LENGTH))
-        upstream.codec.send_data(stream, bytes(60_000))
-    rig.run()
+    answer_all(rig, upstream, 60_000)
     assert client.transport.lost
     assert rig.runtime.held.total == 0
     assert rig.settled()
