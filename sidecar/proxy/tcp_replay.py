@@ -32,7 +32,7 @@ class Replay:
     def add(self, data: bytes, now: float) -> bool:
         """Keep a further piece. Return False when the time is over or it would be too much."""
         count = len(data)
-        has_room = self._bytes + count <= MAX_EARLY_BYTES and self._held.bodies < self._held.most_bodies
+        has_room = self._bytes + count <= MAX_EARLY_BYTES and self._held.takes_bodies()
         if not has_room or now > self._until:
             return False
         self._parts.append(data)

@@ -65,6 +65,10 @@ class Held:
         self.most = memory // SHARE
         self.most_bodies = memory // BODIES_SHARE
 
+    def takes_bodies(self) -> bool:
+        """Return whether more may be kept for another attempt."""
+        return self.bodies < self.most_bodies
+
     def note(self, holder: Holder, count: int, now: float) -> None:
         """Note how many bytes a connection holds: 0 when it holds little, or is gone."""
         self.total += count - self._by_holder.get(holder, 0)

@@ -34,9 +34,10 @@ class DetectingConnection(asyncio.Protocol, Timed):
         """Start: a client connected."""
         self._transport = cast("asyncio.Transport", transport)
         runtime = self._listener.runtime
-        if is_reserved(transport):
+        is_last = is_reserved(transport)
+        if is_last:
             runtime.descriptors.say(runtime.now())
-        if runtime.is_full or is_reserved(transport):
+        if is_last or runtime.is_full:
             self._transport.abort()
             return
         self._counted = True

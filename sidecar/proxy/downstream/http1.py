@@ -48,9 +48,9 @@ from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.destination import Destination
 
 MAX_LINGER_BYTES: Final = 16 << 20
+"""How much a client that was refused may go on sending: more than the sockets of both sides hold. It is thrown away."""
 NOTED_BYTES: Final = 4_096
 """What is held beyond that is noted: more than a usual head, of a connection that takes half as much itself."""
-"""How much a client that was refused may go on sending: more than the sockets of both sides hold. It is thrown away."""
 
 
 class Phase(Enum):

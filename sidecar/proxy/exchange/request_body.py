@@ -49,7 +49,7 @@ class RequestBody:
 
     def _is_short(self) -> bool:
         """Return whether memory is too short to keep more."""
-        return self._runtime.shedding or self._runtime.held.bodies >= self._runtime.held.most_bodies
+        return self._runtime.shedding or not self._runtime.held.takes_bodies()
 
     def fills_up(self) -> bool:
         """Return whether so much has come without a connection that the client has to wait."""
