@@ -47,15 +47,19 @@ FUNCTION_GB: Final = 0.5
 
 POLL_REQUEST_BYTES: Final = 1_478.0
 
-# One reading of the feed. News are the changes that a reader fetches then, an item of 4 to 8 KB.
+# One reading of the feed. News are the latest changes, which a reader fetches then: three of them, or as many as 4 KB
+# hold, and at most 12 KB (`functions/registry/domain/feed.py`).
 FEED_READ_UNITS: Final = 0.5
-NEWS_READ_UNITS: Final = 1.0
 FEED_COPIES: Final = 8.0
-FEED_WRITE_UNITS_PER_COPY: Final = 6.0  # HEAD, and changes of up to 5 KB
+NEWS_STEPS: Final = 3.0
+NEWS_LEAST_KB: Final = 4.0
+NEWS_MOST_KB: Final = 12.0
+SERVICE_KB: Final = 0.4  # of a compressed change, and what each endpoint of the service adds to it
+ENDPOINT_KB: Final = 0.037
 FEED_COMPARING_UNITS: Final = 8.0  # of a publication and of a sweep: HEAD of each copy
 WHOLE_DOCUMENTS_PER_CHANGE: Final = 0.5
 FEED_HEADROOM: Final = 1.2  # provisioned over what is read on average
-FEED_WRITE_CAPACITY: Final = 50.0  # as the template has it
+FEED_WRITE_CAPACITY: Final = 150.0  # as the template has it
 
 # One task that starts or stops: ECS's events of it, and what they lead to.
 EVENTS_PER_CHANGE: Final = 3.0
@@ -157,8 +161,9 @@ def _feed(use: Use) -> list[Line]:
     changes = use.changes_per_hour * HOURS
     reads = hours * 3_600 / use.read_seconds * FEED_READ_UNITS
     # Changes between two readings are fetched together.
-    news = hours * min(use.changes_per_hour, 3_600 / use.read_seconds) * NEWS_READ_UNITS
-    written = changes * FEED_COPIES * FEED_WRITE_UNITS_PER_COPY
+    size = _news_kilobytes(use)
+    news = hours * min(use.changes_per_hour, 3_600 / use.read_seconds) * math.ceil(size / 4.0) * FEED_READ_UNITS
+    written = changes * FEED_COPIES * (1 + math.ceil(size))  # HEAD and the changes
     compared = (changes + SWEEPS_PER_HOUR * HOURS) * FEED_COMPARING_UNITS
     puts = changes * WHOLE_DOCUMENTS_PER_CHANGE
     starts = changes / 2.0  # the others are stops
@@ -180,6 +185,12 @@ def _feed(use: Use) -> list[Line]:
         Line("DynamoDB", "feed", written, "WRU", written * WRITE_UNIT),
         *bucket,
     ]
+
+
+def _news_kilobytes(use: Use) -> float:
+    """Return the size of the feed's latest changes, if each sidecar is an endpoint of one service."""
+    change = SERVICE_KB + ENDPOINT_KB * use.sidecars / use.services
+    return min(NEWS_MOST_KB, max(NEWS_LEAST_KB, NEWS_STEPS * change))
 
 
 def _changes(use: Use) -> list[Line]:

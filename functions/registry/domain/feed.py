@@ -3,9 +3,10 @@
 Rules:
 1. There are `COPIES` of two items each. HEAD is what a sidecar reads every second: epoch and revision, and where more
    is to be had. CHANGES is the document that the API answers to `?since=`, read only when HEAD brings news.
-2. The changes reach back as far as `CHANGES_BYTES` allow, so that most reads cost half a unit. When the newest
-   change alone is larger, as that of a service with more than a hundred endpoints is, it may take `MOST_BYTES`. When
-   it is larger still there are none: readers then ask the API.
+2. The changes reach back as far as `CHANGES_BYTES` allow, so that most reads cost half a unit. The newest
+   `LEAST_STEPS` revisions may take `MOST_BYTES`: a service with a hundred endpoints fills half a unit by itself, and a
+   reader that finds only the newest revision asks the API for those that came since it read. When not even the newest
+   fits there are none, and readers ask the API.
 3. A reader whose revision is within the changes applies them, whatever its distance: they hold whole services.
 4. The whole document in the bucket is never older than where the changes begin, so the two together tell all. It is
    written again only when it would be, or when it has become `WHOLE_SECONDS` old, long before the bucket's lifecycle
@@ -31,6 +32,9 @@ CHANGES_BYTES: Final = 3_800
 
 MOST_BYTES: Final = 12_000
 """1.5 units. 10,000 sidecars that read it within one second take 1,900 of the 3,000 units of each copy."""
+
+LEAST_STEPS: Final = 3
+"""Revisions that come within one interval of reading while many services change: the publisher takes 0.3 s for each."""
 
 MOST_STEPS: Final = 32
 """Revisions that the changes reach back at most: each is compressed to see whether it fits."""
@@ -85,13 +89,11 @@ def recent(head: Head) -> frozenset[int]:
 def changes_of(namespace: str, head: Head, parts: Mapping[int, Part]) -> Changes:
     """Return the latest changes, from the parts that `recent` named, at exactly this head."""
     best = Changes(head.revision, b"")
-    for since in _beginnings(head, parts):
+    for steps, since in enumerate(_beginnings(head, parts), 1):
         data = compress(assemble(namespace, head, parts.values(), since))
-        if len(data) > (CHANGES_BYTES if best.data else MOST_BYTES):
+        if len(data) > (MOST_BYTES if steps <= LEAST_STEPS else CHANGES_BYTES):
             break
         best = Changes(since, data)
-        if len(data) > CHANGES_BYTES:
-            break
     return best
 
 

@@ -65,22 +65,33 @@ def test_ten_thousand_sidecars_that_read_the_feed_every_second() -> None:
     found = lines(Use(sidecars=10_000, poll_seconds=5, changes_per_hour=500, feed="on-demand"))
     # 10,000 * 730 h * 3,600 readings of half a unit
     assert found["DynamoDB", "feed, every reading", "RRU"].dollars == pytest.approx(13_140e6 * 0.125e-6)
-    # 10,000 * 730 h * 500 news of one unit
-    assert found["DynamoDB", "feed, news", "RRU"].dollars == pytest.approx(3_650e6 * 0.125e-6)
-    # 365,000 changes to 8 copies of 6 units
-    assert found["DynamoDB", "feed", "WRU"].dollars == pytest.approx(17.52e6 * 0.625e-6)
+    # 10,000 * 730 h * 500 news of 12 KB: services have a hundred endpoints
+    assert found["DynamoDB", "feed, news", "RRU"].dollars == pytest.approx(3_650e6 * 1.5 * 0.125e-6)
+    # 365,000 changes to 8 copies of 13 units
+    assert found["DynamoDB", "feed", "WRU"].dollars == pytest.approx(37.96e6 * 0.625e-6)
     assert found["S3", "whole snapshots written", "requests"].dollars == pytest.approx(0.9125)
     assert not [key for key in found if key[1].startswith("polls")]
+
+
+@pytest.mark.parametrize(
+    ("services", "units", "written"), [(1_000, 0.5, 5), (200, 1.0, 8), (100, 1.5, 13), (10, 1.5, 13)]
+)
+def test_news_are_as_large_as_services_are(services: int, units: float, written: int) -> None:
+    use = Use(sidecars=10_000, poll_seconds=5, changes_per_hour=1, services=services, feed="on-demand")
+    found = lines(use)
+    assert found["DynamoDB", "feed, news", "RRU"].quantity == pytest.approx(10_000 * 730 * units)
+    assert found["DynamoDB", "feed", "WRU"].quantity == pytest.approx(730 * 8 * written)
 
 
 def test_provisioned_reads_are_a_third_of_the_price_and_keep_to_the_goals() -> None:
     every_second = Use(sidecars=10_000, poll_seconds=5, changes_per_hour=500, feed="provisioned")
     found = lines(every_second)
-    units = (13_140e6 + 3_650e6 + 8 * (365_000 + 43_800)) / (730 * 3_600)
+    units = (13_140e6 + 3_650e6 * 1.5 + 8 * (365_000 + 43_800)) / (730 * 3_600)
     assert found["DynamoDB", "feed", "RCU"].quantity == pytest.approx(units * 1.2)
     assert found["DynamoDB", "feed", "RCU"].dollars == pytest.approx(units * 1.2 * 730 * 0.00013)
     assert discovery_dollars(every_second) / 10_000 < 0.10
-    assert discovery_dollars(replace(every_second, read_seconds=2.0)) / 10_000 < 0.05
+    assert discovery_dollars(replace(every_second, services=1_000)) / 10_000 < 0.08
+    assert discovery_dollars(replace(every_second, read_seconds=2.0)) / 10_000 < 0.06
     assert discovery_dollars(replace(every_second, feed="off")) / 10_000 > 1.5
 
 

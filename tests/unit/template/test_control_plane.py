@@ -50,7 +50,7 @@ def test_the_feed_is_a_table_of_its_own_with_the_capacity_of_a_parameter() -> No
     properties = resource["Properties"]
     assert properties["BillingMode"] == {"Fn::If": ["HasFeedCapacity", "PROVISIONED", "PAY_PER_REQUEST"]}
     _, provisioned, otherwise = properties["ProvisionedThroughput"]["Fn::If"]
-    assert provisioned == {"ReadCapacityUnits": {"Ref": "FeedReadCapacity"}, "WriteCapacityUnits": 50}
+    assert provisioned == {"ReadCapacityUnits": {"Ref": "FeedReadCapacity"}, "WriteCapacityUnits": 150}
     assert otherwise == {"Ref": "AWS::NoValue"}
     assert "StreamSpecification" not in properties
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from registry.domain.feed import (
     CHANGES_BYTES,
+    LEAST_STEPS,
     MOST_BYTES,
     MOST_STEPS,
     WHOLE_SECONDS,
@@ -110,6 +111,19 @@ def test_the_newest_change_may_be_larger_but_not_without_a_bound() -> None:
     registry.change("c", document("c", MOST_BYTES * 2))
     changes = changes_of(NAMESPACE, registry.head, registry.parts)
     assert (changes.since, changes.data) == (3, b""), "readers are sent to the API"
+
+
+def test_the_newest_changes_may_be_larger_together_for_a_reader_who_comes_once_in_a_while() -> None:
+    registry = Registry()
+    registry.change("small", document("small"))
+    for number in range(LEAST_STEPS + 1):
+        registry.change(f"s{number}", document(f"s{number}", MOST_BYTES // (LEAST_STEPS + 1)))
+    changes = changes_of(NAMESPACE, registry.head, registry.parts)
+    assert CHANGES_BYTES < len(changes.data) <= MOST_BYTES
+    assert changes.since == registry.revision - LEAST_STEPS
+    registry.change("a", document("a", MOST_BYTES * 2 // 3))
+    changes = changes_of(NAMESPACE, registry.head, registry.parts)
+    assert changes.since == registry.revision - 1, "as many as fit"
 
 
 def test_changes_reach_back_no_further_than_their_bound_of_steps() -> None:
