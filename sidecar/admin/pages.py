@@ -227,6 +227,7 @@ class Pages:
             "timers": len(self._mesh.runtime.wheel),
             "tasks": len(asyncio.all_tasks(self._mesh.runtime.loop)),
             "draining": self._mesh.runtime.draining,
+            "clients": self._mesh.runtime.clients.describe(),
             "held": self._mesh.runtime.held.describe(),
             "polls_failed_in_a_row": self._poller.failures,
             "unreadable": sum(map(len, snapshot.unreadable.values())) if snapshot is not None else 0,

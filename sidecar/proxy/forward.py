@@ -89,7 +89,6 @@ class TunnelListener(HttpListener):
 
     def __init__(self, forward: ForwardListener, destination: Destination) -> None:
         super().__init__(forward.runtime, destination, OUTBOUND, forward.meter)
-        self.connections = forward.connections  # so that a drain finds them
 
 
 class TunnelConnection(DetectingConnection):

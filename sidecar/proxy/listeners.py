@@ -60,9 +60,6 @@ class Listener(Protocol):
     def lead_to(self, destination: Destination) -> bool:
         """Send new requests to this destination. Return False if it needs another kind of listener."""
 
-    def drain(self) -> None:
-        """Announce to the clients that their connections end, where their protocol can say so."""
-
 
 class HttpListener(Frontend):
     """Accepts HTTP/1.1 and HTTP/2 connections for one destination."""
@@ -121,9 +118,6 @@ class TcpListener:
             return False
         self._destination = destination
         return True
-
-    def drain(self) -> None:
-        """TCP cannot announce an end: connections end by themselves or are cut at the end of the drain."""
 
 
 def listener_for(destination: Destination, direction: Direction, meter: ServerMeter) -> Listener:
@@ -208,11 +202,6 @@ class Listeners:
 
     async def _take(self, listener: Listener, connection: socket.socket) -> None:
         await self._runtime.loop.connect_accepted_socket(listener.accept, connection)
-
-    def drain(self) -> None:
-        """Tell all clients that their connections end. Listening goes on: late ones are served too."""
-        for listener, _ in self._bound.values():
-            listener.drain()
 
     def addresses(self) -> list[Address]:
         """Return where the sidecar listens."""

@@ -250,8 +250,7 @@ class Mesh:
         if not self.runtime.draining:
             self.runtime.draining = True
             self._drained_at = self.runtime.now()
-            self.outbound.drain()
-            self.inbound.drain()
+            self.runtime.clients.drain()
         return self._drained_at
 
     def arrivals(self) -> int:

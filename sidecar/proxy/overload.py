@@ -10,6 +10,7 @@ Rules:
 - If nobody knows a limit it is said once, at the start.
 - What is held for peers that do not go on may have a part of the memory (`sidecar/proxy/base/held.py`), and half of
   that while memory is short.
+- Connections that nobody uses are closed while memory is short (`sidecar/proxy/base/clients.py`).
 - The next look at the memory is the sooner the less is left.
 - When memory is short, what is not used any more is given back before requests are refused for it.
 
@@ -140,6 +141,7 @@ class MemoryWatch:
         shedding = self._judge()
         if shedding.is_on:
             self._runtime.held.give_up(self._runtime.held.most // 2, self._runtime.now())
+            self._runtime.clients.close_unused(self._runtime.now())
         if self.limit is not None and self._wants_relief(shedding):
             self._relieve()
             shedding = self._judge()
@@ -168,7 +170,7 @@ class MemoryWatch:
 
     def _judge(self) -> Shedding:
         runtime = self._runtime
-        return self._shedding.next(self.used, self.limit, runtime.connections + runtime.work)
+        return self._shedding.next(self.used, self.limit, runtime.clients.count() + runtime.work)
 
     def _wants_relief(self, shedding: Shedding) -> bool:
         """Return whether to give back freed memory: before anybody is refused, and now and then while some are."""

@@ -135,11 +135,6 @@ class Redirect:
         """Return where the sidecar listens."""
         return [self.address] if self._server is not None else []
 
-    def drain(self) -> None:
-        """Tell all clients that their connections end."""
-        for listener in self._listeners.values():
-            listener.drain()
-
     def close(self) -> None:
         """Stop listening."""
         if self._server is not None:

@@ -201,13 +201,13 @@ class TcpSession(Timed):
     def start(self) -> None:
         """Look for an endpoint; the client's socket stands."""
         self._runtime.work += 1
-        self._runtime.connections += 1
+        self._runtime.clients.sessions += 1
         self._destination.meter.requests += 1
         if self._runtime.shedding:
             self._refuse((OM,), "the sidecar is short of memory")
             return
         if self.client.transport is not None and is_reserved(self.client.transport):
-            self._runtime.descriptors.say(self._runtime.now())
+            self._runtime.lack_descriptor()
             self._refuse((UF,), OUT_OF_DESCRIPTORS)
             return
         if self._overflows():
@@ -245,7 +245,7 @@ class TcpSession(Timed):
                 transport = await self._dial(server, endpoint)
             except OSError as error:
                 if is_exhausted(error):
-                    self._runtime.descriptors.say(self._runtime.now())
+                    self._runtime.lack_descriptor()
                     cluster.abandon(endpoint, self._runtime.now())
                     endpoint.end(generation)
                     self._tried.append(endpoint)
@@ -407,7 +407,7 @@ class TcpSession(Timed):
         self._forget()
         self._runtime.wheel.cancel(self)
         self._runtime.work -= 1
-        self._runtime.connections -= 1
+        self._runtime.clients.sessions -= 1
         if self._flags:
             self._destination.failures.count_flags(self._flags)
         if self._observation is not None:

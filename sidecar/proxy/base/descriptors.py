@@ -7,6 +7,7 @@ Rules:
 - The last `RESERVED` are not for traffic, neither for clients nor to endpoints: with them the admin port, the control
   plane and the files still work, so that what is wrong can be seen. The event loop itself closes what it cannot accept
   without a word.
+- When they are gone, connections of clients that nobody uses are closed (`sidecar/proxy/base/clients.py`).
 - Want of descriptors is this process's own: no endpoint is blamed for it, and it is said once a minute.
 """
 

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 from sidecar.core.http.request_headers import RequestIds
 from sidecar.core.timers import TICK_SECONDS, TimerWheel
+from sidecar.proxy.base.clients import Clients
 from sidecar.proxy.base.descriptors import Complaint
 from sidecar.proxy.base.held import Held
 from sidecar.proxy.base.interfaces import Recorder
@@ -67,7 +68,7 @@ class Runtime:
         self.shedding = False  # new requests are refused: memory is short
         self.is_full = False  # not even connections are taken
         self.work = 0
-        self.connections = 0  # of clients
+        self.clients = Clients()
         self.held = Held()
         self.descriptors = Complaint()
         self.recorder: Recorder | None = None  # of single requests, where log or tracing is on
@@ -96,6 +97,12 @@ class Runtime:
                 connection.flush()
             except Exception:
                 log.exception("a connection could not be flushed", extra={"connection": repr(connection)})
+
+    def lack_descriptor(self) -> None:
+        """Note that no file descriptor is left: say so, and close what nobody uses."""
+        now = self.now()
+        self.descriptors.say(now)
+        self.clients.close_unused(now)
 
     def read_much(self, count: int) -> bool:
         """Note a long read. Return whether its connection is to stop reading and to `rest`."""

@@ -28,7 +28,7 @@ class DetectingConnection(asyncio.Protocol, Timed):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._seen = b""
-        self._counted = False
+        self._since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: a client connected."""
@@ -36,13 +36,13 @@ class DetectingConnection(asyncio.Protocol, Timed):
         runtime = self._listener.runtime
         is_last = is_reserved(transport)
         if is_last:
-            runtime.descriptors.say(runtime.now())
+            runtime.lack_descriptor()
         if is_last or runtime.is_full:
             self._transport.abort()
             return
-        self._counted = True
-        runtime.connections += 1
-        runtime.wheel.schedule(self, runtime.now() + KEEP_ALIVE_SECONDS)
+        self._since = runtime.now()
+        runtime.clients.connections.add(self)
+        runtime.wheel.schedule(self, self._since + KEEP_ALIVE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         """Read the first bytes: hand the connection to the protocol that they belong to."""
@@ -76,9 +76,17 @@ class DetectingConnection(asyncio.Protocol, Timed):
         runtime = self._listener.runtime
         self._transport = None
         runtime.wheel.cancel(self)
-        if self._counted:
-            self._counted = False
-            runtime.connections -= 1
+        runtime.clients.connections.discard(self)
+
+    def drain(self) -> None:
+        """Wait for what the client speaks: the protocol says it with the first answer."""
+
+    def close_unused(self, since: float) -> bool:
+        """Close the connection if its client has said nothing, and came before."""
+        if self._transport is None or self._seen or self._since > since:
+            return False
+        self._transport.close()
+        return True
 
     def on_deadline(self, now: float) -> None:
         """Close the connection, whose client was silent for too long."""

@@ -17,16 +17,10 @@ from sidecar.core.errors import LocalReply
 from sidecar.core.http import request_headers
 from sidecar.core.http.messages import NO_REQUEST, RequestHead
 from sidecar.core.meters import Meter, ServerMeter
+from sidecar.proxy.base.clients import ClientConnection
 from sidecar.proxy.base.interfaces import Client, ExchangeEvents, Request
 from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.upstream.destination import Destination
-
-
-class HttpConnection(Protocol):
-    """What a listener tells the connections that it accepted."""
-
-    def drain(self) -> None:
-        """End the connection soon: say so to the client, if its protocol can."""
 
 
 class Handover(Protocol):
@@ -51,7 +45,6 @@ class Frontend:
         # Clients of the outbound side may end their side and still read. On the inbound side the client is a sidecar,
         # and its end means that nobody waits for the answer.
         self.half_close = direction is OUTBOUND
-        self.connections: set[HttpConnection] = set()
 
     def name(self) -> str:
         """Return the service that it stands for; empty where the request names one."""
@@ -99,20 +92,13 @@ class Frontend:
         if recorder is not None:
             recorder.refused(Request(self.direction, self.name(), client, head or NO_REQUEST, peer, stream), reply)
 
-    def opened(self, connection: HttpConnection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         """Count an accepted connection."""
-        self.connections.add(connection)
-        self.runtime.connections += 1
+        self.runtime.clients.connections.add(connection)
         self.meter.connections += 1
         self.meter.active_connections += 1
 
-    def drain(self) -> None:
-        """Announce to the clients that their connections end; HTTP/1.1 says it with its next answer."""
-        for connection in list(self.connections):
-            connection.drain()
-
-    def closed(self, connection: HttpConnection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         """Count a connection that ended."""
-        self.connections.discard(connection)
-        self.runtime.connections -= 1
+        self.runtime.clients.connections.discard(connection)
         self.meter.active_connections -= 1

@@ -403,6 +403,14 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def drain(self) -> None:
         """Close after the next answer: HTTP/1.1 cannot say it otherwise."""
 
+    def close_unused(self, since: float) -> bool:
+        """Close the connection if no request was on it since then, and none is under way or has begun."""
+        is_unused = self._request is None and self._pipeline.is_idle() and self._quiet_since <= since
+        if not is_unused or self._phase is not Phase.OPEN:
+            return False
+        self.close()
+        return True
+
     def on_deadline(self, now: float) -> None:
         """Look whether the client has been silent for too long; if not, look again when it could be."""
         if self._phase is not Phase.OPEN:

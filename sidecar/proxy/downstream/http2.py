@@ -381,7 +381,20 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         elif idle_at > now:
             self._runtime.wheel.schedule(self, idle_at)
         else:
-            # What it has not taken of answers that ended long ago it will not take any more.
-            self._codec.go_away(NO_ERROR)
-            self.flush()
-            self._end(transport)
+            self._close_idle(transport)
+
+    def close_unused(self, since: float) -> bool:
+        """Close the connection if no stream was open on it since then."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._codec.closed:
+            return False
+        if self._streams or self._quiet_since > since:
+            return False
+        self._close_idle(transport)
+        return True
+
+    def _close_idle(self, transport: asyncio.Transport) -> None:
+        # What it has not taken of answers that ended long ago it will not take any more.
+        self._codec.go_away(NO_ERROR)
+        self.flush()
+        self._end(transport)

@@ -140,7 +140,7 @@ class Pool:
             transport = await connect(self.runtime.loop, connection, endpoint.address, endpoint.port, seconds)
         except OSError as error:
             if is_exhausted(error):
-                self.runtime.descriptors.say(self.runtime.now())
+                self.runtime.lack_descriptor()
                 return OUT_OF_DESCRIPTORS
             endpoint.connect_failure = connect_failure(error)
             return endpoint.connect_failure
@@ -149,7 +149,7 @@ class Pool:
         endpoint.connect_failure = ""
         if is_reserved(transport):
             transport.abort()
-            self.runtime.descriptors.say(self.runtime.now())
+            self.runtime.lack_descriptor()
             return OUT_OF_DESCRIPTORS
         keep_connection_alive(transport, is_shared)
         return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.proxy.base.clients import UNUSED_SECONDS
 from sidecar.proxy.base.descriptors import RESERVED
 from tests.support.proxy.sidecar import Address, stage
 from tests.support.waiting import until
@@ -35,6 +36,18 @@ def test_the_admin_port_answers_when_clients_have_all_descriptors(tmp_path: Path
         assert [endpoint["health"] for endpoint in case.sidecar.cluster("crowded")["endpoints"]] == ["healthy"]
         clients.close()
         until(lambda: protocol == "tcp" or _serves(address), 5, "the service")
+
+
+def test_a_crowd_that_only_stays_loses_its_descriptors_to_those_who_ask(tmp_path: Path) -> None:
+    with stage(tmp_path) as case, ExitStack() as clients:
+        address = case.publish("crowded", case.backend("crowded-1"))
+        pid = case.sidecar.process.pid
+        limit = max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + RESERVED + CLIENTS // 2
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+        crowd = [clients.enter_context(socket.create_connection((address.host, address.port))) for _ in range(CLIENTS)]
+        until(lambda: _closed(crowd), 5, "the first client to be closed")
+        until(lambda: _serves(address), 2 * UNUSED_SECONDS, "the service")
+        assert case.sidecar.page("/stats")[1]["clients"]["closed_unused"] > 0
 
 
 def _serves(address: Address) -> bool:

@@ -364,7 +364,7 @@ def test_connections_are_not_even_accepted_at_the_limit(tmp_path: Path) -> None:
         client = FakeTransport(rig.loop, DetectingConnection(rig.listener))
         rig.run()
         assert client.lost is not is_taken
-        assert rig.runtime.connections == is_taken, "also those that have said nothing yet"
+        assert rig.runtime.clients.count() == is_taken, "also those that have said nothing yet"
         if is_taken:
             client.lose()
-    assert rig.runtime.connections == 0
+    assert rig.runtime.clients.count() == 0

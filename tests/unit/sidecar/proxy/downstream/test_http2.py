@@ -406,7 +406,7 @@ def test_an_idle_connection_is_closed() -> None:
     rig.advance(2)
     assert client.transport.lost
     assert goaways(client) == [(1, NO_ERROR)]
-    assert not rig.listener.connections
+    assert not rig.runtime.clients.connections
 
 
 def test_a_connection_with_a_stream_is_not_idle() -> None:
@@ -476,7 +476,7 @@ def test_a_drain_is_said_twice_and_what_comes_between_is_served() -> None:
     rig, client, upstream = connected()
     first = client.ask(b"POST")
     rig.runtime.draining = True
-    rig.listener.drain()
+    rig.runtime.clients.drain()
     assert goaways(client) == [(2**31 - 1, NO_ERROR)]
     late = http2.request(http2.POST, 5)
     client.transport.receive(late)  # it was on its way
@@ -492,7 +492,7 @@ def test_a_drain_is_said_twice_and_what_comes_between_is_served() -> None:
 
 def test_an_idle_connection_is_drained_and_closed() -> None:
     rig, client, _ = connected()
-    rig.listener.drain()
+    rig.runtime.clients.drain()
     rig.run()
     assert not client.transport.is_closing()
     rig.advance(NOTICE_SECONDS + 0.1)
@@ -516,7 +516,7 @@ def test_a_stream_that_outlasts_the_drain_is_not_cut_by_the_goaway() -> None:
     rig, client, upstream = connected()
     asked = client.ask(b"POST", UNKNOWN_LENGTH, GRPC)
     (stream,) = asked_of(upstream)
-    rig.listener.drain()
+    rig.runtime.clients.drain()
     rig.advance(NOTICE_SECONDS + 5)
     client.codec.send_data(asked, b"still here")
     assert upstream.heard() == [(stream, "data", b"still here")]

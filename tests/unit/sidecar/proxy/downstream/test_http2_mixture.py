@@ -197,5 +197,5 @@ def test_every_request_ends_once_and_nothing_is_left(seed: int) -> None:
         rig.pool(endpoint).close_idle()
     rig.advance(10)
     assert rig.cluster.connections == 0
-    assert not rig.listener.connections
+    assert not rig.runtime.clients.connections
     assert len(rig.runtime.wheel) == 0
