@@ -20,6 +20,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.cli.mesh import suggestion
 from infra.cli.tables import Row
 from infra.local.settings import ACCESS_KEY, SECRET_KEY, LocalError
 
@@ -36,6 +37,10 @@ _SETTLE: Final = 1.0
 _STEADY: Final = "has reached a steady state."
 
 T = TypeVar("T")
+
+
+class _NotFoundError(LocalError):
+    """ECS knows no such service."""
 
 
 class Ecs:
@@ -80,7 +85,12 @@ class Ecs:
         return self._update(service, taskDefinition=self._registered(definition))
 
     def _update(self, service: str, **change: Any) -> Row:
-        answer = self._call(lambda: self._client.update_service(cluster=self._cluster, service=service, **change))
+        try:
+            answer = self._call(lambda: self._client.update_service(cluster=self._cluster, service=service, **change))
+        except _NotFoundError as error:
+            arns = self._call(lambda: self._client.list_services(cluster=self._cluster, maxResults=100))["serviceArns"]
+            known = sorted(arn.rpartition("/")[2] for arn in arns)
+            raise LocalError(f"there is no service {service}{suggestion(service, known)}") from error
         return service_row(answer["service"])
 
     def service(self, name: str) -> Row:
@@ -195,7 +205,8 @@ class Ecs:
         try:
             return call()
         except ClientError as error:
-            raise LocalError(error.response["Error"]["Message"]) from error
+            kind = _NotFoundError if error.response["Error"]["Code"] == "ServiceNotFoundException" else LocalError
+            raise kind(error.response["Error"]["Message"]) from error
         except BotoCoreError as error:
             raise LocalError(str(error)) from error
 

@@ -271,7 +271,8 @@ def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["scale", "none", "1"], "Service not found: none"),
+        (["scale", "none", "1"], "there is no service none (there are: s)"),
+        (["deploy", "ss"], "there is no service ss; did you mean s?"),
         (["stop", "zzz"], "The referenced task was not found."),
         (["run", "none"], "Unable to describe task definition."),
         (["run", "none.json"], "No such file"),
