@@ -37,7 +37,9 @@ HEALTH_CHECK: Final = {
     "command": ["CMD", "tramo-sidecar", "--ready"],
     "interval": 5,
     "timeout": 2,
-    "retries": 3,
+    # ECS's most: a sidecar is not ready while its memory is short, and ECS replaces a task that is UNHEALTHY. In an
+    # overload that would move the load of one task after another to those that are left.
+    "retries": 10,
     "startPeriod": 60,
 }
 STOP_SECONDS: Final = 30

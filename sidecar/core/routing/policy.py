@@ -116,5 +116,11 @@ never asked again here: there is no other app to ask."""
 
 
 def of_local_app(policy: Policy) -> Policy:
-    """Return what of a service's policy counts inbound: which clients it serves. The rest is the callers' affair."""
-    return msgspec.structs.replace(LOCAL_APP, http=policy.http)
+    """Return what of a service's policy counts inbound. The rest is the callers' affair.
+
+    Which clients it serves, and whether a request is sent again that the app may have read.
+    """
+    retries = LOCAL_APP.retries
+    if not policy.retries.count or RESET not in policy.retries.on:
+        retries = msgspec.structs.replace(retries, on=(CONNECT_FAILURE, REFUSED_STREAM))
+    return msgspec.structs.replace(LOCAL_APP, http=policy.http, retries=retries)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
+from api.app import app
 from tests.support.control_plane import sam
 
 REGISTRY_WRITER = "dynamodb:GetItem dynamodb:Query dynamodb:UpdateItem"
@@ -84,9 +86,12 @@ EXPECTED = {
         TRACES,
     ],
     "ReadPolicy": [
-        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/*')}",
-        "cloudwatch:GetMetricData cloudwatch:ListMetrics on *",
+        f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'GET/*')} "
+        f"{ARN % ('execute-api', MESH + 'POST/v1/namespaces/*/questions')}",
+        "cloudwatch:GetMetricData cloudwatch:GetMetricStatistics cloudwatch:ListMetrics on *",
         "cloudformation:DescribeStacks cloudformation:ListStackResources on AWS::StackId",
+        "events:DescribeRule on RegistrarTaskState.Arn RegistrarServiceEvent.Arn ReconcilerSweep.Arn",
+        "sqs:GetQueueAttributes on DeadLetters.Arn",
     ],
     "OperatePolicy": [
         f"execute-api:Invoke on {ARN % ('execute-api', MESH + 'PUT/v1/namespaces/*')} "
@@ -110,6 +115,7 @@ EXPECTED = {
 # AWS knows no resource for these ("Actions, resources, and condition keys" of each service).
 WITHOUT_RESOURCE = {
     "cloudwatch:GetMetricData",
+    "cloudwatch:GetMetricStatistics",
     "cloudwatch:ListMetrics",
     "cloudwatch:PutMetricData",
     "ec2:DescribeInstances",
@@ -224,3 +230,16 @@ def test_functions_are_called_only_by_what_this_stack_made() -> None:
         source, values = permissions[name]["SourceArn"]["Fn::Sub"]
         assert "${__ApiId__}/${__Stage__}/" in source
         assert values["__ApiId__"] == {"Ref": "RestApi"}
+
+
+def test_every_route_that_is_signed_is_allowed_to_somebody() -> None:
+    """A command whose route is in no policy works for administrators only, who are those that test it."""
+    allowed = []
+    for policy in sam.resources("AWS::IAM::ManagedPolicy").values():
+        for statement in map(unconditional, policy["PolicyDocument"]["Statement"]):
+            if "execute-api:Invoke" in listed(statement["Action"]):
+                texts = [listed(resource["Fn::Sub"])[0] for resource in listed(statement["Resource"])]
+                allowed += [text.partition("/live/")[2].replace("${Name}", "*") for text in texts]
+    routes = {f"{method}{path}" for path, methods in app.routes.items() for method in methods}
+    assert "POST/v1/namespaces/{namespace}/questions" in routes
+    assert [route for route in routes if not any(fnmatchcase(route, each) for each in allowed)] == []

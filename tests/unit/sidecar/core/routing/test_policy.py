@@ -47,6 +47,12 @@ def test_the_app_of_this_task_takes_whatever_its_callers_may_send() -> None:
     assert of_local_app(DEFAULT) == LOCAL_APP
 
 
+@pytest.mark.parametrize("retries", [Retries(count=0), Retries(on=("connect_failure", "503"))])
+def test_what_shall_not_be_sent_twice_is_not_sent_twice_to_the_app_either(retries: Retries) -> None:
+    assert of_local_app(Policy(retries=retries)).retries.on == ("connect_failure", "refused_stream")
+    assert "reset" in of_local_app(DEFAULT).retries.on
+
+
 def test_the_api_and_the_sidecar_know_the_same_fields() -> None:
     """What one lacks could be stored and do nothing, or be read and never be stored."""
     schema = json.loads(SCHEMA.read_text())
