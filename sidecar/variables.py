@@ -116,7 +116,11 @@ VARIABLES: Final = (
     Variable("TRAMO_SERVICE_NAME", "", "ECS service of this task; default from the task metadata endpoint"),
     Variable("TRAMO_CLUSTER_NAME", "", "ECS cluster of this task; default from the task metadata endpoint"),
     Variable("TRAMO_ZONE", "", "availability zone of this task; default from the task metadata endpoint"),
-    Variable("TRAMO_DRAIN_SECONDS", "20", "longest wait for work under way after SIGTERM"),
+    Variable(
+        "TRAMO_DRAIN_SECONDS",
+        "20",
+        "longest wait for work under way after SIGTERM; the container's `stopTimeout` must be longer",
+    ),
     Variable("TRAMO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR; logs are JSON lines on stderr"),
     Variable("AWS_ENDPOINT_URL", "", "where AWS is, if not at its usual addresses; the three below come first"),
     Variable("AWS_ENDPOINT_URL_DYNAMODB", "", "where the feed's DynamoDB is, such as an interface endpoint"),

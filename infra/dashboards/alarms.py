@@ -69,13 +69,14 @@ def alarms() -> list[Alarm]:
         ),
         Alarm(
             "StaleSnapshotsAlarm",
-            f"A sidecar has not reached the API for {STALE_SECONDS} s: it routes by its last snapshot.",
+            f"A sidecar has read neither feed nor API for {STALE_SECONDS} s: it routes by its last snapshot.",
             (Line(MESH, age.name, {}, "Maximum"),),
             *(STALE_SECONDS, 60, 3),
         ),
         Alarm(
             "ErrorRateAlarm",
-            f"More than {ERROR_PERCENT} % of all answers in the mesh were 5XX for 5 minutes.",
+            f"More than {ERROR_PERCENT} % of all answers in the mesh were 5XX for 5 minutes, among at least {MIN_ANSWERS} a "
+            "minute.",
             tuple(Line(MESH, name, {}) for name in answers),
             *(ERROR_PERCENT, 60, 5),
             f"IF({total}>={MIN_ANSWERS},100*{failed}/({total}),0)",

@@ -50,7 +50,8 @@ PAGES: Final = {
 
 
 ACTIONS: Final = {
-    "/drain": "stop being ready and finish what is under way, as SIGTERM does, but stay until SIGTERM comes",
+    "/drain": "stop being ready and finish what is under way, as SIGTERM does, but stay until SIGTERM comes, which ECS "
+    "sends after the health check's retries, 50 s by `tramo inject`",
     "/logging": "set that level until the next start, as in `curl -X POST '127.0.0.1:9901/logging?level=DEBUG'`",
 }
 """What POST does at these pages; the documentation is generated from it."""

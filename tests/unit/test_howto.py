@@ -66,11 +66,10 @@ def test_the_task_definition_of_the_page_joins() -> None:
 
 
 def test_the_folder_of_the_page_can_be_brought_up(tmp_path: Path) -> None:
-    services, task = json_blocks("services.md")
+    services, task, block = json_blocks("services.md")
     (tmp_path / "services.json").write_text(json.dumps(services))
     (tmp_path / "web.json").write_text(json.dumps(task))
     assert folder.read(tmp_path, "us-east-1").cluster == "shop"
-    block = {"namespace": "shop.local", "services": [{"portName": "web", "clientAliases": [{"port": 80}]}]}
     finished = inject(task, Settings("tramo", "http://unused"), block)
     (tmp_path / "web.json").write_text(json.dumps(finished))
     assert [each["family"] for each in folder.read(tmp_path, "us-east-1").definitions] == ["web"]
@@ -78,7 +77,7 @@ def test_the_folder_of_the_page_can_be_brought_up(tmp_path: Path) -> None:
 
 def test_the_fields_that_the_page_says_are_refused_are(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "services.md").read_text()
-    services, task = json_blocks("services.md")
+    services, task, _ = json_blocks("services.md")
     (tmp_path / "web.json").write_text(json.dumps(task))
     for field, value in (
         ("loadBalancers", [{"containerName": "app", "containerPort": 8080}]),

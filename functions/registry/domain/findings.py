@@ -91,7 +91,7 @@ TASKS_END: Final = Kind(
     "TRM0108",
     Level.ERROR,
     "tasks of a service end by themselves soon after they were started",
-    "See the log of the container that ended: `tramo logs SERVICE`.",
+    "See the log of the container that ended: `tramo logs SERVICE` on the local cluster, `aws logs tail GROUP` in AWS.",
 )
 OTHER_MESH: Final = Kind(
     "TRM0109",
