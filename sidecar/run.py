@@ -222,7 +222,7 @@ async def drain(mesh: Mesh, least: float, seconds: float) -> None:
     log.info("draining", extra={"work": runtime.work, "at_least_seconds": least, "at_most_seconds": seconds})
     while (now := runtime.now()) - started < seconds:
         before, arrivals = arrivals, mesh.arrivals()
-        if runtime.work or arrivals != before:
+        if runtime.work or arrivals != before or runtime.clients.have_unsent():
             quiet_since = now
         elif now - quiet_since >= QUIET_SECONDS and now - began >= least:
             break

@@ -75,8 +75,8 @@ def alarms() -> list[Alarm]:
         ),
         Alarm(
             "ErrorRateAlarm",
-            f"More than {ERROR_PERCENT} % of all answers in the mesh were 5XX for 5 minutes, among at least {MIN_ANSWERS} a "
-            "minute.",
+            f"More than {ERROR_PERCENT} % of all answers in the mesh were 5XX for 5 minutes, among at least "
+            f"{MIN_ANSWERS} a minute.",
             tuple(Line(MESH, name, {}) for name in answers),
             *(ERROR_PERCENT, 60, 5),
             f"IF({total}>={MIN_ANSWERS},100*{failed}/({total}),0)",

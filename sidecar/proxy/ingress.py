@@ -102,8 +102,8 @@ class Ingress:
     def _close(self) -> None:
         if self.state is IngressState.CLOSED:
             return
+        self._listeners.unbind(self.address)
         self.state = IngressState.CLOSED
         self.closed_at = self._runtime.now()
-        self._listeners.unbind(self.address)
         self._destination.close_idle()
         log.info("no callers: the app's port refuses", extra={"port": self.address.port, "app_port": self.app.port})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -192,12 +192,16 @@ class Listeners:
         listening: Any = (
             server  # its `sockets` are a list in uvloop and a tuple for the types, which compiled code checks
         )
-        rest = socket.socket(fileno=os.dup(listening.sockets[0].fileno()))
+        try:
+            rest = socket.socket(fileno=os.dup(listening.sockets[0].fileno()))
+        except OSError:
+            self._runtime.lack_descriptor()
+            self._unbind(address)  # what the kernel has accepted is reset: callers repeat it elsewhere
+            return
         rest.setblocking(False)
         self._unbind(address)
-        with rest, suppress(BlockingIOError):
-            for _ in range(BACKLOG):
-                connection, _peer = rest.accept()
+        with rest:
+            for connection in _accepted(rest):
                 self._runtime.spawn(self._take(listener, connection), f"accept {address.port}")
 
     async def _take(self, listener: Listener, connection: socket.socket) -> None:
@@ -211,6 +215,14 @@ class Listeners:
         """Stop listening."""
         for address in list(self._bound):
             self._unbind(address)
+
+
+def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+    """Yield what the kernel has accepted already, and this process has descriptors for."""
+    with suppress(OSError):
+        for _ in range(BACKLOG):
+            connection, _ = listening.accept()
+            yield connection
 
 
 def _bound_socket(address: Address) -> socket.socket:

@@ -112,6 +112,8 @@ class _Side(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Note that the side sends no more."""
         self.ended = True
+        if self._session is not None:
+            self._session.ended(self)
         peer = self.peer
         if peer is not None:
             peer.write_eof()
@@ -226,6 +228,7 @@ class TcpSession(Timed):
         """Take a client's socket over from HTTP."""
         transport.set_protocol(self.client)
         self.client.transport = transport
+        self._meter.active_connections += 1
         if self._observation is not None:
             self._observation.peer = transport.get_extra_info("peername")
         if early:
@@ -310,7 +313,7 @@ class TcpSession(Timed):
             return
         if self._greeting:
             client.write(self._greeting)
-            self._greeting = b""
+        self._greeting = self._refusal = b""
         client.peer, server.peer = server, client
         seconds = self._destination.cluster.policy.timeouts.connect_seconds or LONGEST_REPLAY_SECONDS
         self.replay = Replay(self._runtime.held, client.early, self._runtime.now() + seconds)
@@ -327,6 +330,11 @@ class TcpSession(Timed):
         """Keep what the client sends until the endpoint has shown that it took the session."""
         replay = self.replay
         if replay is not None and not (side is self.client and replay.add(data, self._runtime.now())):
+            self._forget()
+
+    def ended(self, side: _Side) -> None:
+        """Note that a side sends no more: an endpoint that says so has taken the session."""
+        if side is not self.client:
             self._forget()
 
     def _forget(self) -> list[bytes]:
@@ -426,7 +434,10 @@ class TcpSession(Timed):
 
     def on_deadline(self, now: float) -> None:
         """Close the pair if nothing moved for the idle time-out."""
-        idle_at = self._moved_at + self._destination.cluster.policy.timeouts.tcp_idle_seconds
+        seconds = self._destination.cluster.policy.timeouts.tcp_idle_seconds
+        idle_at = self._moved_at + seconds
+        if seconds <= 0:
+            return  # it was turned off meanwhile
         if idle_at > now:
             self._runtime.wheel.schedule(self, idle_at)
         else:

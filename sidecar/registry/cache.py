@@ -63,7 +63,7 @@ class SnapshotCache:
         `body` is the document that led to it, a delta if it has `since`. Without one the snapshot itself is written.
         """
         try:
-            if since and since <= self._revision and self._has_room(body):
+            if body and since and since <= self._revision and self._has_room(body):
                 self._append(body)
             else:
                 self._replace(body if body and since is None else encode(snapshot))

@@ -28,6 +28,9 @@ class ClientConnection(Protocol):
     def drain(self) -> None:
         """End soon: say so to the client, if its protocol can."""
 
+    def has_unsent(self) -> bool:
+        """Return whether answers, or parts of them, wait here for the client to take them."""
+
     def close_unused(self, since: float) -> bool:
         """Close if nothing was asked on it from then on, and nothing is under way. Return whether it was so."""
 
@@ -52,6 +55,10 @@ class Clients:
             "sessions": self.sessions,
             "closed_unused": self.closed_unused,
         }
+
+    def have_unsent(self) -> bool:
+        """Return whether one of them has not taken its answers yet."""
+        return any(connection.has_unsent() for connection in self.connections)
 
     def drain(self) -> None:
         """Announce to the clients that their connections end; HTTP/1.1 says it with its next answer."""

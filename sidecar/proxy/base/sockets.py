@@ -94,13 +94,20 @@ def came_too_late(transport: asyncio.BaseTransport) -> bool:
 
 
 def listens(address: str, port: int) -> bool:
-    """Whether something in this network namespace accepts connections there: the kernel answers within the call."""
-    with socket.socket() as probe:
-        probe.setblocking(False)
-        error = probe.connect_ex((address, port))
-        if error == errno.EINPROGRESS:
-            error = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return error != errno.ECONNREFUSED
+    """Whether something in this network namespace accepts connections there: the kernel answers within the call.
+
+    Where it cannot be asked, for want of a descriptor, nobody can say that nothing does.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setblocking(False)
+            error = probe.connect_ex((address, port))
+            if error == errno.EINPROGRESS:
+                error = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            return error != errno.ECONNREFUSED
+    except OSError:
+        return True
 
 
 def original_destination(transport: asyncio.BaseTransport) -> tuple[str, int] | None:

@@ -81,6 +81,10 @@ class DetectingConnection(asyncio.Protocol, Timed):
     def drain(self) -> None:
         """Wait for what the client speaks: the protocol says it with the first answer."""
 
+    def has_unsent(self) -> bool:
+        """Nothing was asked yet."""
+        return False
+
     def close_unused(self, since: float) -> bool:
         """Close the connection if its client has said nothing, and came before."""
         if self._transport is None or self._seen or self._since > since:

@@ -403,10 +403,14 @@ class Http1Connection(asyncio.Protocol, Timed, Http1Channel):
     def drain(self) -> None:
         """Close after the next answer: HTTP/1.1 cannot say it otherwise."""
 
+    def has_unsent(self) -> bool:
+        """Return whether the client has not taken its answers yet."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
     def close_unused(self, since: float) -> bool:
         """Close the connection if no request was on it since then, and none is under way or has begun."""
         is_unused = self._request is None and self._pipeline.is_idle() and self._quiet_since <= since
-        if not is_unused or self._phase is not Phase.OPEN:
+        if not is_unused or self._phase is not Phase.OPEN or self.has_unsent():
             return False
         self.close()
         return True

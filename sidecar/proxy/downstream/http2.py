@@ -383,12 +383,17 @@ class Http2DownstreamConnection(Http2Connection[Http2DownstreamStream]):
         else:
             self._close_idle(transport)
 
+    def has_unsent(self) -> bool:
+        """Return whether the client has not taken its answers yet: its windows or its socket are full."""
+        transport = self._transport
+        return transport is not None and (self._codec.queued_in_all() or transport.get_write_buffer_size()) > 0
+
     def close_unused(self, since: float) -> bool:
         """Close the connection if no stream was open on it since then."""
         transport = self._transport
         if transport is None or transport.is_closing() or self._codec.closed:
             return False
-        if self._streams or self._quiet_since > since:
+        if self._streams or self._quiet_since > since or self.has_unsent():
             return False
         self._close_idle(transport)
         return True

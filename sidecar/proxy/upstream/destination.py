@@ -96,6 +96,9 @@ class Destination:
                 pool.close_idle()
                 if endpoint.state == "gone":
                     del self._pools[endpoint]
+        if self.cluster.endpoints:  # what was a last resort, while there were none, is wanted no more
+            for endpoint in [each for each in self._pools if each.state == "gone"]:
+                self._pools.pop(endpoint).close_idle()
 
 
 def outbound(runtime: Runtime, cluster: Cluster, meter: ClientMeter, checks: HealthChecks) -> Destination:

@@ -35,6 +35,8 @@ CREDENTIALS: Final = {name: value for name, value in ENVIRONMENT.items() if name
 POLL_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 15.0
 _LOCK_PORT: Final = 47_615
+BACKLOG: Final = 4_096
+"""Of a backend: a thousand connects at once are dropped beyond it, and tried again by the kernel after a second."""
 
 
 @contextmanager
@@ -123,7 +125,7 @@ class Backend:
         self.connections = 0
         self.open: set[socket.socket] = set()
         self.raw: Callable[[socket.socket], None] | None = None  # instead of HTTP
-        self._listener = socket.create_server((address, port))
+        self._listener = socket.create_server((address, port), backlog=BACKLOG)
         self.address, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, name=f"backend {name}", daemon=True)
         self._thread.start()

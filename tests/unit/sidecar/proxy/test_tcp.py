@@ -252,6 +252,58 @@ def test_an_orderly_end_without_a_word_is_the_sessions_end() -> None:
     run(test)
 
 
+def test_a_session_that_an_app_ended_is_not_repeated_when_its_kernel_resets_what_comes_then() -> None:
+    async def test() -> None:
+        case = Case(None, None, endpoints=2)
+        await case.loop.settle()
+        first = case.server
+        case.client.receive(b"charge 10 EUR")
+        assert first.take() == b"charge 10 EUR"
+        first.receive_eof()
+        assert case.client.eof_written
+        case.client.receive(b" more")
+        first.break_off()
+        await case.loop.settle()
+        assert len(case.loop.transports) == 1, "it was read: nobody else may read it"
+        assert [endpoint.health_name() for endpoint in case.rig.cluster.endpoints] == ["healthy"] * 2
+        assert case.settled()
+
+    run(test)
+
+
+def test_a_tunnel_that_stood_reads_no_refusal_of_its_proxy() -> None:
+    async def test() -> None:
+        loop = ConnectingLoop()
+        loop.outcomes += [None, *[ConnectionRefusedError(111, "refused")] * 5]
+        rig = Http1Rig(2, Policy(), loop)
+        meter = ServerMeter("ledger")
+        session = TcpSession(rig.destination, OUTBOUND, meter, greeting=b"stands", refusal=b"refused")
+        client = FakeTransport(loop, asyncio.Protocol())
+        session.adopt(client, b"")
+        await loop.settle()
+        assert (client.take(), meter.active_connections) == (b"stands", 1)
+        client.receive(b"query")
+        loop.transports[0].break_off()  # not taken, and no other endpoint can be connected
+        await loop.settle()
+        assert client.take() == b"", "what comes now is the session's own"
+        assert client.is_closing()
+        assert meter.active_connections == 0
+        assert rig.settled()
+
+    run(test)
+
+
+def test_an_idle_time_out_that_was_turned_off_ends_no_session() -> None:
+    async def test() -> None:
+        case = Case(None, tcp_idle_seconds=100.0)
+        await case.loop.settle()
+        case.rig.cluster.policy = Policy(timeouts=Timeouts(tcp_idle_seconds=0.0))
+        case.loop.advance(101)
+        assert not case.client.is_closing()
+
+    run(test)
+
+
 def test_as_many_endpoints_are_tried_as_are_in_routing() -> None:
     async def test() -> None:
         case = Case(*[ConnectionRefusedError()] * 5, None, endpoints=6)

@@ -64,6 +64,20 @@ def test_deltas_are_added_to_the_document(tmp_path: Path) -> None:
     assert (loaded.revision, loaded.services) == (FIRST + 5, last.services)
 
 
+def test_behind_a_delta_that_is_not_written_the_whole_snapshot_stands(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    last = written(path, 2)
+    cache = SnapshotCache(str(path))
+    assert cache.load(NAMESPACE) is not None
+    for revision, is_written in ((last.revision + 1, False), (last.revision + 2, True)):
+        body = delta(revision)
+        last = apply(last, decode(body, NAMESPACE))
+        assert cache.store(last, body if is_written else b"", revision - 1)
+    loaded = SnapshotCache(str(path)).load(NAMESPACE)
+    assert loaded is not None
+    assert (loaded.revision, loaded.services) == (last.revision, last.services)
+
+
 def test_a_snapshot_of_another_epoch_replaces_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "snapshot.json"
     before = written(path, 2)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import cast
 
 from sidecar.core.direction import OUTBOUND
 from sidecar.core.http.http2_events import NO_ERROR
+from sidecar.core.http.http2_limits import STREAM_WINDOW
+from sidecar.core.http.messages import RequestHead, ResponseHead
 from sidecar.core.meters import ServerMeter
 from sidecar.core.routing.policy import DEFAULT
 from sidecar.proxy.base.clients import CLOSED_AT_ONCE, CLOSING_PAUSE_SECONDS, UNUSED_SECONDS, Clients
+from sidecar.proxy.base.runtime import Runtime
 from sidecar.proxy.listeners import TcpListener
+from sidecar.proxy.mesh import Mesh
 from sidecar.proxy.overload import MemoryWatch
+from sidecar.run import drain
+from tests.support import virtual_time
 from tests.support.proxy.fake_loop import FakeTransport
 from tests.support.proxy.rig import ANSWER, Http1Rig, Http2Rig
 from tests.support.wire.http1 import request
@@ -29,9 +37,41 @@ class Connection:
     def drain(self) -> None:
         self.heard += 1
 
+    def has_unsent(self) -> bool:
+        return False
+
     def close_unused(self, since: float) -> bool:
         self.since = since
         return not self.is_used
+
+
+class Draining:
+    """A mesh that is asked to end."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    def drain(self) -> float:
+        return self.runtime.now()
+
+    def arrivals(self) -> int:
+        return 0
+
+
+def slow_reader() -> Http2Rig:
+    """A client whose windows are full of an answer that is whole here."""
+    rig = Http2Rig()
+    client = rig.client()
+    client.ask()
+    upstream = rig.upstream()
+    (stream, _), *_ = (each for each in upstream.take() if isinstance(each[1], RequestHead))
+    body = bytes(STREAM_WINDOW + 1)
+    upstream.codec.send_response(stream, ResponseHead(200, [], len(body)))
+    upstream.codec.send_data(stream, body)
+    upstream.codec.send_end(stream, [])
+    rig.run()
+    assert rig.runtime.work == 0
+    return rig
 
 
 def silent(rig: Http1Rig) -> FakeTransport:
@@ -105,6 +145,39 @@ def test_connections_of_http2_say_goodbye_when_no_stream_was_open_on_them() -> N
     rig.runtime.clients.close_unused(rig.runtime.now())
     assert unused.heard()[-1] == (0, "goaway", 0, NO_ERROR)
     assert [each.transport.lost for each in (unused, streaming, new)] == [True, False, False]
+
+
+def test_a_client_of_http1_that_reads_slowly_uses_its_connection() -> None:
+    rig = Http1Rig()
+    upstream, client = rig.upstream(), rig.client()
+    client.receive(GET)
+    client.blocked = True
+    upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000))
+    rig.loop.advance(UNUSED_SECONDS + 1)
+    rig.runtime.clients.close_unused(rig.runtime.now())
+    assert rig.runtime.clients.have_unsent()
+    assert not client.is_closing()
+
+
+def test_a_client_of_http2_that_reads_slowly_uses_its_connection() -> None:
+    rig = slow_reader()
+    rig.advance(UNUSED_SECONDS + 1)
+    rig.runtime.clients.close_unused(rig.runtime.now())
+    rig.run()
+    assert rig.runtime.clients.have_unsent()
+    assert not rig.peers[0].transport.is_closing()
+
+
+def test_a_drain_waits_until_clients_have_taken_their_answers() -> None:
+    async def drained() -> float:
+        loop = asyncio.get_running_loop()
+        rig = slow_reader()
+        rig.runtime.now = loop.time
+        begun = loop.time()
+        await drain(cast("Mesh", Draining(rig.runtime)), 0.0, 20.0)
+        return loop.time() - begun
+
+    assert virtual_time.run(drained()) >= 20.0
 
 
 def test_sessions_of_tcp_are_counted_and_left_alone() -> None:

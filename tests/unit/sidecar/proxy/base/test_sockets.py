@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,12 @@ import pytest
 from sidecar.proxy.base.sockets import ONE_SEGMENT_BYTES, came_too_late, listens
 
 REQUEST = bytes(ONE_SEGMENT_BYTES)
+ASKED = """
+import resource
+from sidecar.proxy.base.sockets import listens
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))  # no descriptor is left
+print(listens("127.0.0.1", 1))
+"""
 PATIENCE = 20
 
 
@@ -66,8 +74,14 @@ async def _is_too_late(listener: socket.socket, what: str) -> bool:
     return protocol.too_late
 
 
-def test_who_listens_in_this_network_is_known_at_once(listener: socket.socket) -> None:
-    address, port = listener.getsockname()
-    assert listens(address, port)
-    listener.close()
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_who_listens_in_this_network_is_known_at_once(address: str) -> None:
+    with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+        port = listener.getsockname()[1]
+        assert listens(address, port)
     assert not listens(address, port)
+
+
+def test_where_nobody_can_ask_something_may_listen() -> None:
+    done = subprocess.run([sys.executable, "-c", ASKED], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True\n"

@@ -7,9 +7,11 @@ import errno
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.core.routing.policy import CircuitBreaker, LoadBalancing, Policy, Retries, Timeouts
+from sidecar.core.snapshot import EndpointRecord, ServiceRecord
 from tests.support.proxy.fake_loop import ConnectingLoop, FakeTransport
 from tests.support.proxy.rig import ANSWER, Http1Rig
 from tests.support.wire.http1 import request
@@ -311,3 +313,22 @@ def test_a_connection_is_tried_for_as_long_as_the_policy_says() -> None:
         assert rig.settled()
 
     run(test)
+
+
+def test_endpoints_of_the_last_resort_leave_no_pools() -> None:
+    rig = Http1Rig()
+    rig.upstream()
+    (record,) = rig.records
+
+    def told(*endpoints: EndpointRecord) -> None:
+        rig.destination.update(ServiceRecord("orders", "http", "127.254.0.2", 1, (), endpoints), "")
+
+    for number in range(3):
+        found = msgspec.structs.replace(record, id=f"task{number}", port=9_000 + number)
+        told(found)
+        told()  # its tasks have gone: the last that was known is still tried
+        client = rig.client()
+        client.receive(GET)
+        client.break_off()
+    told(found)
+    assert len(rig.destination._pools) <= 1
