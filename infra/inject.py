@@ -3,26 +3,35 @@
 Rules:
 - The sidecar and the gate are derived from `portMappings` and the label `tramo.service-connect`, so that each fact is
   written once.
-- What the user wrote stays: other variables, labels, limits and log settings of the two containers too.
-- Injecting again changes nothing.
-- What would fail in ECS or in the mesh is an InjectError that says where it is and what to do.
+- What the user wrote stays: other variables, labels, limits, health check and log settings of the two containers too.
+- Injecting again changes nothing; what is not said again stays as it is.
+- What would fail in ECS or in the mesh is an InjectError that says where it is and what to do (`infra.inject_rules`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from infra.gate import gate
+from infra.inject_rules import (
+    REDIRECT_PORT,
+    Container,
+    InjectError,
+    apps,
+    check_finished,
+    check_given,
+    check_ports,
+    is_marked,
+    variables,
+)
 from registry.domain.definition import GATE_LABEL, SIDECAR_LABEL, parse
 from registry.domain.label import CONFIGURATION_LABEL
-from registry.domain.offer import Definition, DefinitionError, Offer
-from registry.domain.unknown_keys import unknown_keys
+from registry.domain.offer import Definition, DefinitionError
 
-REDIRECT_PORT: Final = 15002
 PROXY_PROPERTIES: Final = {
     "IgnoredGID": "1337",
     "ProxyEgressPort": str(REDIRECT_PORT),
@@ -46,6 +55,8 @@ STOP_SECONDS: Final = 30
 """The sidecar's drain is 20 s at most, and ECS's own default of 30 s may be set otherwise on EC2."""
 SIDECAR_CPU: Final = 64
 SIDECAR_MEMORY: Final = 128
+ROOT: Final = ("0", "root")
+"""Names of the user who may write the hosts file and listen on any port."""
 
 _DESCRIBED: Final = frozenset(
     (
@@ -54,27 +65,21 @@ _DESCRIBED: Final = frozenset(
     )
 )
 """What DescribeTaskDefinition says besides and RegisterTaskDefinition does not take."""
-
-Container = dict[str, Any]
-
-
-class InjectError(Exception):
-    """The task definition cannot be finished."""
-
-
-def warnings(document: Mapping[str, Any]) -> list[str]:
-    """Return what of a finished task definition does nothing: labels and fields that nobody knows."""
-    return [str(each) for each in unknown_keys(document)]
+_OF_THE_APPS_LINES: Final = ("awslogs-multiline-pattern", "awslogs-datetime-format")
+"""Log options that say where a message of the app begins. The sidecar's are lines of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the task definition cannot say. Empty image, URL, table or collector: what the sidecar's container has."""
+    """What the task definition cannot say.
+
+    Empty image, URL, table or collector, and None: what the definition has. A new sidecar listens, and is root.
+    """
 
     image: str = ""
     api_url: str = ""
-    redirect: bool = False
-    user: str = "0"
+    redirect: bool | None = None
+    user: str | None = None
     feed_table: str = ""
     otlp_endpoint: str = ""
 
@@ -89,42 +94,39 @@ def inject(document: Mapping[str, Any], settings: Settings, block: Mapping[str, 
     task = deepcopy(dict(described if isinstance(described, dict) else document))
     for field in _DESCRIBED & set(task):
         del task[field]
-    containers = _containers(task)
-    if task.get("networkMode") != "awsvpc":
-        raise InjectError(
-            f"networkMode is {task.get('networkMode', 'not set')}; write awsvpc: app and sidecar share one network"
-        )
+    if document.get("tags") and isinstance(described, dict):
+        task["tags"] = deepcopy(document["tags"])
+    containers = check_given(task)
     sidecar = _sidecar(containers, settings)
+    settings = _as_before(task, sidecar, settings)
     _label(containers, sidecar, block)
-    definition = _parsed(task)
-    if not settings.redirect:
-        _check_ports(definition.offers, containers)
+    definition = _parsed(task, sidecar)
+    check_ports(definition.offers, containers, sidecar, bool(settings.redirect))
     _finish_sidecar(sidecar, definition, settings, containers)
     _finish_gate(containers, sidecar, definition)
     _depend(containers, sidecar)
     _redirect(task, sidecar, settings)
-    _check_size(task, containers)
+    check_finished(task)
     return task
 
 
-def _containers(task: Mapping[str, Any]) -> list[Container]:
-    containers = task.get("containerDefinitions")
-    if not isinstance(containers, list) or not all(isinstance(each, dict) and each.get("name") for each in containers):
-        raise InjectError("containerDefinitions is not a list of containers with names; is this a task definition?")
-    if not containers:
-        raise InjectError("containerDefinitions is empty: there is no app to put a sidecar beside")
-    return containers
+def _as_before(task: Mapping[str, Any], sidecar: Container, settings: Settings) -> Settings:
+    """Return the settings with the mode and the user that the definition has, where they are not given."""
+    redirect = _is_redirected(task, sidecar) if settings.redirect is None else settings.redirect
+    return replace(settings, redirect=redirect, user=settings.user or _user(sidecar))
 
 
-def _is_marked(container: Mapping[str, Any], label: str) -> bool:
-    labels: Mapping[str, str] = container.get("dockerLabels") or {}
-    return labels.get(label) == "true"
+def _is_redirected(task: Mapping[str, Any], sidecar: Container) -> bool:
+    proxy: Mapping[str, Any] = task.get("proxyConfiguration", {})
+    return bool(proxy.get("containerName") == sidecar["name"])
 
 
-def _apps(containers: Sequence[Container]) -> Iterator[Container]:
-    for each in containers:
-        if not _is_marked(each, SIDECAR_LABEL) and not _is_marked(each, GATE_LABEL):
-            yield each
+def _user(sidecar: Container) -> str:
+    return sidecar.get("user") or "0"
+
+
+def _is_root(user: str) -> bool:
+    return user.partition(":")[0] in ROOT
 
 
 def _label(containers: Sequence[Container], sidecar: Container, block: Any) -> None:
@@ -133,6 +135,11 @@ def _label(containers: Sequence[Container], sidecar: Container, block: Any) -> N
     There the sidecar can read it from its start: a container that waits for the sidecar does not exist by then, and the
     task metadata do not show it.
     """
+    labelled = [each["name"] for each in containers if CONFIGURATION_LABEL in (each.get("dockerLabels") or {})]
+    if block is None and len(labelled) > 1:
+        raise InjectError(
+            f"the label {CONFIGURATION_LABEL} stands on {' and '.join(labelled)}; keep it on one container only"
+        )
     text = None
     for each in containers:
         labels = each.get("dockerLabels") or {}
@@ -151,7 +158,7 @@ def _label(containers: Sequence[Container], sidecar: Container, block: Any) -> N
 
 def _sidecar(containers: list[Container], settings: Settings) -> Container:
     """Return the sidecar's container, added if there is none."""
-    found = next((each for each in containers if _is_marked(each, SIDECAR_LABEL)), None)
+    found = next((each for each in containers if is_marked(each, SIDECAR_LABEL)), None)
     if found is None:
         if any(each["name"] == "sidecar" for each in containers):
             raise InjectError(
@@ -162,7 +169,7 @@ def _sidecar(containers: list[Container], settings: Settings) -> Container:
             "name": "sidecar",
             "image": "",
             "essential": True,
-            "user": settings.user,
+            "user": settings.user or "0",
             "cpu": SIDECAR_CPU,
             "memory": SIDECAR_MEMORY,
             "dockerLabels": {SIDECAR_LABEL: "true"},
@@ -174,12 +181,16 @@ def _sidecar(containers: list[Container], settings: Settings) -> Container:
     return found
 
 
-def _parsed(task: Mapping[str, Any]) -> Definition:
-    family = str(task.get("family", ""))
+def _parsed(task: Mapping[str, Any], sidecar: Container) -> Definition:
     try:
-        definition = parse({**task, "taskDefinitionArn": family})
+        definition = parse({**task, "taskDefinitionArn": task["family"]})
     except DefinitionError as error:
         raise InjectError(str(error)) from error
+    if definition is None and CONFIGURATION_LABEL in sidecar["dockerLabels"]:
+        raise InjectError(
+            'the Service Connect block turns Service Connect off ("enabled": false), so the task has no use for a '
+            "sidecar; write true, or leave enabled out"
+        )
     if definition is None:
         raise InjectError(
             f"no container has the label {CONFIGURATION_LABEL}; write it, or give the block with --service-connect"
@@ -187,26 +198,13 @@ def _parsed(task: Mapping[str, Any]) -> Definition:
     return definition
 
 
-def _check_ports(offers: Sequence[Offer], containers: Sequence[Container]) -> None:
-    taken = {
-        mapping.get("containerPort"): each["name"]
-        for each in _apps(containers)
-        for mapping in each.get("portMappings") or ()
-    }
-    for offer in offers:
-        for alias in offer.aliases:
-            if alias.port in taken:
-                raise InjectError(
-                    f"service {offer.service}: the alias {alias.dns_name}:{alias.port} is on the port of container "
-                    f"{taken[alias.port]}, and a task's network namespace has one listener on a port; write another "
-                    "port into clientAliases, such as 80, or use --redirect"
-                )
-
-
 def _finish_sidecar(
     sidecar: Container, definition: Definition, settings: Settings, containers: Sequence[Container]
 ) -> None:
-    root = settings.user.partition(":")[0] == "0"
+    user, before = settings.user or _user(sidecar), _user(sidecar)
+    root = _is_root(user)
+    # The hosts file follows from the user, unless the user stays and somebody chose.
+    chosen = root == _is_root(before) and (root or "TRAMO_HOSTS_FILE" in variables(sidecar))
     inbound = ",".join(
         f"{each.service}={each.port}:{each.container_port}/{each.protocol}" for each in definition.offers
     )
@@ -218,16 +216,19 @@ def _finish_sidecar(
             "TRAMO_FEED_TABLE": settings.feed_table or None,
             "TRAMO_INBOUND": inbound or None,
             "TRAMO_REDIRECT": f"127.0.0.1:{REDIRECT_PORT}" if settings.redirect else None,
-            "TRAMO_HOSTS_FILE": None if root else "off",
+            "TRAMO_HOSTS_FILE": None if root or chosen else "off",
             "OTEL_EXPORTER_OTLP_ENDPOINT": settings.otlp_endpoint or None,
         },
-        kept=("TRAMO_API_URL", "TRAMO_FEED_TABLE", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        kept=(
+            *("TRAMO_API_URL", "TRAMO_FEED_TABLE", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+            *(("TRAMO_HOSTS_FILE",) if chosen else ()),
+        ),
     )
-    if not any(each["name"] == "TRAMO_API_URL" for each in sidecar["environment"]):
+    if "TRAMO_API_URL" not in variables(sidecar):
         raise InjectError("no URL of the API is given: use --api-url with the stack's output ApiUrl")
     sidecar["essential"] = True
-    sidecar["user"] = settings.user
-    sidecar["healthCheck"] = dict(HEALTH_CHECK)
+    sidecar["user"] = user
+    sidecar["healthCheck"] = {**HEALTH_CHECK, **(sidecar.get("healthCheck") or {})}
     sidecar.setdefault("stopTimeout", STOP_SECONDS)
     controls = [each for each in sidecar.get("systemControls") or () if each != UNPRIVILEGED_PORTS]
     if not root and not settings.redirect:
@@ -240,7 +241,7 @@ def _finish_sidecar(
 
 def _set_variables(container: Container, values: Mapping[str, str | None], kept: Sequence[str] = ()) -> None:
     """Set variables; None removes one, unless it is `kept`. The others stay."""
-    before = {each["name"]: each.get("value", "") for each in container.get("environment") or ()}
+    before = variables(container)
     for name, value in values.items():
         if value is not None:
             before[name] = value
@@ -251,14 +252,17 @@ def _set_variables(container: Container, values: Mapping[str, str | None], kept:
 
 def _log_as_the_app_does(container: Container, containers: Sequence[Container]) -> None:
     """Without log settings of its own a container gets the app's: on Fargate its log would be lost."""
-    found = next((each["logConfiguration"] for each in _apps(containers) if each.get("logConfiguration")), None)
+    found = next((each["logConfiguration"] for each in apps(containers) if each.get("logConfiguration")), None)
     if found is not None and "logConfiguration" not in container:
-        container["logConfiguration"] = deepcopy(found)
+        copied = deepcopy(found)
+        for option in _OF_THE_APPS_LINES:
+            copied.get("options", {}).pop(option, None)
+        container["logConfiguration"] = copied
 
 
 def _finish_gate(containers: list[Container], sidecar: Container, definition: Definition) -> None:
     """Give a task that offers something a gate: ECS waits until callers know it."""
-    found = next((each for each in containers if _is_marked(each, GATE_LABEL)), None)
+    found = next((each for each in containers if is_marked(each, GATE_LABEL)), None)
     if not definition.offers:
         if found is not None:
             containers.remove(found)
@@ -278,7 +282,7 @@ def _finish_gate(containers: list[Container], sidecar: Container, definition: De
 def _depend(containers: Sequence[Container], sidecar: Container) -> None:
     """Let every app start behind the sidecar and stop before it; not what the sidecar itself waits for."""
     before = _needed_by(sidecar, {each["name"]: each for each in containers})
-    for each in _apps(containers):
+    for each in apps(containers):
         if each["name"] in before or each.get("firelensConfiguration"):
             continue
         kept = [known for known in each.get("dependsOn") or () if known.get("containerName") != sidecar["name"]]
@@ -299,32 +303,16 @@ def _needed_by(container: Mapping[str, Any], known: Mapping[str, Mapping[str, An
 
 def _redirect(task: dict[str, Any], sidecar: Container, settings: Settings) -> None:
     found = task.get("proxyConfiguration")
-    ours = isinstance(found, dict) and found.get("containerName") == sidecar["name"]
+    if found is not None and not _is_redirected(task, sidecar):
+        raise InjectError(
+            f"proxyConfiguration belongs to container {found['containerName']}: it would redirect the sidecar's own "
+            "calls into that proxy; remove it and the container first (docs/migrate.md)"
+        )
     if settings.redirect:
-        if found is not None and not ours:
-            raise InjectError(
-                f"proxyConfiguration belongs to container {found.get('containerName')}; a task has one, so remove it, "
-                "or leave --redirect out"
-            )
         task["proxyConfiguration"] = {
             "type": "APPMESH",
             "containerName": sidecar["name"],
             "properties": [{"name": name, "value": value} for name, value in PROXY_PROPERTIES.items()],
         }
-    elif ours:
+    elif found is not None:
         del task["proxyConfiguration"]
-
-
-def _check_size(task: Mapping[str, Any], containers: Sequence[Container]) -> None:
-    """ECS refuses containers that ask for more than the task has."""
-    for field, unit in (("cpu", "CPU units"), ("memory", "MiB")):
-        limit = task.get(field)
-        if not isinstance(limit, int | str) or not str(limit).isdecimal():
-            continue  # not set, or in ECS's other notation, such as "1 vCPU"
-        sizes = {each["name"]: each.get(field) or each.get(f"{field}Reservation") or 0 for each in containers}
-        if sum(sizes.values()) > int(limit):
-            listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            raise InjectError(
-                f"{field} of the task is {limit} {unit}, and its containers ask for {sum(sizes.values())} ({listed}); "
-                f"raise the task's {field} or lower a container's"
-            )

@@ -11,6 +11,9 @@ from typing import Any, Final, NoReturn
 
 WIDE: Final = ("table", "json", "wide")
 
+_HTTP_URL: Final = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)?")
+_USER_ID: Final = re.compile(r"(0|[1-9][0-9]{0,9})(:(0|[1-9][0-9]{0,9}))?")
+
 Commands = Any  # argparse's _SubParsersAction is private
 
 
@@ -110,8 +113,23 @@ def minutes(text: str) -> int:
 
 def http_url(text: str) -> str:
     """Return the address of an HTTP server, as it was given."""
-    if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", text):
+    if not _HTTP_URL.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://127.0.0.1:4318")
+    return text
+
+
+def api_url(text: str) -> str:
+    """Return the address of the API, as it was given."""
+    if not _HTTP_URL.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address; give the stack's output ApiUrl: https://…")
+    return text
+
+
+def user_id(text: str) -> str:
+    """Return the number of a user, alone or with that of a group, as it was given."""
+    if not _USER_ID.fullmatch(text):
+        # ECS takes names too. Whether the image knows one shows only when the task starts.
+        raise argparse.ArgumentTypeError(f"{text!r} is not a user ID such as 1000, or 1000:1000 with that of a group")
     return text
 
 

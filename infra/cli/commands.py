@@ -14,6 +14,7 @@ from infra.cli import aws_trial
 from infra.cli.arguments import (
     WIDE,
     Commands,
+    api_url,
     count,
     http_url,
     mesh_options,
@@ -22,6 +23,7 @@ from infra.cli.arguments import (
     port,
     positive,
     seconds,
+    user_id,
     watch,
 )
 from infra.cli.lazy import Run, from_checkout, lazily
@@ -137,7 +139,8 @@ def add(commands: Commands) -> None:
     )
     made.add_argument(
         "--api-url",
-        default=os.environ.get("TRAMO_API_URL", ""),
+        type=api_url,
+        default=os.environ.get("TRAMO_API_URL") or None,
         metavar="URL",
         help="ApiUrl, an output of the stack (TRAMO_API_URL); default what the sidecar's container has",
     )
@@ -156,14 +159,16 @@ def add(commands: Commands) -> None:
     )
     made.add_argument(
         "--redirect",
-        action="store_true",
-        help="redirect mode: proxyConfiguration sends all calls to one listener, so apps may use any port",
+        action=argparse.BooleanOptionalAction,
+        help="redirect mode: proxyConfiguration sends all calls to one listener, so apps may use any port; default "
+        "what the task definition has",
     )
     made.add_argument(
         "--user",
-        default="0",
+        type=user_id,
         metavar="UID",
-        help="user ID of the sidecar, default 0; another cannot write the hosts file (docs/names.md)",
+        help="user ID of the sidecar, or uid:gid; default what its container has, else 0; another than 0 cannot write "
+        "the hosts file (docs/names.md)",
     )
 
 

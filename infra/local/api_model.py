@@ -34,8 +34,17 @@ _PYTHON_ONLY: Final = ("tuple", "bytes", "bytearray")
 
 def mistakes(operation: str, parameters: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the input of an operation of ECS, nothing if it fits."""
-    report = ParamValidator().validate(dict(parameters), _input(operation))
-    return [_said(line) for line in report.generate_report().splitlines() if line]
+    return [_said(line) for line in _report(operation, parameters)]
+
+
+def misfits(operation: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with known fields. ECS may know more of them than this model does."""
+    return [_said(line) for line in _report(operation, parameters) if not _UNKNOWN.fullmatch(line)]
+
+
+def unknown(operation: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return the fields that this model does not know."""
+    return [_said(line) for line in _report(operation, parameters) if _UNKNOWN.fullmatch(line)]
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -45,6 +54,11 @@ def meant(name: str, known: Iterable[str]) -> str:
     if not near:
         near = [each for each in names if each.lower() == name.lower()]
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
+
+
+def _report(operation: str, parameters: Mapping[str, Any]) -> list[str]:
+    report = ParamValidator().validate(dict(parameters), _input(operation))
+    return [line for line in report.generate_report().splitlines() if line]
 
 
 @functools.cache

@@ -75,7 +75,7 @@ def _ports(containers: Sequence[Json]) -> Iterator[str]:
 
 def _memory(document: Json, containers: Sequence[Json]) -> Iterator[str]:
     try:
-        cpu, memory = _amount(document.get("cpu"), "vcpu"), _amount(document.get("memory"), "gb")
+        cpu, memory = amount(document.get("cpu"), "vcpu"), amount(document.get("memory"), "gb")
     except ValueError as error:
         yield str(error)
         return
@@ -102,7 +102,7 @@ def _memory(document: Json, containers: Sequence[Json]) -> Iterator[str]:
         yield f"memory: the containers need {needed} MiB together, the task has {memory}"
 
 
-def _amount(raw: str | None, unit: str) -> int | None:
+def amount(raw: str | None, unit: str) -> int | None:
     """Return CPU units or MiB: `256`, `.25 vCPU`, `1 GB`. Raises ValueError."""
     if raw is None:
         return None

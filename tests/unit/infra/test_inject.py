@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from copy import deepcopy
 from dataclasses import replace
@@ -14,7 +15,8 @@ import pytest
 
 from infra.cli.inject import inject_file
 from infra.cli.main import main
-from infra.inject import PROXY_PROPERTIES, InjectError, Settings, inject
+from infra.inject import PROXY_PROPERTIES, Settings, inject
+from infra.inject_rules import InjectError
 from infra.local import definition as local
 from infra.local.settings import LocalError
 from registry.domain.definition import parse
@@ -34,7 +36,7 @@ BLOCK = {
     ],
     "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/service-connect"}},
 }
-LOGS = {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web", "awslogs-region": "eu-west-1"}}
+LOGS: dict[str, Any] = {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/web", "awslogs-region": "eu-west-1"}}
 
 
 def task(**changes: Any) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def readme(start: str) -> Any:
 
 def test_the_readmes_containers_are_what_inject_writes() -> None:
     mapping = json.loads("{" + re.findall(r'`("portMappings": \[.*?\])`', (ROOT / "README.md").read_text())[0] + "}")
-    app = {"name": "orders", "image": "orders", "essential": True, **mapping}
+    app = {"name": "orders", "image": "orders", "memory": 512, "essential": True, **mapping}
     document = {"family": "orders", "networkMode": "awsvpc", "containerDefinitions": [app]}
     found = inject(document, SETTINGS, readme('{"namespace"'))
     assert found["containerDefinitions"][1:] == readme('[{"name": "sidecar"')
@@ -170,7 +172,8 @@ def test_redirect_mode_has_a_proxy_configuration_and_can_be_left() -> None:
     properties = {each["name"]: each["value"] for each in found["proxyConfiguration"]["properties"]}
     assert properties == PROXY_PROPERTIES
     assert variables(found)["TRAMO_REDIRECT"] == f"127.0.0.1:{properties['ProxyEgressPort']}"
-    back = inject(found, REAL)
+    assert inject(found, REAL) == found, "it stays as long as nobody says otherwise"
+    back = inject(found, replace(REAL, redirect=False))
     assert "proxyConfiguration" not in back
     assert back == inject(task(), REAL, BLOCK)
 
@@ -187,7 +190,8 @@ def test_a_sidecar_without_root_writes_no_hosts_file_and_may_listen_on_port_80()
     assert variables(found)["TRAMO_HOSTS_FILE"] == "off"
     controls = container(found, "sidecar")["systemControls"]
     assert controls == [{"namespace": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
-    root = inject(found, REAL)
+    assert inject(found, REAL) == found, "it stays as long as nobody says otherwise"
+    root = inject(found, replace(REAL, user="0"))
     assert "TRAMO_HOSTS_FILE" not in variables(root)
     assert "systemControls" not in container(root, "sidecar")
 
@@ -269,18 +273,42 @@ def test_every_mistake_is_named(document: dict[str, Any], block: dict[str, Any] 
     assert says in str(caught.value)
 
 
+def test_the_health_check_and_the_user_that_a_sidecar_has_stay() -> None:
+    once = inject(task(), REAL, BLOCK)
+    (sidecar,) = [each for each in once["containerDefinitions"] if each["name"] == "sidecar"]
+    sidecar["healthCheck"].update({"interval": 30, "retries": 3})
+    sidecar["user"] = "0:0"
+    assert inject(once, REAL) == once
+
+
+def test_a_hosts_file_that_somebody_turned_off_stays_off_with_root() -> None:
+    once = inject(task(), REAL, BLOCK)
+    (sidecar,) = [each for each in once["containerDefinitions"] if each["name"] == "sidecar"]
+    sidecar["environment"].append({"name": "TRAMO_HOSTS_FILE", "value": "off"})
+    assert inject(once, REAL) == once
+    assert inject(once, replace(REAL, user="0")) == once
+
+
+def test_tags_of_a_described_task_definition_stay() -> None:
+    tags = [{"key": "team", "value": "shop"}]
+    assert inject({"taskDefinition": task(), "tags": tags}, REAL, BLOCK)["tags"] == tags
+
+
+def test_the_sidecars_lines_are_not_joined_as_the_apps_are() -> None:
+    given = task()
+    patterns = {"awslogs-multiline-pattern": "^ERROR", "awslogs-datetime-format": "%Y-%m-%d"}
+    logs = {**LOGS, "options": {**LOGS["options"], **patterns}}
+    given["containerDefinitions"][2]["logConfiguration"] = logs
+    found = inject(given, REAL, BLOCK)
+    assert container(found, "sidecar")["logConfiguration"] == container(found, "gate")["logConfiguration"] == LOGS
+    assert container(found, "web")["logConfiguration"] == logs
+
+
 def test_what_is_not_given_is_asked_for() -> None:
     with pytest.raises(InjectError, match="use --image"):
         inject(task(), Settings(api_url="https://a"), BLOCK)
     with pytest.raises(InjectError, match="use --api-url"):
         inject(task(), Settings("image"), BLOCK)
-
-
-def test_another_proxy_is_not_taken_away() -> None:
-    other = task(proxyConfiguration={"type": "APPMESH", "containerName": "envoy", "properties": []})
-    with pytest.raises(InjectError, match="proxyConfiguration belongs to container envoy"):
-        inject(other, Settings(REAL.image, REAL.api_url, redirect=True), BLOCK)
-    assert inject(other, REAL, BLOCK)["proxyConfiguration"] == other["proxyConfiguration"]
 
 
 def test_the_command_writes_json_and_names_the_file_of_a_mistake(tmp_path: Path) -> None:
@@ -326,12 +354,76 @@ def test_a_collectors_address_is_checked_before_a_task_definition_is_read(capsys
         assert "is not an address such as http://127.0.0.1:4318" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "wrong", "says"),
+    [
+        ("--api-url", "a1.execute-api.eu-west-1.amazonaws.com/live", "give the stack's output ApiUrl"),
+        ("--api-url", "<ApiUrl>", "give the stack's output ApiUrl"),
+        ("--user", "root", "is not a user ID such as 1000"),
+        ("--user", "", "is not a user ID such as 1000"),
+        ("--user", "bob; rm", "is not a user ID such as 1000"),
+        ("--user", "1000:", "is not a user ID such as 1000"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_wrong_usage(
+    option: str, wrong: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["inject", "none.json", option, wrong])
+    assert caught.value.code == os.EX_USAGE
+    assert says in capsys.readouterr().err
+
+
+def written(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    block, stream = path.with_suffix(".block"), io.StringIO()
+    block.write_text(json.dumps(BLOCK))
+    inject_file(path, block, stream, io.StringIO(), image=REAL.image, api_url=REAL.api_url)
+    return stream.getvalue()
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    text = json.dumps(task())
+    assert written(tmp_path / "a.json", b"\xef\xbb\xbf" + text.encode()) == written(tmp_path / "b.json", text.encode())
+
+
+HALF = json.dumps(task(family="web\ud800")).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (json.dumps(task()).encode("utf-16"), "it is not UTF-8; save it as UTF-8"),
+        (json.dumps(task()).encode("utf-16-le"), "it is not UTF-8; save it as UTF-8"),
+        (b'{"family": "caf\xe9"}', "byte 15 is not UTF-8; save it as UTF-8"),
+        (HALF, r"$.family: it has half of a character"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep for a task definition"),
+        (b'{"x": ' + b"[" * 600 + b"]" * 600 + b"}", "nested too deep for a task definition"),
+    ],
+    ids=["utf-16", "utf-16 without mark", "latin-1", "half of a pair", "deep", "deep to copy"],
+)
+def test_a_file_that_is_no_text_of_a_task_definition_is_named(tmp_path: Path, data: bytes, says: str) -> None:
+    with pytest.raises(LocalError) as caught:
+        written(tmp_path / "web.json", data)
+    assert str(caught.value).startswith(str(tmp_path / "web.json"))
+    assert says in str(caught.value)
+
+
 def test_the_command_needs_only_a_file_an_image_and_a_url(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRAMO_FEED_TABLE", raising=False)
+    monkeypatch.delenv("TRAMO_API_URL", raising=False)
     path = tmp_path / "web.json"
     finished = inject(task(), REAL, BLOCK)
     path.write_text(json.dumps(finished))
     assert main(["inject", str(path), "--image", REAL.image, "--api-url", REAL.api_url]) == 0
+    assert json.loads(capsys.readouterr().out) == finished
+    assert main(["inject", str(path), "--redirect", "--user", "1000:1000"]) == 0
+    redirected = json.loads(capsys.readouterr().out)
+    assert redirected == inject(task(), replace(REAL, redirect=True, user="1000:1000"), BLOCK)
+    path.write_text(json.dumps(redirected))
+    assert main(["inject", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out) == redirected
+    assert main(["inject", str(path), "--no-redirect", "--user", "0"]) == 0
     assert json.loads(capsys.readouterr().out) == finished

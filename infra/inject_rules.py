@@ -1,0 +1,221 @@
+"""What `infra.inject` refuses and warns about: what ECS does not register, and what app and sidecar cannot share.
+
+Rules:
+- A task has one network namespace. A port has one listener there, unless both listen on addresses of their own.
+- The sidecar listens on all addresses for traffic of other tasks (the ingress ports), and on 127.0.0.1 for its admin
+  pages and the forward proxy. In listen mode it listens on an address per service that it calls, on the alias's port.
+- An app is taken to listen on all addresses, on the TCP ports of its `portMappings`.
+- What ECS refuses is `infra.local.api_model` (names and types) and `infra.local.ecs_rules` (the rest).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from infra.local import api_model, ecs_rules
+from registry.domain.definition import GATE_LABEL, SIDECAR_LABEL
+from registry.domain.label import CONFIGURATION_LABEL
+from registry.domain.offer import Offer
+from registry.domain.unknown_keys import unknown_keys
+
+REDIRECT_PORT: Final = 15002
+MOST_CONTAINERS: Final = 10  # of a task definition: a quota of ECS
+MOST_MISTAKES: Final = 8  # said at once
+_LISTENERS: Final = {
+    "TRAMO_ADMIN": ("127.0.0.1:9901", "the sidecar's admin pages"),
+    "TRAMO_FORWARD_PROXY": ("127.0.0.1:15001", "the sidecar's forward proxy"),
+}
+"""Variables of the sidecar with an address, their defaults, and what listens there."""
+_USUAL_ALIAS_PORT: Final = 80
+_RANGE: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
+
+Container = dict[str, Any]
+Json = Mapping[str, Any]
+
+
+class InjectError(Exception):
+    """The task definition cannot be finished."""
+
+
+def is_marked(container: Json, label: str) -> bool:
+    """Say whether a container has a label of ours."""
+    labels: Mapping[str, str] = container.get("dockerLabels") or {}
+    return labels.get(label) == "true"
+
+
+def apps(containers: Sequence[Container]) -> Iterator[Container]:
+    """Yield the containers that are the user's own."""
+    for each in containers:
+        if not is_marked(each, SIDECAR_LABEL) and not is_marked(each, GATE_LABEL):
+            yield each
+
+
+def variables(container: Json) -> dict[str, str]:
+    """Return the environment of a container."""
+    return {each["name"]: each.get("value", "") for each in container.get("environment") or () if "name" in each}
+
+
+def check_given(task: Json) -> list[Container]:
+    """Return the containers of a task definition into which a sidecar fits. Raises InjectError."""
+    containers = task.get("containerDefinitions")
+    if not isinstance(containers, list) or not all(isinstance(each, dict) and each.get("name") for each in containers):
+        raise InjectError("containerDefinitions is not a list of containers with names; is this a task definition?")
+    if not containers:
+        raise InjectError("containerDefinitions is empty: there is no app to put a sidecar beside")
+    _refuse(api_model.misfits("RegisterTaskDefinition", task))
+    names = [each["name"] for each in containers]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InjectError(f"two containers are named {twice[0]}; give each its own name")
+    if task.get("networkMode") != "awsvpc":
+        raise InjectError(
+            f"networkMode is {task.get('networkMode', 'not set')}; write awsvpc: app and sidecar share one network"
+        )
+    system = task.get("runtimePlatform", {}).get("operatingSystemFamily", "LINUX")
+    if system.upper().startswith("WINDOWS"):
+        raise InjectError(f"runtimePlatform.operatingSystemFamily is {system}; the sidecar runs on Linux only")
+    return containers
+
+
+def check_ports(offers: Sequence[Offer], containers: Sequence[Container], sidecar: Json, redirect: bool) -> None:
+    """Refuse two listeners on one port. Raises InjectError."""
+    own = _own_ports(sidecar, redirect)
+    taken = {port: each["name"] for each in apps(containers) for port in _tcp_ports(each)}
+    for port, what in own.items():
+        if port in taken:
+            raise InjectError(
+                f"container {taken[port]}: port {port} in portMappings is that of {what}, and a task's network "
+                "namespace has one listener on a port; let the app listen on another port"
+            )
+    aliases = {alias.port: alias.dns_name for offer in offers for alias in offer.aliases}
+    for offer in offers:
+        if clash := _ingress_clash(offer.port, own, taken, {} if redirect else aliases):
+            raise InjectError(
+                f"service {offer.service}: the ingress port {offer.port} is {clash}; write another port into "
+                "ingressPortOverride, or leave it out"
+            )
+        for alias in offer.aliases:
+            if alias.port in taken and not redirect:
+                free = next(port for port in (_USUAL_ALIAS_PORT, *range(8080, 65536)) if port not in taken)
+                raise InjectError(
+                    f"service {offer.service}: the alias {alias.dns_name}:{alias.port} is on the port of container "
+                    f"{taken[alias.port]}, and a task's network namespace has one listener on a port; write another "
+                    f"port into clientAliases, such as {free}, or use --redirect"
+                )
+
+
+def _ingress_clash(
+    port: int, own: Mapping[int, str], taken: Mapping[int, str], aliases: Mapping[int, str]
+) -> str | None:
+    if port in own:
+        return f"that of {own[port]}"
+    if port in taken:
+        return f"a port of container {taken[port]}"
+    if port in aliases:
+        return f"that of the alias {aliases[port]}:{port}, on which the sidecar listens for calls"
+    if port == _USUAL_ALIAS_PORT and aliases:
+        return "the usual port of aliases, on which the sidecar listens for calls of every service"
+    return None
+
+
+def _own_ports(sidecar: Json, redirect: bool) -> dict[int, str]:
+    """Return the ports on which the sidecar listens whatever is offered."""
+    given = variables(sidecar)
+    found = {REDIRECT_PORT: "the sidecar's listener for redirected calls"} if redirect else {}
+    for name, (address, what) in _LISTENERS.items():
+        port = given.get(name, address).rpartition(":")[2]
+        if port.isdecimal():  # `off` else
+            found[int(port)] = what
+    return found
+
+
+def _tcp_ports(container: Json) -> Iterator[int]:
+    for mapping in container.get("portMappings") or ():
+        if mapping.get("protocol", "tcp") != "tcp":
+            continue
+        if "containerPort" in mapping:
+            yield mapping["containerPort"]
+        elif "containerPortRange" in mapping:
+            match = _RANGE.fullmatch(mapping["containerPortRange"])
+            if match is None:
+                raise InjectError(
+                    f"container {container['name']}: containerPortRange is {mapping['containerPortRange']!r}; write "
+                    "the first and the last port, such as 5000-5010"
+                )
+            yield from range(int(match[1]), min(int(match[2]), 65535) + 1)
+
+
+def check_finished(task: Json) -> None:
+    """Refuse what ECS would not register. Raises InjectError."""
+    containers: Sequence[Container] = task["containerDefinitions"]
+    if len(containers) > MOST_CONTAINERS:
+        raise InjectError(
+            f"with sidecar and gate the task has {len(containers)} containers, and ECS takes {MOST_CONTAINERS}; "
+            f"remove {len(containers) - MOST_CONTAINERS}"
+        )
+    _check_size(task, containers)
+    _refuse(ecs_rules.task_definition(task))
+
+
+def _check_size(task: Json, containers: Sequence[Container]) -> None:
+    """ECS refuses containers that ask for more than the task has."""
+    for field, unit, notation in (("cpu", "CPU units", "vcpu"), ("memory", "MiB", "gb")):
+        try:
+            limit = ecs_rules.amount(task.get(field), notation)
+        except ValueError as error:
+            raise InjectError(f"{error}; write {unit} as a number") from error
+        # What is reserved counts where it is said, else the limit.
+        sizes = {each["name"]: each.get(f"{field}Reservation") or each.get(field) or 0 for each in containers}
+        if limit is not None and sum(sizes.values()) > limit:
+            listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise InjectError(
+                f"{field} of the task is {limit} {unit}, and its containers ask for {sum(sizes.values())} ({listed}); "
+                f"raise the task's {field} or lower a container's"
+            )
+
+
+def _refuse(mistakes: Sequence[str]) -> None:
+    if mistakes:
+        more = len(mistakes) - MOST_MISTAKES
+        listed = "; ".join(mistakes[:MOST_MISTAKES]) + (f"; and {more} more" if more > 0 else "")
+        raise InjectError(f"ECS would refuse it: {listed}")
+
+
+def warnings(task: Json) -> list[str]:
+    """Return what of a finished task definition does nothing, or not what is meant."""
+    return [
+        *(str(each) for each in unknown_keys(task)),
+        *api_model.unknown("RegisterTaskDefinition", task),
+        *_lost_access_log(task),
+        *_held_port(task),
+    ]
+
+
+def _sidecar(task: Json) -> Json:
+    return next(each for each in task["containerDefinitions"] if is_marked(each, SIDECAR_LABEL))
+
+
+def _lost_access_log(task: Json) -> Iterator[str]:
+    sidecar = _sidecar(task)
+    block = json.loads(sidecar["dockerLabels"][CONFIGURATION_LABEL])
+    if block.get("accessLogConfiguration") and "TRAMO_ACCESS_LOG" not in variables(sidecar):
+        yield (
+            "accessLogConfiguration of the Service Connect block does nothing; set TRAMO_ACCESS_LOG of container "
+            f"{sidecar['name']} to json or text (docs/observability.md)"
+        )
+
+
+def _held_port(task: Json) -> Iterator[str]:
+    """Look at tasks that only call: they have no alias of their own that could clash with the app."""
+    given = variables(_sidecar(task))
+    if "TRAMO_REDIRECT" in given or "TRAMO_INBOUND" in given:
+        return
+    for each in apps(task["containerDefinitions"]):
+        if _USUAL_ALIAS_PORT in _tcp_ports(each):
+            yield (
+                f"container {each['name']} has port {_USUAL_ALIAS_PORT}, on which the sidecar listens for calls of "
+                "services with an alias there, so the app cannot listen on all addresses; use --redirect, or let the "
+                "app listen on another port"
+            )
