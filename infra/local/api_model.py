@@ -19,7 +19,7 @@ from botocore.validate import ParamValidator
 _UNKNOWN: Final = re.compile(r'Unknown parameter in (.*): "(.*)", must be one of: (.*)')
 _MISSING: Final = re.compile(r'Missing required parameter in (.*): "(.*)"')
 _TYPE: Final = re.compile(
-    r"Invalid type for parameter (.*?), value: (.*), type: <class '\w+'>, valid types: (.*)", re.DOTALL
+    r"Invalid type for parameter (.*?), value: (.*), type: <class '(\w+)'>, valid types: (.*)", re.DOTALL
 )
 _CLASS: Final = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
 _TYPES: Final = {
@@ -29,6 +29,7 @@ _TYPES: Final = {
     "list": "a list",
     "dict": "an object",
 }
+MOST_SHOWN: Final = 200  # characters of a value
 _PYTHON_ONLY: Final = ("tuple", "bytes", "bytearray")
 
 
@@ -74,11 +75,17 @@ def _said(line: str) -> str:
         return f"{_path(match[1], match[2])} is missing"
     if match := _TYPE.fullmatch(line):
         wanted = " or ".join(
-            dict.fromkeys(_TYPES.get(name, name) for name in _CLASS.findall(match[3]) if name not in _PYTHON_ONLY)
+            dict.fromkeys(_TYPES.get(name, name) for name in _CLASS.findall(match[4]) if name not in _PYTHON_ONLY)
         )
         hint = "; JSON in a label is written as a string" if ".dockerLabels." in f".{match[1]}" else ""
-        return f"{match[1]} must be {wanted}, not {match[2]}{hint}"
+        shown = match[2] if len(match[2]) <= MOST_SHOWN else f"{match[2][:MOST_SHOWN]}…"
+        return f"{match[1]} must be {wanted}, not {_quoted(shown, match[3])}{hint}"
     return line
+
+
+def _quoted(value: str, kind: str) -> str:
+    """Return a value as JSON has it where that is short: "256" and 256 are not the same."""
+    return f'"{value}"' if kind == "str" else {"None": "null", "True": "true", "False": "false"}.get(value, value)
 
 
 def _path(parent: str, name: str) -> str:

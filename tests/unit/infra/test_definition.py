@@ -71,7 +71,7 @@ def test_what_is_read_of_a_container() -> None:
         (document({"image": "i", "memory": 64}), "name must be"),
         (document(container(), container()), "same name"),
         (document({"name": "a", "image": "nginx", "memory": 64}), "entryPoint or command"),
-        (document(container(command="run")), "command must be a list, not run"),
+        (document(container(command="run")), 'command must be a list, not "run"'),
         (document(container(essential="yes")), "essential"),
         (document(container(essential=False)), "at least one container must be essential"),
         (document(container(environment={"A": "1"})), "environment"),

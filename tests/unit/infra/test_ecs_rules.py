@@ -80,7 +80,7 @@ def test_what_ecs_refuses_in_a_task_definition(bad: dict[str, Any], message: str
     [
         (
             port(containerPort="8080"),
-            "containerDefinitions[0].portMappings[0].containerPort must be a whole number, not 8080",
+            'containerDefinitions[0].portMappings[0].containerPort must be a whole number, not "8080"',
         ),
         (port(AppProtocol="http"), "AppProtocol is not known: did you mean appProtocol?"),
         ({"containerDefinitions": []}, "family is missing"),

@@ -59,7 +59,7 @@ def test_the_example_has_no_mistake() -> None:
             {"services": plan(service(desiredcount=2))},
             "services[0].desiredcount is not known: did you mean desiredCount?",
         ),
-        ({"services": plan(service(desiredCount="2"))}, "services[0].desiredCount must be a whole number, not 2"),
+        ({"services": plan(service(desiredCount="2"))}, 'services[0].desiredCount must be a whole number, not "2"'),
         ({"services": plan(service(desiredCount=5001))}, "desiredCount must be 0 to 5,000"),
         ({"services": plan("s")}, "services[0] must be an object"),
         ({"services": plan(service(), service())}, "services[1].serviceName 's' is that of another service"),

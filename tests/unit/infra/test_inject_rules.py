@@ -184,12 +184,13 @@ def test_a_block_that_turns_service_connect_off_is_named(by_label: bool) -> None
     [
         ({"dockerLabels": {"tramo.service-connect": CALLS_ONLY}}, "JSON in a label is written as a string"),
         ({"dockerLabels": [{"key": "a"}]}, "containerDefinitions[0].dockerLabels must be an object"),
-        ({"dockerLabels": {"tramo.sidecar": True}}, "dockerLabels.tramo.sidecar must be a string, not True"),
-        ({"cpu": "256"}, "containerDefinitions[0].cpu must be a whole number, not 256"),
+        ({"dockerLabels": {"tramo.sidecar": True}}, "dockerLabels.tramo.sidecar must be a string, not true"),
+        ({"cpu": "256"}, 'containerDefinitions[0].cpu must be a whole number, not "256"'),
         ({"portMappings": {"containerPort": 80}}, "containerDefinitions[0].portMappings must be a list"),
-        ({"dependsOn": ["init"]}, "containerDefinitions[0].dependsOn[0] must be an object, not init"),
-        ({"environment": None}, "containerDefinitions[0].environment must be a list, not None"),
+        ({"dependsOn": ["init"]}, 'containerDefinitions[0].dependsOn[0] must be an object, not "init"'),
+        ({"environment": None}, "containerDefinitions[0].environment must be a list, not null"),
         ({"ulimits": [{}] * 9}, "; and "),
+        ({"command": "x" * 1000}, f'command must be a list, not "{"x" * 200}…"'),
     ],
 )
 def test_a_field_of_another_shape_is_named_with_its_place(app: Json, says: str) -> None:
