@@ -25,6 +25,7 @@ from infra.inject_rules import (
     check_finished,
     check_given,
     check_ports,
+    check_proxy,
     is_marked,
     variables,
 )
@@ -98,31 +99,17 @@ def inject(document: Mapping[str, Any], settings: Settings, block: Mapping[str, 
         task["tags"] = deepcopy(document["tags"])
     containers = check_given(task)
     sidecar = _sidecar(containers, settings)
-    settings = _as_before(task, sidecar, settings)
+    check_proxy(task, sidecar)
+    redirect = "proxyConfiguration" in task if settings.redirect is None else settings.redirect
     _label(containers, sidecar, block)
     definition = _parsed(task, sidecar)
-    check_ports(definition.offers, containers, sidecar, bool(settings.redirect))
-    _finish_sidecar(sidecar, definition, settings, containers)
+    check_ports(definition.offers, containers, sidecar, redirect)
+    _finish_sidecar(sidecar, definition, replace(settings, redirect=redirect), containers)
     _finish_gate(containers, sidecar, definition)
     _depend(containers, sidecar)
-    _redirect(task, sidecar, settings)
+    _redirect(task, sidecar, redirect)
     check_finished(task)
     return task
-
-
-def _as_before(task: Mapping[str, Any], sidecar: Container, settings: Settings) -> Settings:
-    """Return the settings with the mode and the user that the definition has, where they are not given."""
-    redirect = _is_redirected(task, sidecar) if settings.redirect is None else settings.redirect
-    return replace(settings, redirect=redirect, user=settings.user or _user(sidecar))
-
-
-def _is_redirected(task: Mapping[str, Any], sidecar: Container) -> bool:
-    proxy: Mapping[str, Any] = task.get("proxyConfiguration", {})
-    return bool(proxy.get("containerName") == sidecar["name"])
-
-
-def _user(sidecar: Container) -> str:
-    return sidecar.get("user") or "0"
 
 
 def _is_root(user: str) -> bool:
@@ -201,7 +188,8 @@ def _parsed(task: Mapping[str, Any], sidecar: Container) -> Definition:
 def _finish_sidecar(
     sidecar: Container, definition: Definition, settings: Settings, containers: Sequence[Container]
 ) -> None:
-    user, before = settings.user or _user(sidecar), _user(sidecar)
+    before = sidecar.get("user") or "0"
+    user = settings.user or before
     root = _is_root(user)
     # The hosts file follows from the user, unless the user stays and somebody chose.
     chosen = root == _is_root(before) and (root or "TRAMO_HOSTS_FILE" in variables(sidecar))
@@ -301,18 +289,12 @@ def _needed_by(container: Mapping[str, Any], known: Mapping[str, Mapping[str, An
     return found
 
 
-def _redirect(task: dict[str, Any], sidecar: Container, settings: Settings) -> None:
-    found = task.get("proxyConfiguration")
-    if found is not None and not _is_redirected(task, sidecar):
-        raise InjectError(
-            f"proxyConfiguration belongs to container {found['containerName']}: it would redirect the sidecar's own "
-            "calls into that proxy; remove it and the container first (docs/migrate.md)"
-        )
-    if settings.redirect:
+def _redirect(task: dict[str, Any], sidecar: Container, redirect: bool) -> None:
+    if redirect:
         task["proxyConfiguration"] = {
             "type": "APPMESH",
             "containerName": sidecar["name"],
             "properties": [{"name": name, "value": value} for name, value in PROXY_PROPERTIES.items()],
         }
-    elif found is not None:
-        del task["proxyConfiguration"]
+    else:
+        task.pop("proxyConfiguration", None)

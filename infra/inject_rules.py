@@ -79,6 +79,16 @@ def check_given(task: Json) -> list[Container]:
     return containers
 
 
+def check_proxy(task: Json, sidecar: Json) -> None:
+    """Refuse that ECS redirects calls to another container than the sidecar. Raises InjectError."""
+    owner = task.get("proxyConfiguration", {}).get("containerName", sidecar["name"])
+    if owner != sidecar["name"]:
+        raise InjectError(
+            f"proxyConfiguration belongs to container {owner}: it would redirect the sidecar's own calls into that "
+            "proxy; remove it and the container first (docs/migrate.md)"
+        )
+
+
 def check_ports(offers: Sequence[Offer], containers: Sequence[Container], sidecar: Json, redirect: bool) -> None:
     """Refuse two listeners on one port. Raises InjectError."""
     own = _own_ports(sidecar, redirect)

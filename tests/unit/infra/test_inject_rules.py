@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infra.inject import Settings, inject
 from infra.inject_rules import InjectError, warnings
@@ -214,3 +219,31 @@ def test_an_app_on_port_80_of_a_task_that_calls_is_a_warning_in_listen_mode() ->
     assert "use --redirect, or let the app listen on another port" in warning
     assert warnings(inject(nginx, REDIRECT, CALLS_ONLY)) == []
     assert warnings(inject(orders(), LISTEN, CALLS_ONLY)) == warnings(inject(orders(), LISTEN, offer())) == []
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every field and item below a value."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+FINISHED: Final = inject(orders({"name": "init", "image": "init", "essential": False}), REDIRECT, offer())
+LEAVES: Final = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+ANYTHING: Final = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(list(places(FINISHED))), ANYTHING)
+def test_a_definition_with_anything_in_one_place_is_finished_or_refused(path: tuple[Any, ...], value: Any) -> None:
+    document = deepcopy(FINISHED)
+    holder: Any = document
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    with suppress(InjectError):
+        warnings(inject(document, Settings()))
