@@ -22,7 +22,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "edges": ("tramo edges", "tramo edges orders --watch", "tramo edges --from web -o wide"),
     "endpoints": ("tramo endpoints orders", "tramo endpoints orders --stack tramo --watch"),
     "inject": (
-        "tramo inject orders.json --image IMAGE --api-url URL > orders.mesh.json",
+        "tramo inject orders.json --image IMAGE --api-url https://API > new.json",
         "tramo inject orders.json --service-connect sc.json --redirect > new.json",
     ),
     "logs": ("tramo logs orders", "tramo logs orders --stack tramo --container sidecar --lines 100"),
