@@ -13,6 +13,7 @@ Rules:
    started them. Without it a migration that RunTask starts from a service's definition would get its traffic.
 6. `"mesh"` in the configuration, a field of ours, names the stack that the tasks belong to, by its parameter Mesh. What
    another stack's label says besides is that stack's to judge.
+7. A field of another form than ECS's is a mistake only of a file (`infra.analysis`): ECS does not take it.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from registry.domain.containers import kind_of, labels
 from registry.domain.label import CONFIGURATION_LABEL, LabelReader
 from registry.domain.offer import Definition, DefinitionError
 
 SIDECAR_LABEL: Final = "tramo.sidecar"
 GATE_LABEL: Final = "tramo.gate"
+
+_FORMS: Final = {"healthCheck": "an object", "portMappings": "a list", "environment": "a list"}
 
 # Service Connect sends traffic after at most 8 minutes of UNKNOWN health
 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts.html).
@@ -36,6 +40,20 @@ def short_name(task_definition_arn: str) -> str:
     return task_definition_arn.rpartition("/")[2]
 
 
+def sidecar_of(task_definition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the container that is marked as the sidecar."""
+    return next((each for each in _containers(task_definition) if labels(each).get(SIDECAR_LABEL) == "true"), None)
+
+
+def apps_of(task_definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the containers that are not the sidecar."""
+    return [each for each in _containers(task_definition) if labels(each).get(SIDECAR_LABEL) != "true"]
+
+
+def _containers(task_definition: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return task_definition.get("containerDefinitions") or ()
+
+
 def parse(task_definition: Mapping[str, Any], mesh: str | None = None) -> Definition | None:
     """Return what DescribeTaskDefinition's `taskDefinition` offers, None when it has no label of ours.
 
@@ -45,10 +63,15 @@ def parse(task_definition: Mapping[str, Any], mesh: str | None = None) -> Defini
     """
     arn = str(task_definition.get("taskDefinitionArn", ""))
     name = short_name(arn)
-    containers: Sequence[Mapping[str, Any]] = task_definition.get("containerDefinitions") or ()
-    labelled = [c for c in containers if CONFIGURATION_LABEL in (c.get("dockerLabels") or {})]
+    containers = _containers(task_definition)
+    for container in containers:
+        _check_form(name, container, "dockerLabels", "an object")
+    labelled = [c for c in containers if CONFIGURATION_LABEL in labels(c)]
     if not labelled:
         return None
+    for container in containers:
+        for field, form in _FORMS.items():
+            _check_form(name, container, field, form)
     if len(labelled) > 1:
         raise DefinitionError(
             name,
@@ -63,7 +86,7 @@ def parse(task_definition: Mapping[str, Any], mesh: str | None = None) -> Defini
             name,
             None,
             f"label {SIDECAR_LABEL}",
-            "more than one container is marked as the sidecar: " + ", ".join(str(c["name"]) for c in sidecars),
+            "more than one container is marked as the sidecar: " + ", ".join(str(c.get("name")) for c in sidecars),
             "mark one container only",
         )
     reader = LabelReader(name, labelled[0], containers, sidecars[0] if sidecars else None)
@@ -96,8 +119,23 @@ def parse(task_definition: Mapping[str, Any], mesh: str | None = None) -> Defini
     )
 
 
+def _check_form(name: str, container: Mapping[str, Any], field: str, form: str) -> None:
+    value = container.get(field)
+    if not value:
+        return
+    if kind_of(value) != form:
+        raise DefinitionError(name, container.get("name"), field, f"{kind_of(value)} instead of {form}", _remedy(field))
+    if form == "a list" and (wrong := [each for each in value if not isinstance(each, Mapping)]):
+        mistake = f"it has {kind_of(wrong[0])} where an object should be"
+        raise DefinitionError(name, container.get("name"), field, mistake, _remedy(field))
+
+
+def _remedy(field: str) -> str:
+    return f"write {field} as RegisterTaskDefinition takes it"
+
+
 def _is_marked(name: str, container: Mapping[str, Any], label: str, what: str) -> bool:
-    value = (container.get("dockerLabels") or {}).get(label)
+    value = labels(container).get(label)
     if value in (None, "false"):
         return False
     if value == "true":

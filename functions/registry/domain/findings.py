@@ -59,19 +59,22 @@ MISSPELLED_KEY: Final = Kind(
 UNKNOWN_KEY: Final = Kind(
     "TRM0103",
     Level.WARNING,
-    "a label that begins with `tramo.`, or a field of the label's JSON, is not known and does nothing",
-    "Remove it, unless other programs read it.",
+    "a label that begins with `tramo.`, or a field of the label's JSON, does nothing: it is not known, or the mesh has "
+    "no use for it",
+    "Remove it, unless other programs read it. In place of accessLogConfiguration set TRAMO_ACCESS_LOG of the sidecar.",
 )
 NO_SIDECAR: Final = Kind(
     "TRM0104",
     Level.ERROR,
-    "no container of a task definition in the mesh is marked as the sidecar; its tasks cannot call services by name",
+    "no container of a task definition in the mesh, in awsvpc mode, is marked as the sidecar; its tasks cannot call "
+    "services by name",
     'Add the sidecar with `tramo inject`, or mark its container with the label tramo.sidecar: "true".',
 )
 PORT_CLASH: Final = Kind(
     "TRM0105",
     Level.WARNING,
-    "an alias has the port that the app itself has; both are in one network namespace, where only one can listen",
+    "an app has a port on which the sidecar must listen for an alias, or a range of ports with one of the sidecar's; "
+    "both are in one network namespace, where only one can listen",
     "Give the alias another port, such as 80, or run the sidecar with `tramo inject --redirect`. "
     "An app that listens on 127.0.0.1 alone is not affected.",
 )
@@ -98,6 +101,13 @@ OTHER_MESH: Final = Kind(
     Level.ERROR,
     "TRAMO_MESH of the sidecar is not the label's mesh, so its metrics go where nobody looks, or are denied",
     "Leave TRAMO_MESH out: the label on the sidecar's container says it.",
+)
+OWN_PORT: Final = Kind(
+    "TRM0110",
+    Level.ERROR,
+    "a service's ingress port, or the port of an app, is one of the sidecar's own: admin pages (9901), forward proxy "
+    "(15001) or TRAMO_REDIRECT; only one of the two can listen, and the other ends at its start",
+    "Choose another port, or give the sidecar another one with TRAMO_ADMIN, TRAMO_FORWARD_PROXY or TRAMO_REDIRECT.",
 )
 ALIAS_TAKEN: Final = Kind(
     "TRM0201",
@@ -136,7 +146,7 @@ LASTING: Final = frozenset(
     kind.code
     for kind in (
         *(BAD_LABEL, MISSPELLED_KEY, UNKNOWN_KEY, NO_SIDECAR, PORT_CLASH),
-        *(OTHER_NAMESPACE, OTHER_MESH, NO_DEFINITION),
+        *(OTHER_NAMESPACE, OTHER_MESH, NO_DEFINITION, OWN_PORT),
     )
 )
 """What is said of a task definition alone (rule 3)."""
@@ -197,9 +207,9 @@ def unknown_key(name: str, key: UnknownKey) -> Found:
     """Return a key of a label that nobody reads."""
     where = f"container {key.container}, {key.path}"
     if key.meant:
-        what = "this key is not known and does nothing"
-        return found(MISSPELLED_KEY, of_definition(name), where, what, f"did you mean {key.meant}?")
-    return found(UNKNOWN_KEY, of_definition(name), where, "this key is not known and does nothing", UNKNOWN_KEY.remedy)
+        return found(MISSPELLED_KEY, of_definition(name), where, key.mistake, f"did you mean {key.meant}?")
+    remedy = key.instead or "remove it, unless other programs read it"
+    return found(UNKNOWN_KEY, of_definition(name), where, key.mistake, remedy)
 
 
 def no_definition(name: str, mistake: str) -> Found:

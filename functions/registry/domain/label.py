@@ -20,6 +20,7 @@ from registry.domain.bounds import (
     SERVICES_PER_TASK,
     shortened,
 )
+from registry.domain.containers import TcpPorts, entries, kind_of, labels
 from registry.domain.names import fault_of
 from registry.domain.offer import (
     APP_PROTOCOLS,
@@ -59,20 +60,15 @@ class LabelReader:
     ) -> None:
         self._definition = definition
         self._container = str(container.get("name"))
-        self._text = container["dockerLabels"][CONFIGURATION_LABEL]
+        self._text = labels(container)[CONFIGURATION_LABEL]
         self._sidecar = sidecar
         self._mappings = {
             mapping["name"]: (str(each.get("name")), mapping)
             for each in containers
-            for mapping in each.get("portMappings") or ()
+            for mapping in entries(each, "portMappings")
             if mapping.get("name")
         }
-        self._taken_ports = {
-            mapping.get("containerPort"): str(each.get("name"))
-            for each in containers
-            if each is not sidecar
-            for mapping in each.get("portMappings") or ()
-        }
+        self._taken_ports = TcpPorts(each for each in containers if each is not sidecar)
 
     def _error(self, path: str, mistake: str, remedy: str) -> DefinitionError:
         return DefinitionError(
@@ -81,6 +77,9 @@ class LabelReader:
 
     def configuration(self) -> Mapping[str, Any]:
         """Return the label's JSON."""
+        if not isinstance(self._text, str):
+            mistake = f"{kind_of(self._text)} instead of a text"
+            raise self._error("$", mistake, 'write the JSON as a string: "{\\"namespace\\": …}"')
         size = len(self._text.encode(errors="surrogatepass"))
         if size > LABEL_BYTES:
             raise self._error("$", f"it has {size} bytes", f"write at most {LABEL_BYTES}")
@@ -98,14 +97,14 @@ class LabelReader:
 
     def _object(self, value: Any, path: str) -> Mapping[str, Any]:
         if not isinstance(value, dict):
-            raise self._error(path, f"{_kind(value)} instead of an object", "write {...}")
+            raise self._error(path, f"{kind_of(value)} instead of an object", "write {...}")
         return value
 
     def _list(self, value: Any, path: str, most: int) -> Sequence[Any]:
         if value is None:
             return ()
         if not isinstance(value, list):
-            raise self._error(path, f"{_kind(value)} instead of a list", "write [...]")
+            raise self._error(path, f"{kind_of(value)} instead of a list", "write [...]")
         if len(value) > most:
             raise self._error(path, f"it has {len(value)} entries", f"write at most {most}")
         return value
@@ -217,10 +216,12 @@ class LabelReader:
         if self._sidecar is None:
             return container_port
         port: int = override if override is not None else FIRST_INGRESS_PORT + index
-        if port in self._taken_ports:
+        # Not those in a range: its container may well listen on others, and then the task works (`advice.py`).
+        taken_by = self._taken_ports.single(port)
+        if taken_by is not None:
             raise self._error(
                 f"{path}.ingressPortOverride",
-                f"the sidecar cannot listen on port {port}, container {self._taken_ports[port]} has it",
+                f"the sidecar cannot listen on port {port}, container {taken_by} has it",
                 "choose a port that no container maps",
             )
         return port
@@ -289,8 +290,3 @@ def _depth(text: str) -> int:
         elif character in "]}":
             depth -= 1
     return deepest
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "a truth value", int: "a number", float: "a number", str: "a text", list: "a list"}
-    return names.get(type(value), "null" if value is None else "an object")

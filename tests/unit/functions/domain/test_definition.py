@@ -273,6 +273,51 @@ def test_a_mistake_in_the_label_is_named(raw: str, path: str, words: str) -> Non
     assert error.remedy
 
 
+def test_a_label_that_is_an_object_and_not_its_text_is_a_mistake() -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0]["dockerLabels"]["tramo.service-connect"] = {"namespace": "shop.local"}
+    error = mistake(definition)
+    assert (error.path, error.mistake) == ("label tramo.service-connect at $", "an object instead of a text")
+    assert "as a string" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("dockerLabels", ["tramo.sidecar=true"], "a list instead of an object"),
+        ("portMappings", {"containerPort": 8080}, "an object instead of a list"),
+        ("portMappings", [8080], "it has a number where an object should be"),
+        ("environment", {"TRAMO_API_URL": "x"}, "an object instead of a list"),
+        ("healthCheck", "curl", "a text instead of an object"),
+    ],
+)
+def test_a_field_that_has_not_the_form_of_the_api_is_a_mistake(field: str, value: Any, words: str) -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][1][field] = value
+    error = mistake(definition)
+    assert (error.container, error.path, error.mistake) == ("tramo", field, words)
+
+
+def with_mapping(**mapping: Any) -> dict[str, Any]:
+    definition = task_definition()
+    definition["containerDefinitions"][0]["portMappings"].append(mapping)
+    return definition
+
+
+@pytest.mark.parametrize("mapping", [{"containerPort": 15100}, {"containerPort": 15100, "protocol": "tcp"}])
+def test_an_app_on_the_ingress_port_is_a_mistake(mapping: dict[str, Any]) -> None:
+    assert "the sidecar cannot listen on port 15100, container app has it" in str(mistake(with_mapping(**mapping)))
+
+
+@pytest.mark.parametrize(
+    "mapping", [{"containerPort": 15100, "protocol": "udp"}, {"containerPortRange": "15000-15200"}]
+)
+def test_udp_and_ranges_of_ports_leave_the_ingress_port_to_the_sidecar(mapping: dict[str, Any]) -> None:
+    found = parse(with_mapping(**mapping))
+    assert found is not None
+    assert found.offers[0].port == 15100
+
+
 def test_two_labels_are_one_too_many() -> None:
     definition = task_definition()
     app, sidecar = definition["containerDefinitions"]

@@ -91,6 +91,69 @@ def test_an_alias_on_the_apps_own_port_is_found_unless_calls_are_redirected() ->
     assert codes({**document, "proxyConfiguration": {"type": "APPMESH", "containerName": "tramo"}}) == []
 
 
+def test_a_proxy_configuration_of_another_container_redirects_nothing() -> None:
+    document = task_definition(services=[{"portName": "http", "clientAliases": [{"port": 8080, "dnsName": "orders"}]}])
+    document["containerDefinitions"].append({"name": "envoy"})
+    assert codes({**document, "proxyConfiguration": {"type": "APPMESH", "containerName": "envoy"}}) == ["TRM0105"]
+
+
+def test_only_tcp_ports_of_an_app_clash_with_an_alias() -> None:
+    document = task_definition(services=GOOD)
+    mappings = document["containerDefinitions"][0]["portMappings"]
+    mappings.append({"containerPort": 80, "protocol": "udp"})
+    assert codes(document) == []
+    mappings.append({"containerPortRange": "70-90"})
+    assert codes(document) == ["TRM0105", "TRM0105"], "the service has two names on port 80"
+
+
+@pytest.mark.parametrize(
+    ("port", "variables", "expected"),
+    [
+        (9901, {}, ["TRM0110"]),
+        (15001, {}, ["TRM0110"]),
+        (15002, {}, []),
+        (15002, {"TRAMO_REDIRECT": "127.0.0.1:15002"}, ["TRM0110"]),
+        (9901, {"TRAMO_ADMIN": "127.0.0.1:9902"}, []),
+        (9902, {"TRAMO_ADMIN": "127.0.0.1:9902"}, ["TRM0110"]),
+        (15001, {"TRAMO_FORWARD_PROXY": "off"}, []),
+    ],
+)
+def test_the_sidecars_own_ports_are_no_ingress_port_and_none_of_an_app(
+    port: int, variables: dict[str, str], expected: list[str]
+) -> None:
+    environment = [{"name": name, "value": value} for name, value in variables.items()]
+    ingress = task_definition(services=[{**GOOD[0], "ingressPortOverride": port}])
+    ingress["containerDefinitions"][1]["environment"] = environment
+    assert codes(ingress) == expected
+    app = changed(environment=environment)
+    app["containerDefinitions"][0]["portMappings"].append({"containerPort": port})
+    assert codes(app) == expected
+    bridge = {**app, "networkMode": "bridge"}
+    assert codes(bridge) == [], "each container has its own network"
+
+
+def test_a_range_of_ports_with_one_of_the_sidecars_is_found() -> None:
+    document = task_definition(services=GOOD)
+    document["containerDefinitions"][0]["portMappings"].append({"containerPortRange": "15001-15200"})
+    found = read(document)[1].found
+    assert [(each.finding.code, each.finding.where) for each in found] == [
+        ("TRM0105", "container app, port 15001"),
+        ("TRM0105", "container app, port 15100"),
+    ]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("awsvpc", ["TRM0104"]), ("bridge", []), ("host", [])])
+def test_a_sidecar_is_missed_only_where_it_shares_the_apps_network(mode: str, expected: list[str]) -> None:
+    assert codes(task_definition(services=GOOD, sidecar=False, network_mode=mode)) == expected
+
+
+def test_labels_of_another_form_are_found_and_not_read() -> None:
+    document = task_definition(services=GOOD)
+    document["containerDefinitions"][1]["dockerLabels"] = ["tramo.sidecar=true"]
+    (found,) = read(document)[1].found
+    assert (found.finding.code, found.finding.where) == ("TRM0101", "container tramo, dockerLabels")
+
+
 def test_another_namespace_in_the_environment_is_found() -> None:
     assert codes(changed(environment=[{"name": "TRAMO_NAMESPACE", "value": "shop.locl"}])) == ["TRM0106"]
     assert codes(changed(environment=[{"name": "TRAMO_NAMESPACE", "value": "shop.local"}])) == []

@@ -61,9 +61,25 @@ def test_the_fields_of_service_connect_and_ours_are_known() -> None:
     }
     configuration = {
         "enabled": True, "namespace": "a", "services": [service], "logConfiguration": {}, "standalone": True,
-        "mesh": "blue", "accessLogConfiguration": {},
+        "mesh": "blue", "accessLogConfiguration": None,
     }  # fmt: skip
     assert unknown_keys(label(configuration)) == []
+
+
+def test_service_connects_access_log_does_nothing_and_names_ours() -> None:
+    (found,) = unknown_keys(label({"namespace": "a", "accessLogConfiguration": {"format": "JSON"}}))
+    assert str(found) == (
+        "container c0, label tramo.service-connect at $.accessLogConfiguration: the mesh does not read this field; "
+        "set TRAMO_ACCESS_LOG of the sidecar's container to json or text"
+    )
+
+
+def test_what_is_no_text_has_no_keys() -> None:
+    containers = [
+        {"name": "a", "dockerLabels": ["tramo.sidecar"]},
+        {"name": "b", "dockerLabels": {"tramo.service-connect": {"xyz": 1}, 7: "x"}},
+    ]
+    assert unknown_keys({"containerDefinitions": containers}) == []
 
 
 def test_no_more_are_named_than_the_bound() -> None:
