@@ -1,7 +1,7 @@
 """Task definitions in files: of ECS itself, CloudFormation and CDK templates, and Terraform plans.
 
 All of them come out in the form of DescribeTaskDefinition. What a template leaves to the time of its deployment (a
-parameter without a default, an attribute of a resource) stands as the name of what is referred to.
+parameter without a default, an attribute of a resource) stands as the name of what is referred to, a `Later`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ LARGEST_BYTES: Final = 32 * 1024 * 1024
 """A plan of a whole estate has a few MB."""
 MOST_FILES: Final = 1000
 SUFFIXES: Final = (".json", ".yaml", ".yml", ".template")
+
+
+class Later(str):
+    """A text of a template whose value its deployment gives; until then it names what is referred to."""
+
+    __slots__ = ()
 
 
 class InputError(LocalError):
@@ -149,24 +155,30 @@ def _resolved(value: Any, defaults: Mapping[str, Any]) -> Any:
     argument = _resolved(value[key], defaults)
     match key, argument:
         case "Ref", str(name):
-            return defaults.get(name, name)
+            return _later(defaults.get(name, name))
         case "Fn::Sub", str(text):
             return _substituted(text, defaults)
         case "Fn::Sub", [str(text), dict(more)]:
             return _substituted(text, {**defaults, **more})
         case "Fn::Join", [str(separator), list(parts)]:
-            return separator.join(str(part) for part in parts)
+            joined = separator.join(str(part) for part in parts)
+            return Later(joined) if any(isinstance(part, Later) for part in parts) else joined
         case "Fn::GetAtt", [str(resource), *_]:
-            return resource
+            return Later(resource)
         case "Fn::GetAtt", str(attribute):
-            return attribute.partition(".")[0]
+            return Later(attribute.partition(".")[0])
         case "Fn::If", [_, first, _]:
-            return first
-    return key.removeprefix("Fn::")
+            return _later(first)
+    return Later(key.removeprefix("Fn::"))
+
+
+def _later(value: Any) -> Any:
+    return Later(value) if isinstance(value, str) else value
 
 
 def _substituted(text: str, values: Mapping[str, Any]) -> str:
-    return re.sub(r"\$\{([^!}][^}]*)\}", lambda match: str(values.get(match[1], match[1])), text)
+    result = re.sub(r"\$\{([^!}][^}]*)\}", lambda match: str(values.get(match[1], match[1])), text)
+    return Later(result) if result != text else text
 
 
 _NAMED_BY_PEOPLE: Final = ("DockerLabels", "Options", "Labels", "DriverOpts")
@@ -200,11 +212,15 @@ def _of_plan(module: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 "networkMode": values.get("network_mode"),
                 "taskRoleArn": values.get("task_role_arn"),
                 "containerDefinitions": containers,
-                **({"proxyConfiguration": {"type": proxies[0].get("type") or "APPMESH"}} if proxies else {}),
+                **({"proxyConfiguration": _proxy_of_plan(proxies[0])} if proxies else {}),
             },
         )
     for child in module.get("child_modules") or ():
         yield from _of_plan(child)
+
+
+def _proxy_of_plan(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": block.get("type") or "APPMESH", "containerName": block.get("container_name")}
 
 
 def _finished(definition: dict[str, Any], name: str) -> dict[str, Any]:
@@ -212,6 +228,11 @@ def _finished(definition: dict[str, Any], name: str) -> dict[str, Any]:
     containers = definition.get("containerDefinitions")
     return {
         **definition,
-        "containerDefinitions": [each for each in containers or () if isinstance(each, Mapping)],
+        "containerDefinitions": [_container(each) for each in containers or () if isinstance(each, Mapping)],
         "taskDefinitionArn": f"file/{family if isinstance(family, str) and family else name}:0",
     }
+
+
+def _container(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a container without fields that are known later as a whole, such as labels from a mapping."""
+    return {name: value for name, value in container.items() if name == "name" or not isinstance(value, Later)}

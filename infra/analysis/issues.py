@@ -8,24 +8,26 @@ Rules:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from infra.analysis import wiring
 from infra.analysis.documents import Document
 from infra.client import findings
 
 if TYPE_CHECKING:
     from registry.domain.findings import Found
     from registry.domain.offer import Definition
-    from sidecar.core.findings import Finding as SidecarFinding
 
 FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 """Not part of the wheel: the registry's own rules judge."""
 LABEL: Final = "tramo.service-connect"
 LEVELS: Final = ("info", "warning", "error")
+_FIELDS: Final = ("proxyConfiguration", "readonlyRootFilesystem", "user", "dockerLabels", "portMappings", "environment")
+"""Fields whose line a finding gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,13 @@ def codes() -> Iterator[tuple[str, str, str]]:
     """Yield code, level and meaning of what can be found in files."""
     _functions()
     from registry.domain.findings import ALIAS_TAKEN, KINDS, LASTING
-    from sidecar.core.findings import INBOUND_MISMATCH, UNKNOWN_VARIABLE
+    from sidecar.core.findings import HOSTS_NOT_WRITTEN, INBOUND_MISMATCH, NO_REDIRECT, UNKNOWN_VARIABLE
 
     for kind in KINDS:
         if kind.code in LASTING or kind is ALIAS_TAKEN:
             yield kind.code, kind.level.value, kind.meaning
-    for own in (UNKNOWN_VARIABLE, INBOUND_MISMATCH, findings.BAD_VARIABLE):
+    warned = HOSTS_NOT_WRITTEN._replace(level="warning")  # the app may find names in another way
+    for own in (UNKNOWN_VARIABLE, INBOUND_MISMATCH, warned, NO_REDIRECT, findings.BAD_VARIABLE):
         yield own.code, own.level, own.meaning
 
 
@@ -98,51 +101,46 @@ def analyze(found: Sequence[Document], served: Sequence[Served] = ()) -> list[Is
     return sorted(issues.values(), key=lambda each: (-LEVELS.index(each.level), each.code, each.file, each.where))
 
 
+def without_label(found: Sequence[Document]) -> list[Path]:
+    """Return the files in which no task definition has the label: nothing of them joins the mesh."""
+    _functions()
+    from registry.domain.containers import labels
+
+    labelled = {
+        document.path
+        for document in found
+        if any(LABEL in labels(each) for each in document.task_definition["containerDefinitions"])
+    }
+    return sorted({document.path for document in found} - labelled)
+
+
 def _add(issues: dict[tuple[str, str, str, str], Issue], document: Document, found: Found) -> None:
     finding = found.finding
     resource = found.resource.removesuffix(":0")
     label = next((word for word in finding.where.split() if word.startswith("tramo.")), "")
-    variable = next((word for word in finding.where.split() if word.startswith("TRAMO_")), "").rstrip(",")
-    place = document.place(f'"{label}"' if label else "", label, variable, document.name.partition(":")[0])
+    variable = next((word for word in f"{finding.where} {finding.what}".split() if word.startswith("TRAMO_")), "")
+    field = next((word for word in finding.where.split() if word in _FIELDS), "")
+    needles = (f'"{label}"' if label else "", label, field, variable.rstrip(",:"), document.name.partition(":")[0])
+    place = document.place(*needles)
     issue = Issue(finding.code, finding.level.value, resource, place, finding.where, finding.what, finding.remedy)
     issues.setdefault((issue.code, issue.file, issue.where, issue.what), issue)
 
 
 def _of_sidecar(document: Document) -> Iterator[Found]:
-    """Yield what the sidecar itself would find in its variables, or for which it would not start."""
+    """Yield what the sidecar itself would find, or for which it would not start."""
+    from registry.domain.containers import labels
+    from registry.domain.definition import sidecar_of
     from registry.domain.findings import Found, of_definition
     from registry.domain.reports import Finding, Level
 
-    containers = document.task_definition["containerDefinitions"]
-    labels = [each["dockerLabels"] for each in containers if isinstance(each.get("dockerLabels"), Mapping)]
-    text = next((each[LABEL] for each in labels if isinstance(each.get(LABEL), str)), "")
-    for container in containers:
-        if (container.get("dockerLabels") or {}).get("tramo.sidecar") != "true":
-            continue
-        variables = {str(each.get("name")): str(each.get("value")) for each in container.get("environment") or ()}
-        for each in _of_variables(variables, text):
-            finding = Finding(each.code, Level(each.level), each.where, each.what, each.remedy)
-            yield Found(of_definition(document.name), finding)
-
-
-def _of_variables(variables: Mapping[str, str], label: str) -> Iterator[SidecarFinding]:
-    from sidecar import config
-    from sidecar.core.findings import Finding, unknown_variables
-    from sidecar.core.label import compared, read
-    from sidecar.variables import VARIABLES
-
-    yield from unknown_variables(variables, [variable.name for variable in VARIABLES])
-    try:
-        # The address of the API and the region are known when the task runs.
-        read_config = config.read({**variables, "TRAMO_API_URL": "https://known.later", "AWS_REGION": "later"})
-    except config.ConfigError as error:
-        kind = findings.BAD_VARIABLE
-        yield Finding(kind.code, kind.level, "sidecar's environment", str(error), kind.remedy)
+    sidecar = sidecar_of(document.task_definition)
+    if sidecar is None:
         return
-    told = read(label)
-    if told is not None and "TRAMO_INBOUND" in variables:
-        inbound = {service.name: service.ingress_port for service in read_config.inbound}
-        yield from compared(told, told.namespace, inbound)
+    texts = [labels(each).get(LABEL) for each in document.task_definition["containerDefinitions"]]
+    label = next((str(text) for text in texts if isinstance(text, str)), "")
+    for each in wiring.of_sidecar(document.task_definition, sidecar, label):
+        finding = Finding(each.code, Level(each.level), each.where, each.what, each.remedy)
+        yield Found(of_definition(document.name), finding)
 
 
 def _offered(document: Document, definition: Definition) -> Iterator[Served]:
@@ -153,6 +151,9 @@ def _offered(document: Document, definition: Definition) -> Iterator[Served]:
 
 def _between(document: Document, definition: Definition, others: Sequence[Served]) -> Iterator[Found]:
     """Yield where a task definition and the services of its namespace do not go together."""
+    from registry.domain.advice import clash_remedy, is_redirected
+    from registry.domain.containers import TcpPorts
+    from registry.domain.definition import apps_of
     from registry.domain.findings import PORT_CLASH, conflict, of_definition
     from registry.domain.findings import found as made
     from registry.domain.offer import Alias
@@ -165,18 +166,18 @@ def _between(document: Document, definition: Definition, others: Sequence[Served
                 if other.service != offer.service and (alias.dns_name, alias.port) in other.aliases:
                     found = conflict(offer.service, Alias(alias.dns_name, alias.port), other.service)
                     yield _moved(found, f"{found.finding.where} ({other.where})")
-    proxy: Mapping[str, Any] = document.task_definition.get("proxyConfiguration") or {}
-    if not definition.has_sidecar or proxy.get("type") == "APPMESH":
+    task = document.task_definition
+    if not definition.has_sidecar or definition.network_mode == "bridge" or is_redirected(task):
         return
-    taken = {offer.container_port: offer.service for offer in definition.offers}
+    ports = TcpPorts(apps_of(task))
     for other in near:
         for name, port in sorted(other.aliases):
-            if other.service in own or port not in taken:
+            app = ports.holder(port)
+            if other.service in own or app is None:
                 continue
             where = f"alias {name}:{port} of {other.service} ({other.where})"
-            what = f"the app of {taken[port]} has port {port}, on which the sidecar must listen for {other.service}"
-            remedy = "give the alias another port, such as 80, or run tramo inject --redirect"
-            yield made(PORT_CLASH, of_definition(document.name), where, what, remedy)
+            what = f"container {app} has port {port}, on which the sidecar must listen for {other.service}"
+            yield made(PORT_CLASH, of_definition(document.name), where, what, clash_remedy(port))
 
 
 def _moved(found: Found, where: str) -> Found:

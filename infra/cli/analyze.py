@@ -2,7 +2,9 @@
 
 Rules:
 1. The mesh is that of --stack or --api-url, or a local cluster that is up. --offline leaves it out.
-2. Exit code 0 when nothing is as bad as the threshold, 79 when something is, 65 when a file cannot be read.
+2. Task definitions without the label are not judged. A file that has no other is named, on standard error: it may be
+   the one that `tramo inject` has not finished.
+3. Exit code 0 when nothing is as bad as the threshold, 79 when something is, 65 when a file cannot be read.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from infra.analysis import documents
-from infra.analysis.documents import Document, InputError
-from infra.analysis.issues import Issue, Served, analyze, codes
+from infra.analysis.documents import InputError
+from infra.analysis.issues import LABEL, Issue, Served, analyze, codes, without_label
 from infra.cli.control import NotUpError
 from infra.cli.mesh import Mesh, open_mesh
 from infra.cli.tables import paragraph
@@ -43,10 +46,13 @@ def run(options: argparse.Namespace) -> int:
         for each in analyze(found, services_of(options))
         if not each.is_suppressed(options.suppress) and each.is_at_least(options.output_threshold)
     ]
+    outside = without_label(found)
+    if outside:
+        sys.stderr.write(f"tramo: warning: no task definition in {_named(outside)} joins the mesh: none has {LABEL}\n")
     if options.output == "json":
         sys.stdout.write(json.dumps([_document(each) for each in issues], indent=2) + "\n")
     else:
-        write(issues, found)
+        write(issues, sorted({document.path for document in found} - set(outside)))
     return ISSUES if any(each.is_at_least(options.failure_threshold) for each in issues) else 0
 
 
@@ -78,14 +84,16 @@ def served_by(mesh: Mesh) -> list[Served]:
     ]
 
 
-def write(issues: Sequence[Issue], found: Sequence[Document]) -> None:
-    """Print the issues for people."""
+def _named(files: Sequence[Path]) -> str:
+    return ", ".join(str(each) for each in files[:3]) + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
+
+
+def write(issues: Sequence[Issue], files: Sequence[Path]) -> None:
+    """Print the issues for people; `files` are those that join the mesh."""
     output = console(sys.stdout)
     for each in issues:
         output.print(f"[{_STYLES[each.level]}]{each.level.capitalize()}[/] ", end="", soft_wrap=True)
         text = f"[{each.code}] ({each.resource} {each.file}) {each.where}: {each.what}; {each.remedy}"
         output.print(text, markup=False, soft_wrap=True)
-    if not issues:
-        files = sorted({str(document.path) for document in found})
-        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
-        paragraph(sys.stdout, f"✔ No validation issues found when analyzing {named}.")
+    if not issues and files:
+        paragraph(sys.stdout, f"✔ No validation issues found when analyzing {_named(files)}.")

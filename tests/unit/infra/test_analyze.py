@@ -37,6 +37,36 @@ def changed(service: dict[str, Any] | None = None, family: str = "orders", **var
     return document
 
 
+def redirected(container: str = "sidecar", variable: str = "127.0.0.1:15002") -> dict[str, Any]:
+    """The shop's orders with a proxyConfiguration of this container, and TRAMO_REDIRECT unless it is empty."""
+    proxy = {"type": "APPMESH", "containerName": container}
+    return {**changed(TRAMO_REDIRECT=variable or "off"), "proxyConfiguration": proxy}
+
+
+def sidecar_with(**fields: Any) -> dict[str, Any]:
+    """The shop's orders with other fields of the sidecar's container."""
+    document = copy.deepcopy(GOOD)
+    sidecar = next(each for each in document["containerDefinitions"] if each["name"] == "sidecar")
+    sidecar.update(fields)
+    return document
+
+
+def environment(**variables: str | None) -> list[dict[str, Any]]:
+    """The variables of the shop's orders' sidecar with changes; None leaves one out."""
+    sidecar = next(each for each in GOOD["containerDefinitions"] if each["name"] == "sidecar")
+    merged = {**{each["name"]: each["value"] for each in sidecar["environment"]}, **variables}
+    return [{"name": name, "value": value} for name, value in merged.items() if value is not None]
+
+
+def caller(**mapping: Any) -> dict[str, Any]:
+    """A task that offers nothing, and whose app has a port."""
+    document = sidecar_with(environment=environment(TRAMO_INBOUND=None))
+    document["family"] = "web"
+    label(document)["dockerLabels"][LABEL] = json.dumps({"namespace": "shop.local"})
+    document["containerDefinitions"][0]["portMappings"] = [mapping]
+    return document
+
+
 def template(document: dict[str, Any]) -> dict[str, Any]:
     """The same as a resource of a CloudFormation template, with the label put together from parts."""
     document = copy.deepcopy(document)
@@ -153,9 +183,127 @@ def test_an_alias_on_the_port_of_another_app_is_found(tmp_path: Path) -> None:
     (found,) = issues(tmp_path, GOOD, served=(other,))
     assert found.code == "TRM0105"
     assert f"alias stock:{min(ports)} of stock (the mesh)" in found.where
-    assert codes(tmp_path, {**GOOD, "proxyConfiguration": {"type": "APPMESH"}}, served=(other,)) == []
+    foreign = {**GOOD, "proxyConfiguration": {"type": "APPMESH", "containerName": "gate"}}
+    assert codes(tmp_path, foreign, served=(other,)) == ["TRM0105"], "it is not the sidecar's"
+    assert codes(tmp_path, redirected(), served=(other,)) == []
     elsewhere = Served("other.local", "stock", other.aliases, "the mesh")
     assert codes(tmp_path, GOOD, served=(elsewhere,)) == []
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        ({"containerPort": 80}, ["TRM0105"]),
+        ({"containerPortRange": "70-90"}, ["TRM0105"]),
+        ({"containerPort": 80, "protocol": "udp"}, []),
+        ({"containerPort": 8080}, []),
+    ],
+)
+def test_an_alias_on_the_port_of_an_app_that_only_calls_is_found(
+    tmp_path: Path, mapping: dict[str, Any], expected: list[str]
+) -> None:
+    orders = Served("shop.local", "orders", frozenset({("orders", 80)}), "the mesh")
+    found = issues(tmp_path, caller(**mapping), served=(orders,))
+    assert [each.code for each in found] == expected
+    assert all("container orders has port 80" in each.what for each in found)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (sidecar_with(environment=environment(TRAMO_INBOUND=None)), [("TRM0302", "error")]),
+        (changed(TRAMO_REDIRECT="127.0.0.1:15002"), [("TRM0307", "error")]),
+        (redirected(), []),
+        (redirected(container="gate"), [("TRM0307", "error")]),
+        (redirected(container="gate", variable=""), []),
+        (redirected(variable=""), [("TRM0307", "warning")]),
+        (sidecar_with(readonlyRootFilesystem=True), [("TRM0305", "warning")]),
+        (sidecar_with(user="1000:1000"), [("TRM0305", "warning")]),
+        (sidecar_with(user="root"), []),
+        (sidecar_with(readonlyRootFilesystem=True, environment=environment(TRAMO_HOSTS_FILE="off")), []),
+        (sidecar_with(environment=environment(TRAMO_INBOUND=None), secrets=[{"name": "TRAMO_INBOUND"}]), []),
+        (sidecar_with(environment=[], environmentFiles=[{"type": "s3", "value": "arn:aws:s3:::a/b"}]), []),
+    ],
+)
+def test_wiring_that_the_sidecar_cannot_work_with_is_found(
+    tmp_path: Path, document: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    assert [(each.code, each.level) for each in issues(tmp_path, document)] == expected
+
+
+@pytest.mark.parametrize("address", ["<ApiUrl>", "example.execute-api.eu-west-1.amazonaws.com/live", None])
+def test_an_address_of_the_api_that_is_none_is_found(tmp_path: Path, address: str | None) -> None:
+    (found,) = issues(tmp_path, sidecar_with(environment=environment(TRAMO_API_URL=address)))
+    assert (found.code, found.level) == ("TRM0408", "error")
+    assert found.what.startswith("TRAMO_API_URL is")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"Ref": "ApiUrl"},
+        {"Fn::GetAtt": ["Mesh", "Outputs.ApiUrl"]},
+        {"Fn::ImportValue": "tramo-ApiUrl"},
+        {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.amazonaws.com/live"},
+        {"Fn::Join": ["", ["https://", {"Ref": "Api"}, ".execute-api.", {"Ref": "AWS::Region"}]]},
+        {"Fn::If": ["IsBlue", "<blue>", "<green>"]},
+    ],
+)
+def test_an_address_of_the_api_that_a_deployment_gives_is_not_judged(tmp_path: Path, address: Any) -> None:
+    document = template(sidecar_with(environment=environment(TRAMO_API_URL=address)))
+    variables = document["Resources"]["OrdersTask"]["Properties"]["ContainerDefinitions"][1]["Environment"]
+    assert codes(tmp_path, document) == []
+    (tmp_path / "0.json").unlink()
+    variables[0]["Value"] = "<ApiUrl>"
+    assert codes(tmp_path, document) == ["TRM0408"]
+
+
+def test_the_proxy_configuration_of_a_plan_is_the_sidecars_or_not(tmp_path: Path) -> None:
+    document = plan(redirected())
+    (resource, _) = document["planned_values"]["root_module"]["child_modules"][0]["resources"]
+    for container, expected in (("sidecar", []), ("envoy", ["TRM0307"])):
+        resource["values"]["proxy_configuration"] = [{"type": "APPMESH", "container_name": container}]
+        assert codes(tmp_path, document) == expected
+
+
+def test_a_service_in_bridge_mode_needs_no_sidecar(tmp_path: Path) -> None:
+    document = {**GOOD, "networkMode": "bridge"}
+    document["containerDefinitions"] = [
+        {**GOOD["containerDefinitions"][0], "dockerLabels": dict(label(GOOD)["dockerLabels"])}
+    ]
+    del document["containerDefinitions"][0]["dockerLabels"]["tramo.sidecar"]
+    assert codes(tmp_path, document) == []
+    assert codes(tmp_path, {**document, "networkMode": "awsvpc"}) == ["TRM0104"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "where"),
+    [
+        ({LABEL: {"namespace": "shop.local"}}, f"container app, label {LABEL} at $"),
+        ([LABEL], "container app, dockerLabels"),
+    ],
+)
+def test_labels_of_another_form_than_the_apis_are_an_error_with_a_place(
+    tmp_path: Path, labels: Any, where: str
+) -> None:
+    document = {"family": "orders", "containerDefinitions": [{"name": "app", "dockerLabels": labels}]}
+    (found,) = issues(tmp_path, document)
+    assert (found.code, found.where) == ("TRM0101", where)
+
+
+def test_a_file_without_label_is_named_and_no_good_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, good = tmp_path / "orders.json", tmp_path / "orders.mesh.json"
+    plain.write_text(json.dumps({"family": "orders", "containerDefinitions": [{"name": "app", "image": "orders:1"}]}))
+    good.write_text(json.dumps(GOOD))
+    assert main(["analyze", "--offline", str(plain)]) == 0
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == f"tramo: warning: no task definition in {plain} joins the mesh: none has {LABEL}\n"
+    assert main(["analyze", "--offline", "-o", "json", str(plain)]) == 0
+    output = capsys.readouterr()
+    assert (json.loads(output.out), str(plain) in output.err) == ([], True)
+    assert main(["analyze", "--offline", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"✔ No validation issues found when analyzing {good}.\n"
 
 
 def test_the_own_service_in_the_mesh_is_no_conflict(tmp_path: Path) -> None:
