@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import IO
+import errno
+import os
+from typing import IO, NoReturn
 
 from rich.console import Console
+
+
+class _Console(Console):
+    """A console that leaves it to the command how to end when nobody reads the output any more."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise again what rich would end the process for."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def console(stream: IO[str]) -> Console:
     """Return a console that writes plainly unless the stream is a terminal."""
     if stream.isatty():
-        return Console(file=stream, highlight=False)
-    return Console(file=stream, highlight=False, no_color=True, width=1000)
+        return _Console(file=stream, highlight=False)
+    return _Console(file=stream, highlight=False, no_color=True, width=1000)

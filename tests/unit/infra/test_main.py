@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,7 +20,7 @@ import pytest
 
 from infra.cli import control
 from infra.cli.ecs import settled
-from infra.cli.main import main
+from infra.cli.main import NO_READER, main
 from infra.local.cluster import Cluster
 from infra.local.control import Control, failing
 from infra.local.ecs_api import EcsApi
@@ -27,6 +30,9 @@ from infra.local.machine import Machine
 from sidecar import __version__
 from tests.support.control_plane.functions import FakeFunction, spec
 from tests.support.control_plane.local_cluster import cluster, container, definition
+
+ROOT = Path(__file__).parents[3]
+SHOP = ROOT / "infra" / "examples" / "shop"
 
 
 class Running:
@@ -315,6 +321,43 @@ def test_wrong_usage_is_64_and_shows_the_usage(capsys: pytest.CaptureFixture[str
         main(arguments)
     assert caught.value.code == 64
     assert "usage: tramo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["cost", "--sidecars", "9"], ["analyze", "--offline", str(SHOP / "orders.json")], ["--help"]]
+)
+def test_output_that_nobody_reads_ends_a_command_quietly(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert main(arguments) == NO_READER
+    assert capsys.readouterr().err == ""
+
+
+def test_a_process_whose_output_nobody_reads_ends_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", "import sys; from infra.cli.main import main; sys.exit(main())"]
+    try:
+        done = subprocess.run([*command, "cost", "--sidecars", "9"], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (NO_READER, b"")
+
+
+def test_a_broken_connection_is_no_missing_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise BrokenPipeError
+
+    reader, writer = os.pipe()
+    with open(reader), open(writer, "w", encoding="utf-8") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        monkeypatch.setattr("infra.cli.main.repeat", broken)
+        with pytest.raises(BrokenPipeError):
+            main(["cost", "--sidecars", "9"])
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
