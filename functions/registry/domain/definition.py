@@ -18,6 +18,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from registry.domain.offer import Definition, DefinitionError
 SIDECAR_LABEL: Final = "tramo.sidecar"
 GATE_LABEL: Final = "tramo.gate"
 
+_NUMBER: Final = re.compile(r"\d{1,6}(\.\d+)?")
 _FORMS: Final = {"healthCheck": "an object", "portMappings": "a list", "environment": "a list"}
 
 # Service Connect sends traffic after at most 8 minutes of UNKNOWN health
@@ -152,8 +154,14 @@ def _is_marked(name: str, container: Mapping[str, Any], label: str, what: str) -
 def _health_wait(checks: Iterable[Mapping[str, Any]]) -> float | None:
     """Return the longest time that one of these health checks may need, capped at 8 minutes; None without any."""
     waits = [
-        float(check.get("startPeriod") or 0)
-        + float(check.get("retries") or 3) * (float(check.get("interval") or 30) + float(check.get("timeout") or 5))
+        _number(check, "startPeriod", 0)
+        + _number(check, "retries", 3) * (_number(check, "interval", 30) + _number(check, "timeout", 5))
         for check in checks
     ]
     return min(max(waits), LONGEST_HEALTH_WAIT_SECONDS) if waits else None
+
+
+def _number(check: Mapping[str, Any], field: str, default: float) -> float:
+    """Return a number of a health check, or ECS's default. A template may have a reference in its place."""
+    value = str(check.get(field) or default)
+    return float(value) if _NUMBER.fullmatch(value) else default

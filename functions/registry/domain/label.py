@@ -66,7 +66,7 @@ class LabelReader:
             mapping["name"]: (str(each.get("name")), mapping)
             for each in containers
             for mapping in entries(each, "portMappings")
-            if mapping.get("name")
+            if isinstance(mapping.get("name"), str) and mapping["name"]
         }
         self._taken_ports = TcpPorts(each for each in containers if each is not sidecar)
 

@@ -193,6 +193,7 @@ def test_the_labels_timeouts_are_kept() -> None:
         ({"command": ["CMD", "true"]}, 105.0),
         ({"command": ["CMD", "true"], "interval": 5, "timeout": 2, "retries": 4, "startPeriod": 10}, 38.0),
         ({"command": ["CMD", "true"], "interval": 300, "timeout": 60, "retries": 10}, 480.0),
+        ({"command": ["CMD", "true"], "interval": "Interval", "startPeriod": "10"}, 115.0),
     ],
 )
 def test_the_wait_for_health(check: dict[str, Any] | None, expected: float | None) -> None:
@@ -296,6 +297,13 @@ def test_a_field_that_has_not_the_form_of_the_api_is_a_mistake(field: str, value
     definition["containerDefinitions"][1][field] = value
     error = mistake(definition)
     assert (error.container, error.path, error.mistake) == ("tramo", field, words)
+
+
+@pytest.mark.parametrize("name", [True, 7, ["http"], {"a": 1}])
+def test_a_port_mapping_whose_name_is_no_text_has_no_name(name: Any) -> None:
+    definition = task_definition()
+    definition["containerDefinitions"][0]["portMappings"][0]["name"] = name
+    assert "there are: none is named" in str(mistake(definition))
 
 
 def with_mapping(**mapping: Any) -> dict[str, Any]:
