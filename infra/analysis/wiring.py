@@ -34,6 +34,7 @@ def of_sidecar(task_definition: Mapping[str, Any], sidecar: Mapping[str, Any], l
     """Yield what is wrong with a sidecar whose task has this label; it is empty if there is none."""
     environment = _environment(sidecar)
     yield from _of_variables(environment, label)
+    yield from _of_namespace(task_definition, sidecar, environment)
     yield from _of_redirect(task_definition, sidecar, environment)
     yield from _of_hosts_file(sidecar, environment)
 
@@ -70,6 +71,25 @@ def _of_variables(environment: Environment, label: str) -> Iterator[Finding]:
     if told is not None and ("TRAMO_INBOUND" in environment.written or "TRAMO_INBOUND" not in environment.later):
         inbound = {service.name: service.ingress_port for service in read_config.inbound}
         yield from compared(told, told.namespace, inbound)
+
+
+def _of_namespace(
+    task_definition: Mapping[str, Any], sidecar: Mapping[str, Any], environment: Environment
+) -> Iterator[Finding]:
+    """Yield a label that the sidecar cannot see: a container that waits for it does not exist as it starts."""
+    from registry.domain.containers import entries, labels
+    from registry.domain.label import CONFIGURATION_LABEL
+    from sidecar.core.findings import Finding
+
+    if environment.value("TRAMO_NAMESPACE", "") != "":
+        return
+    for each in task_definition["containerDefinitions"]:
+        waits_for = [dependency.get("containerName") for dependency in entries(each, "dependsOn")]
+        if CONFIGURATION_LABEL in labels(each) and sidecar.get("name") in waits_for:
+            kind = findings.BAD_VARIABLE
+            where = f"container {each.get('name')}, label {CONFIGURATION_LABEL}"
+            what = "the container waits for the sidecar, which cannot see its label and ends: it has no TRAMO_NAMESPACE"
+            yield Finding(kind.code, kind.level, where, what, "put the label on the sidecar's container")
 
 
 def _of_redirect(

@@ -231,6 +231,21 @@ def test_wiring_that_the_sidecar_cannot_work_with_is_found(
     assert [(each.code, each.level) for each in issues(tmp_path, document)] == expected
 
 
+@pytest.mark.parametrize(
+    ("namespace", "waits", "expected"),
+    [("", True, ["TRM0408"]), ("shop.local", True, []), ("", False, [])],
+)
+def test_a_label_that_the_sidecar_cannot_see_as_it_starts_is_found(
+    tmp_path: Path, namespace: str, waits: bool, expected: list[str]
+) -> None:
+    document = changed(TRAMO_NAMESPACE=namespace)
+    app = document["containerDefinitions"][0]
+    app["dockerLabels"] = {LABEL: label(document)["dockerLabels"].pop(LABEL)}
+    if not waits:
+        del app["dependsOn"]
+    assert codes(tmp_path, document) == expected
+
+
 @pytest.mark.parametrize("address", ["<ApiUrl>", "example.execute-api.eu-west-1.amazonaws.com/live", None])
 def test_an_address_of_the_api_that_is_none_is_found(tmp_path: Path, address: str | None) -> None:
     (found,) = issues(tmp_path, sidecar_with(environment=environment(TRAMO_API_URL=address)))
