@@ -10,14 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from infra.local import api_model, ecs_rules
 from registry.domain.definition import GATE_LABEL, SIDECAR_LABEL
-from registry.domain.label import CONFIGURATION_LABEL
 from registry.domain.offer import Offer
 from registry.domain.unknown_keys import unknown_keys
 
@@ -198,23 +196,12 @@ def warnings(task: Json) -> list[str]:
     return [
         *(str(each) for each in unknown_keys(task)),
         *api_model.unknown("RegisterTaskDefinition", task),
-        *_lost_access_log(task),
         *_held_port(task),
     ]
 
 
 def _sidecar(task: Json) -> Json:
     return next(each for each in task["containerDefinitions"] if is_marked(each, SIDECAR_LABEL))
-
-
-def _lost_access_log(task: Json) -> Iterator[str]:
-    sidecar = _sidecar(task)
-    block = json.loads(sidecar["dockerLabels"][CONFIGURATION_LABEL])
-    if block.get("accessLogConfiguration") and "TRAMO_ACCESS_LOG" not in variables(sidecar):
-        yield (
-            "accessLogConfiguration of the Service Connect block does nothing; set TRAMO_ACCESS_LOG of container "
-            f"{sidecar['name']} to json or text (docs/observability.md)"
-        )
 
 
 def _held_port(task: Json) -> Iterator[str]:
