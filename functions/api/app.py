@@ -284,8 +284,7 @@ def post_answer(namespace: str, question: str, task: str) -> Any:
         if known is not None:  # of one that is not registered yet only the session is known
             requests.check_role(caller, known)
     raw = request().raw_body
-    requests.body(raw, LARGEST_ANSWER_BYTES)
-    text = raw.decode() if isinstance(raw, bytes) else raw
+    text = requests.as_text(requests.body(raw, LARGEST_ANSWER_BYTES))
     asking.answer(store, feed, name, wanted, task_id, text, time.time())
     return {"outcome": "applied"}
 

@@ -71,6 +71,8 @@ def _finding(found: Any, place: str) -> Finding:
 def _text(value: Any, longest: int, place: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= longest:
         raise _problem(f"a text of 1 to {longest} characters was expected", place)
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise _problem("half of a surrogate pair is no character", place)
     return value
 
 

@@ -199,6 +199,16 @@ def body(raw: bytes | str, largest: int = LARGEST_BODY_BYTES) -> Any:
         raise Problem(400, "bad-body", f"the body is not JSON: {error}", "$") from error
 
 
+def as_text(document: Any) -> str:
+    """Return a body as it can be stored and sent on: a parser takes other encodings, and numbers without an end."""
+    try:
+        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError as error:
+        raise Problem(400, "bad-body", f"the body is not JSON in UTF-8: {error}", "$") from error
+    return text
+
+
 def _refuse_constant(name: str) -> Any:
     """JSON has no NaN and no Infinity, though Python's parser takes them; DynamoDB takes neither."""
     raise ValueError(f"{name} is not JSON")

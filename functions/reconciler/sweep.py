@@ -45,6 +45,7 @@ PAGE: Final = 100  # DescribeTasks takes no more
 MARGIN_SECONDS: Final = 10.0  # for the page at work (a call takes 9 s at worst) and the metrics
 SETTLING_SECONDS: Final = 300.0  # after a task's last change, before its absence is believed
 ABSENCE_SECONDS: Final = 30.0  # between two sweeps that find a task missing: at once is the same stale answer
+LAG_SECONDS: Final = 45.0  # by which ECS may tell a container's health later than the task's own sidecar
 PATIENCE: Final = 5  # tasks in a row for which calls fail, before the cluster is left out
 COMPARING_SHARE: Final = 0.5  # of a sweep's time, for comparing snapshots; the rest is for the clusters
 
@@ -231,7 +232,7 @@ class Sweep:
         unlisted = self._in_cluster[_cluster_name(cluster)]
         page: list[str] = []
         if listed:
-            for arn in self._pages(self._lookups.ecs.list_tasks, "taskArns", cluster=cluster, desiredStatus="RUNNING"):
+            for arn in self._running(cluster):
                 unlisted.discard(arn)
                 page.append(arn)
                 if len(page) == PAGE:
@@ -243,13 +244,22 @@ class Sweep:
             for arn in sorted(missing & unlisted):
                 self._try_task(arn, partial(self._bury, self._registered[arn]))
 
+    def _running(self, cluster: str) -> Iterator[str]:
+        """Yield the tasks that ECS lists. A cluster that was deleted has none."""
+        try:
+            yield from self._pages(self._lookups.ecs.list_tasks, "taskArns", cluster=cluster, desiredStatus="RUNNING")
+        except ClientError as error:
+            if not _is_no_cluster(error):
+                raise
+            self._warn("the parameter Clusters names a cluster that is not there", cluster=cluster)
+
     def _describe(self, cluster: str, arns: Sequence[str]) -> frozenset[str]:
         """Apply what ECS says of these tasks and return those that it does not know."""
         self._check_time()
         try:
             answer = self._lookups.ecs.describe_tasks(cluster=cluster, tasks=list(arns))
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "ClusterNotFoundException":
+            if _is_no_cluster(error):
                 return frozenset(arns)
             raise
         for task in answer.get("tasks", ()):
@@ -299,7 +309,7 @@ class Sweep:
             known = self._look_again(known, event)
         if event.task_arn in self._undeclared:
             declare_again(event, self._store, self._lookups, self._now)
-        if known is not None:
+        if known is not None and known.version == event.version:  # an older answer has an older health
             self._learn_health(known, event)
 
     def _look_again(self, known: TaskRecord, event: TaskEvent) -> TaskRecord:
@@ -326,6 +336,8 @@ class Sweep:
         health = health_of(event, definition) if definition is not None else None
         if health is None or known.health == health:
             return
+        if known.health_at is not None and self._now - known.health_at < LAG_SECONDS:
+            return  # what ECS says may be older
         report = TaskReport(self._now, health, self._now)
         outcome = self._store.tasks.report(known.namespace, known.task_id, report)
         self._report.health_learned += outcome is ReportOutcome.APPLIED
@@ -358,3 +370,7 @@ class Sweep:
 
 def _cluster_name(name_or_arn: str) -> str:
     return name_or_arn.rpartition("/")[2]
+
+
+def _is_no_cluster(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") == "ClusterNotFoundException"

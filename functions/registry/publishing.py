@@ -189,8 +189,8 @@ class Publisher:
             broken = frozenset(part_of(name) for name in services)
         return _Reading(
             stored=stored,
-            # A delta from before the damage cannot tell what was removed meanwhile.
-            rebuilt=dict.fromkeys(broken, Part(floor=head.next_revision - 1)),
+            # A delta cannot tell what was removed since the part was damaged, nor by this very publication.
+            rebuilt=dict.fromkeys(broken, Part(floor=head.next_revision)),
             names=names | {name for name in services if part_of(name) in broken},
             replaced=frozenset(tasks),
             services=services,

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from registry.aws.ecs import Lookups
 from registry.domain.events import TaskEvent
-from registry.domain.offer import Definition
+from registry.domain.offer import Definition, DefinitionError
 from registry.domain.owners import Claim, principals_of
 from registry.domain.rules import TaskRecord, accepts, has_run, is_over, is_stop, record_of, stopped_record
 from registry.domain.service import Conflict, declaration_of
@@ -54,7 +54,7 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
 
     Raises DefinitionError, UnknownTaskDefinitionError, ExternalInstanceError, and what AWS calls raise.
     """
-    if is_stop(event) and not lookups.remembers(event.task_definition_arn):
+    if is_stop(event) and not _has_definition(event, lookups):
         known = store.tasks.find(event.task_id)
         if known is not None:
             record = stopped_record(known, event)
@@ -70,6 +70,20 @@ def register(event: TaskEvent, store: Store, lookups: Lookups, now: float) -> Re
     conflicts, refused = _declare(record, definition, store, now)
     applied = store.tasks.apply(record)
     return Registered(Outcome.APPLIED if applied else Outcome.STALE, record, conflicts, refused)
+
+
+def _has_definition(event: TaskEvent, lookups: Lookups) -> bool:
+    """Return whether the task's definition is remembered, and is one of this mesh.
+
+    A task that is registered stops whatever is thought of its definition today: a later release may take its label for
+    a mistake, or the parameter Mesh may have changed.
+    """
+    if not lookups.remembers(event.task_definition_arn):
+        return False
+    try:
+        return lookups.definition(event.task_definition_arn) is not None
+    except DefinitionError:
+        return False
 
 
 def complete(event: TaskEvent, known: TaskRecord, store: Store, lookups: Lookups) -> TaskRecord | None:

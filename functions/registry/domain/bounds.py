@@ -47,5 +47,9 @@ def ip_address(text: str) -> str | None:
 
 
 def shortened(text: str, characters: int) -> str:
-    """Return a text that is no longer than so many characters; what is missing shows as an ellipsis."""
+    """Return a text that is no longer than so many characters; what is missing shows as an ellipsis.
+
+    Halves of surrogate pairs, which JSON can bring and nothing can store, are question marks.
+    """
+    text = text.encode(errors="replace").decode()
     return text if len(text) <= characters else text[: characters - 1] + "…"

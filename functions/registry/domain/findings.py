@@ -166,7 +166,7 @@ class Found:
     @property
     def key(self) -> str:
         """What tells it from others: texts may change while the mistake is the same."""
-        place = hashlib.blake2b(self.finding.where.encode(), digest_size=6).hexdigest()
+        place = hashlib.blake2b(self.finding.where.encode(errors="surrogatepass"), digest_size=6).hexdigest()
         return f"{self.finding.code}#{self.resource}#{place}"
 
 

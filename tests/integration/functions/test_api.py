@@ -346,6 +346,7 @@ def test_a_clock_ahead_does_not_win_for_long(api: Api) -> None:
         ({"status": "HEALTHY", "findings": [FINDING | {"level": "bad"}]}, "$.findings[0].level"),
         ({"status": "HEALTHY", "findings": [FINDING | {"where": "x" * 121}]}, "$.findings[0].where"),
         ({"status": "HEALTHY", "findings": [FINDING | {"remedy": None}]}, "$.findings[0].remedy"),
+        ({"status": "HEALTHY", "findings": [FINDING | {"what": "\ud800"}]}, "$.findings[0].what"),
         ({"status": "HEALTHY", "observed_at": "2026-11-22T12:00:00"}, "$.observed_at"),
     ],
 )

@@ -133,3 +133,22 @@ def test_answers_come_in_pages(api: Api) -> None:
     tasks = [each["task"] for each in (*first["answers"], *second["answers"])]
     assert tasks == [f"t{number:03}" for number in range(PAGE + 3)]
     assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"\xef\xbb\xbf{}", 200),  # a byte order mark
+        ('{"a": 1}'.encode("utf-16-le"), 200),
+        (b'{"a": 1e400}', 400),
+        (b'{"a": "\\ud800"}', 400),
+        (b"[" * 920 + b"]" * 920, 200),
+    ],
+    ids=["mark", "utf-16", "endless", "surrogate", "deep"],
+)
+def test_an_answer_in_any_form_that_a_parser_takes_can_be_read(api: Api, raw: bytes, status: int) -> None:
+    asked = ask(api)["id"]
+    assert answer(api, asked, "aa", raw).status_code == status
+    found = api.get(f"questions/{asked}")
+    assert found.status_code == 200
+    assert len(found.json_body["answers"]) == (status == 200)

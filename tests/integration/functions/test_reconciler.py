@@ -14,7 +14,7 @@ from registrar.app import handle
 from registry import metric_names
 from registry.aws.ecs import Lookups
 from registry.aws.pacing import PacedEcs, TokenBucket
-from registry.domain.reports import Health
+from registry.domain.reports import Health, TaskReport
 from registry.domain.rules import State, TaskRecord, state_of
 from registry.dynamodb.store import Store
 from registry.dynamodb.task_store import TaskStore
@@ -140,6 +140,19 @@ def test_health_is_learned(store: Store, ecs: FakeEcs) -> None:
     ecs.tasks[CLUSTER] = [judged("aa", 4, "UNHEALTHY")]
     assert sweep(store, ecs, now=NOW + 180).health_learned == 1
     assert state(store, "aa") is State.UNHEALTHY
+
+
+def test_what_a_sidecar_reported_a_moment_ago_is_newer_than_what_ecs_says(store: Store, lookups: Lookups) -> None:
+    ecs = FakeEcs(task_definition(health_check=CHECK))
+    handle(life("aa")[3], store, Lookups(lambda: ecs, lambda: ecs), NOW - 300)
+    store.tasks.report(NAMESPACE, "aa", TaskReport(NOW - 5, Health.HEALTHY, NOW - 5))
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNHEALTHY")]
+    assert sweep(store, ecs).health_learned == 0
+    assert state(store, "aa") is State.READY
+    ecs.tasks[CLUSTER] = [judged("aa", 3, "UNHEALTHY")]
+    assert sweep(store, ecs, now=NOW + 60).health_learned == 0, "an answer of an earlier version says nothing"
+    ecs.tasks[CLUSTER] = [judged("aa", 4, "UNHEALTHY")]
+    assert sweep(store, ecs, now=NOW + 60).health_learned == 1
 
 
 def test_health_comes_with_the_first_sight_of_a_task(store: Store) -> None:
@@ -280,6 +293,14 @@ def test_tasks_of_a_deleted_cluster_become_tombstones(store: Store, lookups: Loo
     handle(life("aa")[3], store, lookups, NOW)
     assert sweep(store, ecs).entombed == 0
     assert sweep(store, ecs, now=NOW + 60).entombed == 1
+    assert state(store, "aa") is State.GONE
+
+
+def test_a_cluster_on_the_list_that_was_deleted_keeps_no_tasks(store: Store, lookups: Lookups, ecs: FakeEcs) -> None:
+    handle(life("aa")[3], store, lookups, NOW)
+    for minute, entombed in ((0, 0), (1, 1)):
+        report = sweep(store, ecs, clusters=("example",), now=NOW + 60 * minute)
+        assert (report.failures, report.entombed) == (0, entombed)
     assert state(store, "aa") is State.GONE
 
 

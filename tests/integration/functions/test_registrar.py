@@ -247,6 +247,21 @@ def test_a_stop_of_a_registered_task_needs_no_definition(
     assert (state_of(found), found.version) == (expected, place + 1)
 
 
+@pytest.mark.parametrize("why", ["another mesh", "a mistake"])
+def test_a_stop_of_a_registered_task_needs_no_definition_that_is_ours(store: Store, lookups: Lookups, why: str) -> None:
+    """The stack was updated since: with another Mesh, or with a stricter reader of labels."""
+    events = life("aa")
+    handle(events[3], store, lookups, NOW)
+    ecs = FakeEcs(task_definition(raw_label="{") if why == "a mistake" else task_definition())
+    later = Lookups(lambda: ecs, lambda: ecs, "Other" if why == "another mesh" else "Tramo")
+    refused = handle(life("bb")[3], store, later, NOW)  # of the same definition, which is remembered from here on
+    assert refused in (metric_names.EVENTS_IGNORED, metric_names.EVENTS_REJECTED)
+    assert handle(events[7], store, later, NOW) is metric_names.EVENTS_APPLIED
+    found = store.tasks.get(NAMESPACE, "aa")
+    assert found is not None
+    assert state_of(found) is State.GONE
+
+
 def test_a_stop_is_the_same_with_and_without_the_definition(
     dynamodb_endpoint: str, store: Store, lookups: Lookups
 ) -> None:

@@ -211,3 +211,9 @@ def test_no_text_is_longer_than_the_registry_keeps(first: str, second: str) -> N
         assert 1 <= len(found.finding.what) <= LONGEST_TEXT
         assert 1 <= len(found.finding.remedy) <= LONGEST_TEXT
         assert len(found.key) < 400
+
+
+def test_half_a_surrogate_pair_in_a_text_is_a_question_mark() -> None:
+    made = findings.found(findings.UNKNOWN_KEY, "taskdef/orders:1", "$.\ud800", "key \ud800", "")
+    assert (made.finding.where, made.finding.what) == ("$.?", "key ?")
+    assert made.key
