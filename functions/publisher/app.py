@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from registry import metric_names
 from registry.dynamodb.store import Store, open_store
 from registry.failures import Failure, failure_of
-from registry.feeding import Feeder, open_feeder
+from registry.feeding import Feeder, WholeDocumentError, open_feeder
 from registry.hosted_zone import HostedZone, open_zone
 from registry.publishing import Changes, Publisher
 from registry.settings import Settings
@@ -101,8 +101,9 @@ def publish_all(
         began = clock()
         try:
             published = publisher.publish(namespace, change)
+            renamed = renamed or published.renamed  # before what may fail: another try finds nothing renamed
             if feeder is not None:
-                feeder.bring_up(namespace)  # also when nothing changed: the one before may have died
+                _bring_up(feeder, namespace)  # also when nothing changed: the one before may have died
         except Exception as error:
             # One namespace's trouble must not keep the others back.
             failure = failure_of(error)
@@ -112,7 +113,6 @@ def publish_all(
             else:
                 _count(metric_names.PUBLISH_FAILURES, 1)
             continue
-        renamed = renamed or published.renamed
         _count(metric_names.SNAPSHOTS_PUBLISHED, int(published.is_new))
         _count(metric_names.PUBLISH_CONFLICTS, published.conflicts)
         _count(metric_names.PUBLISH_TIME, round(1000 * (clock() - began), 3))
@@ -130,6 +130,15 @@ def publish_all(
     if renamed:
         rename()
     return failed
+
+
+def _bring_up(feeder: Feeder, namespace: str) -> None:
+    """Bring the feed up. A bucket that refuses is logged and counted only: the records would wait for it in vain."""
+    try:
+        feeder.bring_up(namespace)
+    except WholeDocumentError:
+        log.exception("the whole document is not written", namespace=namespace)
+        _count(metric_names.PUBLISH_FAILURES, 1)
 
 
 def bring_zone(zone: HostedZone, store: Store, remaining: Callable[[], float]) -> None:

@@ -16,13 +16,14 @@ from typing import Final
 from reconciler.leftovers import Leftovers
 from registry.domain import claims, findings
 from registry.domain.comparison import compare
+from registry.domain.feed import COPIES
 from registry.domain.findings import Found
 from registry.domain.rules import TaskRecord
 from registry.domain.service import ServiceRecord
 from registry.domain.snapshot import Document, Part
 from registry.dynamodb.alias_store import RELEASED_AT_ONCE
 from registry.dynamodb.store import Store
-from registry.feeding import Feeder
+from registry.feeding import Feeder, WholeDocumentError
 from registry.publishing import Changes, Publisher
 
 TASKS_AT_ONCE = 500  # keeps what one publication reads and writes well below its function's time
@@ -36,7 +37,7 @@ class Repaired:
     Beside them the services and endpoints that were found published, and how many services do not fit. `refused` counts
     claims of names that running tasks may not have, `undeclared` has the ARNs of running tasks whose definitions have
     not declared their services, `found` what is wrong with services. `removed` counts services that went, `feed_drift`
-    the copies of the feed that had to be written.
+    the copies of the feed that had to be written, or have no whole document.
     """
 
     drift: int = 0
@@ -98,8 +99,12 @@ class Publications:
         )
 
     def _feed(self, namespace: str) -> int:
-        """Return how many copies of the feed had to be written."""
-        written = 0 if self._feeder is None else self._feeder.bring_up(namespace, settled=True)
+        """Return how many copies of the feed had to be written: all, as long as the bucket refuses the whole one."""
+        try:
+            written = 0 if self._feeder is None else self._feeder.bring_up(namespace, settled=True)
+        except WholeDocumentError as error:
+            self._warn("the whole document is not written", namespace=namespace, error=repr(error.__cause__))
+            return COPIES
         if written:
             self._warn("the feed did not say what is published", namespace=namespace, copies=written)
         return written

@@ -4,7 +4,8 @@ Rules:
 1. HEAD is read after it was written, and the copies that differ from it are written. So it does not matter which
    publisher writes, in which order, nor where one died: the next publication or the reconciler finds the rest.
 2. Whole document, then the changes and HEAD of copy after copy: what a reader is pointed to is there.
-3. A bucket that takes nothing costs the whole document, not the news: the copies are written, then the error is raised.
+3. A bucket that takes nothing costs the whole document, not the news: the copies are written and name none, then
+   WholeDocumentError is raised. Readers ask the API for the whole meanwhile. Each later `bring_up` tries it again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ SETTLING_SECONDS: Final = 10.0
 """What was published so recently is on its way to the feed: the reconciler leaves it alone."""
 
 
+class WholeDocumentError(Exception):
+    """The whole document could not be written. All copies say what HEAD says."""
+
+
 class Feeder:
     """Writes the feed of the namespaces of one store; without `documents` there are no whole ones."""
 
@@ -47,7 +52,8 @@ class Feeder:
     def bring_up(self, namespace: str, settled: bool = False) -> int:
         """Write the copies that do not say what HEAD says; return how many those were.
 
-        With `settled` only what was published a while ago is looked at. Raises what AWS raises, and SnapshotBusyError.
+        With `settled` only what was published a while ago is looked at. Raises what AWS raises, SnapshotBusyError, and
+        WholeDocumentError.
         """
         head = self._store.snapshots.head(namespace, consistent=True)
         if head is None or not head.epoch:
@@ -73,7 +79,7 @@ class Feeder:
                 failed = error
         written = self._write(namespace, present, wanted, changes)
         if failed is not None:
-            raise failed
+            raise WholeDocumentError(f"namespace {namespace}: the whole document is not in the bucket") from failed
         return written
 
     def remove(self, namespace: str) -> None:

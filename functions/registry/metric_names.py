@@ -57,7 +57,11 @@ PUBLICATION_DRIFT: Final = Metric(
     "Tasks and services whose published form a sweep had to correct: lost publications.",
 )
 FEED_DRIFT: Final = Metric(
-    "FeedDrift", "Count", "reconciler", "Copies of the feed that a sweep had to write: a publisher did not come so far."
+    "FeedDrift",
+    "Count",
+    "reconciler",
+    "Copies of the feed that a sweep had to write, since a publisher did not come so far; all of a namespace at each "
+    "sweep while the bucket refuses its whole document.",
 )
 SERVICES_LEFT_OUT: Final = Metric(
     "ServicesLeftOut",
@@ -106,7 +110,8 @@ PUBLISH_FAILURES: Final = Metric(
     "PublishFailures",
     "Count",
     "publisher",
-    "Publications of a namespace that another try would not help; the reconciler compares the namespace each minute.",
+    "Publications of a namespace that another try would not help, and those whose whole document the bucket refused; "
+    "the reconciler compares the namespace each minute.",
 )
 PUBLISH_TIME: Final = Metric(
     "PublishTime",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from publisher.app import publish_all
 from reconciler.publications import Publications
 from registry.aws.documents import Documents
 from registry.domain.feed import COPIES, WHOLE_SECONDS, Changes, FeedHead, document_key
@@ -16,7 +17,7 @@ from registry.domain.lineage import Version
 from registry.domain.snapshot import decompress
 from registry.dynamodb.feed_store import FeedStore, feed_key
 from registry.dynamodb.store import Store
-from registry.feeding import Feeder
+from registry.feeding import Feeder, WholeDocumentError
 from registry.publishing import Changes as Changed
 from registry.publishing import Publisher
 from tests.support.control_plane import aws
@@ -232,12 +233,52 @@ def test_the_whole_document_is_written_anew_when_it_is_a_day_old(case: Case) -> 
 def test_a_bucket_that_takes_nothing_costs_the_whole_document_and_not_the_news(case: Case) -> None:
     case.publish("t1")
     case.s3.fails = True
-    with pytest.raises(OSError, match="no bucket"):
+    with pytest.raises(WholeDocumentError):
         case.feeder.bring_up(NAMESPACE)
-    assert [each.version if each else None for each in case.heads()] == [case.version()] * COPIES
+    assert case.heads() == [FeedHead(case.version(), 1, 1)] * COPIES, "no copy names a document that is not there"
     case.s3.fails = False
     assert case.feeder.bring_up(NAMESPACE) == COPIES
     case.check()
+
+
+def test_a_bucket_that_refuses_does_not_bring_the_records_again_nor_keep_names_from_the_zone(in_memory: Case) -> None:
+    case = in_memory
+    case.store.tasks.apply(task("t1"))
+    case.s3.fails = True
+    renamed: list[str] = []
+    changed = {NAMESPACE: Changed(frozenset({"t1"}))}
+    assert publish_all(case.publisher, changed, rename=lambda: renamed.append("zone"), feeder=case.feeder) == {}
+    assert renamed == ["zone"]
+    assert [each.version if each else None for each in case.heads()] == [case.version()] * COPIES
+
+
+def test_names_reach_the_zone_also_when_the_feeds_table_fails(in_memory: Case) -> None:
+    case = in_memory
+    case.store.tasks.apply(task("t1"))
+    renamed: list[str] = []
+
+    def refuse(operation: str, arguments: Any) -> Any:
+        raise OSError("no table")
+
+    connection_of(case.feed).dispatch = refuse
+    changed = {NAMESPACE: Changed(frozenset({"t1"}))}
+    failed = publish_all(case.publisher, changed, rename=lambda: renamed.append("zone"), feeder=case.feeder)
+    assert (list(failed), renamed) == ([NAMESPACE], ["zone"])
+
+
+def test_a_bucket_that_refuses_does_not_keep_the_reconciler_from_what_is_left_over(in_memory: Case) -> None:
+    case = in_memory
+    case.store.tasks.ensure_namespace("empty.local", case.now)
+    case.publisher.publish("empty.local", Changed())
+    case.s3.fails = True
+    case.now += EMPTY_SECONDS
+    warned: list[str] = []
+    publications = Publications(
+        case.store, case.publisher, case.now, lambda message, **_: warned.append(message), case.feeder
+    )
+    assert publications.repair("empty.local", []).feed_drift == COPIES
+    assert warned == ["the whole document is not written", "an empty namespace is removed"]
+    assert case.store.tasks.namespaces() == []
 
 
 def test_without_a_bucket_there_is_the_feed_alone(case: Case) -> None:
