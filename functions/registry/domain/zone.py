@@ -3,7 +3,9 @@
 Rules:
 1. A name of a service that lies in the zone gets an A record with the service's virtual address. A name without a dot
    lies in the zone that is called as its namespace. The zone's own name gets none.
-2. Of several services with one name the first has it, by namespace and service.
+2. Of several services with one name that has it whose own name it is: the service and its namespace with a dot between
+   them, as `orders` of `shop.local` has `orders.shop.local`. Of others those of the namespace that the name lies below
+   come first, then all by namespace and service.
 3. Ours is an A record with one address, of a network in which only virtual addresses are. All other records are
    somebody's: they are never changed, and a name that has one gets none of ours.
 4. A batch keeps to what Route 53 takes at once. Within a batch all is done or nothing.
@@ -38,6 +40,8 @@ class Mode(StrEnum):
     REDIRECT = "redirect"
 
 
+_Order = tuple[bool, bool, str, str]
+
 _PREFIXES: Final = {Mode.LISTEN: "127.254.", Mode.REDIRECT: "240.0."}
 
 
@@ -53,16 +57,23 @@ class Changes:
 def wanted(zone: str, namespaces: Mapping[str, Iterable[Document]], mode: Mode) -> dict[str, str]:
     """Return the address of each name in the zone (rules 1 and 2). The documents are those of the snapshots."""
     zone = zone.rstrip(".").lower()
-    found: dict[str, str] = {}
-    for namespace in sorted(namespaces):
-        for service in sorted(namespaces[namespace], key=lambda document: str(document["name"])):
+    found: dict[str, tuple[_Order, str]] = {}
+    for namespace, documents in namespaces.items():
+        for service in documents:
             for alias in service["aliases"]:
                 name = str(alias["dns_name"])
                 if "." not in name and namespace.lower() == zone:
                     name = f"{name}.{zone}"
                 if name.endswith(f".{zone}"):
-                    found.setdefault(name, address_in(str(service["vip"]), mode))
-    return found
+                    claim = (_order(name, namespace, str(service["name"])), address_in(str(service["vip"]), mode))
+                    found[name] = min(found.get(name, claim), claim)
+    return {name: address for name, (_, address) in found.items()}
+
+
+def _order(name: str, namespace: str, service: str) -> _Order:
+    """Return the place of a service among those that want a name (rule 2)."""
+    suffix = f".{namespace.lower()}"
+    return name != f"{service}{suffix}", not name.endswith(suffix), namespace, service
 
 
 def address_in(vip: str, mode: Mode) -> str:

@@ -48,6 +48,25 @@ def test_of_services_with_one_name_the_first_has_it() -> None:
     assert wanted("shop.local.", services, Mode.LISTEN) == {"x.shop.local": "127.254.0.3"}
 
 
+def test_a_name_goes_to_the_service_whose_own_it_is_before_the_first_namespace() -> None:
+    services = {
+        "a-test": [service("orders", "orders.shop.local", vip="127.254.0.9")],
+        "shop.local": [
+            service("a", "orders.shop.local", vip="127.254.0.8"),
+            service("orders", "orders.shop.local", vip="127.254.0.2"),
+        ],
+    }
+    assert wanted("shop.local.", services, Mode.LISTEN) == {"orders.shop.local": "127.254.0.2"}
+
+
+def test_a_name_below_a_namespace_goes_to_a_service_of_it_before_the_first_namespace() -> None:
+    services = {
+        "a-test": [service("orders", "x.shop.local", vip="127.254.0.9")],
+        "shop.local": [service("orders", "x.shop.local", vip="127.254.0.2")],
+    }
+    assert wanted("local.", services, Mode.LISTEN) == {"x.shop.local": "127.254.0.2"}
+
+
 @pytest.mark.parametrize(
     "record",
     [
