@@ -19,6 +19,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 MOST_OPEN: Final = 4  # of a namespace; all of them travel in one header of an answer
+MOST_BYTES: Final = 8 * 1024
+"""Of all open questions of a namespace, as ASCII: API Gateway lets all headers of an answer have 10 KB together."""
 MOST_NAMED: Final = 20  # tasks that a question names
 LONGEST_SECONDS: Final = 60
 MOST_AWAITED: Final = 100  # tasks whose answers are awaited by name, so that a question ends with the last of them
@@ -39,7 +41,7 @@ class Subject(StrEnum):
 
 
 class TooManyQuestionsError(Exception):
-    """So many questions are open that one more must wait."""
+    """So many questions, or such large ones, are open that one more must wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,13 @@ def added(text: str, question: Question, now: float) -> str:
         raise TooManyQuestionsError(
             f"{len(known)} questions are open; the next one can be asked when one of them is over"
         )
-    return _write([*known, question])
+    text = _write([*known, question])
+    if len(text) > MOST_BYTES:
+        raise TooManyQuestionsError(
+            f"with this one the open questions would have {len(text)} bytes, and may have {MOST_BYTES}; "
+            "ask it when another one is over, or with fewer tasks and shorter filters"
+        )
+    return text
 
 
 def without(text: str, question: str, now: float) -> str:

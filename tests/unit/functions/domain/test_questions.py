@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from api.asking import FILTERS, LONGEST_FILTER
 from registry.domain.questions import (
     MOST_AWAITED,
+    MOST_BYTES,
+    MOST_NAMED,
     MOST_OPEN,
     Question,
     Subject,
@@ -41,6 +44,17 @@ def test_only_so_many_are_open_at_a_time() -> None:
     with pytest.raises(TooManyQuestionsError):
         added(text, question(9), NOW)
     assert len(json.loads(added(text, question(9, NOW + 99), NOW + 20))) == 1, "those that are over make room"
+
+
+def test_the_open_questions_together_fit_into_a_header() -> None:
+    filters = dict.fromkeys(FILTERS, "😀" * LONGEST_FILTER)
+    largest: dict[str, Any] = {"service": "s" * 64, "tasks": ("a" * 64,) * MOST_NAMED, "filters": filters}
+    text = added("", question(1, **largest), NOW)
+    assert text.isascii()
+    assert len(text) <= MOST_BYTES, "the largest question that the API takes fits alone"
+    with pytest.raises(TooManyQuestionsError, match="fewer tasks and shorter filters"):
+        added(text, question(2, **largest), NOW)
+    assert len(json.loads(added(text, question(2), NOW))) == 2, "a small one still fits"
 
 
 def test_one_that_is_answered_makes_room() -> None:
