@@ -28,6 +28,8 @@ PAGE: Final = 25  # answers; of the largest ones these are 2.4 MB
 FILTERS: Final = ("method", "path", "authority", "to", "window")
 """Which requests are looked at; `window` are the seconds that counts are of."""
 LONGEST_FILTER: Final = 100
+BRINGINGS: Final = 10
+"""Of the questions to the feed: so often others may ask, or end a question, while they are written."""
 
 
 def question(document: Any, now: float) -> Question:
@@ -79,9 +81,9 @@ def ask(store: Store, feed: FeedStore | None, namespace: str, question: Question
         if text is None:
             raise Problem(404, "unknown-namespace", f"no task has joined namespace {namespace} yet", "namespace")
     except (TooManyQuestionsError, QuestionsBusyError) as error:
-        raise Problem(429, "busy", str(error), headers={"Retry-After": "10"}) from error
+        raise _busy(str(error)) from error
     if feed is not None:
-        feed.ask(namespace, text)
+        _bring(store, feed, namespace, text)
     return {
         "id": question.id,
         "subject": question.subject.value,
@@ -105,7 +107,25 @@ def answer(
     if taken is Taken.LAST:
         left = store.questions.end(namespace, question, now)
         if left is not None and feed is not None:
-            feed.ask(namespace, left)
+            _bring(store, feed, namespace, left)
+
+
+def _bring(store: Store, feed: FeedStore, namespace: str, text: str) -> None:
+    """Write the open questions to the feed, until HEAD still has them afterwards. Raises Problem.
+
+    Of two who write at the same time the slower one may write the older text, so each looks again when it is done.
+    """
+    for _ in range(BRINGINGS):
+        feed.ask(namespace, text)
+        head = store.snapshots.head(namespace, consistent=True)
+        if head is None or head.questions == text:
+            return
+        text = head.questions
+    raise _busy(f"namespace {namespace}: others asked {BRINGINGS} times meanwhile; some sidecars may not be asked")
+
+
+def _busy(detail: str) -> Problem:
+    return Problem(429, "busy", detail, headers={"Retry-After": "10"})
 
 
 def answers(store: Store, namespace: str, question: str, after: str, now: float) -> Document:

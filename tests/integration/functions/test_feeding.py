@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
+from api import asking
+from api.problems import Problem
 from publisher.app import publish_all
 from reconciler.publications import Publications
 from registry.aws.documents import Documents
 from registry.domain.feed import COPIES, WHOLE_SECONDS, Changes, FeedHead, document_key
 from registry.domain.leftovers import EMPTY_SECONDS
 from registry.domain.lineage import Version
+from registry.domain.questions import Question, Subject
 from registry.domain.snapshot import decompress
 from registry.dynamodb.feed_store import FeedStore, feed_key
 from registry.dynamodb.store import Store
@@ -348,3 +353,58 @@ def test_copies_that_are_written_during_the_removal_stay(in_memory: Case) -> Non
     case.feeder.remove(NAMESPACE)
     assert case.feed_items(NAMESPACE) == [(feed_key(NAMESPACE, 3), "CHANGES"), (feed_key(NAMESPACE, 3), "HEAD")]
     assert case.heads()[3] == later
+
+
+class Overtaken:
+    """A feed before each write to which something else happens, as long as there is something left."""
+
+    def __init__(self, feed: FeedStore, first: list[Callable[[], object]]) -> None:
+        self._feed = feed
+        self._first = first
+
+    def ask(self, namespace: str, questions: str) -> None:
+        if self._first:
+            self._first.pop()()
+        self._feed.ask(namespace, questions)
+
+
+def asked_in_feed(case: Case) -> list[set[str]]:
+    keys = [(feed_key(NAMESPACE, copy), "HEAD") for copy in range(COPIES)]
+    return [{each["id"] for each in json.loads(item.questions)} for item in case.open()._heads.batch_get(keys)]
+
+
+def test_of_questions_asked_at_the_same_time_all_reach_every_copy(in_memory: Case) -> None:
+    case = in_memory
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+    slow, fast = (Question(each, Subject.STAT, NOW + 20) for each in ("a1", "b2"))
+    feed = Overtaken(case.feed, [lambda: asking.ask(case.store, case.feed, NAMESPACE, fast, NOW)])
+    asking.ask(case.store, cast(FeedStore, feed), NAMESPACE, slow, NOW)
+    assert asked_in_feed(case) == [{"a1", "b2"}] * COPIES
+
+
+def test_a_question_asked_while_another_one_ends_reaches_every_copy(case: Case) -> None:
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+    first, second = (Question(each, Subject.STAT, NOW + 20) for each in ("a1", "b2"))
+    asking.ask(case.store, case.feed, NAMESPACE, first, NOW)
+    feed = Overtaken(case.feed, [lambda: asking.ask(case.store, case.feed, NAMESPACE, second, NOW)])
+    asking.answer(case.store, cast(FeedStore, feed), NAMESPACE, "a1", "t1", "{}", NOW)
+    assert asked_in_feed(case) == [{"b2"}] * COPIES
+
+
+def test_who_is_overtaken_each_time_is_told_that_the_question_may_be_missing(in_memory: Case) -> None:
+    case = in_memory
+    case.publish("t1")
+    case.feeder.bring_up(NAMESPACE)
+
+    def ask_another(number: int) -> None:
+        # Each question ends a second after it is asked, so that the text differs each time and there is room.
+        now = NOW + number
+        case.store.questions.ask(NAMESPACE, Question(f"q{number}", Subject.STAT, now + 1), [], now)
+
+    others: list[Callable[[], object]] = [partial(ask_another, number) for number in range(asking.BRINGINGS, 0, -1)]
+    question = Question("a1", Subject.STAT, NOW + 60)
+    with pytest.raises(Problem, match="some sidecars may not be asked"):
+        asking.ask(case.store, cast(FeedStore, Overtaken(case.feed, others)), NAMESPACE, question, NOW)
+    assert others == []
