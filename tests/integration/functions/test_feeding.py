@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -12,7 +12,7 @@ import pytest
 
 from api import asking
 from api.problems import Problem
-from publisher.app import publish_all
+from publisher.app import metrics, publish_all
 from reconciler.publications import Publications
 from registry.aws.documents import Documents
 from registry.domain.feed import COPIES, WHOLE_SECONDS, Changes, FeedHead, document_key
@@ -123,6 +123,14 @@ def in_memory() -> Case:
     store = registry.open()
     declare(store, "orders")
     return Case(store, opened)
+
+
+@pytest.fixture
+def counted() -> Iterator[Mapping[str, Any]]:
+    """The publisher's counts. All functions of a process share them, so none is left for the next test."""
+    metrics.clear_metrics()
+    yield metrics.metric_set
+    metrics.clear_metrics()
 
 
 @contextmanager
@@ -246,7 +254,9 @@ def test_a_bucket_that_takes_nothing_costs_the_whole_document_and_not_the_news(c
     case.check()
 
 
-def test_a_bucket_that_refuses_does_not_bring_the_records_again_nor_keep_names_from_the_zone(in_memory: Case) -> None:
+def test_a_bucket_that_refuses_does_not_bring_the_records_again_nor_keep_names_from_the_zone(
+    in_memory: Case, counted: Mapping[str, Any]
+) -> None:
     case = in_memory
     case.store.tasks.apply(task("t1"))
     case.s3.fails = True
@@ -254,9 +264,11 @@ def test_a_bucket_that_refuses_does_not_bring_the_records_again_nor_keep_names_f
     changed = {NAMESPACE: Changed(frozenset({"t1"}))}
     assert publish_all(case.publisher, changed, rename=lambda: renamed.append("zone"), feeder=case.feeder) == {}
     assert renamed == ["zone"]
+    assert sum(counted["PublishFailures"]["Value"]) == 1
     assert [each.version if each else None for each in case.heads()] == [case.version()] * COPIES
 
 
+@pytest.mark.usefixtures("counted")
 def test_names_reach_the_zone_also_when_the_feeds_table_fails(in_memory: Case) -> None:
     case = in_memory
     case.store.tasks.apply(task("t1"))
