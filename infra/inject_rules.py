@@ -205,9 +205,8 @@ def _sidecar(task: Json) -> Json:
 
 
 def _held_port(task: Json) -> Iterator[str]:
-    """Look at tasks that only call: they have no alias of their own that could clash with the app."""
-    given = variables(_sidecar(task))
-    if "TRAMO_REDIRECT" in given or "TRAMO_INBOUND" in given:
+    """Look for an app on the usual port of aliases: the task may call services that have theirs there."""
+    if "TRAMO_REDIRECT" in variables(_sidecar(task)):
         return
     for each in apps(task["containerDefinitions"]):
         if _USUAL_ALIAS_PORT in _tcp_ports(each):

@@ -216,6 +216,9 @@ def test_an_app_on_port_80_of_a_task_that_calls_is_a_warning_in_listen_mode() ->
     assert warning.startswith("container orders has port 80, on which the sidecar listens for calls of services")
     assert "use --redirect, or let the app listen on another port" in warning
     assert warnings(inject(nginx, REDIRECT, CALLS_ONLY)) == []
+    ports = [{"name": "orders", "containerPort": 80, "appProtocol": "http"}]
+    elsewhere = offer(services=[{"portName": "orders", "clientAliases": [{"port": 8080, "dnsName": "orders"}]}])
+    assert len(warnings(inject(orders(app={"portMappings": ports}), LISTEN, elsewhere))) == 1
     assert warnings(inject(orders(), LISTEN, CALLS_ONLY)) == warnings(inject(orders(), LISTEN, offer())) == []
 
 
