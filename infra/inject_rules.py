@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from infra.local import api_model, ecs_rules
-from registry.domain.definition import GATE_LABEL, SIDECAR_LABEL
+from registry.domain.advice import own_ports
+from registry.domain.containers import TcpPorts, labels
+from registry.domain.definition import GATE_LABEL, SIDECAR_LABEL, sidecar_of
 from registry.domain.offer import Offer
 from registry.domain.unknown_keys import unknown_keys
 
@@ -23,10 +25,11 @@ REDIRECT_PORT: Final = 15002
 MOST_CONTAINERS: Final = 10  # of a task definition: a quota of ECS
 MOST_MISTAKES: Final = 8  # said at once
 _LISTENERS: Final = {
-    "TRAMO_ADMIN": ("127.0.0.1:9901", "the sidecar's admin pages"),
-    "TRAMO_FORWARD_PROXY": ("127.0.0.1:15001", "the sidecar's forward proxy"),
+    "TRAMO_ADMIN": "the sidecar's admin pages",
+    "TRAMO_FORWARD_PROXY": "the sidecar's forward proxy",
+    "TRAMO_REDIRECT": "the sidecar's listener for redirected calls",
 }
-"""Variables of the sidecar with an address, their defaults, and what listens there."""
+"""What listens at the address that a variable of the sidecar has."""
 _USUAL_ALIAS_PORT: Final = 80
 _RANGE: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 
@@ -40,8 +43,7 @@ class InjectError(Exception):
 
 def is_marked(container: Json, label: str) -> bool:
     """Say whether a container has a label of ours."""
-    labels: Mapping[str, str] = container.get("dockerLabels") or {}
-    return labels.get(label) == "true"
+    return labels(container).get(label) == "true"
 
 
 def apps(containers: Sequence[Container]) -> Iterator[Container]:
@@ -90,11 +92,12 @@ def check_proxy(task: Json, sidecar: Json) -> None:
 def check_ports(offers: Sequence[Offer], containers: Sequence[Container], sidecar: Json, redirect: bool) -> None:
     """Refuse two listeners on one port. Raises InjectError."""
     own = _own_ports(sidecar, redirect)
-    taken = {port: each["name"] for each in apps(containers) for port in _tcp_ports(each)}
+    _check_ranges(containers)
+    taken = TcpPorts(apps(containers))
     for port, what in own.items():
-        if port in taken:
+        if app := taken.holder(port):
             raise InjectError(
-                f"container {taken[port]}: port {port} in portMappings is that of {what}, and a task's network "
+                f"container {app}: port {port} in portMappings is that of {what}, and a task's network "
                 "namespace has one listener on a port; let the app listen on another port"
             )
     aliases = {alias.port: alias.dns_name for offer in offers for alias in offer.aliases}
@@ -105,22 +108,21 @@ def check_ports(offers: Sequence[Offer], containers: Sequence[Container], sideca
                 "ingressPortOverride, or leave it out"
             )
         for alias in offer.aliases:
-            if alias.port in taken and not redirect:
-                free = next(port for port in (_USUAL_ALIAS_PORT, *range(8080, 65536)) if port not in taken)
+            app = taken.holder(alias.port)
+            if app and not redirect:
+                free = next(port for port in (_USUAL_ALIAS_PORT, *range(8080, 65536)) if not taken.holder(port))
                 raise InjectError(
                     f"service {offer.service}: the alias {alias.dns_name}:{alias.port} is on the port of container "
-                    f"{taken[alias.port]}, and a task's network namespace has one listener on a port; write another "
+                    f"{app}, and a task's network namespace has one listener on a port; write another "
                     f"port into clientAliases, such as {free}, or use --redirect"
                 )
 
 
-def _ingress_clash(
-    port: int, own: Mapping[int, str], taken: Mapping[int, str], aliases: Mapping[int, str]
-) -> str | None:
+def _ingress_clash(port: int, own: Mapping[int, str], taken: TcpPorts, aliases: Mapping[int, str]) -> str | None:
     if port in own:
         return f"that of {own[port]}"
-    if port in taken:
-        return f"a port of container {taken[port]}"
+    if app := taken.holder(port):
+        return f"a port of container {app}"
     if port in aliases:
         return f"that of the alias {aliases[port]}:{port}, on which the sidecar listens for calls"
     if port == _USUAL_ALIAS_PORT and aliases:
@@ -129,30 +131,21 @@ def _ingress_clash(
 
 
 def _own_ports(sidecar: Json, redirect: bool) -> dict[int, str]:
-    """Return the ports on which the sidecar listens whatever is offered."""
-    given = variables(sidecar)
-    found = {REDIRECT_PORT: "the sidecar's listener for redirected calls"} if redirect else {}
-    for name, (address, what) in _LISTENERS.items():
-        port = given.get(name, address).rpartition(":")[2]
-        if port.isdecimal():  # `off` else
-            found[int(port)] = what
-    return found
+    """Return the ports on which the sidecar listens whatever is offered, and what listens there."""
+    given = variables(sidecar) | {"TRAMO_REDIRECT": f"127.0.0.1:{REDIRECT_PORT}" if redirect else "off"}
+    return {port: _LISTENERS[variable] for port, variable in own_ports(given).items()}
 
 
-def _tcp_ports(container: Json) -> Iterator[int]:
-    for mapping in container.get("portMappings") or ():
-        if mapping.get("protocol", "tcp") != "tcp":
-            continue
-        if "containerPort" in mapping:
-            yield mapping["containerPort"]
-        elif "containerPortRange" in mapping:
-            match = _RANGE.fullmatch(mapping["containerPortRange"])
-            if match is None:
+def _check_ranges(containers: Sequence[Container]) -> None:
+    for container in containers:
+        for mapping in container.get("portMappings") or ():
+            found = mapping.get("containerPortRange")
+            is_used = found is not None and "containerPort" not in mapping and mapping.get("protocol", "tcp") == "tcp"
+            if is_used and not _RANGE.fullmatch(found):
                 raise InjectError(
-                    f"container {container['name']}: containerPortRange is {mapping['containerPortRange']!r}; write "
-                    "the first and the last port, such as 5000-5010"
+                    f"container {container['name']}: containerPortRange is {found!r}; write the first and the last "
+                    "port, such as 5000-5010"
                 )
-            yield from range(int(match[1]), min(int(match[2]), 65535) + 1)
 
 
 def check_finished(task: Json) -> None:
@@ -200,16 +193,12 @@ def warnings(task: Json) -> list[str]:
     ]
 
 
-def _sidecar(task: Json) -> Json:
-    return next(each for each in task["containerDefinitions"] if is_marked(each, SIDECAR_LABEL))
-
-
 def _held_port(task: Json) -> Iterator[str]:
     """Look for an app on the usual port of aliases: the task may call services that have theirs there."""
-    if "TRAMO_REDIRECT" in variables(_sidecar(task)):
+    if "TRAMO_REDIRECT" in variables(sidecar_of(task) or {}):
         return
     for each in apps(task["containerDefinitions"]):
-        if _USUAL_ALIAS_PORT in _tcp_ports(each):
+        if TcpPorts([each]).holder(_USUAL_ALIAS_PORT):
             yield (
                 f"container {each['name']} has port {_USUAL_ALIAS_PORT}, on which the sidecar listens for calls of "
                 "services with an alias there, so the app cannot listen on all addresses; use --redirect, or let the "

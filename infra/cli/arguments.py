@@ -113,23 +113,24 @@ def minutes(text: str) -> int:
 
 def http_url(text: str) -> str:
     """Return the address of an HTTP server, as it was given."""
-    if not _HTTP_URL.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://127.0.0.1:4318")
-    return text
+    return _as_given(text, _HTTP_URL, "an address such as http://127.0.0.1:4318")
 
 
 def api_url(text: str) -> str:
     """Return the address of the API, as it was given."""
-    if not _HTTP_URL.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address; give the stack's output ApiUrl: https://…")
-    return text
+    return _as_given(text, _HTTP_URL, "an address; give the stack's output ApiUrl: https://…")
 
 
 def user_id(text: str) -> str:
     """Return the number of a user, alone or with that of a group, as it was given."""
-    if not _USER_ID.fullmatch(text):
-        # ECS takes names too. Whether the image knows one shows only when the task starts.
-        raise argparse.ArgumentTypeError(f"{text!r} is not a user ID such as 1000, or 1000:1000 with that of a group")
+    # ECS takes names too. Whether the image knows one shows only when the task starts.
+    return _as_given(text, _USER_ID, "a user ID such as 1000, or 1000:1000 with that of a group")
+
+
+def _as_given(text: str, pattern: re.Pattern[str], what: str) -> str:
+    """Return a text that has this form."""
+    if not pattern.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
     return text
 
 

@@ -68,6 +68,16 @@ def is_redirected(task_definition: Mapping[str, Any]) -> bool:
     return (proxy.get("type") or "APPMESH") == "APPMESH" and proxy.get("containerName") == sidecar.get("name")
 
 
+def own_ports(given: Mapping[str, str]) -> dict[int, str]:
+    """Return the ports of a sidecar with these variables, whatever it offers, and the variable of each."""
+    own = {}
+    for variable, default in OWN_PORTS.items():
+        port = (given.get(variable) or default).rpartition(":")[2]
+        if port.isascii() and port.isdigit():  # `off` else
+            own[int(port)] = variable
+    return own
+
+
 def advice_of(task_definition: Mapping[str, Any], parsed: Definition | DefinitionError | None) -> Advice:
     """Return what is wrong with DescribeTaskDefinition's `taskDefinition`, of which `parsed` was made."""
     name = short_name(str(task_definition.get("taskDefinitionArn", "")))
@@ -109,11 +119,7 @@ def _sidecar_remedy(name: str, containers: Sequence[Mapping[str, Any]]) -> str:
 
 def _own_ports(resource: str, sidecar: Mapping[str, Any], ports: TcpPorts, parsed: Definition) -> Iterator[Found]:
     """Yield where the sidecar's own listeners, the ingress ports and the apps are in each other's way."""
-    own = {}
-    for variable, default in OWN_PORTS.items():
-        port = (variables(sidecar).get(variable) or default).rpartition(":")[2]
-        if port.isascii() and port.isdigit():
-            own[int(port)] = variable
+    own = own_ports(variables(sidecar))
     for offer in parsed.offers:
         if offer.port in own:
             place = f"ingress port {offer.port} of {offer.service}"
